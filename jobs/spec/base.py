@@ -1,0 +1,28 @@
+"""What every part of a spec shares: frozen, closed to unknown fields, plain values only.
+
+The records below this package are the vocabulary of a job. They are read by `jobs` (to check what was
+asked), by `worker` (to do it) and by a saved model (to say what it is), so there is one definition of
+each name and of its bounds. Nothing here reads a clock, a file or the environment.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Part(BaseModel):
+    """A piece of a spec: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+"""A whole number of things, at least one."""
+
+Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""A share of a whole: 0 <= value < 1."""
+
+NonNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]

@@ -1,0 +1,79 @@
+"""Where a job's data is and what is done to it before a network sees it. Options and bounds only.
+
+Preprocessing is fitted on the training part alone and saved inside the model, so prediction takes raw
+rows.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .base import Count, Fraction, Part, Positive
+
+
+class DataSpec(Part):
+    """`[data]`: the file, what is to be learned, and what is held back to check it.
+
+    path: .csv with a header, .npz with `x` and `y`, .npy or idx (.idx / -ubyte, also .gz) with
+    `target_path`, .parquet with the extra `parquet`. Relative to the spec file.
+    """
+
+    path: str
+    target: str | tuple[str, ...] | None = None  # column name(s); for .npz the array, by default "y"
+    target_path: str | None = None
+    task: Literal["classification", "regression"] | None = None  # None: by the target's values
+    features: tuple[str, ...] | None = None  # None: every column that is not the target or ignored
+    ignore: tuple[str, ...] = ()
+    text: str | None = None  # the one column that holds text
+    header: bool = True
+    missing: tuple[str, ...] = ("", "?", "NA", "NaN", "nan")  # cells that mean "no value"
+    validation: Fraction = 0.2
+    validation_path: str | None = None  # a file of its own instead of a share of `path`
+    validation_target_path: str | None = None
+
+
+class Median(Part):
+    """Each pixel becomes the median of its size x size neighbourhood."""
+
+    type: Literal["median"]
+    size: Literal[3, 5, 7] = 3
+
+
+class Gaussian(Part):
+    """Each pixel becomes a Gaussian mean of its neighbours; sigma in pixels."""
+
+    type: Literal["gaussian"]
+    sigma: Positive = 1.0
+
+
+class TfIdf(Part):
+    """Text becomes one column an n-gram: its count's 1 + log, times its rarity, rows of length 1."""
+
+    type: Literal["tfidf"]
+    ngrams: Annotated[int, Field(strict=True, ge=1, le=3)] = 2  # 1..ngrams words together
+    max_features: Count = 20_000
+    min_count: Count = 2  # rarer n-grams are left out
+
+
+class Sequence(Part):
+    """Text becomes the numbers of its words, padded with 0 or cut to `length`; 1 is an unknown word."""
+
+    type: Literal["sequence"]
+    length: Count = 64
+    max_vocabulary: Count = 20_000
+    min_count: Count = 2
+
+
+class PreprocessingSpec(Part):
+    """`[preprocessing]`."""
+
+    normalise: Literal["standard", "min_max", "none"] = "standard"  # numeric columns, or pixels of images
+    impute: Literal["mean", "median", "most_frequent", "none"] = "none"  # "none": a missing number is an error
+    categorical: tuple[str, ...] = ()  # one-hot, with a column for values never seen in training
+    max_categories: Count = 256
+    rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images) before the rest
+    denoise: Annotated[Median | Gaussian, Field(discriminator="type")] | None = None
+    text: Annotated[TfIdf | Sequence, Field(discriminator="type")] = TfIdf(type="tfidf")
+    lowercase: bool = True

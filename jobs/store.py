@@ -1,0 +1,193 @@
+"""The directories of the jobs: the truth.
+
+A job exists from the rename that puts its directory in place. After that its history only grows: every
+move takes the history's lock, is checked against the life cycle, appended and fsynced, before anybody is
+told. A second kernel lock, held by an attempt for as long as it or any child of it lives, says that the job
+is being worked on; it is never broken.
+
+Nothing here knows Redis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .clock import iso
+from .durable import append, explained, move_into_place, sync_directory, write_new
+from .errors import ImpossibleMove, NotFound, Superseded
+from .failpoints import reach
+from .history import Facts, Note, fold, line, step, whole_lines
+from .home import Home
+from .lifecycle import Event
+from .records import Job
+
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_ID_LENGTH = 8
+_UNFINISHED = ".new-"
+
+
+def new_id() -> str:
+    """Eight characters, the first a letter, none easily mistaken for another."""
+    return secrets.choice(_ALPHABET[:24]) + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH - 1))
+
+
+class JobStore:
+    """Creates, reads, moves and removes jobs on disk. Safe to use from many processes at once."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+
+    def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
+        """Accept a job: put a directory with its spec and the first line of its history in place.
+
+        Once this returns, the job survives a power cut. Raises StorageFull or NotPermitted, and then
+        nothing is kept.
+        """
+        job_id = job_id or new_id()
+        first = line(Event.ACCEPT, at, facts)
+        temporary = self.home.jobs / f"{_UNFINISHED}{job_id}"
+        with explained(temporary):
+            reach("submit.mkdir")
+            temporary.mkdir(mode=0o700)
+            try:
+                write_new(temporary / "spec.json", spec, point="submit.spec")
+                write_new(temporary / "history.jsonl", first, point="submit.history")
+                sync_directory(temporary)
+                move_into_place(temporary, self.home.job(job_id), point="submit.accept")
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        return fold(job_id, first)
+
+    def ids(self) -> list[str]:
+        """Every accepted job, in no order."""
+        return [entry.name for entry in os.scandir(self.home.jobs) if not entry.name.startswith(".")]
+
+    def sweep_unaccepted(self) -> None:
+        """Remove what a submit left behind that died before its job was accepted."""
+        for entry in list(os.scandir(self.home.jobs)):
+            if entry.name.startswith(_UNFINISHED):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+    def spec(self, job_id: str) -> bytes:
+        return self._read(job_id, "spec.json")
+
+    def history(self, job_id: str) -> bytes:
+        return whole_lines(self._read(job_id, "history.jsonl"))
+
+    def load(self, job_id: str) -> Job:
+        """The job as its history tells it now; raises NotFound."""
+        return fold(job_id, self._read(job_id, "history.jsonl"))
+
+    def size(self, job_id: str) -> int:
+        """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
+        try:
+            return os.stat(self.home.job(job_id) / "history.jsonl").st_size
+        except FileNotFoundError:
+            return 0
+
+    def move(self, job_id: str, event: Event, at: float, **facts: Any) -> Job:
+        """Make a move, durably, and return the job after it.
+
+        facts: those of the event; with `attempt`, only the newest attempt may move.
+        Raises ImpossibleMove, Superseded, NotFound, StorageFull.
+        """
+        with self.locked_history(job_id) as history:
+            return history.append(event, at, facts)
+
+    def note(self, job_id: str, note: Note, at: float, **facts: Any) -> Job:
+        """Write something down that is not a move; same promises as `move`."""
+        with self.locked_history(job_id) as history:
+            return history.append(note, at, facts)
+
+    @contextlib.contextmanager
+    def locked_history(self, job_id: str) -> Iterator[OpenHistory]:
+        """Hold a job's history lock, to check and write as one act (publishing a result, for example)."""
+        directory = self.home.job(job_id)
+        try:
+            lock = os.open(directory / "history.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise NotFound(f"no job {job_id}") from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory) as history:
+                yield history
+        finally:
+            os.close(lock)
+
+    def lock_path(self, job_id: str) -> Path:
+        return self.home.job(job_id) / "lock"
+
+    def is_being_worked_on(self, job_id: str) -> bool:
+        """Whether an attempt, or a child it left, still holds the job's lock."""
+        try:
+            descriptor = os.open(self.lock_path(job_id), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def remove(self, job_id: str) -> None:
+        """Delete all that lies in a job's directory. It is gone from the moment of the rename."""
+        doomed = self.home.jobs / f"{_UNFINISHED}{job_id}-{os.getpid()}"
+        with explained(self.home.job(job_id)):
+            move_into_place(self.home.job(job_id), doomed, point="remove")
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _read(self, job_id: str, name: str) -> bytes:
+        try:
+            return (self.home.job(job_id) / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise NotFound(f"no job {job_id}") from None
+
+
+class OpenHistory:
+    """A history whose lock is held: `job` is what it tells, `append` adds one checked line."""
+
+    def __init__(self, job_id: str, path: Path, descriptor: int, job: Job) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self.job = job
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, job_id: str, directory: Path) -> Iterator[OpenHistory]:
+        path = directory / "history.jsonl"
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            whole = whole_lines(content)
+            if len(whole) != len(content):
+                os.ftruncate(descriptor, len(whole))  # a torn line never happened; the next must not follow it
+            yield cls(job_id, path, descriptor, fold(job_id, whole))
+        finally:
+            os.close(descriptor)
+
+    def append(self, event: Event | Note, at: float, facts: Facts) -> Job:
+        """One more line, durable when this returns; raises ImpossibleMove with the history that forbids it."""
+        new = line(event, at, facts)
+        try:
+            job = step(self.job.id, self.job, {**facts, "at": iso(at), "event": event.value})
+        except ImpossibleMove as error:
+            raise type(error)(f"{self.job.id}: {error.message}", hint=f"see `singlepoint show {self.job.id}`") from None
+        append(self._descriptor, new, path=self._path, point=f"history.{event.value}")
+        self.job = replace(job, size=self.job.size + len(new))
+        return self.job
+
+    def require_newest(self, attempt: int) -> None:
+        """Raises Superseded unless `attempt` is the newest: the fence before anything is published."""
+        if attempt != self.job.attempt or self.job.newest is None or self.job.newest.ended_at is not None:
+            raise Superseded(f"attempt {attempt} of {self.job.id} may not write: attempt {self.job.attempt} is the newest")

@@ -1,0 +1,5 @@
+"""How a job is done: the pool of rq workers, one attempt after another, training and prediction.
+
+This package imports `jobs` and never `scheduler`: what an attempt may use arrives as `Terms` in the job's
+history, what it did use goes back as `Usage`.
+"""

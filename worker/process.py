@@ -1,0 +1,110 @@
+"""What the operating system offers to keep processes together: death signals, descriptors of processes,
+identity of a boot and of a process. Each function says what it does where the system lacks the means.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def prctl(option: int, value: int) -> None:
+    """Linux prctl(2); raises OSError where it fails or does not exist."""
+    if not sys.platform.startswith("linux"):
+        raise OSError("prctl exists on Linux only")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when the thread that forked it ends; call it first in a child.
+
+    parent_pid: the parent's pid, noted before the fork. If the parent is dead already, this process ends.
+    Where prctl is missing (macOS) only the latter holds, and `is_orphan` has to be asked now and then.
+    """
+    with contextlib.suppress(OSError):
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(1)
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of grandchildren whose parent dies; False where the system cannot."""
+    try:
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
+def wait_for_exit(pid: int, timeout_s: float) -> bool:
+    """Whether the process `pid`, a child of ours, ends within `timeout_s`. It is left to be reaped."""
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(pid)
+            try:
+                poll = select.poll()
+                poll.register(descriptor, select.POLLIN)
+                return bool(poll.poll(timeout_s * 1000))
+            finally:
+                os.close(descriptor)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+            time.sleep(0.01)
+        return False
+    return True
+
+
+def kill_group(pgid: int, sig: signal.Signals = signal.SIGKILL) -> None:
+    """Signal a process group; one that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pgid, sig)
+
+
+def boot_id() -> str:
+    """Changes when the machine restarts; "" where the system does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def started_at_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot: with its pid, who it is. None if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Anonymous and shared memory of a process (not the page cache it maps); None if it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    wanted = ("RssAnon:", "RssShmem:")
+    return sum(int(text.split()[1]) * 1024 for text in lines if text.startswith(wanted))
+
+
+def data_bytes() -> int:
+    """This process's VmData: what RLIMIT_DATA counts. Zero where the system does not tell."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(text.split()[1]) * 1024 for text in lines if text.startswith("VmData:")), 0)
