@@ -1,8 +1,9 @@
 """Named places where a test lets a real process die, or a write fail, just before it happens.
 
 Off unless `SINGLEPOINT_FAILPOINT` is set in the environment of the process, to
-`NAME[@COUNT]:ACTION`: at the COUNT-th arrival (1 by default) at the place NAME, `kill` ends the process with
-SIGKILL, `stop` suspends it with SIGSTOP, `enospc` raises the error of a full disk from then on.
+`NAME[@COUNT]:ACTION[:TOKEN]`: at the COUNT-th arrival (1 by default) at the place NAME, `kill` ends the process with
+SIGKILL, `stop` suspends it with SIGSTOP, and `enospc` raises the error of a full disk, from then on. With a TOKEN, a path
+where no file is yet, that happens in one process only: the first that can create the file.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import signal
 
 _PLAN = os.environ.get("SINGLEPOINT_FAILPOINT", "")
+_SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 _arrivals = 0
 
 
@@ -23,13 +25,22 @@ def reach(name: str) -> None:
 
 def _act(name: str) -> None:
     global _arrivals
-    place, _, action = _PLAN.partition(":")
+    place, action, token = [*_PLAN.split(":", 2), ""][:3]
     wanted, _, count = place.partition("@")
     if wanted != name:
         return
     _arrivals += 1
     if action == "enospc" and _arrivals >= int(count or 1):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-    if _arrivals != int(count or 1):
-        return
-    os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
+    if _arrivals == int(count or 1) and _take(token):
+        os.kill(os.getpid(), _SIGNALS[action])
+
+
+def _take(token: str) -> bool:
+    if not token:
+        return True
+    try:
+        os.close(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        return False
+    return True

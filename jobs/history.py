@@ -167,6 +167,13 @@ _MOVES: dict[Event, Callable[[Job, float, Facts], Job]] = {
 }
 
 
+def _paused(job: Job, _at: float, _entry: Facts) -> Job:
+    """A paused attempt has given its cores back; new terms (`revise`) grant it some again."""
+    terms = job.attempts[-1].terms
+    kept = replace(terms, cores=(), resources=replace(terms.resources, cpu_millis=0))
+    return replace(job.with_attempt(terms=kept), paused=True)
+
+
 def _resumed(job: Job, _at: float, _entry: Facts) -> Job:
     return replace(job, held=False, asks={ask: at for ask, at in job.asks.items() if ask is Ask.CANCEL})
 
@@ -175,7 +182,7 @@ _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
     Note.ASK: lambda job, at, entry: replace(job, asks={**job.asks, Ask(entry["ask"]): at}),
     Note.RESUME: _resumed,
     Note.HOLD: lambda job, _at, _entry: replace(job, held=True),
-    Note.PAUSE: lambda job, _at, _entry: replace(job, paused=True),
+    Note.PAUSE: _paused,
     Note.GO_ON: lambda job, _at, _entry: replace(job, paused=False),
     Note.PRIORITISE: lambda job, _at, entry: replace(job, priority=entry["priority"]),
     Note.REVISE: lambda job, _at, entry: job.with_attempt(terms=Terms.from_json(entry["terms"])),

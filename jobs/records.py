@@ -62,12 +62,15 @@ class Terms:
     """What the scheduler grants one attempt.
 
     cores: the ids of the cores it may run on.  revision: counts up when the terms of a running attempt
-    change; it reads them again at each checkpoint.  checkpoint_interval_s: seconds of work between saves.
+    change; it reads them again at each checkpoint.  checkpoint_interval_s: seconds of work between saves, until
+    the attempt has measured what a save costs.  failure_rate_per_s: λ as learned on this machine, from which and
+    the measured cost the attempt sets its interval afterwards (`interval.checkpoint_interval_s`).
     """
 
     resources: Resources
     cores: tuple[int, ...] = ()
     checkpoint_interval_s: float = 10.0
+    failure_rate_per_s: float = 0.0
     revision: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class Terms:
             "resources": self.resources.to_json(),
             "cores": list(self.cores),
             "checkpoint_interval_s": self.checkpoint_interval_s,
+            "failure_rate_per_s": self.failure_rate_per_s,
             "revision": self.revision,
         }
 
@@ -84,6 +88,7 @@ class Terms:
             resources=Resources.from_json(document["resources"]),
             cores=tuple(document["cores"]),
             checkpoint_interval_s=document["checkpoint_interval_s"],
+            failure_rate_per_s=document["failure_rate_per_s"],
             revision=document["revision"],
         )
 

@@ -61,6 +61,7 @@ def attempt(one: Attempt) -> dict[str, Any]:
         "ended_at": _time(one.ended_at),
         "end": one.end,
         "cause": one.cause,
+        "worker": one.worker,
         "first_step": one.first_step,
         "steps": one.steps,
         "lost_s": one.lost_s,

@@ -33,6 +33,7 @@ Fence = Callable[[], AbstractContextManager[None]]
 """Held while a file gets its final name; raises Superseded when this attempt may not publish."""
 
 KEPT = 2
+_DAMAGED = "damaged-"
 FORMAT = "1"
 _NAME = re.compile(r"^(\d{12})-(\d{4,})\.safetensors$")
 _DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
@@ -177,9 +178,19 @@ def in_order(directory: Path) -> list[Path]:
     return [path for _, _, path in sorted(keyed, reverse=True)]
 
 
+def step_of(path: Path) -> int:
+    match = _NAME.match(path.name)
+    return int(match[1]) if match else 0
+
+
 def attempt_of(path: Path) -> int:
     match = _NAME.match(path.name)
     return int(match[2]) if match else 0
+
+
+def set_aside(directory: Path) -> list[Path]:
+    """The damaged files of a directory."""
+    return sorted(directory.glob(f"{_DAMAGED}*"))
 
 
 def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tuple[Checkpoint | None, list[Damage]]:
@@ -199,7 +210,7 @@ def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tup
         except (Damaged, OSError) as problem:
             damages.append(Damage(path, str(problem)))
             with contextlib.suppress(OSError):
-                path.rename(path.with_name(f"damaged-{path.name}"))
+                path.rename(path.with_name(f"{_DAMAGED}{path.name}"))
             continue
         return checkpoint, damages
     return None, damages

@@ -1,5 +1,6 @@
-"""What the operating system offers to keep processes together: death signals, descriptors of processes,
-identity of a boot and of a process. Each function says what it does where the system lacks the means.
+"""What the operating system offers to keep processes together: death signals, descriptors of processes, groups,
+and the memory they use. Each function says what it does where the system lacks the means. Who a process is:
+`jobs.processes`.
 """
 
 from __future__ import annotations
@@ -72,23 +73,6 @@ def kill_group(pgid: int, sig: signal.Signals = signal.SIGKILL) -> None:
     """Signal a process group; one that is gone is fine."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pgid, sig)
-
-
-def boot_id() -> str:
-    """Changes when the machine restarts; "" where the system does not tell."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def started_at_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot: with its pid, who it is. None if it is gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(stat.rpartition(")")[2].split()[19])
 
 
 def resident_bytes(pid: int) -> int | None:

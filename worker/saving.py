@@ -7,6 +7,7 @@ next call, in the thread that works. `Saver` also measures what a save costs the
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,11 @@ from .checkpoint import Vector
 
 @dataclass(frozen=True)
 class SaveCost:
-    """Seconds that saving took from the work: count of saves, mean and sum."""
+    """What saving took from the work: how many saves, and the seconds of all of them together.
+
+    The seconds are those the work stood still, and those of processor time the thread used, which on a core
+    of its own the work would have had.
+    """
 
     saves: int = 0
     overhead_s: float = 0.0
@@ -49,7 +54,9 @@ class Saver:
         self._clock = clock
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
-        self.cost = SaveCost()
+        self._saves = 0
+        self._stood_still_s = 0.0
+        self._thread_s = 0.0
 
     def save(self, *, wait: bool = False) -> None:
         """Save the state as it is now; with `wait`, return only when it is on disk.
@@ -63,7 +70,12 @@ class Saver:
         self._thread.start()
         if wait:
             self.drain()
-        self.cost = SaveCost(self.cost.saves + 1, self.cost.overhead_s + self._clock() - begun)
+        self._stood_still_s += self._clock() - begun
+        self._saves += 1
+
+    @property
+    def cost(self) -> SaveCost:
+        return SaveCost(self._saves, self._stood_still_s + self._thread_s)
 
     def drain(self) -> None:
         """Wait until nothing is under way; raises what went wrong."""
@@ -75,7 +87,9 @@ class Saver:
             raise error
 
     def _run(self, counters: Mapping[str, Any]) -> None:
+        begun = time.thread_time()
         try:
             self._write(self._buffer, counters)
         except BaseException as error:  # noqa: BLE001 - carried to the working thread, which raises it
             self._error = error
+        self._thread_s += time.thread_time() - begun

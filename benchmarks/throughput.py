@@ -1,0 +1,140 @@
+"""Tiny jobs a second through the whole path, beside plain RQ: same broker, same number of workers, one run.
+
+    python -m benchmarks.throughput [--jobs 200] [--workers 2]
+
+Each job trains the same small network for one epoch. Plain RQ is measured twice: as its command line starts it,
+and tuned (numpy loaded before the fork, as our workers have it). It keeps no history, enforces no budget and
+survives no kill; the ratio is the price of that. Submit latency is that of `submit()` in a running process,
+and of the whole command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+from rq import Queue
+
+from tests.system.machine import ROOT, Machine, wait_until, write_training
+
+
+def train_once(csv: str) -> float:
+    """What a plain RQ user would write: read a table, train, answer the accuracy."""
+    from singlepoint import Model
+
+    import numpy as np
+
+    table = np.genfromtxt(csv, delimiter=",", skip_header=1, dtype=str)
+    x, y = table[:, 1:].astype(np.float32), table[:, 0]
+    x = (x - x.mean(0)) / x.std(0)
+    return Model(hidden=(32, 16), task="classification").fit(x, y, epochs=1, batch_size=32).score(x, y)
+
+
+_TUNED = """
+import sys, numpy
+import singlepoint
+singlepoint.Model
+import redis
+from rq import Queue, Worker
+Worker([Queue(sys.argv[2], connection=redis.Redis(unix_socket_path=sys.argv[1]))],
+       connection=redis.Redis(unix_socket_path=sys.argv[1])).work(logging_level="WARNING")
+"""
+
+
+@contextmanager
+def plain_workers(socket: Path, queue: str, count: int, *, tuned: bool) -> Iterator[None]:
+    """RQ workers of a queue, as processes of their own."""
+    command = (
+        [sys.executable, "-c", _TUNED, str(socket), queue]
+        if tuned
+        else [str(Path(sys.executable).with_name("rq")), "worker", "--quiet", "--url", f"unix://{socket}", queue]
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
+    workers = [subprocess.Popen(command, env=environment, cwd=ROOT) for _ in range(count)]
+    try:
+        connection = redis.Redis(unix_socket_path=str(socket))
+        wait_until(lambda: connection.scard(f"rq:workers:{queue}") == count, lambda: "workers did not come up")
+        yield
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def plain(machine: Machine, jobs: int, workers: int, *, tuned: bool) -> float:
+    """Jobs a second of plain RQ, from the first enqueue to the last end."""
+    socket = machine.home.redis / "redis.sock"
+    queue = Queue(f"plain-{tuned}", connection=redis.Redis(unix_socket_path=str(socket)))
+    with plain_workers(socket, queue.name, workers, tuned=tuned):
+        begun = time.perf_counter()
+        for _ in range(jobs):
+            queue.enqueue(train_once, str(machine.directory / "wdbc.csv"))
+        wait_until(lambda: queue.finished_job_registry.count == jobs, lambda: queue.finished_job_registry.count, 300)
+        return jobs / (time.perf_counter() - begun)
+
+
+def ours(machine: Machine, jobs: int) -> tuple[float, list[float]]:
+    """Jobs a second of ours, and the seconds each `submit()` took."""
+    from singlepoint import submit
+
+    spec = machine.directory / write_training(machine.directory, name="tiny", epochs=1)
+    latencies, ids = [], []
+    begun = time.perf_counter()
+    for _ in range(jobs):
+        before = time.perf_counter()
+        ids.append(submit(spec, home=machine.home.path))
+        latencies.append(time.perf_counter() - before)
+    for job_id in ids:
+        job = machine.finished(job_id, 300)
+        assert job.state == "succeeded", job
+    return jobs / (time.perf_counter() - begun), latencies
+
+
+def command_latency(machine: Machine) -> float:
+    """Seconds of one `singlepoint submit`, interpreter start included; median of five."""
+    times = []
+    for _ in range(5):
+        before = time.perf_counter()
+        machine.finished(machine.submit("train", "tiny.toml"))
+        times.append(time.perf_counter() - before)
+    before = time.perf_counter()
+    job = machine.submit("train", "tiny.toml")
+    took = time.perf_counter() - before
+    machine.finished(job)
+    return took
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        machine = Machine(Path(directory), workers=options.workers, budget=f"cpu={options.workers},memory=4GiB").start()
+        try:
+            rate, latencies = ours(machine, options.jobs)
+            command_s = command_latency(machine)
+            default = plain(machine, options.jobs, options.workers, tuned=False)
+            tuned = plain(machine, options.jobs, options.workers, tuned=True)
+        finally:
+            machine.stop()
+    p50, p95 = statistics.median(latencies), sorted(latencies)[int(0.95 * len(latencies))]
+    print(f"{options.jobs} tiny trainings, {options.workers} workers")
+    print(f"  singlepoint                 {rate:7.1f} jobs/s")
+    print(f"  plain RQ, as started        {default:7.1f} jobs/s   ratio {rate / default:5.2f}")
+    print(f"  plain RQ, numpy preloaded   {tuned:7.1f} jobs/s   ratio {rate / tuned:5.2f}")
+    print(f"  submit() in a process       {1000 * p50:7.2f} ms median, {1000 * p95:.2f} ms p95")
+    print(f"  `singlepoint submit`        {1000 * command_s:7.0f} ms, interpreter and checks included")
+
+
+if __name__ == "__main__":
+    main()

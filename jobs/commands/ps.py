@@ -1,0 +1,113 @@
+"""`singlepoint ps`: the jobs, and why each waits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import click
+
+from jobs.amounts import format_bytes
+from jobs.clock import now, seconds
+from jobs.lifecycle import FINAL
+from jobs.listing import Listing, Row, listing
+from jobs.session import Session, Settings, open_session
+from jobs.summary import SCHEMA
+
+from .options import as_json, examples
+from .text import age, duration, percent, plural, table
+
+COLUMNS = (
+    "id",
+    "name",
+    "kind",
+    "state",
+    "progress",
+    "attempt",
+    "priority",
+    "cpu",
+    "memory",
+    "submitted",
+    "running",
+    "ended",
+    "reason",
+)
+
+REDRAW_EVERY_S = 1.0
+
+
+@click.command(epilog=examples("singlepoint ps", "singlepoint ps -a --json | jq '.jobs[].state'"))
+@click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
+@click.option("-w", "--watch", is_flag=True, help="Keep showing them, until Ctrl-C.")
+@as_json
+@click.pass_obj
+def ps(settings: Settings, everything: bool, watch: bool, as_json: bool) -> None:
+    """List the jobs that have not ended, with the reason for which each one waits."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs: take one of them")
+    session = open_session(settings)
+    if watch:
+        _watch(session, everything)
+    found = listing(session)
+    if as_json:
+        rows = _shown(found, everything)
+        click.echo(json.dumps({"schema": SCHEMA, "jobs": rows}, indent=1))
+    else:
+        _print(found, everything)
+    if found.away is not None:
+        raise found.away
+
+
+def _shown(found: Listing, everything: bool) -> list[Row]:
+    return [row for row in found.rows if everything or row["state"] not in FINAL]
+
+
+def _print(found: Listing, everything: bool) -> None:
+    rows = _shown(found, everything)
+    hidden = len(found.rows) - len(rows)
+    if rows:
+        click.echo(table([cells(row, now()) for row in rows], COLUMNS))
+    if hidden:
+        click.echo(f"{plural(hidden, 'job')} that ended not shown; `singlepoint ps -a` shows all", err=True)
+    elif not rows:
+        click.echo("no jobs yet; `singlepoint submit train SPEC.toml` makes one", err=True)
+
+
+def cells(row: Row, at: float) -> dict[str, str]:
+    """A row of the table, as text."""
+    started, ended = (seconds(row[name]) if row[name] else None for name in ("started_at", "ended_at"))
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "kind": row["kind"],
+        "state": "paused" if row["paused"] else row["state"],
+        "progress": percent(row["progress"]) if row["state"] == "running" else "",
+        "attempt": str(row["attempt"]) if row["attempt"] > 1 else "",
+        "priority": str(row["priority"]) if row["priority"] else "",
+        "cpu": f"{row['cpu']:g}",
+        "memory": format_bytes(row["memory_bytes"]),
+        "submitted": age(seconds(row["submitted_at"]), at),
+        "running": duration(at - started) if started is not None and row["state"] == "running" else "",
+        "ended": age(ended, at),
+        "reason": row["reason"] or "",
+    }
+
+
+def _watch(session: Session, everything: bool) -> None:
+    """Draw the table anew whenever a job moved, at most once a second and at least every ten."""
+    with contextlib.suppress(KeyboardInterrupt):
+        for _ in _beats(session):
+            click.clear()
+            _print(listing(session), everything)
+    raise click.exceptions.Exit(0)
+
+
+def _beats(session: Session) -> Any:
+    """Once now, then after every move (those within a second together), and once in a while without any."""
+    import time
+
+    yield
+    for _ in session.index.news(timeout_s=10 * REDRAW_EVERY_S):
+        yield
+        time.sleep(REDRAW_EVERY_S)

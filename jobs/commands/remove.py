@@ -1,0 +1,83 @@
+"""`singlepoint rm` and `singlepoint prune`: deleting jobs that have ended, with all that belongs to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import click
+
+from jobs import requests
+from jobs.clock import now
+from jobs.errors import NotNow
+from jobs.listing import listing
+from jobs.records import Job
+from jobs.reference import find_job
+from jobs.session import Session, Settings, open_session
+
+from .options import each, examples, jobs_argument, length_s
+from .text import plural
+
+CANCEL_PATIENCE_S = 30.0
+OLDER_THAN_DEFAULT = "30d"
+
+
+@click.command(epilog=examples("singlepoint rm last", "singlepoint rm --force k3v p8m"))
+@jobs_argument
+@click.option("--force", is_flag=True, help="Cancel a job that has not ended, then remove it.")
+@click.pass_obj
+def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
+    """Delete jobs that have ended: spec, history, log and checkpoints.
+
+    The model of a training and the answers of a prediction are kept.
+    """
+    session = open_session(settings)
+    session.require_redis()
+    needed = requests.dependents(listing(session).rows)
+
+    def act(word: str) -> None:
+        job_id = find_job(session.store, word)
+        if job_id in needed:
+            waits = needed[job_id]
+            raise NotNow(
+                f"job {waits} waits for {job_id}", hint=f"remove that one first: `singlepoint rm --force {waits}`"
+            )
+        if force:
+            requests.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)
+        _removed(requests.remove(session, job_id))
+
+    each(jobs, act)
+
+
+@click.command(epilog=examples("singlepoint prune --older-than 7d --dry-run", "singlepoint prune --keep 100"))
+@click.option("--older-than", type=length_s, metavar="TIME", help=f"Only what ended longer ago  [{OLDER_THAN_DEFAULT}]")
+@click.option("--keep", type=click.IntRange(0), metavar="N", help="Keep the N newest that have ended.")
+@click.option("--dry-run", is_flag=True, help="Print what would be deleted, delete nothing.")
+@click.pass_obj
+def prune(settings: Settings, older_than: float | None, keep: int | None, dry_run: bool) -> None:
+    """Delete old jobs that have ended, and print their ids; models and answers are kept.
+
+    With --keep alone, age does not matter; with both, a job goes if both say so.
+    """
+    session = open_session(settings)
+    session.require_redis()
+    if older_than is None:
+        older_than = 0.0 if keep is not None else length_s(OLDER_THAN_DEFAULT)
+    doomed = requests.prunable(listing(session).rows, now(), older_than, keep or 0)
+    for job_id in doomed:
+        if dry_run:
+            click.echo(job_id)
+        else:
+            _prune(session, job_id)
+    click.echo(f"{plural(len(doomed), 'job')} {'would be ' if dry_run else ''}deleted", err=True)
+
+
+def _prune(session: Session, job_id: str) -> None:
+    requests.remove(session, job_id)
+    click.echo(job_id)
+
+
+def _removed(job: Job) -> None:
+    click.echo(f"{job.id} removed")
+    result: Mapping[str, object] = job.result or {}
+    if kept := result.get("path"):
+        click.echo(f"its {'model' if job.kind == 'train' else 'answers'} stay at {kept}", err=True)

@@ -1,0 +1,127 @@
+"""`singlepoint show`: all that is known of one job, its attempts one by one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from jobs.amounts import format_bytes
+from jobs.clock import now
+from jobs.errors import BrokerAway
+from jobs.history import events
+from jobs.listing import Row, is_scheduled, progress, with_reasons
+from jobs.records import Attempt, Job
+from jobs.reference import find_job
+from jobs.session import Session, Settings, open_session, redis_error
+from jobs.summary import detail, summary
+
+from .options import as_json, examples, job_argument
+from .text import age, coloured, duration, fields, percent, table
+
+_ATTEMPT_COLUMNS = ("attempt", "started", "ran", "end", "steps", "lost", "recovered", "memory", "cause")
+
+
+@click.command(epilog=examples("singlepoint show last", "singlepoint show k3v --json | jq .metrics"))
+@job_argument
+@as_json
+@click.pass_obj
+def show(settings: Settings, job: str, as_json: bool) -> None:
+    """Show a job: where it stands, every attempt with how it ended and what that cost, and its result."""
+    session = open_session(settings)
+    job_id = find_job(session.store, job)
+    known = session.store.load(job_id)
+    live, away = _live(session, known)
+    if as_json:
+        history = list(events(session.store.history(job_id)))
+        click.echo(json.dumps({**detail(known), **live, "history": history}, indent=1))
+    else:
+        click.echo(page(known, live, now()))
+    if away is not None:
+        raise away
+
+
+def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
+    """What the history does not tell of a job that has not ended: progress, and the reason for which it waits."""
+    if job.is_final:
+        return {}, None
+    head: Row = {}
+    away = None
+    try:
+        head = session.index.head()
+    except Exception as error:
+        away = error if isinstance(error, BrokerAway) else redis_error(error)
+        if away is None:
+            raise
+    needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
+    others = [{"id": head["job"], **summary(job)}] if head.get("job") not in (None, job.id) else []
+    rows = with_reasons([summary(job), *needed, *others], head, is_scheduled(session))
+    live = {"reason": rows[0]["reason"]}
+    if job.state == "running":
+        live.update(progress(session, job.id))
+    return live, away
+
+
+def page(job: Job, live: Row, at: float) -> str:
+    """The text of `show`."""
+    head = fields(
+        {
+            "id": job.id,
+            "name": job.name,
+            "kind": job.kind,
+            "state": coloured("paused" if job.paused else job.state.value),
+            "reason": str(live.get("reason") or job.reason or ""),
+            "progress": _progress(live),
+            "priority": str(job.priority or ""),
+            "after": " ".join(job.after),
+            "asks for": f"{job.requests.cpu_millis / 1000:g} cpu, {format_bytes(job.requests.memory_bytes)}",
+            "submitted": age(job.submitted_at, at),
+            "ended": age(job.ended_at, at),
+            "bits": _bits(job),
+        }
+    )
+    parts = [head, _ledger(job, at), _section("result", job.result), _section("metrics", job.metrics)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _progress(live: Row) -> str:
+    if "step" not in live:
+        return ""
+    return f"{percent(live.get('progress'))}, step {live['step']} of {live['total']}"
+
+
+def _bits(job: Job) -> str:
+    if job.bit_identical is None:
+        return ""
+    return "as if never disturbed" if job.bit_identical else "may differ from an undisturbed run"
+
+
+def _ledger(job: Job, at: float) -> str:
+    return table([_attempt_cells(attempt, at) for attempt in job.attempts], _ATTEMPT_COLUMNS) if job.attempts else ""
+
+
+def _attempt_cells(attempt: Attempt, at: float) -> dict[str, str]:
+    until = attempt.ended_at or at
+    return {
+        "attempt": str(attempt.number),
+        "started": age(attempt.started_at, at),
+        "ran": duration(until - attempt.started_at) if attempt.started_at is not None else "",
+        "end": attempt.end or ("" if attempt.ended_at is not None else "going on"),
+        "steps": "" if attempt.steps is None else str(attempt.steps),
+        "lost": duration(attempt.lost_s),
+        "recovered": "" if attempt.recovery_s is None else f"after {duration(attempt.recovery_s)}",
+        "memory": format_bytes(attempt.usage.peak_memory_bytes) if attempt.usage else "",
+        "cause": attempt.cause or "",
+    }
+
+
+def _section(title: str, values: Any) -> str:
+    if not values:
+        return ""
+    lines = fields({name: _value(value) for name, value in values.items()}).splitlines()
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)])
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,162 @@
+"""`singlepoint submit train` and `singlepoint submit predict`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs.capacity import read_capacity
+from jobs.clock import now
+from jobs.following import EXIT_CODES, follow, wait_for
+from jobs.listing import is_scheduled
+from jobs.session import Session, Settings, open_session
+from jobs.spec.job import Spec, is_model_name
+from jobs.spec_file import parse_document, parse_file
+from jobs.submission import Submitted, accept, prepare
+from jobs.summary import SCHEMA
+
+from .logs import detaching
+from .options import examples
+from .text import coloured, plural
+
+# option, path in the spec, what click needs to know of it
+_FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("--name", "name", {"metavar": "NAME", "help": "Name of the job (and of its model)  [the file's name]"}),
+    ("--priority", "priority", {"type": int, "metavar": "N", "help": "Higher runs earlier  [0]"}),
+    ("--cpu", "resources.cpu", {"type": int, "metavar": "N", "help": "Cores  [1]"}),
+    ("--memory", "resources.memory", {"metavar": "SIZE", "help": "Memory, such as 2GiB  [512MiB]"}),
+    ("--after", "after", {"multiple": True, "metavar": "ID", "help": "Run once this job has succeeded."}),
+    ("--retries", "retries", {"type": int, "metavar": "N", "help": "Own failures that are tried again  [0]"}),
+)
+
+
+def _parameter(option: str) -> str:
+    return option.removeprefix("--").replace("-", "_")
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that every kind of submission takes."""
+    how = [
+        click.option("--set", "sets", multiple=True, metavar="PATH=VALUE", help="Change the spec: training.epochs=5"),
+        *(click.option(option, **facts) for option, _, facts in _FIELDS),
+        click.option("--wait", is_flag=True, help="Wait for the end; exit with the job's code."),
+        click.option("--follow", is_flag=True, help="Wait, and print the job's log on stderr."),
+        click.option("--dry-run", is_flag=True, help="Check all of it and print the spec; submit nothing."),
+        click.option("-q", "--quiet", is_flag=True, help="Print the id and nothing else."),
+    ]
+    for decorate in reversed(how):
+        command = decorate(command)
+    return command
+
+
+@click.group(no_args_is_help=True)
+def submit() -> None:
+    """Hand in a job; its id is printed once it is kept for good.
+
+    With --wait or --follow the exit code is the job's: 0 succeeded, 1 failed, 130 cancelled; Ctrl-C only
+    detaches (75). A spec that will not do is refused with every problem in it (65).
+    """
+
+
+@submit.command(
+    epilog=examples(
+        "singlepoint submit train wdbc.toml",
+        "singlepoint submit train wdbc.toml --set training.epochs=5 --follow",
+    )
+)
+@click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path))
+@_common
+@click.pass_obj
+def train(settings: Settings, /, spec: Path, sets: tuple[str, ...], **options: Any) -> None:
+    """Train the model that SPEC (.toml or .json) describes."""
+    _submit(settings, parse_file(spec, sets, _given(options), kind="train"), options)
+
+
+@submit.command(
+    epilog=examples(
+        "singlepoint submit predict --model wdbc --input new.csv --output answers.csv",
+        "singlepoint submit predict score.toml --set tile=4096 --wait",
+    )
+)
+@click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path))
+@click.option("--model", metavar="MODEL", help="NAME, NAME/n, a directory, or the id of a training job.")
+@click.option("--input", metavar="FILE", help="The rows to score.")
+@click.option("--output", metavar="FILE", help="Where the answers go: .csv or .npy.")
+@_common
+@click.pass_obj
+def predict(
+    settings: Settings,
+    /,
+    spec: Path | None,
+    sets: tuple[str, ...],
+    model: str | None,
+    input: str | None,
+    output: str | None,
+    **options: Any,
+) -> None:
+    """Score a data set with a model, by SPEC (.toml or .json), by options, or by both."""
+    given = _given(options)
+    if model is not None:
+        given["model"] = model if is_model_name(model) else os.path.abspath(model)
+    given.update({name: os.path.abspath(path) for name, path in (("input", input), ("output", output)) if path})
+    if spec is not None:
+        _submit(settings, parse_file(spec, sets, given, kind="predict"), options)
+    else:
+        name = Path(output).stem if output else "predict"
+        _submit(settings, parse_document({}, Path.cwd(), name, sets, given, kind="predict"), options)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of the spec that options change."""
+    values = {path: options[_parameter(option)] for option, path, _ in _FIELDS}
+    return {path: value for path, value in values.items() if value not in (None, ())}
+
+
+def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
+    session = open_session(settings)
+    spec = prepare(session, spec, settings.check)
+    if options["dry_run"]:
+        _print_plan(session, spec)
+        return
+    submitted = accept(session, spec, now())
+    click.echo(submitted.job.id)
+    if not options["quiet"]:
+        click.echo(_next_steps(session, submitted), err=True)
+    if options["follow"] or options["wait"]:
+        _await(session, submitted, follow_log=options["follow"], quiet=options["quiet"])
+
+
+def _print_plan(session: Session, spec: Spec) -> None:
+    requests = spec.resources.amounts().to_json()
+    capacity = read_capacity(session.home)
+    budget = capacity.budget.to_json() if capacity is not None else None
+    document = {"schema": SCHEMA, "spec": spec.model_dump(mode="json"), "requests": requests, "budget": budget}
+    click.echo(json.dumps(document, indent=1))
+    click.echo("the spec is sound; nothing was submitted", err=True)
+
+
+def _next_steps(session: Session, submitted: Submitted) -> str:
+    job = submitted.job
+    if submitted.ahead is None:
+        return "Redis went away just now: the job is kept, and queued when Redis returns"
+    if not is_scheduled(session):
+        return "kept; nothing is running: `singlepoint up --detach` starts it"
+    ahead = f"{plural(submitted.ahead, 'job')} waited before it; " if submitted.ahead else ""
+    return f"{ahead}follow it with `singlepoint logs -f {job.id}`"
+
+
+def _await(session: Session, submitted: Submitted, *, follow_log: bool, quiet: bool) -> None:
+    job_id = submitted.job.id
+    with detaching(job_id):
+        if follow_log:
+            job = follow(session.store, job_id, lambda text: click.echo(text, nl=False, err=True))
+        else:
+            [job] = wait_for(session.store, [job_id])
+    if not quiet:
+        click.echo(f"{job_id} {coloured(job.state.value)}{f': {job.reason}' if job.reason else ''}", err=True)
+    raise click.exceptions.Exit(EXIT_CODES[job.state])

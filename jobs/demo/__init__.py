@@ -1,0 +1,174 @@
+"""`singlepoint demo`: the main promise, shown on real data in about a minute.
+
+Trains one network undisturbed, trains it again and kills its worker in the middle with SIGKILL, compares the
+weights bit for bit, predicts rows that neither training saw, and shuts down. Everything happens in a temporary
+home, through the same commands a user types; nothing of yours is touched.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+SPEC = """\
+kind = "train"
+name = "wdbc"
+
+[data]
+path = "train.csv"
+target = "diagnosis"
+validation = 0.2
+
+[preprocessing]
+normalise = "standard"
+
+[model]
+hidden = [64, 32]
+activation = "relu"
+
+[training]
+epochs = {epochs}
+batch_size = 32
+optimiser = {{ type = "adam", learning_rate = 0.0005 }}
+seed = 7
+
+[resources]
+cpu = 1
+memory = "256MiB"
+"""
+
+
+@click.command(epilog="Examples:  singlepoint demo   |   singlepoint demo --keep")
+@click.option("--epochs", default=3000, show_default=True, help="How long the trainings are.")
+@click.option("--keep", is_flag=True, help="Keep the demo's home, and say where it is.")
+def demo(epochs: int, keep: bool) -> None:
+    """Train on real data, kill -9 in the middle, resume, compare, predict."""
+    directory = tempfile.mkdtemp(prefix="singlepoint-demo-")
+    stage = Stage(Path(directory))
+    try:
+        stage.prepare(epochs)
+        play(stage)
+    finally:
+        stage.run("down", "--now", check=False)
+        if keep:
+            say(f"kept: {directory}")
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def say(text: str) -> None:
+    click.echo(text)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A directory with a home in it, and the command line to speak to it."""
+
+    directory: Path
+
+    def run(self, *arguments: str, check: bool = True, shown: bool = False) -> str:
+        """One `singlepoint` command; its answer. A failure ends the demo with what it said."""
+        if shown:
+            say(click.style(f"$ singlepoint {' '.join(arguments)}", bold=True))
+        done = subprocess.run(
+            [sys.executable, "-m", "singlepoint", "--home", str(self.directory / "home"), *arguments],
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
+        )
+        if check and done.returncode != 0:
+            raise click.ClickException(f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}")
+        return done.stdout.strip()
+
+    def show(self, job: str) -> dict[str, Any]:
+        return dict(json.loads(self.run("show", job, "--json")))
+
+    def prepare(self, epochs: int) -> None:
+        """The spec, and the data: every fifth row is kept back for the prediction."""
+        text = resources.files(__package__).joinpath("wdbc.csv").read_text()
+        header, *rows = csv.reader(text.splitlines())
+        _write(self.directory / "train.csv", header, [row for n, row in enumerate(rows) if n % 5])
+        _write(self.directory / "unseen.csv", header, [row for n, row in enumerate(rows) if n % 5 == 0])
+        (self.directory / "train.toml").write_text(SPEC.format(epochs=epochs))
+
+
+def _write(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def play(stage: Stage) -> None:
+    """The demo itself."""
+    stage.run("up", "--detach", shown=True)
+    say("one training, undisturbed:")
+    undisturbed = stage.run("submit", "train", "train.toml", "--name", "undisturbed", "--wait", "-q", shown=True)
+    calm = stage.show(undisturbed)
+    took = calm["attempts"][-1]["usage"]["wall_s"]
+    say(f"  {undisturbed} succeeded in {took:.1f} s")
+
+    say("the same training, its worker killed with SIGKILL in the middle:")
+    disturbed = stage.run("submit", "train", "train.toml", "--name", "disturbed", "-q", shown=True)
+    pid = kill_in_the_middle(stage, disturbed)
+    say(f"  kill -9 {pid}   (the worker of {disturbed}, at {took / 2:.1f} s or so)")
+    stage.run("wait", disturbed, "--timeout", "120", shown=True)
+    report(calm, stage.show(disturbed))
+
+    say("a prediction with the model that was interrupted:")
+    stage.run(
+        "submit", "predict", "--model", "disturbed", "--input", "unseen.csv", "--output", "answers.csv", "--wait", shown=True
+    )
+    say(f"  {accuracy(stage.directory / 'answers.csv')}")
+    stage.run("down", shown=True)
+
+
+def kill_in_the_middle(stage: Stage, job: str) -> int:
+    """Send SIGKILL to the worker process that makes this job's attempt, once it is well under way."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        document = stage.show(job)
+        if document["state"] == "running" and (document["progress"] or 0) > 0.3:
+            pid = int(document["attempts"][-1]["worker"].rsplit("-", 2)[1])
+            os.kill(pid, signal.SIGKILL)
+            return pid
+        if document["state"] in ("succeeded", "failed"):
+            raise click.ClickException("the training was over before it could be killed; try a larger --epochs")
+    raise click.ClickException("the training did not get going within a minute")
+
+
+def report(calm: dict[str, Any], disturbed: dict[str, Any]) -> None:
+    """What the kill cost, and whether it changed anything."""
+    if disturbed["state"] != "succeeded":
+        raise click.ClickException(f"{disturbed['id']} {disturbed['state']}: {disturbed['reason']}")
+    killed, *_, last = disturbed["attempts"]
+    same = calm["result"]["sha256"] == disturbed["result"]["sha256"]
+    say(f"  killed in step {killed['steps'] or '?'}; running again after {killed['recovery_s']:.3f} s, from step {last['first_step']}")
+    say(f"  lost: {killed['lost_s']:.2f} s of work; attempts: {len(disturbed['attempts'])}")
+    say(f"  weights of the undisturbed run  sha256 {calm['result']['sha256'][:32]}…")
+    say(f"  weights of the interrupted run  sha256 {disturbed['result']['sha256'][:32]}…")
+    say(f"  {'bit for bit the same' if same else 'DIFFERENT'}; validation accuracy {disturbed['metrics']['accuracy']:.3f}")
+    if not same:
+        raise click.ClickException("the two trainings differ, which must never happen: please report it")
+
+
+def accuracy(answers: Path) -> str:
+    """How many rows that no training saw were answered as the diagnosis in the file says."""
+    with open(answers, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    right = sum(row["label"] == row["diagnosis"] for row in rows)
+    return f"{right} of {len(rows)} unseen rows right ({right / len(rows):.1%}); answers.csv has label, p_benign, p_malignant"

@@ -1,0 +1,87 @@
+"""Which process is meant: a pid alone is reused, so it goes with when it started and which boot that was.
+
+Nothing here starts or ends a process. Linux is read from /proc; elsewhere psutil answers.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_LINUX = sys.platform == "linux"
+_GONE = {"Z", "X"}  # a zombie has ended, its parent only has not asked yet
+
+
+@dataclass(frozen=True)
+class ProcessId:
+    """One process, for good.
+
+    started: when it began, in whatever unit the system counts (clock ticks since boot on Linux), only to be
+    compared.  boot_id: the boot it belongs to.
+    """
+
+    pid: int
+    started: int
+    boot_id: str
+
+    def is_alive(self) -> bool:
+        """Whether it runs still, or is stopped; a zombie has ended."""
+        return self.boot_id == boot_id() and started(self.pid) == self.started
+
+    def to_json(self) -> dict[str, Any]:
+        return {"pid": self.pid, "started": self.started, "boot_id": self.boot_id}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> ProcessId:
+        return cls(pid=int(document["pid"]), started=int(document["started"]), boot_id=str(document["boot_id"]))
+
+
+@functools.cache
+def boot_id() -> str:
+    """A word that changes when the machine restarts; `""` where the system offers none."""
+    if _LINUX:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    asked = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip()
+
+
+def started(pid: int) -> int | None:
+    """When `pid` began; None when it has ended or never was."""
+    return _started_linux(pid) if _LINUX else _started_elsewhere(pid)
+
+
+def _started_linux(pid: int) -> int | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command's name, in brackets, may itself hold spaces and brackets: count from the last one.
+    fields = text[text.rindex(")") + 2 :].split()
+    return None if fields[0] in _GONE else int(fields[19])
+
+
+def _started_elsewhere(pid: int) -> int | None:
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else int(process.create_time() * 1000)
+    except psutil.Error:
+        return None
+
+
+def identify(pid: int) -> ProcessId | None:
+    """The process that has this pid now; None when there is none."""
+    at = started(pid)
+    return None if at is None else ProcessId(pid, at, boot_id())
+
+
+def this_process() -> ProcessId:
+    me = identify(os.getpid())
+    assert me is not None
+    return me

@@ -1,0 +1,69 @@
+"""Which of a home's services live: supervisor, broker, scheduler, workers.
+
+Read from the locks they sign, the capacity the scheduler publishes and the workers rq knows; nothing is
+started here, and a service that died without a word does not count.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .broker import connect, locate
+from .capacity import read_capacity
+from .errors import BrokerAway
+from .home import Home
+from .processes import ProcessId, started
+from .queue import run_queue_name
+from .singleton import holder
+
+if TYPE_CHECKING:
+    import redis
+
+SUPERVISOR = "supervisor"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What lives now.
+
+    broker: whether Redis answers; the process is only known of our own.  scheduler: the one whose capacity
+    is published.  workers: their rq names.
+    """
+
+    supervisor: ProcessId | None = None
+    broker: bool = False
+    scheduler: ProcessId | None = None
+    workers: tuple[str, ...] = ()
+
+    def missing(self, workers: int = 1) -> Iterator[str]:
+        """What is not there, in the order in which one needs the other."""
+        if not self.broker:
+            yield "Redis does not answer"
+        if self.scheduler is None:
+            yield "the scheduler has not published its budget"
+        if len(self.workers) < workers:
+            yield f"{len(self.workers)} of {workers} workers have registered"
+
+
+def look(home: Home, redis_url: str | None = None) -> Services:
+    """The services of this home as they are now; takes two seconds at most when Redis does not answer."""
+    capacity = read_capacity(home)
+    scheduler = capacity.process if capacity is not None and capacity.is_live() else None
+    try:
+        with connect(locate(home, redis_url)) as connection:
+            return Services(holder(home.lock(SUPERVISOR)), True, scheduler, live_workers(connection, home))
+    except BrokerAway:
+        return Services(holder(home.lock(SUPERVISOR)), False, scheduler)
+
+
+def live_workers(connection: redis.Redis, home: Home) -> tuple[str, ...]:
+    """The names of the registered workers; one of this machine whose process is gone does not count."""
+    from rq.queue import Queue
+    from rq.worker import Worker
+
+    here = socket.gethostname()
+    workers = Worker.all(queue=Queue(run_queue_name(home.uuid), connection=connection))
+    return tuple(sorted(one.name for one in workers if one.hostname != here or (one.pid and started(one.pid))))

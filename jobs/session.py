@@ -1,0 +1,98 @@
+"""One client's or service's view of a home: its directories at once, Redis when it is first needed.
+
+Importing this costs nothing: redis and rq are loaded by the first use of `connection`, `index` or `queue`,
+which raises BrokerAway when nobody answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import BrokerAway
+from .home import Home, open_home
+from .store import JobStore
+
+if TYPE_CHECKING:
+    import redis
+
+    from .index import Index
+    from .queue import DispatchQueue
+    from .spec.job import Spec
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the front door knows before any command runs.
+
+    check: what `worker` says of a spec's data and shapes (raises InvalidInput); passed in, since `jobs` may
+    not know `worker`.
+    """
+
+    home_path: Path | None = None
+    redis_url: str | None = None
+    check: Callable[[Spec], None] | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A home with its store, and its Redis once somebody asks."""
+
+    home: Home
+    store: JobStore
+    redis_url: str | None = None
+    patient: bool = False
+
+    @cached_property
+    def connection(self) -> redis.Redis:
+        """Raises BrokerAway when Redis does not answer; a patient session waits for it instead."""
+        from .broker import connect, locate
+
+        return connect(locate(self.home, self.redis_url), patient=self.patient)
+
+    @cached_property
+    def index(self) -> Index:
+        from .index import Index
+
+        return Index(self.connection, self.home.uuid)
+
+    @cached_property
+    def queue(self) -> DispatchQueue:
+        from .queue import DispatchQueue
+
+        return DispatchQueue(self.connection, self.home.uuid)
+
+    def require_redis(self) -> None:
+        """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer."""
+        _ = self.queue, self.index
+
+
+def open_session(settings: Settings, patient: bool = False) -> Session:
+    """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
+    home = open_home(settings.home_path)
+    return Session(home, JobStore(home), settings.redis_url, patient)
+
+
+@contextlib.contextmanager
+def redis_may_be_away() -> Iterator[None]:
+    """For telling Redis what is already safe on disk: its absence is no error, it learns of it when it returns."""
+    import redis
+
+    with contextlib.suppress(redis.RedisError):
+        yield
+
+
+def redis_error(error: BaseException) -> BrokerAway | None:
+    """The error to tell when redis gave up on a command, or None for any other error."""
+    module = sys.modules.get("redis")
+    if module is None or not isinstance(error, module.RedisError):
+        return None
+    return BrokerAway(
+        f"Redis does not answer: {error}",
+        hint="`singlepoint doctor` says what is wrong; accepted jobs are kept on disk",
+    )

@@ -1,0 +1,146 @@
+"""What must agree between the fields of a spec, beyond each one's own bounds. Pure.
+
+Each check sees only sections that are sound in themselves, so one mistake does not hide another. Whether the
+data fits the network is not known here; that is checked by `worker` before a job is accepted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+from jobs.errors import Problem
+
+from .data import DataSpec, PreprocessingSpec
+from .network import ModelSpec
+from .training import GD, SGD, TrainingSpec
+
+OUTPUT_SUFFIXES = (".csv", ".npy")
+
+_ONLY_WITH_HIDDEN = (
+    "activation",
+    "output_activation",
+    "dropout",
+    "batch_norm",
+    "initialiser",
+    "bias_initialiser",
+    "l1",
+    "l2",
+)
+
+
+def cross_checked(sections: Mapping[str, Any]) -> list[Problem]:
+    """All problems between the fields of these sections (by name; those that are unsound left out)."""
+    return [
+        problem
+        for needed, check in _CHECKS
+        if all(name in sections for name in needed)
+        for problem in check(*(sections[name] for name in needed))
+    ]
+
+
+def _hidden_or_layers(model: ModelSpec) -> Iterator[Problem]:
+    if model.hidden is None and model.layers is None:
+        yield Problem("model", "says nothing of the network", "give hidden = [32, 16], or all layers = [...]")
+    if model.hidden is not None and model.layers is not None:
+        yield Problem("model", "has both hidden and layers", "leave one of them out")
+    if model.layers is not None and not model.layers:
+        yield Problem("model.layers", "has no layer", "the last layer is the output")
+    if model.layers is not None:
+        for name in _ONLY_WITH_HIDDEN:
+            if name in model.model_fields_set:
+                yield Problem(f"model.{name}", "goes with hidden, not with layers", "say it in the layer itself")
+
+
+def _optimiser(training: TrainingSpec) -> Iterator[Problem]:
+    optimiser = training.optimiser
+    if isinstance(optimiser, GD) and training.batch_size is not None:
+        yield Problem(
+            "training.batch_size",
+            f"is {training.batch_size}, but gd takes all rows in one step",
+            "leave it out, or use sgd",
+        )
+    if isinstance(optimiser, SGD) and optimiser.nesterov and optimiser.momentum == 0.0:
+        yield Problem("training.optimiser.nesterov", "needs a momentum above 0", "momentum = 0.9 is usual")
+
+
+def _loss(training: TrainingSpec) -> Iterator[Problem]:
+    given, loss = training.model_fields_set, training.loss
+    if training.label_smoothing and loss not in (None, "softmax_cross_entropy"):
+        yield Problem("training.label_smoothing", f"goes with softmax_cross_entropy, not with {loss}")
+    if "huber_delta" in given and loss != "huber":
+        yield Problem("training.huber_delta", f"goes with loss = 'huber', not with {loss or 'the default loss'}")
+    if training.class_weights is not None and loss not in (None, "softmax_cross_entropy", "binary_cross_entropy"):
+        yield Problem("training.class_weights", f"goes with classes, not with {loss}")
+
+
+def _task(data: DataSpec, training: TrainingSpec) -> Iterator[Problem]:
+    classes = ("softmax_cross_entropy", "binary_cross_entropy")
+    if data.task == "regression" and training.loss in classes:
+        yield Problem("training.loss", f"{training.loss} is for classes, but data.task is 'regression'")
+    if data.task == "regression" and training.class_weights is not None:
+        yield Problem("training.class_weights", "goes with classes, but data.task is 'regression'")
+
+
+def _monitor(data: DataSpec, training: TrainingSpec) -> Iterator[Problem]:
+    stopping = training.early_stopping
+    if stopping and stopping.monitor != "loss" and not data.validation and data.validation_path is None:
+        yield Problem(
+            "training.early_stopping.monitor",
+            f"{stopping.monitor} needs validation data, but data.validation is 0",
+            "hold back a share (data.validation = 0.2), or monitor the loss",
+        )
+
+
+def _columns(data: DataSpec) -> Iterator[Problem]:
+    targets = (data.target,) if isinstance(data.target, str) else data.target or ()
+    for name in targets:
+        if data.features is not None and name in data.features:
+            yield Problem("data.features", f"{name!r} is the target, so it cannot be a feature")
+        if name in data.ignore:
+            yield Problem("data.ignore", f"{name!r} is the target, so it cannot be ignored")
+        if name == data.text:
+            yield Problem("data.text", f"{name!r} is the target, so it cannot be the text")
+    for name in data.features or ():
+        if name in data.ignore:
+            yield Problem("data.ignore", f"{name!r} is among data.features")
+    if data.text is not None and data.text in data.ignore:
+        yield Problem("data.text", f"{data.text!r} is among data.ignore")
+
+
+def _validation(data: DataSpec) -> Iterator[Problem]:
+    if data.validation_path is not None and "validation" in data.model_fields_set:
+        yield Problem("data.validation", "is a share of data.path, but data.validation_path is given", "leave one out")
+    if data.validation_target_path is not None and data.validation_path is None:
+        yield Problem("data.validation_target_path", "needs data.validation_path")
+
+
+def _preprocessing(data: DataSpec, preprocessing: PreprocessingSpec) -> Iterator[Problem]:
+    if "text" in preprocessing.model_fields_set and data.text is None:
+        yield Problem("preprocessing.text", "has no text to work on", "name the column in data.text")
+    for name in preprocessing.categorical:
+        if name in data.ignore or name == data.text or name == data.target:
+            where = "ignore" if name in data.ignore else "text" if name == data.text else "target"
+            yield Problem("preprocessing.categorical", f"{name!r} is in data.{where}")
+
+
+def _output(output: str, source: str) -> Iterator[Problem]:
+    suffix = PurePath(output).suffix
+    if suffix not in OUTPUT_SUFFIXES:
+        yield Problem("output", f"must end in {' or '.join(OUTPUT_SUFFIXES)}, is {output!r}")
+    if PurePath(output) == PurePath(source):
+        yield Problem("output", "would overwrite the input", "choose another file")
+
+
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
+    (("data",), _columns),
+    (("data",), _validation),
+    (("data", "preprocessing"), _preprocessing),
+    (("model",), _hidden_or_layers),
+    (("training",), _optimiser),
+    (("training",), _loss),
+    (("data", "training"), _task),
+    (("data", "training"), _monitor),
+    (("output", "input"), _output),
+)

@@ -1,0 +1,109 @@
+"""From a sound spec to an accepted job: names resolved, data checked, budget asked, then kept, then told.
+
+Nothing is kept unless Redis answers first; once the job is kept, telling Redis may fail, and the job is queued
+when Redis returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .capacity import check_fits, read_capacity
+from .errors import InvalidInput, NotNow
+from .lifecycle import State
+from .records import Job
+from .reference import find_job, find_model
+from .session import Session
+from .spec.job import PredictSpec, Spec, fingerprint, to_json
+from .store import JobStore
+
+Check = Callable[[Spec], None]
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An accepted job. ahead: how many others waited when it came, or None when Redis could not be told."""
+
+    job: Job
+    ahead: int | None
+
+
+def submit(session: Session, spec: Spec, at: float, check: Check | None = None) -> Submitted:
+    """Accept a job; see `prepare` and `accept` for what can be raised."""
+    return accept(session, prepare(session, spec, check), at)
+
+
+def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
+    """The spec with every word for a job or a model replaced by what it means, checked in full.
+
+    check: raises InvalidInput for data and shapes that do not do.
+    Raises NotFound, UsageError, NotNow for what `model` and `after` say, NeverFits, or InvalidInput with every
+    problem of data, shapes and budget together.
+    """
+    spec = _resolved(session.store, spec)
+    found: list[InvalidInput] = []
+    for look in (check, _budget_of(session)):
+        try:
+            if look is not None:
+                look(spec)
+        except InvalidInput as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise InvalidInput([problem for error in found for problem in error.problems], hint=found[-1].hint)
+    return spec
+
+
+def _budget_of(session: Session) -> Check | None:
+    capacity = read_capacity(session.home)
+    return None if capacity is None else lambda spec: check_fits(spec.resources.amounts(), capacity)
+
+
+def accept(session: Session, spec: Spec, at: float) -> Submitted:
+    """Keep the job, then tell Redis. Raises BrokerAway, StorageFull or NotPermitted, and then keeps nothing."""
+    session.require_redis()
+    facts = {
+        "name": spec.name,
+        "kind": spec.kind,
+        "requests": spec.resources.amounts().to_json(),
+        "priority": spec.priority,
+        "retries": spec.retries,
+        "after": list(spec.after),
+        "fingerprint": fingerprint(spec),
+    }
+    job = session.store.create(to_json(spec), facts, at)
+    return Submitted(job, announce(session, job))
+
+
+def announce(session: Session, job: Job) -> int | None:
+    """Show a pending job as waiting and wake the scheduler, in one round trip.
+
+    Answers how many waited before it, or None when Redis is away: then it is queued when Redis returns.
+    """
+    import redis
+
+    try:
+        with session.connection.pipeline() as pipe:
+            session.queue.wait(job.id, job.attempt + 1, pipeline=pipe)
+            session.index.tell(job, pipeline=pipe)
+            pipe.llen(session.queue.waiting.key)
+            return max(0, int(pipe.execute()[-1]) - 1)
+    except redis.RedisError:
+        return None
+
+
+def _resolved(store: JobStore, spec: Spec) -> Spec:
+    after = [find_job(store, word) for word in spec.after]
+    changes: dict[str, object] = {}
+    if isinstance(spec, PredictSpec):
+        model = find_model(store, spec.model)
+        changes["model"] = model
+        if not model.startswith("/"):
+            after.append(model)  # a training that has yet to end: its model is there once it succeeded
+    for job_id in after:
+        state = store.load(job_id).state
+        if state in (State.FAILED, State.CANCELLED):
+            raise NotNow(f"job {job_id}, which must come first, is {state}", hint=f"`singlepoint retry {job_id}`")
+    return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(after))})

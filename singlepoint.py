@@ -1,0 +1,231 @@
+"""The front door: one command whose parts load when they are called, and the public Python names.
+
+    singlepoint --help                      needs click and nothing else, so it answers at once
+    from singlepoint import Model, submit   the numpy core is loaded by the first use of `Model`
+
+Here, and only here, the three packages meet: what `worker` says of a spec is handed to the client commands.
+An error of ours ends a command with its own exit code, its message and a hint; a mistake of the user's never
+shows a traceback (`SINGLEPOINT_DEBUG=1` shows them all).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+
+if TYPE_CHECKING:
+    from jobs.spec.job import Spec
+
+__all__ = ["Model", "submit"]  # noqa: F822 - `Model` is loaded by __getattr__
+
+EXIT_DEFECT = 70
+
+# section -> command -> where it is, and its line in --help; a section without a name is not listed
+COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
+    "Jobs": {
+        "submit": ("jobs.commands.submit:submit", "Hand in a training or a prediction."),
+        "ps": ("jobs.commands.ps:ps", "List the jobs, with the reason for which each one waits."),
+        "show": ("jobs.commands.show:show", "Show one job, its attempts and its result."),
+        "logs": ("jobs.commands.logs:logs", "Print a job's log; -f follows it."),
+        "wait": ("jobs.commands.logs:wait", "Wait for jobs to end."),
+        "cancel": ("jobs.commands.stop:cancel", "End jobs for good."),
+        "pause": ("jobs.commands.stop:pause", "Keep jobs from going on until `resume`."),
+        "resume": ("jobs.commands.stop:resume", "Let paused jobs go on."),
+        "retry": ("jobs.commands.stop:retry", "Run failed or cancelled jobs again."),
+        "priority": ("jobs.commands.stop:priority", "Give a job another priority."),
+        "rm": ("jobs.commands.remove:rm", "Delete jobs that have ended."),
+        "prune": ("jobs.commands.remove:prune", "Delete old jobs."),
+    },
+    "Results and reasons": {
+        "models": ("worker.commands:models", "List the trained models."),
+        "checkpoints": ("worker.commands:checkpoints", "List or verify a job's checkpoints."),
+        "explain": ("scheduler.commands:explain", "Say why a job waits."),
+        "report": ("scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
+    },
+    "Services": {
+        "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),
+        "down": ("jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
+        "drain": ("worker.commands:drain", "Let the workers checkpoint their work and stop."),
+        "doctor": ("singlepoint:doctor", "Say what is there, what is missing, and what to do."),
+        "scheduler": ("scheduler.commands:scheduler", "Run the scheduler in the foreground."),
+        "worker": ("worker.commands:worker", "Run the workers in the foreground."),
+        "demo": ("jobs.demo:demo", "Train, kill, resume and predict, on real data."),
+    },
+    "": {
+        "broker": ("jobs.commands.services:broker", "Run the home's Redis in the foreground."),
+    },
+}
+
+WHERE: dict[str, str] = {name: target for section in COMMANDS.values() for name, (target, _) in section.items()}
+
+
+class FrontDoor(click.Group):
+    """A group that imports a command only when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(WHERE)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in WHERE:
+            return None
+        module, _, attribute = WHERE[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in WHERE:
+            from difflib import get_close_matches
+
+            like = get_close_matches(args[0], WHERE, n=1)
+            raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {like[0]!r}?" if like else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in COMMANDS.items():
+            if section:
+                with formatter.section(section):
+                    formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:
+    if asked:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            click.echo(f"singlepoint {version('singlepoint')}")
+        except PackageNotFoundError:
+            click.echo("singlepoint (not installed)")
+        ctx.exit()
+
+
+@click.group(
+    cls=FrontDoor,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExamples:\n  singlepoint up --detach\n  singlepoint submit train wdbc.toml --follow",
+)
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="SINGLEPOINT_HOME",
+    help="Where everything lies.  [$SINGLEPOINT_HOME]",
+)
+@click.option(
+    "--redis-url",
+    metavar="URL",
+    envvar="SINGLEPOINT_REDIS_URL",
+    help="A Redis of your own.  [$SINGLEPOINT_REDIS_URL]",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+@click.pass_context
+def front_door(ctx: click.Context, home: Path | None, redis_url: str | None) -> None:
+    """A job queue for training and batch inference on one machine.
+
+    It fills the machine and never overruns its budget, and no crash costs more than seconds.
+    --home and --redis-url may also stand behind a command.
+    """
+    from jobs.session import Settings
+
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+    ctx.obj = Settings(home, redis_url, _check)
+
+
+def _check(spec: Spec) -> None:
+    """What `worker` says of a spec's data and shapes; raises InvalidInput."""
+    from worker.submit_check import check
+
+    check(spec)
+
+
+_GLOBAL_OPTIONS = ("--home", "--redis-url")
+
+
+def hoisted(arguments: Sequence[str]) -> list[str]:
+    """The arguments with global options moved in front of the command, wherever they stood before a `--`."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return [*front, *rest, word, *words]
+        name, equals, _ = word.partition("=")
+        into = front if name in _GLOBAL_OPTIONS else rest
+        into.append(word)
+        if into is front and not equals:
+            front.extend(value for value in [next(words, None)] if value is not None)
+    return [*front, *rest]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Everything it has to say of an error is on stderr."""
+    try:
+        words = hoisted(sys.argv[1:] if arguments is None else arguments)
+        code = front_door.main(words, "singlepoint", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_OK
+    except click.ClickException as error:
+        error.show()
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_CANCELLED
+    except BrokenPipeError:  # `singlepoint ps | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return EXIT_OK
+    except Exception as error:
+        if os.environ.get("SINGLEPOINT_DEBUG"):
+            raise
+        return _explained(error)
+
+
+def _explained(error: Exception) -> int:
+    from jobs.commands.text import complaint
+    from jobs.session import redis_error
+
+    known = error if isinstance(error, SinglepointError) else redis_error(error)
+    if known is not None:
+        click.echo(complaint(known), err=True)
+        return known.exit_code
+    click.echo(
+        f"singlepoint: a defect of singlepoint, not of yours: {type(error).__name__}: {error}\n"
+        "  hint: SINGLEPOINT_DEBUG=1 shows where it happened",
+        err=True,
+    )
+    return EXIT_DEFECT
+
+
+def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, redis_url: str | None = None) -> str:
+    """Submit a job from Python, and return its id once it is kept.
+
+    spec: the path of a .toml or .json file, or its content as a dict (paths relative to the current directory).
+    Raises what the command would say: InvalidInput with every problem, BrokerAway, StorageFull, …
+    """
+    from jobs.clock import now
+    from jobs.session import Settings, open_session
+    from jobs.spec_file import parse_document, parse_file
+    from jobs.submission import submit as hand_in
+
+    parsed = parse_document(spec, Path.cwd(), "job") if isinstance(spec, dict) else parse_file(spec)
+    session = open_session(Settings(Path(home) if home is not None else None, redis_url))
+    return hand_in(session, parsed, now(), _check).job.id
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Model":
+        from worker.nn.model import Model
+
+        return Model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

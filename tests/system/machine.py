@@ -1,0 +1,189 @@
+"""A whole singlepoint under test: real processes, a real Redis, real signals, in a home of its own."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jobs.home import Home, open_home
+from jobs.records import Job
+from jobs.store import JobStore
+
+T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def wait_until(condition: Callable[[], T | None], describe: Callable[[], object], timeout_s: float = 30.0) -> T:
+    """What `condition` answers once that is true; fails with what `describe` shows when it never is."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.005)
+    raise AssertionError(f"not within {timeout_s} s; last seen: {describe()}")
+
+
+class Machine:
+    """`up` in the background, and the command line to speak to it.
+
+    environment: added to that of the services (failpoints, for example).
+    """
+
+    def __init__(self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2) -> None:
+        self.directory = directory
+        self.budget = budget
+        self.workers = workers
+        self.home: Home = open_home(directory / "home")
+        self.store = JobStore(self.home)
+        self.supervisor: subprocess.Popen[bytes] | None = None
+        self.log = directory / "up.log"
+
+    def start(self, **environment: str) -> Machine:
+        """Start the supervisor, as a child of ours, and wait until it is at work."""
+        with open(self.log, "ab") as log:
+            self.supervisor = subprocess.Popen(
+                self._argv("up", "--budget", self.budget, "--workers", str(self.workers)),
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+                cwd=self.directory,
+            )
+        wait_until(lambda: self.run("doctor", check=False).returncode == 0, lambda: self.log.read_text()[-3000:])
+        return self
+
+    def stop(self) -> None:
+        if self.supervisor is not None and self.supervisor.poll() is None:
+            self.supervisor.send_signal(signal.SIGTERM)
+            try:
+                self.supervisor.wait(30)
+            except subprocess.TimeoutExpired:
+                self.supervisor.kill()
+                self.supervisor.wait()
+
+    def _argv(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "singlepoint", "--home", str(self.home.path), *arguments]
+
+    def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """One command, in a process of its own."""
+        done = subprocess.run(
+            self._argv(*arguments),
+            capture_output=True,
+            text=True,
+            cwd=self.directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            timeout=120,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"{arguments} ended with {done.returncode}:\n{done.stderr}\n{self.tail()}"
+        return done
+
+    def tail(self) -> str:
+        return self.log.read_text()[-3000:] if self.log.exists() else ""
+
+    def submit(self, *arguments: str) -> str:
+        return self.run("submit", *arguments, "-q").stdout.strip()
+
+    def job(self, job_id: str) -> Job:
+        return self.store.load(job_id)
+
+    def show(self, job_id: str) -> dict[str, Any]:
+        return dict(json.loads(self.run("show", job_id, "--json").stdout))
+
+    def wait(self, job_id: str, condition: Callable[[Job], bool], timeout_s: float = 60.0) -> Job:
+        """The job, once it is as wanted."""
+
+        def as_wanted() -> Job | None:
+            job = self.job(job_id)
+            return job if condition(job) else None
+
+        return wait_until(as_wanted, lambda: f"{self.job(job_id)}\n{self.tail()}", timeout_s)
+
+    def finished(self, job_id: str, timeout_s: float = 60.0) -> Job:
+        return self.wait(job_id, lambda job: job.is_final, timeout_s)
+
+    def step(self, job_id: str) -> int:
+        """The step that the running attempt last told of; 0 before it told any."""
+        try:
+            document = json.loads((self.home.job(job_id) / "progress.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return 0
+        return int(document["step"]) if document["attempt"] == self.job(job_id).attempt else 0
+
+    def wait_for_step(self, job_id: str, step: int) -> None:
+        wait_until(lambda: self.step(job_id) >= step, lambda: f"{self.step(job_id)} {self.job(job_id)}\n{self.tail()}")
+
+    def worker_pid(self, job_id: str) -> int:
+        """The rq worker that makes the newest attempt."""
+        newest = self.job(job_id).newest
+        assert newest is not None and newest.worker is not None
+        return int(newest.worker.rsplit("-", 2)[1])
+
+    def child_pid(self, job_id: str) -> int:
+        """The process that makes the newest attempt."""
+        children = subprocess.run(["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False)
+        return int(children.stdout.split()[0])
+
+    def pids(self, command: str) -> list[int]:
+        """Processes of this home whose command line has this word."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    continue
+                if re.search(rf"{re.escape(str(self.home.path))}\b.* {command}\b", line):
+                    found.append(int(entry.name))
+        return sorted(found)
+
+
+TRAINING = """\
+kind = "train"
+name = "{name}"
+[data]
+path = "wdbc.csv"
+target = "diagnosis"
+[model]
+hidden = [32, 16]
+dropout = 0.1
+[training]
+epochs = {epochs}
+optimiser = {{ type = "{optimiser}", learning_rate = 0.001 }}
+seed = 7
+[resources]
+cpu = 1
+memory = "256MiB"
+"""
+
+
+def write_training(directory: Path, *, name: str = "wdbc", epochs: int = 400, optimiser: str = "adam") -> str:
+    """A spec of a real training beside its data; answers the spec's name."""
+    data = directory / "wdbc.csv"
+    if not data.exists():
+        data.write_bytes(resources.files("jobs.demo").joinpath("wdbc.csv").read_bytes())
+    (directory / f"{name}.toml").write_text(TRAINING.format(name=name, epochs=epochs, optimiser=optimiser))
+    return f"{name}.toml"
+
+
+def write_rows(path: Path, repeats: int) -> None:
+    """An input for predictions: the table's rows, over and over, with a number in front."""
+    text = resources.files("jobs.demo").joinpath("wdbc.csv").read_text()
+    header, *rows = csv.reader(text.splitlines())
+    with open(path, "w", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["id", *header])
+        for number in range(repeats * len(rows)):
+            out.writerow([number, *rows[number % len(rows)]])

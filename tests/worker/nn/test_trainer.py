@@ -1,0 +1,144 @@
+"""A training is a function of its spec, data and seed, and can be cut anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from jobs.spec.network import Dense, Dropout
+from jobs.spec.training import EarlyStopping, TrainingSpec
+from worker.nn.network import Network
+from worker.nn.trainer import Diverged, Trainer
+
+LAYERS = [
+    Dense(type="dense", units=16, activation="relu", l2=1e-3),
+    Dropout(type="dropout", rate=0.2),
+    Dense(type="dense", units=3, activation="softmax"),
+]
+
+
+def a_training(layers=LAYERS, rows=100, seed=7, **options) -> Trainer:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows + 40, 6)).astype(np.float32)
+    y = (np.abs(x[:, 0]) + x[:, 1] > 1).astype(int) + (x[:, 2] > 0.5)
+    network = Network.build(layers, (6,))
+    network.initialise(seed)
+    options = {"epochs": 4, "batch_size": 16, "seed": seed} | options
+    spec = TrainingSpec.model_validate(options)
+    return Trainer(network, spec, x[:rows], y[:rows], x[rows:], y[rows:], task="classification", n_classes=3)
+
+
+def state_of(trainer: Trainer) -> tuple[bytes, dict]:
+    vector = np.empty(trainer.state_size, trainer.network.dtype)
+    counters = trainer.snapshot(vector)
+    return vector.tobytes(), counters
+
+
+def run(trainer: Trainer) -> list:
+    reports = []
+    while not trainer.finished:
+        report = trainer.advance()
+        reports += [report] if report else []
+    trainer.finish()
+    return reports
+
+
+OPTIMISERS = [
+    {"type": "gd"},
+    {"type": "sgd", "momentum": 0.9, "nesterov": True, "schedule": {"type": "cosine"}},
+    {"type": "rmsprop"},
+    {"type": "adam", "schedule": {"type": "warm_up", "epochs": 1}},
+    {"type": "adamw"},
+]
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS, ids=lambda o: o["type"])
+def test_a_training_cut_after_any_step_ends_in_the_same_bits(optimiser):
+    options = {"optimiser": optimiser, "early_stopping": EarlyStopping(patience=2)}
+    options |= {"batch_size": None} if optimiser["type"] == "gd" else {}
+    whole = a_training(**options)
+    reports = run(whole)
+    cut, reports_cut = a_training(**options), []
+    while not cut.finished:
+        report = cut.advance()
+        reports_cut += [report] if report else []
+        vector = np.empty(cut.state_size, np.float32)
+        counters = cut.snapshot(vector)
+        cut = a_training(**options)
+        cut.network.initialise(99)  # nothing may come from anywhere but the state
+        cut.restore(vector, counters)
+    cut.finish()
+    assert state_of(cut) == state_of(whole)
+    assert reports_cut == reports
+
+
+def test_an_epoch_sees_each_row_once():
+    trainer = a_training(rows=100)
+    seen = [trainer._gather(0, position)[1].copy() for position in range(trainer.steps_per_epoch)]
+    assert [len(part) for part in seen] == [16] * 6 + [4]
+    assert np.array_equal(np.sort(np.concatenate(seen), axis=0), np.sort(trainer._x, axis=0))
+
+
+def test_another_seed_gives_another_order_and_the_same_seed_the_same():
+    weights = [run_and_get(seed) for seed in (7, 7, 8)]
+    assert np.array_equal(weights[0], weights[1])
+    assert not np.array_equal(weights[0], weights[2])
+
+
+def run_and_get(seed: int) -> np.ndarray:
+    trainer = a_training(seed=seed)
+    run(trainer)
+    return trainer.network.parameters
+
+
+def test_a_state_of_another_training_is_refused():
+    trainer, other = a_training(), a_training(batch_size=10)
+    vector = np.empty(trainer.state_size, np.float32)
+    counters = trainer.snapshot(vector)
+    with pytest.raises(ValueError, match="another training"):
+        other.restore(vector, counters)
+    with pytest.raises(ValueError, match="another network"):
+        trainer.restore(vector[:-1], counters)
+    with pytest.raises(ValueError, match="not readable"):
+        trainer.restore(vector, {"step": "x"})
+
+
+def test_a_diverging_training_says_so_and_what_to_do():
+    trainer = a_training(optimiser={"type": "sgd", "learning_rate": 1e30})
+    with pytest.raises(Diverged, match="learning_rate"):
+        run(trainer)
+
+
+def test_early_stopping_keeps_the_best_weights():
+    trainer = a_training(
+        epochs=60, early_stopping=EarlyStopping(patience=3), optimiser={"type": "adam", "learning_rate": 0.05}
+    )
+    reports = run(trainer)
+    losses = [report.validation_loss for report in reports]
+    assert len(reports) < 60
+    assert trainer.early_stop.best_epoch == 1 + int(np.argmin(losses))
+    assert trainer.evaluate()[0] == min(losses)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    trainer = a_training(rows=12, epochs=300, optimiser={"type": "adam", "learning_rate": 0.02}, layers=LAYERS[::2])
+    assert run(trainer)[-1].loss < 0.1
+
+
+@pytest.mark.parametrize(
+    ("options", "layers", "message"),
+    [
+        ({"loss": "binary_cross_entropy"}, LAYERS, "training.loss.*sigmoid.*softmax"),
+        ({"loss": "mean_squared_error", "label_smoothing": 0.1}, LAYERS, "training.label_smoothing"),
+        ({}, [Dense(type="dense", units=4, activation="softmax")], "3 classes.*has 4"),
+        ({"class_weights": {"dog": 2.0}}, LAYERS, "class_weights.*dog"),
+        ({"early_stopping": {"monitor": "validation_los"}}, LAYERS, None),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused_with_the_field(options, layers, message):
+    if message is None:
+        with pytest.raises(ValueError, match="monitor.*validation_los.*validation_loss"):
+            run(a_training(layers, **options))
+        return
+    with pytest.raises(ValueError, match=message):
+        a_training(layers, **options)

@@ -1,0 +1,146 @@
+"""The commands of the worker: `worker`, `checkpoints`, `models`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from jobs import clock
+from jobs.amounts import format_bytes
+from jobs.capacity import read_capacity
+from jobs.errors import EXIT_INVALID, UsageError
+from jobs.home import Home
+from jobs.reference import find_job, find_model
+from jobs.session import Settings, open_session
+
+from . import registry
+
+
+@click.command(
+    epilog="Examples:  singlepoint worker --workers 2   |   SINGLEPOINT_REDIS_URL=unix:///sock singlepoint worker"
+)
+@click.option("--workers", type=click.IntRange(1, 1024), help="How many jobs may run at once. Default: the cpu budget.")
+@click.pass_obj
+def worker(settings: Settings, workers: int | None) -> None:
+    """Run the worker in the foreground, for containers and service managers; `up` starts one too.
+
+    SIGTERM drains it: running jobs save, are handed back and go on later.
+    """
+    from .pool import Pool
+
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    session = open_session(settings, patient=True)
+    Pool(session.home, settings.redis_url, workers or _default_workers(session.home)).run()
+
+
+def _default_workers(home: Home) -> int:
+    """As many as jobs can run at once, since each needs a core at least."""
+    capacity = read_capacity(home)
+    if capacity is not None:
+        return max(1, capacity.budget.cpu_millis // 1000)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+@click.command(epilog="Examples:  singlepoint checkpoints last   |   singlepoint checkpoints wdbc verify")
+@click.argument("job")
+@click.argument("action", type=click.Choice(["list", "verify"]), default="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def checkpoints(settings: Settings, job: str, action: str, as_json: bool) -> None:
+    """List a job's checkpoints; with `verify`, read each one whole. Exit code 65 when one is damaged."""
+    from .checkpoint import in_order, set_aside
+
+    session = open_session(settings)
+    job_id = find_job(session.store, job)
+    directory = session.home.job(job_id) / "checkpoints"
+    rows = [_checkpoint_row(path, verify=action == "verify") for path in in_order(directory)]
+    rows += [{"file": path.name, "sound": False, "problem": "set aside earlier"} for path in set_aside(directory)]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "id": job_id, "checkpoints": rows}, indent=2))
+    elif not rows:
+        click.echo(f"{job_id} has no checkpoints", err=True)
+    for row in rows if not as_json else []:
+        click.echo(_checkpoint_text(row))
+    if any(row.get("sound") is False for row in rows):
+        raise SystemExit(EXIT_INVALID)
+
+
+def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
+    from .checkpoint import Damaged, read, step_of
+
+    status = path.stat()
+    row: dict[str, Any] = {
+        "file": path.name,
+        "step": step_of(path),
+        "bytes": status.st_size,
+        "saved_at": clock.iso(status.st_mtime),
+    }
+    if verify:
+        try:
+            read(path)
+            row["sound"] = True
+        except Damaged as problem:
+            row.update(sound=False, problem=str(problem))
+    return row
+
+
+def _checkpoint_text(row: dict[str, Any]) -> str:
+    verdict = {True: "sound", False: f"DAMAGED: {row.get('problem')}", None: ""}[row.get("sound")]
+    where = f"step {row['step']:>8}  {format_bytes(row['bytes']):>10}  {row['saved_at']}  " if "step" in row else ""
+    return f"{where}{row['file']}  {verdict}".rstrip()
+
+
+@click.command(epilog="Examples:  singlepoint models   |   singlepoint models show wdbc")
+@click.argument("action", type=click.Choice(["list", "show"]), default="list")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.pass_obj
+def models(settings: Settings, action: str, name: str | None, as_json: bool) -> None:
+    """List the models that jobs made, or show one: its layers, metrics and origin."""
+    session = open_session(settings)
+    if action == "show":
+        if name is None:
+            raise UsageError("models show needs a NAME", hint="`singlepoint models` lists them")
+        document = model_document(Path(find_model(session.store, name)))
+        click.echo(json.dumps({"schema": 1, **document}, indent=2) if as_json else _model_text(document))
+        return
+    rows = [
+        model_document(session.home.models / one / str(number))
+        for one in registry.names(session.home)
+        for number in registry.versions(session.home, one)
+    ]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "models": rows}, indent=2))
+    elif not rows:
+        click.echo("no models yet; `singlepoint submit train SPEC.toml` makes one", err=True)
+    for row in rows if not as_json else []:
+        scores = "  ".join(f"{key} {value:.4g}" for key, value in row["metrics"].items())
+        click.echo(f"{row['model']:<24}  {format_bytes(row['bytes']):>10}  {scores}".rstrip())
+
+
+def model_document(place: Path) -> dict[str, Any]:
+    """What `models --json` says of the model in a directory. Reads no weights."""
+    document = registry.description(place)
+    weights = place / "model.safetensors"
+    return {
+        "model": f"{place.parent.name}/{place.name}",
+        "path": str(place),
+        "bytes": weights.stat().st_size if weights.exists() else 0,
+        **{key: document.get(key) for key in ("task", "classes", "input_shape", "layers", "provenance")},
+        "metrics": document.get("metrics") or {},
+    }
+
+
+def _model_text(document: dict[str, Any]) -> str:
+    lines = [document["model"], f"  path     {document['path']}", f"  size     {format_bytes(document['bytes'])}"]
+    lines += [f"  task     {document['task']}", f"  classes  {', '.join(map(str, document['classes'] or [])) or '-'}"]
+    lines += [f"  layer    {json.dumps(layer)}" for layer in document["layers"] or []]
+    lines += [f"  {key:<22} {value:.6g}" for key, value in document["metrics"].items()]
+    lines += [f"  {key:<22} {value}" for key, value in (document["provenance"] or {}).items() if key != "environment"]
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""The arrays of a network, and the memory that a pass over it works in.
+
+Nothing in a steady step allocates: each kernel asks for its buffers once, when it is bound to a number of rows.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+"""Values in the float type of the network (float32; float64 in gradient checks), unless said otherwise."""
+
+Shape = tuple[int, ...]
+FloatType = type[np.float32] | type[np.float64]
+
+
+class Memory:
+    """Scratch buffers that passes of different sizes share, handed out in the order they are asked for.
+
+    A pass calls `rewind`, then asks for buffers in a fixed order. The next pass to do so is given the same
+    blocks again, so only one pass may be between its forward and its backward half at a time. Contents are
+    undefined: whoever needs zeros that last asks for `zeros`, which is never shared.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self.dtype = np.dtype(dtype)
+        self._blocks: list[npt.NDArray[np.uint8]] = []
+        self._next = 0
+
+    def rewind(self) -> None:
+        self._next = 0
+
+    def array(self, shape: Shape, dtype: npt.DTypeLike = None) -> Array:
+        """A shared, uninitialised, C-ordered buffer; dtype is the network's unless given."""
+        wanted = np.dtype(dtype) if dtype is not None else self.dtype
+        size_bytes = prod(shape) * wanted.itemsize
+        if self._next == len(self._blocks):
+            self._blocks.append(np.empty(size_bytes, np.uint8))
+        if self._blocks[self._next].size < size_bytes:
+            self._blocks[self._next] = np.empty(size_bytes, np.uint8)
+        block = self._blocks[self._next][:size_bytes]
+        self._next += 1
+        return block.view(wanted).reshape(shape)
+
+    def zeros(self, shape: Shape) -> Array:
+        """A private buffer of zeros."""
+        return np.zeros(shape, self.dtype)
+
+    def ones(self, shape: Shape) -> Array:
+        """A private buffer of ones."""
+        return np.ones(shape, self.dtype)

@@ -1,0 +1,174 @@
+"""What every layer is made of: a plan, which allocates nothing, and a kernel, which does the arithmetic.
+
+A *plan* is worked out from a layer's record and the shape of one row that enters it; it is where shapes are
+checked. A *kernel* is a planned layer bound to its weights, to a number of rows and to every buffer it needs; it has
+a forward and a backward half. Shapes of one row never contain the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+from jobs.spec.base import Part
+from jobs.spec.network import Activation, Glorot, He, Initialiser
+
+from ..activations import RECTIFIERS
+from ..arrays import Array, Memory, Shape
+
+
+class ShapeError(ValueError):
+    """A layer does not fit what enters it. The message names the layer and the shapes."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A trained tensor of a layer.
+
+    name, shape: PyTorch's; this is how it is saved.  axes: the order in which a kernel holds them.
+    blocks: matrices stacked in it, each initialised alone.  l1, l2: penalties.
+    padding_row: whether row 0 is zero and stays so.
+    """
+
+    name: str
+    shape: Shape
+    initialiser: Initialiser
+    fan_in: int
+    fan_out: int
+    axes: tuple[int, ...]
+    blocks: int = 1
+    l1: float = 0.0
+    l2: float = 0.0
+    padding_row: bool = False
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def held_shape(self) -> Shape:
+        return tuple(self.shape[axis] for axis in self.axes)
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """State of a layer that is kept with its weights but not trained."""
+
+    name: str
+    shape: Shape
+    initial: float
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """A layer whose shapes are known.
+
+    name: what its tensors are called by, "<name>.weight".  floats_per_row: scratch a training pass needs.
+    """
+
+    layer: Part
+    name: str
+    index: int
+    input_shape: Shape
+    output_shape: Shape
+    floats_per_row: int
+    parameters: tuple[Parameter, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a network a layer stands, for its plan and for messages about it."""
+
+    index: int
+    name: str
+    layer: Part
+    input_shape: Shape
+    vocabulary: int | None
+
+    def error(self, what: str) -> ShapeError:
+        kind = getattr(self.layer, "type", type(self.layer).__name__)
+        called = f" {self.name!r}" if self.name != str(self.index) else ""
+        return ShapeError(f"layer {self.index} ({kind}{called}): {what}")
+
+    def need_rank(self, rank: int, axes: str, remedy: str) -> None:
+        if len(self.input_shape) != rank:
+            raise self.error(f"needs input of shape {axes}, got {self.input_shape}; {remedy}")
+
+    def plan(
+        self,
+        output_shape: Shape,
+        floats_per_row: int,
+        parameters: tuple[Parameter, ...] = (),
+        buffers: tuple[Buffer, ...] = (),
+    ) -> LayerPlan:
+        return LayerPlan(
+            self.layer, self.name, self.index, self.input_shape, output_shape, floats_per_row, parameters, buffers
+        )
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Views of one layer's part of the network's flat vectors, by name, in the kernel's layout."""
+
+    parameters: Mapping[str, Array] = field(default_factory=dict)
+    gradients: Mapping[str, Array] = field(default_factory=dict)
+    buffers: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a kernel is bound to beside its weights.
+
+    input_gradient: whether anything before this layer is trained.
+    mask: (rows, steps), 1 where a step of the input is real and 0 where it is padding; None when all are real.
+    """
+
+    rows: int
+    memory: Memory
+    training: bool
+    input_gradient: bool
+    mask: Array | None = None
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When in a training a forward pass happens: all that randomness depends on."""
+
+    seed: int
+    epoch: int
+    step: int
+
+
+class Kernel:
+    """A layer bound to weights and buffers.
+
+    y: its output, (rows, *output_shape), overwritten by every `forward`.
+    mask: which steps of the output are real, for the layers after it.
+    """
+
+    y: Array
+
+    def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
+        self.mask = setting.mask if plan.output_shape[:1] == plan.input_shape[:1] else None
+
+    def forward(self, x: Array, moment: Moment | None) -> Array:
+        """The output for x (rows, *input_shape). x must stay as it is until `backward` is done."""
+        raise NotImplementedError
+
+    def backward(self, dy: Array) -> Array:
+        """Fills the gradients; returns the gradient of the input (meaningless unless `input_gradient`).
+
+        dy: gradient of the output, (rows, *output_shape); may be overwritten.
+        """
+        raise NotImplementedError
+
+
+def default_initialiser(activation: Activation) -> Initialiser:
+    """What the weights of a layer start from when its record does not say."""
+    return He() if activation in RECTIFIERS else Glorot()

@@ -1,0 +1,208 @@
+"""Losses: how wrong a batch is, and in which direction.
+
+A loss is called with a batch's outputs and targets and answers with two numbers, a weighted sum and the sum of
+the weights, whose quotient is the mean; batches can so be added up exactly. Given a place for it, it also writes the
+gradient of the *mean*. Cross-entropies take what enters the last activation (logits): fused with it they neither
+overflow nor need its derivative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.spec import training as spec
+from jobs.spec.network import Activation
+
+from .activations import sigmoid
+from .arrays import Array
+
+Sums = tuple[float, float]
+"""(weighted sum of the losses, sum of the weights)."""
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """class_weights: (classes,), or None for all equal.  label_smoothing: share spread over all classes."""
+
+    class_weights: Array | None = None
+    label_smoothing: float = 0.0
+    huber_delta: float = 1.0
+
+
+class Loss:
+    """A loss for batches of up to `rows` rows of `outputs` values.
+
+    absorbs: the last activation it is fused with; None: it takes the network's outputs as they are.
+    """
+
+    absorbs: Activation | None = None
+
+    def __init__(self, rows: int, outputs: int, dtype: npt.DTypeLike, options: LossOptions) -> None:
+        self.options = options
+        self._scratch = np.empty((3, rows * outputs), dtype)
+        self._column = np.empty((3, rows, 1), dtype)
+
+    def scratch(self, like: Array) -> tuple[Array, Array, Array]:
+        """Three buffers of this shape, contents undefined."""
+        a, b, c = self._scratch[:, : like.size]
+        return a.reshape(like.shape), b.reshape(like.shape), c.reshape(like.shape)
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        """outputs: (n, k).  targets: see the loss.  gradient: (n, k), overwritten; may be `outputs` itself."""
+        raise NotImplementedError
+
+
+class SoftmaxCrossEntropy(Loss):
+    """Cross-entropy, in nats, between the softmax of logits (n, classes) and labels (n,) in [0, classes).
+
+    Class weights and label smoothing are those of PyTorch's CrossEntropyLoss: the mean is divided by the sum of the
+    labels' weights, and the smoothed share is weighted class by class.
+    """
+
+    absorbs = "softmax"
+
+    def __init__(self, rows: int, outputs: int, dtype: npt.DTypeLike, options: LossOptions) -> None:
+        super().__init__(rows, outputs, dtype, options)
+        self.row_starts = np.arange(rows) * outputs
+        self.flat_label = np.empty(rows, np.intp)
+        self.plain = options.class_weights is None and not options.label_smoothing
+        given = options.class_weights
+        self.weights = np.ones(outputs, dtype) if given is None else given.astype(dtype)
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        n = len(outputs)
+        shifted, p, _ = self.scratch(outputs)
+        row, total, picked = self._column[:, :n]
+        at_label = np.add(self.row_starts[:n], targets, out=self.flat_label[:n])
+        np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
+        np.subtract(outputs, row, out=shifted)
+        np.exp(shifted, out=p)
+        np.add.reduce(p, axis=1, keepdims=True, out=total)
+        np.log(total, out=row)
+        np.take(shifted.reshape(-1), at_label, out=picked[:, 0], mode="clip")
+        if not self.plain:
+            return self._weighted(shifted, p, targets, at_label, gradient)
+        np.subtract(row, picked, out=row)
+        if gradient is not None:
+            self._gradient(p, total, at_label, gradient)
+        return float(np.add.reduce(row, axis=None)), float(n)
+
+    def _gradient(self, p: Array, total: Array, at_label: Array, gradient: Array) -> None:
+        """(p / total - one_hot(label)) / n."""
+        n = len(p)
+        np.multiply(total, n, out=total)
+        np.divide(p, total, out=gradient)
+        flat, picked = gradient.reshape(-1), self._column[2, :n, 0]
+        np.take(flat, at_label, out=picked, mode="clip")
+        np.subtract(picked, 1 / n, out=picked)
+        np.put(flat, at_label, picked)
+
+    def _weighted(self, shifted: Array, p: Array, targets: Array, at_label: Array, gradient: Array | None) -> Sums:
+        """With w the weights, e the smoothing and q = -log softmax: (1 - e) w[label] q[label] + e/k sum(w q)."""
+        n, classes = p.shape
+        e, w = self.options.label_smoothing, self.weights
+        log_total, total, picked = self._column[:, :n]
+        smooth = self.scratch(p)[2]
+        np.subtract(log_total, shifted, out=shifted)  # now q
+        np.subtract(log_total, picked, out=picked)
+        own = np.take(w, targets, mode="clip")
+        np.multiply(shifted, w, out=smooth)
+        loss = (1 - e) * float(np.dot(own, picked[:, 0])) + e / classes * float(np.add.reduce(smooth, axis=None))
+        weight = float(np.add.reduce(own))
+        if gradient is not None:
+            np.divide(p, total, out=p)
+            pull = (1 - e) * own
+            np.multiply(p, (pull + e / classes * float(np.add.reduce(w)))[:, None], out=gradient)
+            np.subtract(gradient, e / classes * w, out=gradient)
+            gradient.reshape(-1)[at_label] -= pull
+            np.multiply(gradient, 1 / weight, out=gradient)
+        return loss, weight
+
+
+class BinaryCrossEntropy(Loss):
+    """Cross-entropy, in nats, between the sigmoid of logits (n, k) and targets (n, k) in [0, 1]; mean over all.
+
+    Class weights (two, for one output) weigh each row by its target; the mean is divided by the sum of weights.
+    """
+
+    absorbs = "sigmoid"
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        z, p, loss = self.scratch(outputs)
+        e, given = self.options.label_smoothing, self.options.class_weights
+        t = targets if not e else targets * (1 - e) + e / 2
+        np.copyto(z, outputs)
+        np.abs(z, out=loss)
+        np.negative(loss, out=loss)
+        np.exp(loss, out=loss)
+        np.log1p(loss, out=loss)
+        np.maximum(z, 0, out=p)
+        np.add(loss, p, out=loss)
+        np.multiply(z, t, out=p)
+        np.subtract(loss, p, out=loss)  # max(z, 0) - z t + log(1 + exp(-|z|))
+        weight = float(outputs.size)
+        rows = None if given is None else targets * (given[1] - given[0]) + given[0]
+        if rows is not None:
+            np.multiply(loss, rows, out=loss)
+            weight = float(np.add.reduce(rows, axis=None))
+        if gradient is not None:
+            sigmoid(z)
+            np.subtract(z, t, out=gradient)
+            np.multiply(gradient, 1 / weight, out=gradient)
+            if rows is not None:
+                np.multiply(gradient, rows, out=gradient)
+        return float(np.add.reduce(loss, axis=None)), weight
+
+
+class MeanSquaredError(Loss):
+    """(output - target)^2, mean over all values.  targets: (n, k)."""
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        r, square, _ = self.scratch(outputs)
+        np.subtract(outputs, targets, out=r)
+        np.multiply(r, r, out=square)
+        if gradient is not None:
+            np.multiply(r, 2 / r.size, out=gradient)
+        return float(np.add.reduce(square, axis=None)), float(r.size)
+
+
+class MeanAbsoluteError(Loss):
+    """|output - target|, mean over all values; the gradient at 0 is 0.  targets: (n, k)."""
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        r, size, _ = self.scratch(outputs)
+        np.subtract(outputs, targets, out=r)
+        np.abs(r, out=size)
+        if gradient is not None:
+            np.sign(r, out=gradient)
+            np.multiply(gradient, 1 / r.size, out=gradient)
+        return float(np.add.reduce(size, axis=None)), float(r.size)
+
+
+class Huber(Loss):
+    """r^2 / 2 up to |r| = delta, straight beyond, mean over all values.  targets: (n, k). Source: Huber, 1964."""
+
+    def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
+        r, clipped, loss = self.scratch(outputs)
+        delta = self.options.huber_delta
+        np.subtract(outputs, targets, out=r)
+        np.clip(r, -delta, delta, out=clipped)
+        # With c the clipped residual, c (r - c/2) is both branches at once.
+        np.multiply(clipped, -0.5, out=loss)
+        np.add(loss, r, out=loss)
+        np.multiply(loss, clipped, out=loss)
+        if gradient is not None:
+            np.multiply(clipped, 1 / r.size, out=gradient)
+        return float(np.add.reduce(loss, axis=None)), float(r.size)
+
+
+LOSSES: dict[spec.Loss, type[Loss]] = {
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "mean_squared_error": MeanSquaredError,
+    "mean_absolute_error": MeanAbsoluteError,
+    "huber": Huber,
+}

@@ -1,0 +1,275 @@
+"""A network: layers whose shapes fit, with their weights in one flat vector.
+
+`plan` checks shapes and counts values without allocating any, so it serves a spec from a stranger. `Network` holds
+the weights; a `Pass` is a network bound to a number of rows. Predictions are made in tiles of a fixed number
+of rows, the last one filled up with zeros: BLAS sums in another order for another number of rows, so only
+this keeps a row's bits independent of the rows it comes with.
+
+A network is used by one thread at a time: its passes share buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from jobs.spec.network import Embedding, Layer
+
+from .arrays import Array, FloatType, Memory, Shape
+from .initialisers import Draw, initial_values
+from .layers import KINDS
+from .layers.convolution import PooledConvolutionKernel, can_be_pooled
+from .layers.base import Buffer, Kernel, LayerPlan, Moment, Parameter, Place, Setting, ShapeError, Tensors
+
+__all__ = ["TILE", "Network", "Pass", "Plan", "ShapeError", "plan"]
+
+TILE = 64  # rows; within about 5 % of the best size for speed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a network will be, before anything is allocated. Shapes are those of one row."""
+
+    input_shape: Shape
+    output_shape: Shape
+    layers: tuple[LayerPlan, ...]
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return tuple(parameter for layer in self.layers for parameter in layer.parameters)
+
+    @property
+    def buffers(self) -> tuple[Buffer, ...]:
+        return tuple(buffer for layer in self.layers for buffer in layer.buffers)
+
+    @property
+    def parameter_count(self) -> int:
+        return sum(parameter.size for parameter in self.parameters)
+
+    @property
+    def buffer_count(self) -> int:
+        """Values that are kept with the weights but not trained (running statistics)."""
+        return sum(buffer.size for buffer in self.buffers)
+
+    @property
+    def activation_bytes_per_row(self) -> int:
+        """Scratch a float32 training pass needs for each row of a batch; an estimate, meant to be an upper one."""
+        return 4 * (prod(self.input_shape) + sum(layer.floats_per_row for layer in self.layers))
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether rows are whole numbers (int32) rather than floats."""
+        return isinstance(self.layers[0].layer, Embedding)
+
+    def expected_tensors(self) -> dict[str, Shape]:
+        """Names and shapes, PyTorch's, of all that `state_dict` holds."""
+        return {
+            f"{layer.name}.{tensor.name}": tensor.shape
+            for layer in self.layers
+            for tensor in (*layer.parameters, *layer.buffers)
+        }
+
+
+def plan(layers: Sequence[Layer], input_shape: Shape, vocabulary: int | None = None) -> Plan:
+    """Shapes and sizes of a network of these layers for rows of this shape.
+
+    vocabulary: the number of different tokens, for an embedding that leaves it open.
+    Raises ShapeError, naming the layer and the shapes, when a layer does not fit what enters it; ValueError when there
+    is no layer, or two have one name.
+    """
+    if not layers or not input_shape:
+        raise ValueError(f"a network needs a layer and an input shape, got {len(layers)} layers, shape {input_shape}")
+    shape, planned = tuple(input_shape), []
+    for index, layer in enumerate(layers):
+        place = Place(index, layer.name or str(index), layer, shape, vocabulary)
+        if any(place.name == earlier.name for earlier in planned):
+            raise ValueError(f"layer {index}: the name {place.name!r} is taken by an earlier layer; rename one")
+        planned.append(KINDS[type(layer)].plan(layer, place))
+        shape = planned[-1].output_shape
+    return Plan(tuple(input_shape), shape, tuple(planned))
+
+
+class Network:
+    """Layers with weights.
+
+    parameters: (parameter_count,), every trained value; layers see views of it.
+    buffers: (buffer_count,), running statistics.  gradients: like parameters, filled by `Pass.backward`.
+    """
+
+    def __init__(self, plan: Plan, dtype: FloatType = np.float32) -> None:
+        self.plan = plan
+        self.dtype = np.dtype(dtype)
+        self.parameters: Array = np.zeros(plan.parameter_count, dtype)
+        self.buffers: Array = np.zeros(plan.buffer_count, dtype)
+        self._gradients: Array | None = None
+        self._predictors: dict[int, tuple[Pass, Array]] = {}
+        self._reset_buffers()
+
+    @classmethod
+    def build(
+        cls,
+        layers: Sequence[Layer],
+        input_shape: Shape,
+        *,
+        vocabulary: int | None = None,
+        dtype: FloatType = np.float32,
+    ) -> Self:
+        """A network with all weights zero. Raises what `plan` raises."""
+        return cls(plan(layers, input_shape, vocabulary), dtype)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return tuple(layer.layer for layer in self.plan.layers)  # type: ignore[misc]
+
+    @property
+    def input_shape(self) -> Shape:
+        return self.plan.input_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.plan.output_shape
+
+    @property
+    def gradients(self) -> Array:
+        if self._gradients is None:  # a network that only predicts never pays for them
+            self._gradients = np.zeros_like(self.parameters)
+        return self._gradients
+
+    def initialise(self, seed: int) -> None:
+        """Draws every weight anew, as a function of the seed, and resets the buffers."""
+        for stream, (parameter, held) in enumerate(zip(self.plan.parameters, self._held(self.parameters), strict=True)):
+            draw = Draw(parameter.shape, parameter.fan_in, parameter.fan_out, seed, stream, parameter.blocks)
+            held[...] = initial_values(parameter.initialiser, draw).transpose(parameter.axes)
+            if parameter.padding_row:
+                held[0] = 0
+        self._reset_buffers()
+
+    def tensors(self, training: bool) -> list[Tensors]:
+        """Each layer's views of the flat vectors, in the layout its kernel works in; gradients only for training."""
+        parameters = self._held(self.parameters)
+        gradients = self._held(self.gradients) if training else iter(())
+        buffers = _split(self.buffers, (buffer.shape for buffer in self.plan.buffers))
+        return [
+            Tensors(
+                {parameter.name: next(parameters) for parameter in layer.parameters},
+                {parameter.name: next(gradients) for parameter in layer.parameters if training},
+                {buffer.name: next(buffers) for buffer in layer.buffers},
+            )
+            for layer in self.plan.layers
+        ]
+
+    def predict(self, x: npt.ArrayLike, *, tile: int = TILE) -> Array:
+        """Outputs (n, *output_shape) for rows x (n, *input_shape).
+
+        The bits of a row depend on the weights, the row and `tile` only: not on n, nor on the other rows.
+        Raises ValueError when x has another shape.
+        """
+        kind = np.int32 if self.plan.takes_tokens else self.dtype
+        rows = np.asarray(x)
+        if rows.shape[1:] != self.input_shape or rows.ndim == 0:
+            raise ValueError(f"the network takes rows of shape {self.input_shape}, got an array of {rows.shape}")
+        if tile not in self._predictors:
+            self._predictors[tile] = (Pass(self, tile, training=False), np.zeros((tile, *self.input_shape), kind))
+        predictor, buffer = self._predictors[tile]
+        outputs = np.empty((len(rows), *self.output_shape), self.dtype)
+        for start in range(0, len(rows), tile):
+            part = rows[start : start + tile]
+            buffer[: len(part)] = part
+            buffer[len(part) :] = 0
+            outputs[start : start + tile] = predictor.forward(buffer)[: len(part)]
+        return outputs
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all weights and buffers, by PyTorch's names and in its layouts."""
+        return {name: view.copy(order="C") for name, view in self._named_tensors().items()}
+
+    def load_state_dict(self, tensors: Mapping[str, Array]) -> None:
+        """Takes over what `state_dict` gave. Raises ValueError unless names and shapes are exactly those expected."""
+        expected = self.plan.expected_tensors()
+        missing, unknown = expected.keys() - tensors.keys(), tensors.keys() - expected.keys()
+        if missing or unknown:
+            raise ValueError(f"tensors do not fit the network: missing {sorted(missing)}, unknown {sorted(unknown)}")
+        for name, shape in expected.items():
+            if tensors[name].shape != shape:
+                raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}, the network needs {shape}")
+        for name, view in self._named_tensors().items():
+            view[...] = tensors[name]
+
+    def _held(self, vector: Array) -> Iterator[Array]:
+        return _split(vector, (parameter.held_shape for parameter in self.plan.parameters))
+
+    def _reset_buffers(self) -> None:
+        views = _split(self.buffers, (buffer.shape for buffer in self.plan.buffers))
+        for view, buffer in zip(views, self.plan.buffers, strict=True):
+            view[...] = buffer.initial
+
+    def _named_tensors(self) -> dict[str, Array]:
+        """Views in PyTorch's layout, in the order of `expected_tensors`."""
+        named: dict[str, Array] = {}
+        for layer, tensors in zip(self.plan.layers, self.tensors(training=False), strict=True):
+            for parameter in layer.parameters:
+                held = tensors.parameters[parameter.name]
+                named[f"{layer.name}.{parameter.name}"] = held.transpose(np.argsort(parameter.axes).tolist())
+            named |= {f"{layer.name}.{name}": view for name, view in tensors.buffers.items()}
+        return named
+
+
+class Pass:
+    """A network bound to a number of rows: one forward half, and in training a backward half, without allocation.
+
+    logits: leave out the last layer's activation, for a loss that is fused with it.
+    memory: shared with other passes of the same network, of which one is in use at a time.
+    """
+
+    def __init__(
+        self, network: Network, rows: int, *, training: bool, logits: bool = False, memory: Memory | None = None
+    ) -> None:
+        memory = memory or Memory(network.dtype)
+        memory.rewind()
+        layers = network.plan.layers
+        # Nothing before the first trained layer needs a gradient, nor does that layer's input.
+        self._first = next((i for i, layer in enumerate(layers) if layer.parameters), len(layers))
+        self._kernels: list[Kernel] = []
+        if logits:
+            layers = (*layers[:-1], _without_activation(layers[-1]))
+        mask = None
+        for layer, after, tensors in zip(layers, (*layers[1:], None), network.tensors(training), strict=True):
+            setting = Setting(rows, memory, training, training and layer.index > self._first, mask)
+            if layer.index > 0 and can_be_pooled(layers[layer.index - 1], layer):
+                continue  # done by the convolution before it
+            if after and can_be_pooled(layer, after):
+                self._kernels.append(PooledConvolutionKernel((layer, after), tensors, setting))
+            else:
+                self._kernels.append(KINDS[type(layer.layer)].kernel(layer, tensors, setting))
+            mask = self._kernels[-1].mask
+
+    def forward(self, x: Array, moment: Moment | None = None) -> Array:
+        """Outputs (rows, *output_shape) for x (rows, *input_shape), overwritten by the next call.
+
+        moment: when in the training this is; needed by layers that draw.
+        """
+        for kernel in self._kernels:
+            x = kernel.forward(x, moment)
+        return x
+
+    def backward(self, dy: Array) -> None:
+        """Fills the network's gradients, given that of the outputs of the last `forward`; dy may be overwritten."""
+        for kernel in reversed(self._kernels[self._first :]):  # kernels before the first trained layer are one each
+            dy = kernel.backward(dy)
+
+
+def _without_activation(layer: LayerPlan) -> LayerPlan:
+    return replace(layer, layer=layer.layer.model_copy(update={"activation": "linear"}))
+
+
+def _split(vector: Array, shapes: Iterable[Shape]) -> Iterator[Array]:
+    """Views of consecutive parts of a flat vector."""
+    start = 0
+    for shape in shapes:
+        yield vector[start : start + prod(shape)].reshape(shape)
+        start += prod(shape)

@@ -1,0 +1,38 @@
+"""Raw rows in, numbers out: what is learned from the training rows and travels inside the model.
+
+`Preprocessor` is one of four closed records, each with `transform(raw)`, `output_shape` and `vocabulary`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .array import ArrayPreprocessor, fit_array
+from .rows import BadRow, LazyRows, Raw, Rows, SparseRows, prepare, row_count, select
+from .table import TablePreprocessor, fit_table
+from .text import SequencePreprocessor, TfIdfPreprocessor, fit_text
+
+Preprocessor = Annotated[
+    TablePreprocessor | ArrayPreprocessor | TfIdfPreprocessor | SequencePreprocessor, Field(discriminator="type")
+]
+
+__all__ = [
+    "ArrayPreprocessor",
+    "BadRow",
+    "LazyRows",
+    "Preprocessor",
+    "Raw",
+    "Rows",
+    "SequencePreprocessor",
+    "SparseRows",
+    "TablePreprocessor",
+    "TfIdfPreprocessor",
+    "fit_array",
+    "fit_table",
+    "fit_text",
+    "prepare",
+    "row_count",
+    "select",
+]

@@ -1,0 +1,134 @@
+"""What a parent does for an attempt in its child: hold it to its terms from outside, and record its death."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+import psutil
+
+from jobs import remains, retry
+from jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
+from jobs.lifecycle import Event, State
+from jobs.records import Job
+
+from .process import resident_bytes
+from .workplace import Workplace
+
+GRACE_S = 30.0
+"""How long a child may take to answer a request to stop before it is killed; longer than its longest step."""
+
+log = logging.getLogger("singlepoint.worker")
+
+
+class Overseer:
+    """Watches one attempt from its parent process."""
+
+    def __init__(self, place: Workplace, job_id: str, number: int) -> None:
+        self._place = place
+        self._job_id = job_id
+        self._number = number
+        self._job: Job | None = None
+        self._drain_began_s: float | None = None
+        self._over_memory = 0
+        self._peak_bytes = 0
+        self._killed_for: str | None = None
+
+    def drain_began(self) -> None:
+        self._drain_began_s = self._place.monotonic()
+
+    def must_die(self, pid: int) -> bool:
+        """Whether the child has to be killed now; says why in the log, once."""
+        why = self._too_much_memory(pid) or self._deaf()
+        if why is not None and self._killed_for is None:
+            self._killed_for = why
+            log.warning("attempt_killed job=%s attempt=%d why=%s", self._job_id, self._number, why)
+        return self._killed_for is not None
+
+    def _look(self) -> Job | None:
+        if self._job is None or self._place.store.size(self._job_id) != self._job.size:
+            try:
+                self._job = self._place.store.load(self._job_id)
+            except NotFound:
+                return None
+        return self._job
+
+    def _too_much_memory(self, pid: int) -> str | None:
+        """`out_of_memory` once the child and its children were over the grant at two looks in a row."""
+        job = self._look()
+        if job is None or job.terms is None or job.attempt != self._number:
+            return None
+        granted = job.terms.resources.memory_bytes
+        used = tree_bytes(pid) - inherited_bytes()
+        self._peak_bytes = max(self._peak_bytes, used)
+        over = granted > 0 and used > granted
+        self._over_memory = self._over_memory + 1 if over else 0
+        return "out_of_memory" if self._over_memory >= 2 else None
+
+    def _deaf(self) -> str | None:
+        """`killed` when a request to stop went unanswered for longer than the grace period."""
+        job = self._look()
+        asked = [at for ask, at in (job.asks.items() if job else ()) if not (job and job.paused and ask == "pause")]
+        if asked and self._place.clock() - min(asked) > GRACE_S:
+            return "killed"
+        if self._drain_began_s is not None and self._place.monotonic() - self._drain_began_s > GRACE_S:
+            return "killed"
+        return None
+
+    def bury(self, status: int) -> None:
+        """Record that the child ended without settling its attempt, and wake the scheduler."""
+        try:
+            job = self._place.store.load(self._job_id)
+            if job.attempt == self._number and job.state in (State.RUNNING, State.QUEUED):
+                event, facts = self._verdict(job, status)
+                job = self._place.store.move(
+                    self._job_id, event, self._place.clock(), attempt=self._number, **facts
+                )
+            log.warning("attempt_died job=%s attempt=%d status=%d", self._job_id, self._number, status)
+            self._place.index.tell(job)
+        except (ImpossibleMove, Superseded, NotFound) as error:
+            log.warning("attempt_died_unrecorded job=%s attempt=%d: %s", self._job_id, self._number, error)
+        except StorageFull as error:
+            log.error("attempt_death_not_recorded job=%s: %s", self._job_id, error)  # the scheduler finds the free lock
+            self._place.index.ring(self._job_id)
+
+    def _verdict(self, job: Job, status: int) -> retry.Verdict:
+        """Whose fault the death was: the job's own (memory, a crash in its code), or somebody else's (a kill)."""
+        at = self._place.clock()
+        assert job.newest is not None
+        left = remains.examine(self._place.home.job(job.id), job.newest)
+        facts = left.facts(at)
+        killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+        step = left.first_step + (left.steps or 0)
+        if self._killed_for == "out_of_memory":
+            verdict = retry.after_failure(
+                job,
+                end="out_of_memory",
+                cause="went over its memory and was stopped",
+                step=step,
+                at=at,
+                peak_bytes=self._peak_bytes,
+            )
+        elif killed_by in retry.CRASH_SIGNALS:
+            assert killed_by is not None
+            verdict = retry.after_failure(job, end="crashed", cause=f"crashed with {killed_by.name}", step=step, at=at)
+        else:
+            cause = killed_by.name if killed_by else f"exit status {os.waitstatus_to_exitcode(status)}"
+            verdict = retry.after_death(job, end="killed", cause=cause, steps=left.steps, at=at)
+        event, more = verdict
+        return event, {**facts, **more}
+
+
+def tree_bytes(pid: int) -> int:
+    """Anonymous and shared memory of a process and all its descendants."""
+    try:
+        pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.Error:
+        return 0
+    return sum(resident_bytes(one) or 0 for one in pids)
+
+
+def inherited_bytes() -> int:
+    """What a forked child counts as its own though it shares it with us: our own anonymous memory."""
+    return resident_bytes(os.getpid()) or 0

@@ -1,0 +1,167 @@
+"""Score a data set as a job: read rows in tiles, predict, write; each row exactly once, in order.
+
+What decides the bytes of the output (model, tile, input) is settled at the first attempt and obeyed by later
+ones. Finished rows are counted in parts (`shards`), so a crash costs only the rows since the last count. The
+output appears under its name whole, in the same breath as the job's last move.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.durable import move_into_place
+from jobs.errors import InvalidInput, NotFound, Problem
+from jobs.lifecycle import Event
+from jobs.reference import find_model
+from jobs.spec.job import PredictSpec
+
+from . import environment
+from .answers import answer
+from .nn import model_files
+from .nn.model import Model
+from .output import FORMATS, OutputFormat
+from .reading import RowSource, Tile, open_rows
+from .shards import Shards
+from .workplace import Outcome, Work
+
+TILE_ROWS = 1024
+"""Rows that are read, scored and written together; a multiple of the network's own tile, so it changes no bit."""
+
+
+def predict(work: Work) -> Outcome:
+    """Do the prediction of one attempt. Raises Stopped when asked to stop, with finished rows counted."""
+    prediction = Prediction.begin(work)
+    for tile in prediction.remaining():
+        stop = work.stops.due()
+        if stop is not None:
+            answer(work, stop, prediction.count_now)
+        prediction.score(tile)
+        prediction.look_at_the_clock()
+    return prediction.finish()
+
+
+@dataclass
+class Prediction:
+    """One attempt at a prediction, under way."""
+
+    work: Work
+    spec: PredictSpec
+    model: Model
+    rows: RowSource
+    format: OutputFormat
+    shards: Shards
+    tile_rows: int
+    input_bytes: int
+    next_count_s: float
+    bit_identical: bool
+    cursor: Mapping[str, Any] | None = None
+
+    @classmethod
+    def begin(cls, work: Work) -> Prediction:
+        """Open model and input, check that they are what they were, and take over what is counted."""
+        spec = work.spec
+        assert isinstance(spec, PredictSpec)
+        place = _model_place(work, spec.model)
+        model = model_files.load(place)
+        source = Path(spec.input)
+        rows = open_rows(source, model.preprocessor, spec.pass_through)
+        status = source.stat()
+        here = environment.fingerprint(1)
+        settled = work.settle_on(
+            model_path=str(place),
+            model_sha256=model.sha256,
+            input_bytes=status.st_size,
+            input_modified_ns=status.st_mtime_ns,
+            tile_rows=spec.tile or TILE_ROWS,
+        )
+        first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
+        shards = Shards(work.directory / "result" / "parts", work.attempt, work.fence)
+        for problem in shards.resume():
+            work.log.warning("part_set_aside problem=%r", problem)
+        work.first_step = work.step = shards.end_row
+        if shards.end_row:
+            work.log.info("prediction_resumed row=%d", shards.end_row)
+        return cls(
+            work,
+            spec,
+            model,
+            rows,
+            FORMATS[Path(spec.output).suffix](model, rows.columns),
+            shards,
+            tile_rows=int(settled["tile_rows"]),
+            input_bytes=status.st_size,
+            next_count_s=work.place.monotonic() + work.terms.checkpoint_interval_s,
+            bit_identical=not environment.differences(first, here),
+        )
+
+    def remaining(self) -> Iterator[Tile]:
+        """The tiles that are not counted yet."""
+        return self.rows.tiles(self.shards.cursor, self.tile_rows)
+
+    def score(self, tile: Tile) -> None:
+        """Predict one tile and write its rows."""
+        scores = self.model.predict_table(tile.raw)
+        self.shards.write(self.format.rows(tile, scores), tile.rows)
+        self.cursor = tile.cursor
+        self.work.step += tile.rows
+
+    def look_at_the_clock(self) -> None:
+        """Count the finished rows when it is time, and tell how far the work is."""
+        now_s = self.work.place.monotonic()
+        if now_s >= self.next_count_s:
+            self.count_now()
+            self.next_count_s = self.work.place.monotonic() + self.work.terms.checkpoint_interval_s
+        self.work.report(self._total_rows(), rows=self.work.step)
+
+    def count_now(self) -> None:
+        """Make all finished rows count: the answer to any request to stop."""
+        if self.cursor is not None:
+            self.shards.count(dict(self.cursor))
+
+    def _total_rows(self) -> int:
+        """Rows in all, as far as can be told without reading on."""
+        offset = (self.cursor or {}).get("offset")
+        if not offset or not self.work.step:
+            return 0
+        return max(self.work.step, round(self.work.step * self.input_bytes / offset))
+
+    def finish(self) -> Outcome:
+        """The whole output, ready to get its name under the history's lock."""
+        self.count_now()
+        work, output = self.work, Path(self.spec.output)
+        stage = output.with_name(f".{output.name}.{work.job.id}-{work.attempt}.tmp")
+        _remove_stale(output, work.job.id)
+        digest = self.shards.assemble(stage, self.format.header(self.shards.end_row))
+        facts = {
+            "end": "succeeded",
+            "bit_identical": self.bit_identical,
+            "metrics": {"rows": self.shards.end_row},
+            "result": {"path": str(output), "sha256": digest, "rows": self.shards.end_row},
+        }
+
+        def publish() -> Mapping[str, Any]:
+            move_into_place(stage, output, point="publish.output")
+            return {}
+
+        return Outcome(Event.SUCCEED, facts, publish)
+
+
+def _model_place(work: Work, reference: str) -> Path:
+    """Where the model lies; once an attempt has settled on it, a newer version changes nothing."""
+    settled = work.stops.job.facts.get("model_path")
+    place = Path(settled or find_model(work.place.store, reference))
+    if not place.is_absolute():
+        raise InvalidInput(Problem("model", f"training {reference} has not ended", "submit with --after to wait for it"))
+    return place
+
+
+def _remove_stale(output: Path, job_id: str) -> None:
+    """Remove what earlier attempts of this job staged beside the output."""
+    if not output.parent.is_dir():
+        raise NotFound(f"output: the directory {output.parent} does not exist", hint="create it, then `singlepoint retry`")
+    for stale in output.parent.glob(f".{output.name}.{job_id}-*.tmp"):
+        os.unlink(stale)

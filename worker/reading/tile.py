@@ -1,0 +1,56 @@
+"""What every reader gives: tiles of raw rows, and a cursor that says where to go on after each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from jobs.errors import InvalidInput, NotFound, Problem
+from worker.nn.preprocessing import Raw
+
+Cursor = dict[str, int]
+"""Plain numbers, fit for JSON: where in the file the next tile begins."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Consecutive rows of a file.
+
+    raw: what a preprocessor takes.  kept: columns to be handed through as they stand in the file.
+    first_row: counted from 0 in the file.  cursor: where to go on after this tile.
+    """
+
+    raw: Raw
+    rows: int
+    first_row: int
+    cursor: Cursor
+    kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class RowSource(Protocol):
+    """A file of rows, read tile by tile: memory is bounded by the tile, whatever the file's size."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns that `Tile.kept` will have; empty for arrays."""
+
+    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
+        """Tiles of `tile_rows` rows (the last may be shorter), from the start or from a cursor.
+
+        Tiles begin at the same rows whether reading was interrupted or not. Raises InvalidInput.
+        """
+
+
+def existing(path: Path, field: str = "input") -> Path:
+    """The path, if there is a file. Raises NotFound with the field that named it."""
+    if not path.is_file():
+        what = "is a directory, not a file" if path.is_dir() else "does not exist"
+        raise NotFound(f"{field}: {path} {what}", hint="paths in a spec are relative to the spec file")
+    return path
+
+
+def unreadable(path: Path, reason: object, hint: str = "") -> InvalidInput:
+    """The error for a file whose contents are not what its name promises."""
+    return InvalidInput(Problem(path.name, str(reason), hint))

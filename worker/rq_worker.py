@@ -1,0 +1,123 @@
+"""The one rq worker class: takes attempts from the run queue, has each made in a child, and never loses sight
+of it.
+
+What it changes of rq's Worker, and why (rq 3.0, pinned):
+- a job may call one function only, whatever Redis says;
+- the child dies with its parent, and this worker with the pool's process;
+- SIGTERM asks the child to save and hand back, instead of waiting for the end of the job;
+- a child that died is recorded in its job's history at once, with its cause, and rq never retries it;
+- a child above its memory, or deaf to a request to stop, is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from rq.job import Job as RqJob
+from rq.queue import Queue as RqQueue
+from rq.worker import Worker
+
+from jobs.queue import FUNCTION, parse_rq_id
+
+from . import attempt
+from .overseer import Overseer
+from .process import die_with, kill_group, wait_for_exit
+from .workplace import Workplace
+
+WATCH_S = 0.25
+"""How often a running child is looked at: its memory, and requests it does not answer."""
+
+
+class AttemptJob(RqJob):
+    """An rq job that can only be an attempt."""
+
+    def _execute(self) -> Any:
+        if self.func_name != FUNCTION or self.kwargs or len(self.args) != 2:
+            raise ValueError(f"{self.id} asks for {self.func_name}; only {FUNCTION}(job, attempt) is ever called")
+        job_id, number = self.args
+        return attempt.perform(str(job_id), int(number))
+
+
+class AttemptWorker(Worker):
+    """See the module. `place` is where its attempts are made."""
+
+    job_class = AttemptJob
+
+    def __init__(self, *arguments: Any, place: Workplace, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._place = place
+        self._overseer: Overseer | None = None
+        attempt.work_at(place)
+
+    def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
+        self._overseer = Overseer(self._place, *parse_rq_id(job.id))
+        self._parent = os.getpid()
+        super().fork_work_horse(job, queue)
+
+    def main_work_horse(self, job: RqJob, queue: RqQueue) -> None:
+        die_with(self._parent)
+        super().main_work_horse(job, queue)
+
+    def setup_work_horse_signals(self) -> None:
+        # Until the attempt has its own handler, a request to stop must not kill it between claim and work.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, attempt.remember_drain)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Ask the child to save and hand back; the overseer insists, if it must."""
+        super().handle_warm_shutdown_request()
+        if self.horse_pid:
+            self.kill_horse(sig=signal.SIGTERM)
+            if self._overseer is not None:
+                self._overseer.drain_began()
+
+    def set_shutdown_requested_date(self) -> None:
+        """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
+        pid = self.horse_pid
+        assert self._overseer is not None
+        while not wait_for_exit(pid, WATCH_S):
+            if self._overseer.must_die(pid):
+                kill_group(pid)
+        try:
+            _, status, usage = os.wait4(pid, 0)
+        except ChildProcessError:
+            return pid, 0, None
+        if status != 0:
+            kill_group(pid)  # children it may have left hold the job's lock
+            self._overseer.bury(status)
+        return pid, 0, usage  # 0: nothing is left for rq to handle
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """As rq's; and after Redis lost its data, be known again."""
+        super().heartbeat(timeout, pipeline)
+        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)
+            self.register_birth()
+
+
+def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:
+    """Be one rq worker until asked to stop."""
+    from rq.serializers import JSONSerializer
+
+    worker = AttemptWorker(
+        [queue_name],
+        name=name,
+        connection=connection,
+        place=place,
+        serializer=JSONSerializer,
+        worker_ttl=60,
+        log_job_description=False,
+    )
+    worker.log_result_lifespan = False
+    worker.work(logging_level="WARNING")
+
+
+def unique_name(slot: int) -> str:
+    """Host, slot, pid and time: never used twice, so that a killed worker's name blocks nobody."""
+    return f"{os.uname().nodename.split('.')[0]}-{slot}-{os.getpid()}-{int(time.time() * 1000) % 10**8:08d}"

@@ -1,0 +1,73 @@
+"""How an attempt learns that it should stop: a signal (drain) or a line in its job's history (an ask).
+
+The history is looked at by its size, at most every `LOOK_S`; that costs one stat and works while Redis is
+away. Nothing is acted on here: the work asks `due()` at its steps and answers by stopping.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from types import FrameType
+
+from jobs.lifecycle import Ask
+from jobs.records import Job, Terms
+from jobs.store import JobStore
+
+LOOK_S = 0.05
+
+
+class Stop(StrEnum):
+    """Why an attempt should stop, the most urgent first."""
+
+    CANCEL = "cancel"
+    PREEMPT = "preempt"
+    PAUSE = "pause"
+    DRAIN = "drain"
+
+
+class StopRequests:
+    """What has been asked of the attempt of one job.
+
+    Also carries the attempt's terms, which are read again whenever the history grows.
+    """
+
+    def __init__(self, store: JobStore, job: Job, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._next_look = clock()
+        self._draining = False
+        self.job = job
+
+    def catch_signals(self, *, already: bool = False) -> None:
+        """From now on SIGTERM means: drain. The handler only sets a flag; the next step acts.
+
+        already: one arrived before this call.
+        """
+        self._draining = already
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._draining = True
+
+    @property
+    def terms(self) -> Terms:
+        terms = self.job.terms
+        assert terms is not None
+        return terms
+
+    def due(self) -> Stop | None:
+        """The most urgent request, or None. Cheap enough for every step."""
+        if self._clock() >= self._next_look:
+            self.look()
+        if self._draining:
+            return Stop.CANCEL if Ask.CANCEL in self.job.asks else Stop.DRAIN
+        return next((Stop(ask.value) for ask in Ask if ask in self.job.asks), None)
+
+    def look(self) -> None:
+        """Read the history now if it has grown."""
+        self._next_look = self._clock() + LOOK_S
+        if self._store.size(self.job.id) != self.job.size:
+            self.job = self._store.load(self.job.id)

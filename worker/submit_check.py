@@ -1,0 +1,49 @@
+"""What `submit` asks of the worker before a job is accepted: would this run?
+
+Training: the data can be read, its columns are there, the network's shapes fit. Prediction: the model is whole,
+the input has its columns, the output can be written. Looks only; whatever it lets pass may still meet a bad
+row far down a large file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jobs.errors import InvalidInput, NotFound, Problem
+from jobs.spec.job import PredictSpec, Spec, TrainSpec
+
+
+def check(spec: Spec) -> None:
+    """Raises InvalidInput with every problem found, NotFound for a missing file, ModelFormatError."""
+    _CHECKS[type(spec)](spec)
+
+
+def _check_train(spec: TrainSpec) -> None:
+    from .training_set import check_training
+
+    check_training(spec, Path.cwd())
+
+
+def _check_predict(spec: PredictSpec) -> None:
+    """spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told."""
+    from .nn import model_files
+    from .reading import existing, open_rows
+
+    source, output = existing(Path(spec.input)), Path(spec.output)
+    if os.path.isabs(spec.model):
+        model = model_files.load(Path(spec.model))
+        if model.preprocessor is None:
+            raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job, or give it some"))
+        open_rows(source, model.preprocessor, spec.pass_through)
+    if not output.parent.is_dir():
+        raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        raise InvalidInput(Problem("output", f"{output} cannot be written", "choose another file"))
+    if output.exists() and source.samefile(output):
+        raise InvalidInput(Problem("output", "is the input itself", "choose another file"))
+
+
+_CHECKS: dict[type[Any], Callable[[Any], None]] = {TrainSpec: _check_train, PredictSpec: _check_predict}

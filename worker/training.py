@@ -1,0 +1,212 @@
+"""Train a model as a job: restore, step, save now and then, publish.
+
+The arithmetic is `nn.trainer`'s and is a function of spec, data and seed. This file adds what time and the
+world need: checkpoints at the interval the terms grant, answers to requests to stop, progress, metrics, and a
+model in the registry at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.interval import checkpoint_interval_s
+from jobs.lifecycle import Event
+from jobs.spec.job import TrainSpec
+
+from . import checkpoint, environment, registry
+from .answers import answer
+from .checkpoint import Counters, Vector
+from .metrics_log import MetricsLog
+from .nn import model_files
+from .nn.model import Model
+from .nn.trainer import EpochReport, Trainer
+from .saving import Saver
+from .training_set import TrainingSet, load_training_set, new_model
+from .workplace import Outcome, Work
+
+
+def train(work: Work) -> Outcome:
+    """Do the training of one attempt. Raises Stopped when asked to stop, with the state saved."""
+    training = Training.begin(work)
+    training.restore()
+    while not training.trainer.finished:
+        stop = work.stops.due()
+        if stop is not None:
+            answer(work, stop, training.save_now)
+        report = training.trainer.advance()
+        work.step = training.trainer.step
+        if report is not None:
+            training.note(report)
+        training.look_at_the_clock()
+    return training.finish()
+
+
+@dataclass
+class Training:
+    """One attempt at a training, under way.
+
+    worked_s: seconds of work before this attempt, for the time axis of the metrics.
+    """
+
+    work: Work
+    spec: TrainSpec
+    data: TrainingSet
+    model: Model
+    trainer: Trainer
+    saver: Saver
+    metrics: MetricsLog
+    identity: str
+    environment: Mapping[str, Any]
+    began_s: float
+    worked_s: float = 0.0
+    next_save_s: float = 0.0
+    differs: str = ""
+    latest: EpochReport | None = field(default=None)
+
+    @classmethod
+    def begin(cls, work: Work) -> Training:
+        """Read the data, build the network, and take the place of whatever attempt was before."""
+        spec = work.spec
+        assert isinstance(spec, TrainSpec)
+        data = load_training_set(spec.data, spec.preprocessing, spec.training, work.directory, spec.model)
+        work.settle_on(data_sha256=data.digest)
+        model = new_model(spec.model, spec.training, data)
+        trainer = Trainer(
+            model.network,
+            spec.training,
+            data.x,
+            data.y,
+            data.x_validation,
+            data.y_validation,
+            task=data.task,
+            n_classes=len(data.classes) if data.classes is not None else None,
+            classes=data.classes,
+        )
+        directory = work.directory / "checkpoints"
+        directory.mkdir(exist_ok=True)
+        identity = _identity(spec, data, trainer.state_size)
+        here = environment.fingerprint(len(work.terms.cores))
+
+        def write(vector: Vector, counters: Mapping[str, Any]) -> None:
+            facts = Counters(int(counters["step"]), work.attempt, identity, here, counters)
+            metrics.sync()
+            checkpoint.save(directory, facts, vector, fence=work.fence)
+
+        metrics = MetricsLog(work.directory / "metrics.jsonl")
+        saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
+        return cls(
+            work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic()
+        )
+
+    def restore(self) -> None:
+        """Go on from the newest sound checkpoint, or begin."""
+        work = self.work
+        sound, damages = checkpoint.newest_sound(
+            work.directory / "checkpoints", self.identity, fresh_after=work.job.fresh_after
+        )
+        for damage in damages:
+            work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
+        if sound is not None:
+            self.trainer.restore(sound.vector, dict(sound.counters.trainer))
+            self.differs = self._why_bits_may_differ(sound.counters.environment)
+            work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
+        work.first_step = work.step = self.trainer.step
+        self.worked_s = self.metrics.cut_back_to(self.trainer.step)
+        self.next_save_s = work.place.monotonic() + self._interval_s()
+
+    def _why_bits_may_differ(self, before: Mapping[str, Any]) -> str:
+        """Why the result may not be what an undisturbed run gives; once true it stays true for the job."""
+        why = environment.differences(before, self.environment) or str(self.work.job.facts.get("differs", ""))
+        if why:
+            self.work.log.warning("bits_may_differ why=%r", why)
+            if "differs" not in self.work.job.facts:
+                self.work.settle_on(differs=why)
+        return why
+
+    def _interval_s(self) -> float:
+        """Seconds of work between saves: what the terms grant, unless a save turned out to cost more."""
+        terms = self.work.terms
+        if not self.saver.cost.saves:
+            return terms.checkpoint_interval_s
+        return checkpoint_interval_s(self.saver.cost.save_s, terms.failure_rate_per_s)
+
+    def note(self, report: EpochReport) -> None:
+        """Write an epoch down."""
+        self.latest = report
+        self.metrics.add(report, self.worked_s + self.work.place.monotonic() - self.began_s)
+
+    def look_at_the_clock(self) -> None:
+        """Save when it is time, and tell how far the work is."""
+        now_s = self.work.place.monotonic()
+        if now_s >= self.next_save_s:
+            self.saver.save()
+            self.work.meter.saves = self.saver.cost
+            self.next_save_s = self.work.place.monotonic() + self._interval_s()
+        more = {"epoch": self.trainer.epoch}
+        self.work.report(self.trainer.total_steps, **more)
+
+    def save_now(self) -> None:
+        """Save and wait until it is on disk: the answer to any request to stop."""
+        self.saver.save(wait=True)
+        self.work.meter.saves = self.saver.cost
+
+    def finish(self) -> Outcome:
+        """The trained model, ready to be published under the history's lock."""
+        self.saver.drain()
+        self.work.meter.saves = self.saver.cost
+        self.trainer.finish()
+        metrics = self._metrics()
+        self.model.note_training(metrics, provenance=self._provenance())
+        stage = _stage(self.work)
+        model_files.save(self.model, stage)
+        identical = not self.differs
+        facts = {
+            "end": "succeeded",
+            "metrics": metrics,
+            "bit_identical": identical,
+            **({} if identical else {"reason": f"bits may differ: {self.differs}"}),
+        }
+        self.work.step = self.trainer.step
+        return Outcome(Event.SUCCEED, facts, lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage))
+
+    def _metrics(self) -> dict[str, float]:
+        """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""
+        evaluated = self.trainer.evaluate()
+        if evaluated is None:
+            return {} if self.latest is None else {"loss": self.latest.loss}
+        loss, scores = evaluated
+        return {"validation_loss": loss, **scores}
+
+    def _provenance(self) -> dict[str, Any]:
+        """What a model says of its origin. Only what does not depend on how often the job was disturbed."""
+        return {
+            "job": self.work.job.id,
+            "fingerprint": self.work.job.fingerprint,
+            "data_sha256": self.data.digest,
+            "seed": self.spec.training.seed,
+            "epochs": self.trainer.epoch,
+            "environment": dict(self.environment),
+        }
+
+
+def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
+    """What a checkpoint belongs to: everything that decides the bits, and nothing else."""
+    sections = spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"})
+    sections["data"].pop("path")  # the digest says which data it is, wherever it lies
+    text = json.dumps([sections, data.digest, state_size], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stage(work: Work) -> Path:
+    """An empty directory that carries this attempt's number."""
+    stage = work.directory / "result" / f"attempt-{work.attempt}"
+    if stage.exists():
+        shutil.rmtree(stage)
+    stage.mkdir(parents=True)
+    return stage

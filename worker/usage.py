@@ -1,0 +1,43 @@
+"""What an attempt uses, measured from inside: wall and processor seconds, peak memory, cost of saves."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+
+from jobs.records import Usage
+
+from .process import resident_bytes
+from .saving import SaveCost
+
+
+class Meter:
+    """Reads the process's own counters. The processor seconds of children that ended are included."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._begun = clock()
+        self._cpu_begun = _cpu_s()
+        self._peak_bytes = 0
+        self.saves = SaveCost()
+
+    def look(self) -> None:
+        """Notice the memory in use now; the peak is the largest seen."""
+        self._peak_bytes = max(self._peak_bytes, resident_bytes(os.getpid()) or 0)
+
+    def usage(self) -> Usage:
+        self.look()
+        return Usage(
+            wall_s=round(self._clock() - self._begun, 6),
+            cpu_s=round(_cpu_s() - self._cpu_begun, 6),
+            peak_memory_bytes=self._peak_bytes,
+            saves=self.saves.saves,
+            save_s=round(self.saves.save_s, 6),
+            overhead_s=round(self.saves.overhead_s, 6),
+        )
+
+
+def _cpu_s() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -1,0 +1,138 @@
+"""What an attempt works with: the home, the store, the index, and the value that goes down the pipeline."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jobs.clock import Clock, now
+from jobs.errors import InvalidInput, Problem
+from jobs.history import Note
+from jobs.home import Home
+from jobs.index import Index
+from jobs.lifecycle import Event
+from jobs.records import Job, Terms
+from jobs.spec.job import Spec
+from jobs.store import JobStore
+
+from .stops import Stop, StopRequests
+from .usage import Meter
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where attempts are made: set by the worker process before it forks one.
+
+    index: over a connection that gives up at once, so that Redis being away never delays the work.
+    worker: this worker's name, as rq shows it.
+    """
+
+    home: Home
+    store: JobStore
+    index: Index
+    worker: str
+    clock: Clock = now
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Stopped(Exception):
+    """The work has stopped, on request, with its state saved."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.value)
+        self.stop = stop
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: the move to make, its facts, and what to publish in the same breath.
+
+    publish runs while the history's lock is held and this attempt is known to be the newest; what it returns
+    becomes part of the move's facts.
+    """
+
+    event: Event
+    facts: Mapping[str, Any]
+    publish: Callable[[], Mapping[str, Any]] | None = None
+
+
+@dataclass
+class Work:
+    """One attempt under way, passed along the pipeline.
+
+    step, first_step: where it stands and where it began, for the ledger, whatever happens to it.
+    """
+
+    place: Workplace
+    job: Job
+    attempt: int
+    spec: Spec
+    stops: StopRequests
+    meter: Meter
+    log: logging.Logger
+    first_step: int = 0
+    step: int = 0
+    _next_report: float = field(default=0.0)
+
+    @property
+    def directory(self) -> Path:
+        return self.place.home.job(self.job.id)
+
+    @property
+    def terms(self) -> Terms:
+        return self.stops.terms
+
+    @contextmanager
+    def fence(self) -> Iterator[None]:
+        """Held while something gets its final name; raises Superseded unless this attempt is the newest."""
+        with self.place.store.locked_history(self.job.id) as history:
+            history.require_newest(self.attempt)
+            yield
+
+    def settle_on(self, **facts: Any) -> Mapping[str, Any]:
+        """Record facts that every later attempt must obey, once; answers the recorded ones.
+
+        Raises InvalidInput when a recorded fact differs: other data must not continue this job.
+        """
+        self.stops.look()
+        recorded = self.stops.job.facts
+        for name, value in facts.items():
+            if name in recorded and recorded[name] != value:
+                raise InvalidInput(
+                    Problem(name, f"was {recorded[name]} when this job first ran and is {value} now", _CHANGED)
+                )
+        new = {name: value for name, value in facts.items() if name not in recorded}
+        if new:
+            with self.place.store.locked_history(self.job.id) as history:
+                history.require_newest(self.attempt)
+                history.append(Note.RECORD, self.place.clock(), {"attempt": self.attempt, "facts": new})
+        return {**recorded, **new}
+
+    def report(self, total: int, *, every_s: float = 0.5, **more: Any) -> None:
+        """Tell how far the work is, at most every `every_s` seconds; never waits for Redis."""
+        now_s = self.place.monotonic()
+        if now_s < self._next_report:
+            return
+        self._next_report = now_s + every_s
+        self.meter.look()
+        progress = {"progress": round(self.step / total, 4) if total else 0.0, "step": self.step, "total": total, **more}
+        write_progress(self.directory, {**progress, "attempt": self.attempt, "first_step": self.first_step})
+        if not self.place.index.report_progress(self.job.id, progress):
+            self._next_report = now_s + 5.0  # Redis is away: the file above tells, and the work goes on
+
+
+_CHANGED = "restore what it was, or submit a new job"
+
+
+def write_progress(directory: Path, document: Mapping[str, Any]) -> None:
+    """`progress.json`, whole or not at all; not fsynced, since losing it costs nothing but a figure."""
+    temporary = directory / ".progress.tmp"
+    temporary.write_text(json.dumps(document))
+    os.replace(temporary, directory / "progress.json")
