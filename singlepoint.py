@@ -22,6 +22,7 @@ import click
 from jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
 
 if TYPE_CHECKING:
+    from jobs.session import Settings
     from jobs.spec.job import Spec
 
 __all__ = ["Model", "submit"]  # noqa: F822 - `Model` is loaded by __getattr__
@@ -54,7 +55,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),
         "down": ("jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
         "drain": ("worker.commands:drain", "Let the workers checkpoint their work and stop."),
-        "doctor": ("singlepoint:doctor", "Say what is there, what is missing, and what to do."),
+        "doctor": ("worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
         "scheduler": ("scheduler.commands:scheduler", "Run the scheduler in the foreground."),
         "worker": ("worker.commands:worker", "Run the workers in the foreground."),
         "demo": ("jobs.demo:demo", "Train, kill, resume and predict, on real data."),
@@ -201,6 +202,46 @@ def _explained(error: Exception) -> int:
         err=True,
     )
     return EXIT_DEFECT
+
+
+# The worker's own processes do as they are granted by `Terms`; what is imported before must not take every core.
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")} | {"VECLIB_MAXIMUM_THREADS": "1"}
+
+
+@click.command(
+    epilog="\b\nExamples:\n  singlepoint up --detach\n  singlepoint up --workers 2 --budget cpu=2,memory=4GiB"
+)
+@click.option("--detach", is_flag=True, help="Return when all is at work; the output goes to up.log in the home.")
+@click.option("--workers", type=click.IntRange(1, 1024), help="How many jobs may run at once. Default: the cpu budget.")
+@click.option("--budget", metavar="cpu=2,memory=4GiB", help="What all jobs may use together.")
+@click.option("--print-unit", is_flag=True, help="Print a systemd unit (launchd agent on macOS), start nothing.")
+@click.pass_obj
+def up(settings: Settings, detach: bool, workers: int | None, budget: str | None, print_unit: bool) -> int:
+    """Start Redis, the scheduler and the workers, and keep them alive until told to stop."""
+    from jobs.home import open_home
+    from scheduler.budget import parse_budget, this_machine
+    from worker import service
+    from worker.supervisor import Child
+
+    home = open_home(settings.home_path)
+    # -P: a folder that happens to be called `jobs` where we were started is not ours.
+    command = (sys.executable, "-P", "-m", "singlepoint", "--home", str(home.path))
+    limit = ("--budget", budget) if budget else ()
+    environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
+    count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
+    again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()))
+    if print_unit:
+        click.echo(service.unit(home, again, environment))
+        return EXIT_OK
+    ours = service.ready_broker(home, settings.redis_url)
+    if detach:
+        return service.up_detached(home, settings.redis_url, again, environment, count)
+    children = [
+        *([Child("broker", (*command, "broker"))] if ours else []),
+        Child("scheduler", (*command, "scheduler", *limit), environment),
+        Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
+    ]
+    return service.keep_alive(home, children)
 
 
 def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, redis_url: str | None = None) -> str:

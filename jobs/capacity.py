@@ -16,7 +16,7 @@ from .durable import replace_file
 from .errors import NeverFits, NotPermitted, Problem
 from .home import Home
 from .processes import ProcessId
-from .records import RESOURCE_NAMES, Resources
+from .records import Resources
 
 SCHEMA = 1
 
@@ -78,7 +78,8 @@ def read_capacity(home: Home) -> Capacity | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise NotPermitted(
-            f"{home.capacity_record} cannot be read ({error!r})", hint="delete it; the scheduler writes it anew when it starts"
+            f"{home.capacity_record} cannot be read ({error!r})",
+            hint="delete it; the scheduler writes it anew when it starts",
         ) from error
 
 
@@ -112,5 +113,5 @@ def _problem(name: str, requests: Resources, capacity: Capacity) -> Problem:
     return Problem(
         field,
         f"asks for {amount_text(name, asked)}, but the whole budget is {amount_text(name, budget)}{own}",
-        f"ask for at most {amount_text(name, budget - reserve)}, or start the scheduler with a larger --budget {word}=…",
+        f"ask for at most {amount_text(name, budget - reserve)}, or give the scheduler a larger --budget {word}=…",
     )

@@ -27,7 +27,9 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise StorageFull(f"no space left to write {path}", hint="free some space; the job goes on by itself") from error
+            raise StorageFull(
+                f"no space left to write {path}", hint="free some space; the job goes on by itself"
+            ) from error
         if error.errno in _DENIED:
             raise NotPermitted(
                 f"cannot write {path}: {error.strerror}",

@@ -2,8 +2,8 @@
 
 Off unless `SINGLEPOINT_FAILPOINT` is set in the environment of the process, to
 `NAME[@COUNT]:ACTION[:TOKEN]`: at the COUNT-th arrival (1 by default) at the place NAME, `kill` ends the process with
-SIGKILL, `stop` suspends it with SIGSTOP, and `enospc` raises the error of a full disk, from then on. With a TOKEN, a path
-where no file is yet, that happens in one process only: the first that can create the file.
+SIGKILL, `stop` suspends it with SIGSTOP, and `enospc` raises the error of a full disk, from then on. With a TOKEN, a
+path where no file is yet, that happens in one process only: the first that can create the file.
 """
 
 from __future__ import annotations

@@ -167,15 +167,15 @@ _MOVES: dict[Event, Callable[[Job, float, Facts], Job]] = {
 }
 
 
-def _paused(job: Job, _at: float, _entry: Facts) -> Job:
-    """A paused attempt has given its cores back; new terms (`revise`) grant it some again."""
-    terms = job.attempts[-1].terms
-    kept = replace(terms, cores=(), resources=replace(terms.resources, cpu_millis=0))
-    return replace(job.with_attempt(terms=kept), paused=True)
-
-
 def _resumed(job: Job, _at: float, _entry: Facts) -> Job:
     return replace(job, held=False, asks={ask: at for ask, at in job.asks.items() if ask is Ask.CANCEL})
+
+
+def _paused(job: Job, _at: float, _entry: Facts) -> Job:
+    """From here on the attempt holds its memory and no cores; new terms give it some again."""
+    terms = job.attempts[-1].terms
+    kept = replace(terms, resources=replace(terms.resources, cpu_millis=0), cores=())
+    return replace(job.with_attempt(terms=kept), paused=True)
 
 
 _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {

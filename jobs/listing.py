@@ -6,13 +6,15 @@ Every waiting job gets a reason: `with_reasons` is the rule, and pure.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .capacity import read_capacity
+from .clock import now, seconds
 from .errors import BrokerAway, NotFound
 from .lifecycle import FINAL
+from .records import Resources
 from .session import Session, redis_error
 from .summary import summary
 
@@ -44,7 +46,7 @@ def listing(session: Session) -> Listing:
         away = error if isinstance(error, BrokerAway) else redis_error(error)
         if away is None:
             raise
-    return Listing(with_reasons(from_disk(session) if rows is None else rows, head, is_scheduled(session)), away)
+    return Listing(with_reasons(from_disk(session) if rows is None else rows, head, room(session), now()), away)
 
 
 def from_disk(session: Session) -> list[Row]:
@@ -67,42 +69,47 @@ def progress(session: Session, job_id: str) -> Row:
         return {}
 
 
-def is_scheduled(session: Session) -> bool:
-    """Whether a scheduler runs in this home."""
+def room(session: Session) -> Resources | None:
+    """What jobs may have of the machine, all together; None when no scheduler runs in this home."""
     capacity = read_capacity(session.home)
-    return capacity is not None and capacity.is_live()
+    return capacity.room if capacity is not None and capacity.is_live() else None
 
 
-def with_reasons(rows: Sequence[Row], head: Row, scheduled: bool) -> list[Row]:
+def with_reasons(rows: Sequence[Row], head: Row, room: Resources | None, at: float) -> list[Row]:
     """The rows, each one that waits with what it waits for.
 
-    head: what the first waiting job lacks, as the scheduler last said (`job`, `reason`); it may be empty.
+    head: the first of those that wait for room and what it lacks, as the scheduler last said (`id`, `reason`).
+    room: what there is in all, or None when no scheduler runs.
     """
     states = {row["id"]: row["state"] for row in rows}
-    return [{**row, "reason": _reason(row, head, states, scheduled)} for row in rows]
+    return [{**row, "reason": _reason(row, head, states, room, at)} for row in rows]
 
 
-def _reason(row: Row, head: Row, states: dict[str, str], scheduled: bool) -> str | None:
+def _reason(row: Row, head: Row, states: Mapping[str, str], room: Resources | None, at: float) -> str | None:
     if row["state"] in FINAL:
-        return _text(row["reason"])
+        return None if row["reason"] is None else str(row["reason"])
     if row["asks"]:
         return ", ".join(_ASKED.get(ask, ask) for ask in row["asks"])
     if row["paused"] or row["held"]:
         return f"paused: `singlepoint resume {row['id']}`"
     if row["state"] == "running":
         return None
-    if not scheduled:
+    if room is None:
         return NOTHING_RUNS
     if row["state"] == "queued":
         return "a worker is about to take it"
+    return _waits_for(row, head, states, room, at)
+
+
+def _waits_for(row: Row, head: Row, states: Mapping[str, str], room: Resources, at: float) -> str:
+    """Why a pending job that nobody holds back is not dispatched."""
+    because = f" ({row['reason']})" if row["reason"] else ""
     if before := [job_id for job_id in row["after"] if states.get(job_id) != "succeeded"]:
         return f"after {', '.join(before)}"
-    if head.get("job") == row["id"]:
-        return _text(head.get("reason"))
-    if head.get("job") in states:
-        return f"behind {head['job']}"
-    return _text(row["reason"]) or "the scheduler is about to look at it"
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
+    if row["not_before"] and seconds(row["not_before"]) > at:
+        return f"waits until {row['not_before']}{because}"
+    if not Resources(round(1000 * row["cpu"]), row["memory_bytes"]).fits_in(room):
+        return "can never fit the budget as it is: `singlepoint doctor` shows it"
+    if head.get("id") == row["id"]:
+        return str(head["reason"])
+    return f"behind {head['id']}{because}" if "id" in head else f"the scheduler is about to look at it{because}"

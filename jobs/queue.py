@@ -43,19 +43,21 @@ class DispatchQueue:
     def __init__(self, connection: redis.Redis, home_uuid: str) -> None:
         self.connection = connection
         self.run = Queue(run_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
-        self.waiting = Queue(
-            f"singlepoint-waiting-{home_uuid[:8]}", connection=connection, serializer=JSONSerializer
-        )
+        self.waiting = Queue(f"singlepoint-waiting-{home_uuid[:8]}", connection=connection, serializer=JSONSerializer)
 
     def wait(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
         """Show `attempt`, which has not been granted room, as waiting."""
         self._enqueue(self.waiting, job_id, attempt, pipeline)
 
     def dispatch(self, job_id: str, attempt: int) -> None:
-        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`."""
+        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`, once."""
         reach("queue.push")
+        name = rq_id(job_id, attempt)
         with self.connection.pipeline() as pipe:
-            pipe.lrem(self.waiting.key, 0, rq_id(job_id, attempt))
+            pipe.multi()  # first, or rq opens the transaction itself and finds commands before it
+            pipe.lrem(self.waiting.key, 1, name)  # one: it stands near the front, and the rest need not be read
+            pipe.lrem(self.run.key, 0, name)
+            pipe.lrem(self.run.intermediate_queue_key, 0, name)
             self._enqueue(self.run, job_id, attempt, pipe)
             pipe.execute()
 

@@ -59,7 +59,9 @@ def after_failure(
         return Event.LOSE, {**facts, "requests": _more_memory(job, peak_bytes)}
     twin = _twin(job, end, cause, step)
     if twin is not None:
-        return _for_good(facts, f"quarantined: attempts {twin.number} and {job.attempt} failed alike at step {step}: {cause}")
+        return _for_good(
+            facts, f"quarantined: attempts {twin.number} and {job.attempt} failed alike at step {step}: {cause}"
+        )
     if job.failures >= job.retries:
         tried = f" (tried {job.failures + 1} times)" if job.failures else ""
         return _for_good(facts, f"{cause}{tried}")

@@ -190,4 +190,6 @@ class OpenHistory:
     def require_newest(self, attempt: int) -> None:
         """Raises Superseded unless `attempt` is the newest: the fence before anything is published."""
         if attempt != self.job.attempt or self.job.newest is None or self.job.newest.ended_at is not None:
-            raise Superseded(f"attempt {attempt} of {self.job.id} may not write: attempt {self.job.attempt} is the newest")
+            raise Superseded(
+                f"attempt {attempt} of {self.job.id} may not write: attempt {self.job.attempt} is the newest"
+            )

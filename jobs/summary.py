@@ -35,6 +35,7 @@ def summary(job: Job) -> dict[str, Any]:
         "paused": job.paused,
         "asks": sorted(ask.value for ask in job.asks),
         "after": list(job.after),
+        "not_before": _time(job.not_before or None),
         "size": job.size,
     }
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import redis
@@ -19,7 +18,7 @@ from jobs.clock import Clock
 from jobs.history import Note
 from jobs.index import Index
 from jobs.lifecycle import Ask, Event, State
-from jobs.queue import DispatchQueue
+from jobs.queue import DispatchQueue, rq_id
 from jobs.records import Job
 from jobs.store import JobStore, OpenHistory
 
@@ -56,7 +55,9 @@ class DiskActs:
         history.append(Event.DISPATCH, self.clock(), facts)
         cores = ",".join(map(str, decision.terms.cores))
         memory_bytes = decision.terms.resources.memory_bytes
-        log.info("job_dispatched job=%s attempt=%d cores=%s memory_bytes=%d", job.id, decision.attempt, cores, memory_bytes)
+        log.info(
+            "job_dispatched job=%s attempt=%d cores=%s memory_bytes=%d", job.id, decision.attempt, cores, memory_bytes
+        )
 
     def resume(self, history: OpenHistory, decision: Resume) -> None:
         job = history.job
@@ -65,7 +66,9 @@ class DiskActs:
         if job.attempts[-1].terms.revision >= decision.terms.revision:
             return
         history.append(Note.REVISE, self.clock(), {"attempt": job.attempt, "terms": decision.terms.to_json()})
-        log.info("job_resumed job=%s attempt=%d cores=%s", job.id, job.attempt, ",".join(map(str, decision.terms.cores)))
+        log.info(
+            "job_resumed job=%s attempt=%d cores=%s", job.id, job.attempt, ",".join(map(str, decision.terms.cores))
+        )
 
     def rescue(self, history: OpenHistory, decision: Rescue) -> None:
         job = history.job
@@ -132,25 +135,33 @@ class RedisActs:
 
     def follow(self, before: Job | None, job: Job) -> None:
         """Bring rq's queues in line with a move, whoever made it. Raises redis.RedisError when Redis is away."""
-        was = before.state if before else State.PENDING
-        if was is State.QUEUED and before is not None and job.state in _NOT_QUEUED:
+        if before is not None and before.state is State.QUEUED and (job.is_final or job.state is State.PENDING):
             self.queue.withdraw(job.id, before.attempt)
-        if was is State.PENDING and before is not None and job.is_final:
+        if before is not None and before.state is State.PENDING and job.is_final:
             self.queue.withdraw(job.id, before.attempt + 1)
-        if was is not State.PENDING and job.state is State.PENDING:
+        if job.state is State.PENDING and (before is None or before.state is not State.PENDING):
             self.show_waiting(job)
 
     def show_waiting(self, job: Job) -> None:
         """Have the next attempt of a pending job in `waiting`, once."""
-        self.queue.wait(job.id, job.attempt + 1)
+        name = rq_id(job.id, job.attempt + 1)
+        with self.queue.connection.pipeline() as pipe:
+            pipe.lrem(self.queue.waiting.key, 0, name)
+            self.queue.wait(job.id, job.attempt + 1, pipe)
+            pipe.execute()
 
     def push(self, job: Job) -> None:
         """Hand the newest attempt of a queued job to the workers."""
         self.queue.dispatch(job.id, job.attempt)
 
-    def withdraw_dead(self, job: Job, attempt: int) -> None:
+    def withdraw(self, job: Job, attempt: int) -> None:
         """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
         self.queue.withdraw(job.id, attempt)
+
+    @staticmethod
+    def name(job: Job) -> str:
+        """The rq id of a job's newest attempt."""
+        return rq_id(job.id, job.attempt)
 
     def tell(self, job: Job) -> None:
         """Put the summary in the index. Raises redis.ConnectionError when Redis is away."""

@@ -34,11 +34,15 @@ def head_reason(world: World) -> dict[str, Any]:
 
 def lacks(need: Resources, world: World) -> str:
     """`needs 2 cores (1 free), 4 GiB memory (1 GiB free)`; only what is missing."""
-    missing = [
-        f"{amount_text(name, getattr(need, name))}{_NOUN[name]} ({amount_text(name, max(0, getattr(world.free, name)))} free)"
-        for name in need.lacking_in(world.free)
-    ]
-    return f"needs {', '.join(missing)}"
+    names = need.lacking_in(world.free)
+    return "needs " + ", ".join(
+        f"{_amount(name, need)} ({_amount(name, world.free, bare=True)} free)" for name in names
+    )
+
+
+def _amount(name: str, vector: Resources, *, bare: bool = False) -> str:
+    """`4 GiB of memory`, or bare: `4 GiB`. Never negative: when too much is granted, nothing is free."""
+    return amount_text(name, max(0, getattr(vector, name))) + ("" if bare else _NOUN[name])
 
 
 _NOUN = {"cpu_millis": "", "memory_bytes": " of memory", "storage_bytes": " of disk", "network_bytes_s": " of network"}
@@ -71,10 +75,8 @@ def _delayed(world: World, job: Job) -> str:
 
 def _oversized(world: World, job: Job) -> str:
     need, room = world.need(job), world.room
-    asked = ", ".join(
-        f"{amount_text(name, getattr(need, name))}{_NOUN[name]} where jobs may have {amount_text(name, max(0, getattr(room, name)))}"
-        for name in need.lacking_in(room)
-    )
+    names = need.lacking_in(room)
+    asked = ", ".join(f"{_amount(name, need)} where jobs may have {_amount(name, room, bare=True)}" for name in names)
     return f"can never fit: asks for {asked}; start the scheduler with a larger --budget, or submit it smaller"
 
 

@@ -209,7 +209,9 @@ class World:
     @property
     def reliability(self) -> Reliability:
         """What is known of λ now, with the time the running attempts have survived so far."""
-        started = [job.newest.started_at for job in self.standing(Place.RUNNING) if job.newest and job.newest.started_at]
+        started = [
+            job.newest.started_at for job in self.standing(Place.RUNNING) if job.newest and job.newest.started_at
+        ]
         survived_ms = sum(max(0, round(1000 * (self.now - at))) for at in started)
         return Reliability(self._known + Evidence(exposure_ms=survived_ms))
 

@@ -150,7 +150,7 @@ def classify(work: Work) -> Outcome:
         return Outcome(Event.LOSE, retry.disk_full(work.job, str(error), work.place.clock()))
     except SinglepointError as error:
         return _failed(str(error), "failed")
-    except Exception as error:  # noqa: BLE001 - the job's own fault, whatever it is; the log has the traceback
+    except Exception as error:  # the job's own fault, whatever it is; the log has the traceback
         work.log.exception("attempt_raised attempt=%d step=%d", work.attempt, work.step)
         return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
 

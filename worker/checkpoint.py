@@ -36,7 +36,7 @@ KEPT = 2
 _DAMAGED = "damaged-"
 FORMAT = "1"
 _NAME = re.compile(r"^(\d{12})-(\d{4,})\.safetensors$")
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _HEADER_LIMIT_BYTES = 100 * 2**20
 
 
@@ -108,7 +108,7 @@ def save(directory: Path, counters: Counters, vector: Vector, *, fence: Fence) -
     """
     final = directory / file_name(counters.step, counters.attempt)
     temporary = directory / f".{final.name}.tmp"
-    body = memoryview(np.ascontiguousarray(vector)).cast("B")
+    body = np.ascontiguousarray(vector).view(np.uint8).data
     with explained(final):
         try:
             reach("checkpoint.write")
@@ -161,7 +161,7 @@ def read(path: Path) -> Checkpoint:
         if size != 8 + length + count * dtype.itemsize:
             raise Damaged(f"the file has {size} bytes, its header tells of {8 + length + count * dtype.itemsize}")
         vector = np.empty(count, dtype)
-        body = memoryview(vector).cast("B") if count else memoryview(b"")
+        body = vector.view(np.uint8).data
         if count and file.readinto(body) != count * dtype.itemsize:
             raise Damaged("the file ends early")
     if zlib.crc32(body) != crc:

@@ -14,8 +14,8 @@ from threadpoolctl import threadpool_info
 
 def fingerprint(threads: int) -> dict[str, Any]:
     """The environment of this process, with `threads` BLAS threads granted. Plain JSON values."""
-    blas = next((info for info in threadpool_info() if info["user_api"] == "blas"), {})
-    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]  # type: ignore[index,call-overload]
+    blas: dict[str, Any] = next((info for info in threadpool_info() if info["user_api"] == "blas"), {})
+    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return {
         "numpy": np.__version__,
         "blas": f"{blas.get('internal_api')} {blas.get('version')}",

@@ -20,7 +20,7 @@ LIMIT_BYTES = 10 * 2**20
 
 
 class _Format(logging.Formatter):
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment]
     default_time_format = "%Y-%m-%dT%H:%M:%S"
     default_msec_format = "%s.%03dZ"
 
@@ -52,7 +52,7 @@ def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
 class _Forgiving(logging.StreamHandler):  # type: ignore[type-arg]
     """A full disk costs log lines, never the work."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         return
 
 

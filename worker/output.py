@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from .nn.model import Model, Scores
 from .reading import Tile
@@ -31,7 +32,6 @@ class CsvOutput:
     def __init__(self, model: Model, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
         self._answers = answer_columns(model)
-        self._classes = np.array(model.classes or (), object)
 
     def header(self, rows: int) -> bytes:
         return _csv([[*self._columns, *self._answers]])
@@ -39,8 +39,8 @@ class CsvOutput:
     def rows(self, tile: Tile, scores: Scores) -> bytes:
         copied = [tile.kept[name] for name in self._columns]
         # The text form of a float32: the fewest digits that give the same number back.
-        numbers = scores.values.astype("U").T.tolist()
-        labels = [] if scores.labels is None else [self._classes[scores.labels].tolist()]
+        numbers = _numbers(scores).astype("U").T.tolist()
+        labels = [] if scores.labels is None else [list(scores.labels)]
         return _csv(zip(*copied, *labels, *numbers, strict=True))
 
 
@@ -58,7 +58,7 @@ class NpyOutput:
         return buffer.getvalue()
 
     def rows(self, tile: Tile, scores: Scores) -> bytes:
-        return np.ascontiguousarray(scores.values, "<f4").reshape(tile.rows, self._width).tobytes()
+        return np.ascontiguousarray(_numbers(scores), "<f4").reshape(tile.rows, self._width).tobytes()
 
 
 FORMATS: dict[str, type[CsvOutput] | type[NpyOutput]] = {".csv": CsvOutput, ".npy": NpyOutput}
@@ -71,6 +71,13 @@ def answer_columns(model: Model) -> list[str]:
     width = model.network.output_shape[-1]
     names = model.target_names or tuple(str(number) for number in range(1, width + 1))
     return ["prediction"] if width == 1 else [f"prediction_{name}" for name in names]
+
+
+def _numbers(scores: Scores) -> npt.NDArray[np.float32]:
+    """(rows, classes) probabilities, or (rows, targets) values."""
+    numbers = scores.values if scores.probabilities is None else scores.probabilities
+    assert numbers is not None
+    return numbers
 
 
 def _csv(rows: object) -> bytes:

@@ -10,7 +10,7 @@ import psutil
 
 from jobs import remains, retry
 from jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
-from jobs.lifecycle import Event, State
+from jobs.lifecycle import State
 from jobs.records import Job
 
 from .process import resident_bytes
@@ -82,9 +82,7 @@ class Overseer:
             job = self._place.store.load(self._job_id)
             if job.attempt == self._number and job.state in (State.RUNNING, State.QUEUED):
                 event, facts = self._verdict(job, status)
-                job = self._place.store.move(
-                    self._job_id, event, self._place.clock(), attempt=self._number, **facts
-                )
+                job = self._place.store.move(self._job_id, event, self._place.clock(), attempt=self._number, **facts)
             log.warning("attempt_died job=%s attempt=%d status=%d", self._job_id, self._number, status)
             self._place.index.tell(job)
         except (ImpossibleMove, Superseded, NotFound) as error:

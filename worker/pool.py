@@ -97,7 +97,7 @@ class Pool:
             status = 0
         except SystemExit:
             status = 0
-        except BaseException:  # noqa: BLE001 - the child's last words; the pool starts another
+        except BaseException:  # the child's last words; the pool starts another
             log.exception("worker_failed name=%s", name)
         finally:
             sys.stdout.flush()

@@ -23,13 +23,16 @@ from . import environment
 from .answers import answer
 from .nn import model_files
 from .nn.model import Model
+from .nn.network import TILE
+from .nn.preprocessing import BadRow
 from .output import FORMATS, OutputFormat
 from .reading import RowSource, Tile, open_rows
 from .shards import Shards
 from .workplace import Outcome, Work
 
 TILE_ROWS = 1024
-"""Rows that are read, scored and written together; a multiple of the network's own tile, so it changes no bit."""
+"""Rows that are read, scored and written together. Always a multiple of the network's own tile, counted from the
+file's first row: a row's bits may depend on its place in that tile, and so on nothing else."""
 
 
 def predict(work: Work) -> Outcome:
@@ -68,6 +71,9 @@ class Prediction:
         place = _model_place(work, spec.model)
         model = model_files.load(place)
         source = Path(spec.input)
+        if model.preprocessor is None:
+            problem = Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
+            raise InvalidInput(problem)
         rows = open_rows(source, model.preprocessor, spec.pass_through)
         status = source.stat()
         here = environment.fingerprint(1)
@@ -76,7 +82,7 @@ class Prediction:
             model_sha256=model.sha256,
             input_bytes=status.st_size,
             input_modified_ns=status.st_mtime_ns,
-            tile_rows=spec.tile or TILE_ROWS,
+            tile_rows=-(-(spec.tile or TILE_ROWS) // TILE) * TILE,
         )
         first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
         shards = Shards(work.directory / "result" / "parts", work.attempt, work.fence)
@@ -104,7 +110,10 @@ class Prediction:
 
     def score(self, tile: Tile) -> None:
         """Predict one tile and write its rows."""
-        scores = self.model.predict_table(tile.raw)
+        try:
+            scores = self.model.predict_table(tile.raw)
+        except BadRow as bad:
+            raise bad.shifted(tile.first_row) from None
         self.shards.write(self.format.rows(tile, scores), tile.rows)
         self.cursor = tile.cursor
         self.work.step += tile.rows
@@ -124,7 +133,7 @@ class Prediction:
 
     def _total_rows(self) -> int:
         """Rows in all, as far as can be told without reading on."""
-        offset = (self.cursor or {}).get("offset")
+        offset = int((self.cursor or {}).get("offset", 0))
         if not offset or not self.work.step:
             return 0
         return max(self.work.step, round(self.work.step * self.input_bytes / offset))
@@ -155,13 +164,17 @@ def _model_place(work: Work, reference: str) -> Path:
     settled = work.stops.job.facts.get("model_path")
     place = Path(settled or find_model(work.place.store, reference))
     if not place.is_absolute():
-        raise InvalidInput(Problem("model", f"training {reference} has not ended", "submit with --after to wait for it"))
+        raise InvalidInput(
+            Problem("model", f"training {reference} has not ended", "submit with --after to wait for it")
+        )
     return place
 
 
 def _remove_stale(output: Path, job_id: str) -> None:
     """Remove what earlier attempts of this job staged beside the output."""
     if not output.parent.is_dir():
-        raise NotFound(f"output: the directory {output.parent} does not exist", hint="create it, then `singlepoint retry`")
+        raise NotFound(
+            f"output: the directory {output.parent} does not exist", hint="create it, then `singlepoint retry`"
+        )
     for stale in output.parent.glob(f".{output.name}.{job_id}-*.tmp"):
         os.unlink(stale)

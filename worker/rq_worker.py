@@ -68,7 +68,7 @@ class AttemptWorker(Worker):
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the child to save and hand back; the overseer insists, if it must."""
-        super().handle_warm_shutdown_request()
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
             self.kill_horse(sig=signal.SIGTERM)
             if self._overseer is not None:
@@ -98,7 +98,7 @@ class AttemptWorker(Worker):
         super().heartbeat(timeout, pipeline)
         if pipeline is None and not self.connection.hexists(self.key, "birth"):
             self.connection.delete(self.key)
-            self.register_birth()
+            self.register_birth()  # type: ignore[no-untyped-call]
 
 
 def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import plistlib
+import shutil
 import subprocess
 import sys
 import time
@@ -15,10 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from jobs.broker import connect, locate, shortcomings
+from jobs.embedded import prepare
 from jobs.errors import EXIT_NOT_NOW, BrokerAway
 from jobs.home import Home
-from jobs.services import SUPERVISOR, Services
-from jobs.singleton import acquire
+from jobs.services import SUPERVISOR, Services, look
+from jobs.singleton import acquire, holder
 
 from .supervisor import USELESS_TO_REPEAT, Child, Supervisor
 
@@ -42,9 +47,17 @@ def keep_alive(home: Home, children: Sequence[Child]) -> int:
     lock = acquire(home.lock(SUPERVISOR))
     try:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-        return Supervisor(children).run()
+        return Supervisor(children, chore=lambda: keep_log_small(log_path(home))).run()
     finally:
         os.close(lock)
+
+
+def keep_log_small(log: Path) -> None:
+    """Put the content of a log that has grown aside, in one older file, under the hands of those who write it."""
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return
+    shutil.copyfile(log, log.with_suffix(".log.old"))
+    os.truncate(log, 0)  # they append, so they go on at its new end
 
 
 @dataclass(frozen=True)
@@ -61,11 +74,24 @@ class Detached:
         return "\n".join(f"  {line}" for line in text.splitlines()[-TAIL_LINES:])
 
 
+def ready_broker(home: Home, redis_url: str | None) -> bool:
+    """Make sure that this home can have a Redis, and say whether it is ours to start.
+
+    Raises BrokerAway when there is no server to start, or the configured one does not answer.
+    """
+    broker = locate(home, redis_url)
+    if broker.ours:
+        prepare(home)
+        return True
+    with connect(broker) as connection:
+        for weakness in shortcomings(connection):
+            click.echo(f"warning: {broker}: {weakness}", err=True)
+    return False
+
+
 def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> Detached:
     """Start `argv` in a session of its own, with its output in the home's `up.log`."""
     log = log_path(home)
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.old"))
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv,
@@ -78,6 +104,19 @@ def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> D
         return Detached(process, log, output.tell())
 
 
+def up_detached(
+    home: Home, redis_url: str | None, argv: Sequence[str], environment: Mapping[str, str], workers: int
+) -> int:
+    """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work."""
+    running = holder(home.lock(SUPERVISOR))
+    if running is not None:
+        click.echo(f"singlepoint is up already: process {running.pid}", err=True)
+        return 0
+    services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers)
+    click.echo(f"singlepoint is up: {len(services.workers)} workers, home {home.path}", err=True)
+    return 0
+
+
 def await_ready(detached: Detached, look: Callable[[], Services], workers: int) -> Services:
     """Wait until broker, scheduler and workers live.
 
@@ -85,16 +124,16 @@ def await_ready(detached: Detached, look: Callable[[], Services], workers: int) 
     its exit code) or a minute was not enough (and then it is stopped).
     """
     deadline = time.monotonic() + READY_S
+    missing = ""
     while (code := detached.process.poll()) is None and time.monotonic() < deadline:
         services = look()
-        if not any(services.missing(workers)):
+        missing = next(services.missing(workers), "")
+        if not missing:
             return services
         time.sleep(POLL_S)
     if code is None:
-        reason = f"after {READY_S:.0f} s, {next(look().missing(workers), 'something is missing')}"
         detached.process.terminate()
-    else:
-        reason = f"it ended with exit code {code}"
+    reason = f"after {READY_S:.0f} s, {missing}" if code is None else f"it ended with exit code {code}"
     error = BrokerAway(f"singlepoint did not start: {reason}\n{detached.tail()}", hint=f"all of it: {detached.log}")
     if code in USELESS_TO_REPEAT or code == EXIT_NOT_NOW:
         error.exit_code = code
@@ -114,7 +153,7 @@ StartLimitIntervalSec=0
 
 [Service]
 ExecStart={command}
-{environment}# `singlepoint down` ends it with 0, and then it stays down; the other codes say that a new start is useless.
+{environment}# `singlepoint down` ends it with 0, and it stays down; these codes say that another start is useless.
 Restart=on-failure
 RestartPreventExitStatus=64 65 77
 RestartSec=1
@@ -153,3 +192,10 @@ def launchd_plist(argv: Sequence[str], environment: Mapping[str, str], log: Path
         "StandardErrorPath": str(log),
     }
     return plistlib.dumps(agent).decode()
+
+
+def unit(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What this platform's service manager needs to run `argv` from boot to shutdown."""
+    if sys.platform == "darwin":
+        return launchd_plist(argv, environment, log_path(home))
+    return systemd_unit(argv, environment)

@@ -87,7 +87,7 @@ class Shards:
         with explained(self._directory):
             reach("shard.write")
             if self._file is None:
-                self._file = open(self._directory / self._name(), "wb")
+                self._file = open(self._directory / self._name(), "wb")  # noqa: SIM115 - open until the rows count
             self._file.write(content)
         self._crc = zlib.crc32(content, self._crc)
         self._bytes += len(content)

@@ -36,7 +36,9 @@ def _check_predict(spec: PredictSpec) -> None:
     if os.path.isabs(spec.model):
         model = model_files.load(Path(spec.model))
         if model.preprocessor is None:
-            raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job, or give it some"))
+            raise InvalidInput(
+                Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
+            )
         open_rows(source, model.preprocessor, spec.pass_through)
     if not output.parent.is_dir():
         raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")

@@ -32,6 +32,7 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 LONGEST_DELAY_AFTER_KILL_S = 0.5  # whoever kills from outside says nothing about the child
 HURRIED_GRACE_S = 1.0
+CHORE_S = 60.0
 
 USELESS_TO_REPEAT = frozenset({EXIT_USAGE, EXIT_INVALID, EXIT_NOT_PERMITTED})
 """Exit codes by which a child says that starting it again would end the same way."""
@@ -109,10 +110,21 @@ class Slot:
 
 
 class Supervisor:
-    """Runs children until it is signalled: SIGTERM, SIGINT or SIGHUP to stop; SIGQUIT, or a second one, to hurry."""
+    """Runs children until it is signalled: SIGTERM, SIGINT or SIGHUP to stop; SIGQUIT, or a second one, to hurry.
 
-    def __init__(self, children: Sequence[Child], *, clock: Callable[[], float] = time.monotonic) -> None:
+    chore: done every minute while it waits.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        *,
+        chore: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._slots = [Slot(child) for child in children]
+        self._chore = chore
+        self._chore_at = 0.0
         self._clock = clock
         self._asked = 0
         self._useless: int | None = None
@@ -125,6 +137,7 @@ class Supervisor:
         with self._wakeups() as wakeup:
             while not self._asked and self._useless is None:
                 self._start_due()
+                self._do_chore()
                 self._wait(wakeup, self._until_due_s())
             for slot in reversed(self._slots):
                 self._end(slot, wakeup)
@@ -156,11 +169,19 @@ class Supervisor:
             if slot.process is None and slot.due_at <= now:
                 slot.start(now)
 
-    def _until_due_s(self) -> float | None:
-        due = [slot.due_at for slot in self._slots if slot.process is None]
-        return max(0.0, min(due) - self._clock()) if due else None
+    def _do_chore(self) -> None:
+        if self._clock() >= self._chore_at:
+            self._chore_at = self._clock() + CHORE_S
+            try:
+                self._chore()
+            except OSError as error:
+                log.warning("chore_failed error=%s", error)
 
-    def _wait(self, wakeup: int, timeout_s: float | None) -> None:
+    def _until_due_s(self) -> float:
+        due = [slot.due_at for slot in self._slots if slot.process is None]
+        return max(0.0, min([self._chore_at, *due]) - self._clock())
+
+    def _wait(self, wakeup: int, timeout_s: float) -> None:
         """Sleep until a signal or the time is up, then reap whoever has died."""
         if select.select([wakeup], [], [], timeout_s)[0]:
             with suppress(BlockingIOError):

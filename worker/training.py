@@ -100,9 +100,7 @@ class Training:
 
         metrics = MetricsLog(work.directory / "metrics.jsonl")
         saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
-        return cls(
-            work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic()
-        )
+        return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 
     def restore(self) -> None:
         """Go on from the newest sound checkpoint, or begin."""
@@ -173,7 +171,11 @@ class Training:
             **({} if identical else {"reason": f"bits may differ: {self.differs}"}),
         }
         self.work.step = self.trainer.step
-        return Outcome(Event.SUCCEED, facts, lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage))
+        return Outcome(
+            Event.SUCCEED,
+            facts,
+            lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage),
+        )
 
     def _metrics(self) -> dict[str, float]:
         """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""

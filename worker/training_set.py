@@ -98,8 +98,8 @@ class TrainingSet:
 
     @property
     def outputs(self) -> int:
-        """Classes, or values a row."""
-        return len(self.classes) if self.classes is not None else int(self.y.shape[1])
+        """Classes (two at least), or values a row."""
+        return max(2, len(self.classes)) if self.classes is not None else int(self.y.shape[1])
 
 
 def load_training_set(
@@ -192,9 +192,7 @@ def new_model(model: ModelSpec, training: TrainingSpec, data: TrainingSet) -> Mo
     return Model.of(network, data.preprocessor, data.task, data.classes, data.class_type, data.target_names)
 
 
-def _fit(
-    raw: RawData, rows: Indices, data: DataSpec, spec: PreprocessingSpec, model: ModelSpec | None
-) -> Preprocessor:
+def _fit(raw: RawData, rows: Indices, data: DataSpec, spec: PreprocessingSpec, model: ModelSpec | None) -> Preprocessor:
     if raw.text is not None:
         return fit_text(raw.x, rows, spec, column=raw.text, header=data.header, missing=data.missing)
     if isinstance(raw.x, np.ndarray) and raw.x.ndim > 2:

@@ -122,7 +122,12 @@ class Work:
             return
         self._next_report = now_s + every_s
         self.meter.look()
-        progress = {"progress": round(self.step / total, 4) if total else 0.0, "step": self.step, "total": total, **more}
+        progress = {
+            "progress": round(self.step / total, 4) if total else 0.0,
+            "step": self.step,
+            "total": total,
+            **more,
+        }
         write_progress(self.directory, {**progress, "attempt": self.attempt, "first_step": self.first_step})
         if not self.place.index.report_progress(self.job.id, progress):
             self._next_report = now_s + 5.0  # Redis is away: the file above tells, and the work goes on

@@ -11,7 +11,7 @@ from jobs.amounts import format_bytes
 from jobs.clock import now
 from jobs.errors import BrokerAway
 from jobs.history import events
-from jobs.listing import Row, is_scheduled, progress, with_reasons
+from jobs.listing import Row, progress, room, with_reasons
 from jobs.records import Attempt, Job
 from jobs.reference import find_job
 from jobs.session import Session, Settings, open_session, redis_error
@@ -55,8 +55,7 @@ def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
         if away is None:
             raise
     needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
-    others = [{"id": head["job"], **summary(job)}] if head.get("job") not in (None, job.id) else []
-    rows = with_reasons([summary(job), *needed, *others], head, is_scheduled(session))
+    rows = with_reasons([summary(job), *needed], head, room(session), now())
     live = {"reason": rows[0]["reason"]}
     if job.state == "running":
         live.update(progress(session, job.id))

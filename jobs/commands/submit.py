@@ -13,7 +13,7 @@ import click
 from jobs.capacity import read_capacity
 from jobs.clock import now
 from jobs.following import EXIT_CODES, follow, wait_for
-from jobs.listing import is_scheduled
+from jobs.listing import room
 from jobs.session import Session, Settings, open_session
 from jobs.spec.job import Spec, is_model_name
 from jobs.spec_file import parse_document, parse_file
@@ -144,7 +144,7 @@ def _next_steps(session: Session, submitted: Submitted) -> str:
     job = submitted.job
     if submitted.ahead is None:
         return "Redis went away just now: the job is kept, and queued when Redis returns"
-    if not is_scheduled(session):
+    if room(session) is None:
         return "kept; nothing is running: `singlepoint up --detach` starts it"
     ahead = f"{plural(submitted.ahead, 'job')} waited before it; " if submitted.ahead else ""
     return f"{ahead}follow it with `singlepoint logs -f {job.id}`"

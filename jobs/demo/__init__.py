@@ -93,7 +93,9 @@ class Stage:
             env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
         )
         if check and done.returncode != 0:
-            raise click.ClickException(f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}")
+            raise click.ClickException(
+                f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}"
+            )
         return done.stdout.strip()
 
     def show(self, job: str) -> dict[str, Any]:
@@ -131,7 +133,16 @@ def play(stage: Stage) -> None:
 
     say("a prediction with the model that was interrupted:")
     stage.run(
-        "submit", "predict", "--model", "disturbed", "--input", "unseen.csv", "--output", "answers.csv", "--wait", shown=True
+        "submit",
+        "predict",
+        "--model",
+        "disturbed",
+        "--input",
+        "unseen.csv",
+        "--output",
+        "answers.csv",
+        "--wait",
+        shown=True,
     )
     say(f"  {accuracy(stage.directory / 'answers.csv')}")
     stage.run("down", shown=True)
@@ -157,11 +168,15 @@ def report(calm: dict[str, Any], disturbed: dict[str, Any]) -> None:
         raise click.ClickException(f"{disturbed['id']} {disturbed['state']}: {disturbed['reason']}")
     killed, *_, last = disturbed["attempts"]
     same = calm["result"]["sha256"] == disturbed["result"]["sha256"]
-    say(f"  killed in step {killed['steps'] or '?'}; running again after {killed['recovery_s']:.3f} s, from step {last['first_step']}")
+    say(
+        f"  killed in step {killed['steps'] or '?'}; running again after {killed['recovery_s']:.3f} s, from step {last['first_step']}"
+    )
     say(f"  lost: {killed['lost_s']:.2f} s of work; attempts: {len(disturbed['attempts'])}")
     say(f"  weights of the undisturbed run  sha256 {calm['result']['sha256'][:32]}…")
     say(f"  weights of the interrupted run  sha256 {disturbed['result']['sha256'][:32]}…")
-    say(f"  {'bit for bit the same' if same else 'DIFFERENT'}; validation accuracy {disturbed['metrics']['accuracy']:.3f}")
+    say(
+        f"  {'bit for bit the same' if same else 'DIFFERENT'}; validation accuracy {disturbed['metrics']['accuracy']:.3f}"
+    )
     if not same:
         raise click.ClickException("the two trainings differ, which must never happen: please report it")
 
@@ -171,4 +186,4 @@ def accuracy(answers: Path) -> str:
     with open(answers, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     right = sum(row["label"] == row["diagnosis"] for row in rows)
-    return f"{right} of {len(rows)} unseen rows right ({right / len(rows):.1%}); answers.csv has label, p_benign, p_malignant"
+    return f"{right} of {len(rows)} unseen rows right ({right / len(rows):.1%})"

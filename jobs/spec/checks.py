@@ -30,11 +30,11 @@ _ONLY_WITH_HIDDEN = (
 )
 
 
-def cross_checked(sections: Mapping[str, Any]) -> list[Problem]:
+def cross_checked(kind: str, sections: Mapping[str, Any]) -> list[Problem]:
     """All problems between the fields of these sections (by name; those that are unsound left out)."""
     return [
         problem
-        for needed, check in _CHECKS
+        for needed, check in _CHECKS[kind]
         if all(name in sections for name in needed)
         for problem in check(*(sections[name] for name in needed))
     ]
@@ -133,14 +133,18 @@ def _output(output: str, source: str) -> Iterator[Problem]:
         yield Problem("output", "would overwrite the input", "choose another file")
 
 
-_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Iterator[Problem]]], ...] = (
-    (("data",), _columns),
-    (("data",), _validation),
-    (("data", "preprocessing"), _preprocessing),
-    (("model",), _hidden_or_layers),
-    (("training",), _optimiser),
-    (("training",), _loss),
-    (("data", "training"), _task),
-    (("data", "training"), _monitor),
-    (("output", "input"), _output),
-)
+_Check = tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]
+
+_CHECKS: dict[str, tuple[_Check, ...]] = {
+    "train": (
+        (("data",), _columns),
+        (("data",), _validation),
+        (("data", "preprocessing"), _preprocessing),
+        (("model",), _hidden_or_layers),
+        (("training",), _optimiser),
+        (("training",), _loss),
+        (("data", "training"), _task),
+        (("data", "training"), _monitor),
+    ),
+    "predict": ((("output", "input"), _output),),
+}

@@ -102,6 +102,8 @@ def expanded(annotation: Any, value: Any) -> Any:
 
 def everywhere(annotation: Any, place: Place = ()) -> Iterator[tuple[str, Place]]:
     """Every field's name with the place it belongs to, outermost first."""
+    if not parts(annotation) and item_of(annotation) is not None:
+        yield from everywhere(item_of(annotation), place)
     for part in parts(annotation):
         for name, field in part.model_fields.items():
             yield name, place

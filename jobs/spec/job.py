@@ -131,7 +131,7 @@ def parse(document: dict[str, Any], resolve: Callable[[str], str] = str) -> Spec
         problems = []
         sections = {name: getattr(parsed, name) for name in spec.model_fields}
     known = {problem.field for problem in problems}
-    problems += [problem for problem in cross_checked(sections) if problem.field not in known]
+    problems += [problem for problem in cross_checked(kind, sections) if problem.field not in known]
     if problems:
         raise InvalidInput(problems)
     return spec.model_validate(anchored(parsed.model_dump(exclude_unset=True), kind, resolve))

@@ -111,8 +111,9 @@ def _who_was_meant(spec: type[Part], document: dict[str, Any], place: Place) -> 
     names = list(part.model_fields) if part else []
     if like := closest(str(name), names):
         return f"did you mean {like}?"
-    if belongs := next((home for known, home in everywhere(spec) if known == name and home), None):
-        return f"it belongs in {dotted(belongs)}"
+    belongs = next((home for known, home in everywhere(spec) if known == name), None)
+    if belongs is not None:
+        return f"it belongs in {dotted(belongs)}" if belongs else "it belongs at the top"
     return f"known here: {', '.join(names)}" if names else ""
 
 

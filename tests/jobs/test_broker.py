@@ -70,9 +70,7 @@ def test_a_password_is_never_shown() -> None:
     assert "secret" not in caught.value.message
 
 
-def test_a_command_finds_out_at_once_that_nothing_was_started(
-    home: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_command_finds_out_at_once_that_nothing_was_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _s: pytest.fail("waited"))
 
     with pytest.raises(BrokerAway) as caught:

@@ -133,7 +133,9 @@ class Machine:
 
     def child_pid(self, job_id: str) -> int:
         """The process that makes the newest attempt."""
-        children = subprocess.run(["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False)
+        children = subprocess.run(
+            ["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False
+        )
         return int(children.stdout.split()[0])
 
     def pids(self, command: str) -> list[int]:

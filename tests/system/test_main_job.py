@@ -195,7 +195,16 @@ def test_all_of_redis_is_wiped_and_every_job_is_still_known_and_ends(machine: Ma
     assert all(len(machine.job(job_id).attempts) == 1 for job_id in running)
 
 
-WRITES = ["queue.push", "index.tell", "claim", "history.claim", "publish.model", "settle", "history.succeed", "history.dispatch"]
+WRITES = [
+    "queue.push",
+    "index.tell",
+    "claim",
+    "history.claim",
+    "publish.model",
+    "settle",
+    "history.succeed",
+    "history.dispatch",
+]
 
 
 @pytest.mark.parametrize("write", WRITES)

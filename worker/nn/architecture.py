@@ -36,7 +36,7 @@ def takes_sequences(model: ModelSpec | None) -> bool:
 
 def takes_tokens(model: ModelSpec) -> bool:
     """Whether the network begins with an embedding."""
-    return bool(model.layers) and isinstance(model.layers[0], Embedding)
+    return model.layers is not None and isinstance(model.layers[0], Embedding)
 
 
 def complete_layers(
@@ -94,4 +94,3 @@ def _token_problem(tokens: bool) -> Problem:
         return Problem("model", "the text arrives as numbers of words, which a dense network cannot use", hint)
     hint = "name the text column in data.text and set preprocessing.text = 'sequence'"
     return Problem("model.layers[0]", "an embedding needs text as numbers of words", hint)
-

@@ -326,7 +326,12 @@ class Model:
         return prepare(chosen, np.arange(row_count(chosen)), self.preprocessor)
 
     def _train(
-        self, spec: TrainingSpec, x: Array | Rows, y: Array, x_validation: Array | Rows | None, y_validation: Array | None
+        self,
+        spec: TrainingSpec,
+        x: Array | Rows,
+        y: Array,
+        x_validation: Array | Rows | None,
+        y_validation: Array | None,
     ) -> None:
         trainer = Trainer(
             self.network,
@@ -372,4 +377,3 @@ def _finite(raw: Raw) -> Array:
         row = int(np.argwhere(~np.isfinite(raw.reshape(len(raw), -1)).all(axis=1))[0, 0])
         raise InvalidInput(Problem("x", f"row {row + 1} has a value that is missing or infinite"))
     return raw
-

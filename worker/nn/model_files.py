@@ -2,9 +2,9 @@
 
 `save` makes a model appear whole: weights first, `model.json` (which names the weights' file and its digest) last,
 each written under a temporary name, fsynced and renamed. (A crash while an older model is overwritten can leave
-the new weights with the old document: `load` then refuses the pair.) `load` believes nothing: the registry of layers is closed,
-every size is worked out and compared with the bytes that are there before anything is allocated, no code is
-named or run, and whatever is wrong with a file is a ModelFormatError.
+the new weights with the old document: `load` then refuses the pair.) `load` believes nothing: the registry of
+layers is closed, every size is worked out and compared with the bytes that are there before anything is allocated,
+no code is named or run, and whatever is wrong with a file is a ModelFormatError.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import Annotated, Any, BinaryIO, Literal, cast
 
 import numpy as np
 from pydantic import Field
@@ -31,7 +32,6 @@ from .network import Network, Plan, plan
 from .preprocessing import Preprocessor, SequencePreprocessor
 from .targets import ClassType, Task
 
-FORMAT = 1
 DOCUMENT_LIMIT_BYTES = 64 * 2**20
 DEFAULT_NAME = "model.json"
 
@@ -57,7 +57,7 @@ class ModelDocument(Part):
     there are, None unless text enters as such.  classes: in the order of the network's outputs.
     """
 
-    format: Literal[1] = FORMAT
+    format: Literal[1] = 1
     task: Task
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None
     class_type: ClassType
@@ -169,7 +169,7 @@ def _read_document(path: Path) -> bytes:
         return file.read()
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> BinaryIO:
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="a model is model.json and model.safetensors, side by side")
     return path.open("rb")
@@ -208,7 +208,7 @@ def _is_whole(name: str) -> bool:
     return len(name) < 19 and name.removeprefix("-").isdecimal() and name.isascii()
 
 
-def _read_weights(file: IO[bytes], weights: Weights, shapes: Plan) -> Network:
+def _read_weights(file: BinaryIO, weights: Weights, shapes: Plan) -> Network:
     """The network, allocated only once its file is known to have the right size, tensors and digest."""
     size_bytes = os.fstat(file.fileno()).st_size
     values_bytes = 4 * (shapes.parameter_count + shapes.buffer_count)
@@ -223,13 +223,13 @@ def _read_weights(file: IO[bytes], weights: Weights, shapes: Plan) -> Network:
     if found != shapes.expected_tensors() or any(place.dtype != np.float32 for place in places.values()):
         raise ModelFormatError(f"{weights.file} holds other tensors than the network's: {sorted(found)[:8]}")
     file.seek(0)
-    if hashlib.file_digest(file, "sha256").hexdigest() != weights.sha256:
+    if hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest() != weights.sha256:
         raise ModelFormatError(f"{weights.file} is damaged: its sha256 is not the one in model.json")
     return _filled(Network(shapes), file, places, tensor_file.SIZE_BYTES + header_bytes)
 
 
 def _filled(
-    network: Network, file: IO[bytes], places: Mapping[str, tensor_file.TensorPlace], body_start: int
+    network: Network, file: BinaryIO, places: Mapping[str, tensor_file.TensorPlace], body_start: int
 ) -> Network:
     """Mapped rather than read, so that the weights are in memory once."""
     body = np.memmap(file, np.uint8, mode="r")[body_start:]

@@ -1,9 +1,7 @@
 """A network: layers whose shapes fit, with their weights in one flat vector.
 
 `plan` checks shapes and counts values without allocating any, so it serves a spec from a stranger. `Network` holds
-the weights; a `Pass` is a network bound to a number of rows. Predictions are made in tiles of a fixed number
-of rows, the last one filled up with zeros: BLAS sums in another order for another number of rows, so only
-this keeps a row's bits independent of the rows it comes with.
+the weights; a `Pass` does the arithmetic.
 
 A network is used by one thread at a time: its passes share buffers.
 """
@@ -11,7 +9,7 @@ A network is used by one thread at a time: its passes share buffers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Self
 
@@ -20,16 +18,14 @@ import numpy.typing as npt
 
 from jobs.spec.network import Embedding, Layer
 
-from .arrays import Array, FloatType, Memory, Shape
+from .arrays import Array, FloatType, Shape
 from .initialisers import Draw, initial_values
 from .layers import KINDS
-from .layers.convolution import PooledConvolutionKernel, can_be_pooled
-from .layers.base import Buffer, Kernel, LayerPlan, Moment, Parameter, Place, Setting, ShapeError, Tensors
+from .layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
+from .passes import Pass
+from .prediction import TILE, Predictor
 
 __all__ = ["TILE", "Network", "Pass", "Plan", "ShapeError", "plan"]
-
-TILE = 64  # rows; within about 5 % of the best size for speed
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -107,7 +103,7 @@ class Network:
         self.parameters: Array = np.zeros(plan.parameter_count, dtype)
         self.buffers: Array = np.zeros(plan.buffer_count, dtype)
         self._gradients: Array | None = None
-        self._predictors: dict[int, tuple[Pass, Array]] = {}
+        self._predictor: Predictor | None = None
         self._reset_buffers()
 
     @classmethod
@@ -135,6 +131,11 @@ class Network:
         return self.plan.output_shape
 
     @property
+    def input_type(self) -> np.dtype[np.generic]:
+        """The type of input rows: int32 for tokens, else the network's."""
+        return np.dtype(np.int32) if self.plan.takes_tokens else self.dtype
+
+    @property
     def gradients(self) -> Array:
         if self._gradients is None:  # a network that only predicts never pays for them
             self._gradients = np.zeros_like(self.parameters)
@@ -144,7 +145,7 @@ class Network:
         """Draws every weight anew, as a function of the seed, and resets the buffers."""
         for stream, (parameter, held) in enumerate(zip(self.plan.parameters, self._held(self.parameters), strict=True)):
             draw = Draw(parameter.shape, parameter.fan_in, parameter.fan_out, seed, stream, parameter.blocks)
-            held[...] = initial_values(parameter.initialiser, draw).transpose(parameter.axes)
+            held[...] = initial_values(parameter.initialiser, draw).transpose(parameter.axes) + parameter.offset
             if parameter.padding_row:
                 held[0] = 0
         self._reset_buffers()
@@ -163,25 +164,20 @@ class Network:
             for layer in self.plan.layers
         ]
 
-    def predict(self, x: npt.ArrayLike, *, tile: int = TILE) -> Array:
+    def predict(self, x: npt.ArrayLike) -> Array:
         """Outputs (n, *output_shape) for rows x (n, *input_shape).
 
-        The bits of a row depend on the weights, the row and `tile` only: not on n, nor on the other rows.
+        The bits of a row depend on the weights and on that row only: not on n, nor on the rows beside it.
         Raises ValueError when x has another shape.
         """
-        kind = np.int32 if self.plan.takes_tokens else self.dtype
         rows = np.asarray(x)
         if rows.shape[1:] != self.input_shape or rows.ndim == 0:
             raise ValueError(f"the network takes rows of shape {self.input_shape}, got an array of {rows.shape}")
-        if tile not in self._predictors:
-            self._predictors[tile] = (Pass(self, tile, training=False), np.zeros((tile, *self.input_shape), kind))
-        predictor, buffer = self._predictors[tile]
+        if self._predictor is None:
+            self._predictor = Predictor(self)
         outputs = np.empty((len(rows), *self.output_shape), self.dtype)
-        for start in range(0, len(rows), tile):
-            part = rows[start : start + tile]
-            buffer[: len(part)] = part
-            buffer[len(part) :] = 0
-            outputs[start : start + tile] = predictor.forward(buffer)[: len(part)]
+        for part, values in self._predictor.tiles(len(rows), lambda part, tile: np.copyto(tile, rows[part])):
+            outputs[part] = values
         return outputs
 
     def state_dict(self) -> dict[str, Array]:
@@ -217,54 +213,6 @@ class Network:
                 named[f"{layer.name}.{parameter.name}"] = held.transpose(np.argsort(parameter.axes).tolist())
             named |= {f"{layer.name}.{name}": view for name, view in tensors.buffers.items()}
         return named
-
-
-class Pass:
-    """A network bound to a number of rows: one forward half, and in training a backward half, without allocation.
-
-    logits: leave out the last layer's activation, for a loss that is fused with it.
-    memory: shared with other passes of the same network, of which one is in use at a time.
-    """
-
-    def __init__(
-        self, network: Network, rows: int, *, training: bool, logits: bool = False, memory: Memory | None = None
-    ) -> None:
-        memory = memory or Memory(network.dtype)
-        memory.rewind()
-        layers = network.plan.layers
-        # Nothing before the first trained layer needs a gradient, nor does that layer's input.
-        self._first = next((i for i, layer in enumerate(layers) if layer.parameters), len(layers))
-        self._kernels: list[Kernel] = []
-        if logits:
-            layers = (*layers[:-1], _without_activation(layers[-1]))
-        mask = None
-        for layer, after, tensors in zip(layers, (*layers[1:], None), network.tensors(training), strict=True):
-            setting = Setting(rows, memory, training, training and layer.index > self._first, mask)
-            if layer.index > 0 and can_be_pooled(layers[layer.index - 1], layer):
-                continue  # done by the convolution before it
-            if after and can_be_pooled(layer, after):
-                self._kernels.append(PooledConvolutionKernel((layer, after), tensors, setting))
-            else:
-                self._kernels.append(KINDS[type(layer.layer)].kernel(layer, tensors, setting))
-            mask = self._kernels[-1].mask
-
-    def forward(self, x: Array, moment: Moment | None = None) -> Array:
-        """Outputs (rows, *output_shape) for x (rows, *input_shape), overwritten by the next call.
-
-        moment: when in the training this is; needed by layers that draw.
-        """
-        for kernel in self._kernels:
-            x = kernel.forward(x, moment)
-        return x
-
-    def backward(self, dy: Array) -> None:
-        """Fills the network's gradients, given that of the outputs of the last `forward`; dy may be overwritten."""
-        for kernel in reversed(self._kernels[self._first :]):  # kernels before the first trained layer are one each
-            dy = kernel.backward(dy)
-
-
-def _without_activation(layer: LayerPlan) -> LayerPlan:
-    return replace(layer, layer=layer.layer.model_copy(update={"activation": "linear"}))
 
 
 def _split(vector: Array, shapes: Iterable[Shape]) -> Iterator[Array]:

@@ -59,7 +59,9 @@ class Objective:
                 raise ValueError(f"y has {values.shape[1]} values a row, the network's output {self.outputs}")
             return values.astype(dtype)
         if values.ndim != 1 or not np.issubdtype(values.dtype, np.integer):
-            raise ValueError(f"y must hold class numbers, whole and of shape (rows,), got {values.dtype} {values.shape}")
+            raise ValueError(
+                f"y must hold class numbers, whole and of shape (rows,), got {values.dtype} {values.shape}"
+            )
         if values.size and not (0 <= values.min() and values.max() < (self.n_classes or 0)):
             raise ValueError(f"y must lie in [0, {self.n_classes}), got {values.min()} to {values.max()}")
         if self.loss == "softmax_cross_entropy":

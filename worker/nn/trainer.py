@@ -21,10 +21,12 @@ from .arrays import Array, Memory
 from .early_stopping import EarlyStop
 from .layers.base import Moment
 from .losses import Loss
-from .network import TILE, Network, Pass
+from .network import Network
 from .objective import Task, resolve
 from .optimisers import Updater, clip_gradients
+from .passes import Pass
 from .penalties import Penalties
+from .prediction import TILE, Predictor
 from .random import permutation
 from .schedules import rate_factor
 
@@ -108,9 +110,7 @@ class Trainer:
         self._validation: tuple[Input, Array, Array] | None = None
         if x_validation is not None and y_validation is not None:
             labels = np.asarray(y_validation)
-            self._validation = (
-                _input(x_validation, network), self.objective.targets(labels, network.dtype), labels
-            )
+            self._validation = (_input(x_validation, network), self.objective.targets(labels, network.dtype), labels)
         if self.early_stop and self._validation is None and self.early_stop.options.monitor != "loss":
             raise ValueError("training.early_stopping: there is no validation part to watch; set data.validation")
 
@@ -126,7 +126,7 @@ class Trainer:
         self._best = np.zeros(best, network.dtype)
         self._memory = Memory(network.dtype)
         self._batches: dict[int, _Batch] = {}
-        self._evaluator: tuple[Pass, Array] | None = None
+        self._predictor = Predictor(network, logits=self.objective.fused)
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.arange(0))
         self._batch(self.batch_rows)  # the largest first: the others fit in its memory
 
@@ -215,7 +215,7 @@ class Trainer:
         if rows not in self._batches:
             bound = Pass(self.network, rows, training=True, logits=self.objective.fused, memory=self._memory)
             gathered = 0 if self.full_batch and isinstance(self._x, np.ndarray) else rows
-            x = np.empty((gathered, *self._x.shape[1:]), _input_type(self.network))
+            x = np.empty((gathered, *self._x.shape[1:]), self.network.input_type)
             y = np.empty((gathered, *self._y.shape[1:]), self._y.dtype)
             gradient = np.empty((rows, self.objective.outputs), self.network.dtype)
             self._batches[rows] = _Batch(bound, x, y, gradient)
@@ -236,17 +236,11 @@ class Trainer:
 
     def _outputs(self, x: Input, targets: Array) -> tuple[float, Array]:
         """Mean loss and outputs (n, k) for rows x, tile by tile."""
-        if self._evaluator is None:
-            bound = Pass(self.network, TILE, training=False, logits=self.objective.fused)
-            self._evaluator = bound, np.empty((TILE, *self.network.input_shape), _input_type(self.network))
-        bound, tile = self._evaluator
-        n, total, weight = x.shape[0], 0.0, 0.0
-        outputs = np.empty((n, self.objective.outputs), self.network.dtype)
-        for start in range(0, n, TILE):
-            rows = np.arange(start, min(start + TILE, n))
-            _take(x, rows, tile[: len(rows)])
-            tile[len(rows) :] = 0
-            part = bound.forward(tile)[: len(rows)]
+        total, weight = 0.0, 0.0
+        outputs = np.empty((x.shape[0], self.objective.outputs), self.network.dtype)
+        for rows, part in self._predictor.tiles(
+            x.shape[0], lambda rows, tile: _take(x, np.arange(rows.start, rows.stop), tile)
+        ):
             sums = self._loss(part, targets[rows])
             total, weight = total + sums[0], weight + sums[1]
             outputs[rows] = part
@@ -310,15 +304,11 @@ class Trainer:
         return self.network.parameters, self.network.buffers, self._updater.slots, self._best
 
 
-def _input_type(network: Network) -> np.dtype[Any]:
-    return np.dtype(np.int32) if network.plan.takes_tokens else network.dtype
-
-
 def _input(x: Input, network: Network) -> Input:
     """x, checked, and as an array of the type the network takes unless it makes its rows itself."""
     if x.shape[1:] != network.input_shape:
         raise ValueError(f"the network takes rows of shape {network.input_shape}, the data has {x.shape[1:]}")
-    return np.asarray(x, _input_type(network)) if isinstance(x, np.ndarray) else x
+    return np.asarray(x, network.input_type) if isinstance(x, np.ndarray) else x
 
 
 def _take(data: Input, rows: npt.NDArray[np.intp], out: Array) -> None:

@@ -63,7 +63,9 @@ def open_rows(path: Path, preprocessor: Preprocessor, keep: Sequence[str] | None
         shape = ", ".join(map(str, preprocessor.input_shape))
         raise InvalidInput(Problem("input", f"{path.name} is a table, but the model takes arrays (n, {shape})"))
     table = open_table(path, header=preprocessor.header, field="input")
-    problems = [no_such_column(name, table.names, "input") for name in preprocessor.input_names if name not in table.names]
+    problems = [
+        no_such_column(name, table.names, "input") for name in preprocessor.input_names if name not in table.names
+    ]
     problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in table.names]
     if problems:
         raise InvalidInput(problems)
@@ -97,7 +99,9 @@ def no_such_column(name: str, names: Sequence[str], field: str) -> Problem:
 
 def _matching_array(found: ArrayFile, preprocessor: Preprocessor, keep: Sequence[str] | None) -> ArrayFile:
     if keep:
-        raise InvalidInput(Problem("pass_through", f"an array has no named columns to pass through, such as '{keep[0]}'"))
+        raise InvalidInput(
+            Problem("pass_through", f"an array has no named columns to pass through, such as '{keep[0]}'")
+        )
     match preprocessor:
         case ArrayPreprocessor():
             expected, numbers = preprocessor.input_shape, True
@@ -107,7 +111,9 @@ def _matching_array(found: ArrayFile, preprocessor: Preprocessor, keep: Sequence
             expected, numbers = (), False
     if found.shape[1:] != expected or (found.dtype.kind != "U") != numbers:
         takes = f"{'numbers' if numbers else 'text'} of shape (n, {', '.join(map(str, expected))})"
-        raise InvalidInput(Problem("input", f"{found.path.name} holds {found.dtype} {found.shape}, the model takes {takes}"))
+        raise InvalidInput(
+            Problem("input", f"{found.path.name} holds {found.dtype} {found.shape}, the model takes {takes}")
+        )
     return found
 
 

@@ -84,14 +84,14 @@ class ArrayFile:
 
     def _fill(self, file: IO[bytes], out: Array) -> None:
         """Read straight into an array, in pieces: readers of packed files would copy the whole otherwise."""
-        place = memoryview(out.reshape(-1).view(np.uint8))
+        place = out.reshape(-1).view(np.uint8)
         try:
             done = 0
             while done < len(place):
                 piece = file.read(min(_READ_BYTES, len(place) - done))
                 if not piece:
                     raise EOFError(f"ends after {done} bytes of '{self.name}' instead of {len(place)}")
-                place[done : done + len(piece)] = piece
+                place[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
                 done += len(piece)
         except _TROUBLE as error:
             raise unreadable(self.path, error) from None
@@ -168,7 +168,7 @@ def _open_member(path: Path, name: str) -> ArrayFile:
             size_bytes = archive.getinfo(member).file_size - file.tell()
 
     def start() -> IO[bytes]:
-        file = zipfile.ZipFile(path).open(member)
+        file = zipfile.ZipFile(path).open(member)  # noqa: SIM115 - the caller closes it
         _npy_header(file)
         return file
 
@@ -176,9 +176,9 @@ def _open_member(path: Path, name: str) -> ArrayFile:
 
 
 def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+    version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)  # type: ignore[no-untyped-call]
+    shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects (a pickle), which are never loaded")
     if fortran and len(shape) > 1:
@@ -190,7 +190,7 @@ def _open_idx(path: Path) -> ArrayFile:
     packed = path.suffix == ".gz"
 
     def start() -> IO[bytes]:
-        file: IO[bytes] = gzip.open(path, "rb") if packed else path.open("rb")  # type: ignore[assignment]
+        file: IO[bytes] = gzip.open(path) if packed else path.open("rb")  # type: ignore[assignment]  # noqa: SIM115
         file.read(header_bytes)
         return file
 
@@ -206,7 +206,7 @@ def _open_idx(path: Path) -> ArrayFile:
         if prod(shape) > path.stat().st_size * _GZIP_RATIO:
             raise ValueError(f"its header promises {prod(shape)} values, more than the file can hold")
         return ArrayFile(path, path.stem, shape, dtype, open=start)
-    found = _measured(ArrayFile(path, path.stem, shape, dtype), path.stat().st_size - header_bytes)
+    _measured(ArrayFile(path, path.stem, shape, dtype), path.stat().st_size - header_bytes)
     mapped = np.memmap(path, dtype, mode="r", offset=header_bytes, shape=shape)
     return ArrayFile(path, path.stem, shape, dtype, mapped=mapped)
 

@@ -124,14 +124,13 @@ def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells:
     width = len(columns.numbers) + len(columns.words)
     most_rows = _most_rows(most_cells, width)
     tiles: list[Mapping[str, Array]] = []
-    rows = 0
+    rows, complete = 0, True
     for tile in table.tiles(None, _TILE_ROWS, numbers=columns.numbers, words=columns.words, missing=data.missing):
-        if most_rows is not None and rows >= most_rows:
-            break
         tiles.append(_named(tile))
         rows += tile.rows
-    else:
-        most_rows = None  # the file ended first
+        if most_rows is not None and rows >= most_rows:
+            complete = False
+            break
     if not rows:
         raise InvalidInput(Problem("data.path", f"{table.path.name} has no rows", "give at least a few"))
     read = {name: np.concatenate([tile[name] for tile in tiles]) for name in (*columns.numbers, *columns.words)}
@@ -140,7 +139,7 @@ def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells:
         y=_target(read, columns.targets),
         text=data.text,
         targets=columns.targets,
-        complete=most_rows is None,
+        complete=complete,
     )
 
 
@@ -183,7 +182,7 @@ def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, Array
         existing(path, "data.path")
         return open_array(path, "x"), open_array(path, name)
     if data.target_path is None:
-        hint = "target_path = \"labels.npy\""
+        hint = 'target_path = "labels.npy"'
         raise InvalidInput(Problem("data.target_path", f"is needed: {path.name} holds only the inputs", hint))
     target = existing(base / data.target_path, "data.target_path")
     if format_of(target, "data.target_path") != "array":
@@ -194,7 +193,9 @@ def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, Array
 def _check_no_columns(data: DataSpec) -> None:
     named = {"features": data.features, "ignore": data.ignore or None, "text": data.text}
     problems = [
-        Problem(f"data.{field}", "is for tables; an array has no named columns") for field, value in named.items() if value
+        Problem(f"data.{field}", "is for tables; an array has no named columns")
+        for field, value in named.items()
+        if value
     ]
     if problems:
         raise InvalidInput(problems)

@@ -27,12 +27,14 @@ def a_network(layers: list, input_shape: tuple[int, ...], vocabulary: int | None
     return network
 
 
-def relative_gradient_error(value: Callable[[], float], gradient: Array, point: Array, eps: float = 1e-6) -> float:
+def relative_gradient_error(
+    value: Callable[[], float], gradient: Array, point: Array, trained: Array | float = 1.0, eps: float = 1e-6
+) -> float:
     """|difference - gradient . direction| relative to |gradient|, along a random direction of length 1.
 
-    value: of the function at `point`, which is moved in place.
+    value: of the function at `point`, which is moved in place.  trained: 0 where it is not to be moved.
     """
-    direction = np.random.default_rng(2).standard_normal(point.size)
+    direction = np.random.default_rng(2).standard_normal(point.size) * trained
     direction /= np.linalg.norm(direction)
     start = point.copy()
     point[...] = start + eps * direction
@@ -45,7 +47,7 @@ def relative_gradient_error(value: Callable[[], float], gradient: Array, point: 
     return abs((above - below) / (2 * eps) - gradient @ direction) / float(scale)
 
 
-def network_gradient_error(network: Network, x: Array, moment: Moment = MOMENT) -> float:
+def network_gradient_error(network: Network, x: Array, trained: Array | float = 1.0) -> float:
     """The check for all parameters of a network, with a random linear function of its outputs as the loss."""
     bound = Pass(network, len(x), training=True)
     weights = np.random.default_rng(4).standard_normal((len(x), *network.output_shape))
@@ -53,7 +55,7 @@ def network_gradient_error(network: Network, x: Array, moment: Moment = MOMENT) 
 
     def value() -> float:
         network.buffers[...] = buffers
-        return float(np.sum(weights * bound.forward(x, moment)))
+        return float(np.sum(weights * bound.forward(x, MOMENT)))
 
     value()
     network.gradients[...] = np.nan  # whatever backward does not write shows
@@ -61,4 +63,4 @@ def network_gradient_error(network: Network, x: Array, moment: Moment = MOMENT) 
     padding = ~np.isfinite(network.gradients)
     assert not padding.any(), "backward left gradients unwritten"
     gradient = network.gradients.copy()
-    return relative_gradient_error(value, gradient, network.parameters)
+    return relative_gradient_error(value, gradient, network.parameters, trained)

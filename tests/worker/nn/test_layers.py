@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.spec.network import (AveragePool1D, AveragePool2D, Conv1D, Conv2D, Dense, Dropout, Flatten, GlobalAveragePool, MaxPool1D, MaxPool2D)
+from jobs.spec.network import (
+    AveragePool1D,
+    AveragePool2D,
+    BatchNorm,
+    Conv1D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool1D,
+    MaxPool2D,
+)
 from tests.worker.nn.checks import a_network, network_gradient_error
 from worker.nn.layers.dense import DenseKernel
 from worker.nn.network import Network, ShapeError, plan
@@ -43,12 +57,17 @@ LAYERS = {
     "max pool": ([conv(**TANH), MaxPool2D(type="max_pool2d"), FLAT, OUT], (7, 8, 2)),
     "max pool, pooled conv": ([conv(**TANH), conv(4, activation="relu"), MaxPool2D(type="max_pool2d")], (9, 10, 2)),
     "max pool, pooled conv, same": (
-        [conv(**TANH), conv(4, 2), MaxPool2D(type="max_pool2d", size=3, stride=2, padding="same")], (7, 8, 2)
+        [conv(**TANH), conv(4, 2), MaxPool2D(type="max_pool2d", size=3, stride=2, padding="same")],
+        (7, 8, 2),
     ),
     "max pool, overlapping": ([conv(**TANH), MaxPool2D(type="max_pool2d", size=3, stride=1)], (6, 7, 2)),
     "max pool 1d": ([conv1d(**TANH), MaxPool1D(type="max_pool1d", size=3, stride=2, padding="same")], (9, 2)),
     "average pool": ([conv(**TANH), AveragePool2D(type="average_pool2d", padding="same", size=(2, 3))], (6, 7, 2)),
     "average pool 1d": ([conv1d(**TANH), AveragePool1D(type="average_pool1d", size=3, stride=2)], (9, 2)),
+    "batch norm": ([dense(6, **TANH), BatchNorm(type="batch_norm"), OUT], (4,)),
+    "batch norm of images": ([conv(**TANH), BatchNorm(type="batch_norm"), conv(2)], (6, 7, 2)),
+    "layer norm": ([dense(6, **TANH), LayerNorm(type="layer_norm"), OUT], (4,)),
+    "layer norm of images": ([conv(**TANH), LayerNorm(type="layer_norm"), conv(2)], (6, 7, 2)),
     "global average pool": ([conv(**TANH), GlobalAveragePool(type="global_average_pool"), OUT], (6, 7, 2)),
     "flatten of an image": ([Flatten(type="flatten"), dense(3)], (2, 3, 4)),
     "dropout": ([dense(16, "tanh"), Dropout(type="dropout", rate=0.4), dense(3)], (4,)),
@@ -60,6 +79,23 @@ def test_each_layer_matches_its_numerical_derivative(name):
     layers, shape = LAYERS[name]
     x = np.random.default_rng(0).standard_normal((5, *shape))
     assert network_gradient_error(a_network(layers, shape), x) < 1e-6
+
+
+SEQUENCES = {
+    "embedding": [FLAT, OUT],
+    "embedding, mean of the real steps": [GlobalAveragePool(type="global_average_pool"), OUT],
+    "embedding, layer norm": [LayerNorm(type="layer_norm"), GlobalAveragePool(type="global_average_pool"), OUT],
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_each_layer_over_padded_tokens_matches_its_numerical_derivative(name):
+    network = a_network([Embedding(type="embedding", dimension=5, vocabulary=9), *SEQUENCES[name]], (7,))
+    tokens = np.random.default_rng(0).integers(1, 9, (6, 7)).astype(np.int32)
+    tokens *= np.arange(7) < np.array([[7], [3], [1], [0], [5], [7]])  # one row of nothing but padding
+    trained = np.ones(network.parameters.size)
+    trained[:5] = 0  # the padding row is not a parameter
+    assert network_gradient_error(network, tokens, trained=trained) < 1e-6
 
 
 def test_the_gradient_check_finds_a_wrong_gradient(monkeypatch):

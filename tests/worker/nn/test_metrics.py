@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -91,6 +93,6 @@ def test_r2_is_left_out_when_the_target_never_varies() -> None:
     lambda: metrics.classification(np.zeros(3, int), np.zeros((3, 4)), 3),
     lambda: metrics.regression(np.zeros((3, 2)), np.zeros((3, 1))),
 ])  # fmt: skip
-def test_shapes_that_do_not_fit_are_refused(call) -> None:  # noqa: ANN001
+def test_shapes_that_do_not_fit_are_refused(call: Callable[[], object]) -> None:
     with pytest.raises(ValueError, match="got"):
         call()

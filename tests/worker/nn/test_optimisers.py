@@ -15,9 +15,7 @@ OPTIMISERS = {
     "gd": ({"type": "gd"}, "SGD", {}),
     "sgd": ({"type": "sgd"}, "SGD", {}),
     "momentum": ({"type": "sgd", "momentum": 0.9}, "SGD", {"momentum": 0.9}),
-    "nesterov": (
-        {"type": "sgd", "momentum": 0.9, "nesterov": True}, "SGD", {"momentum": 0.9, "nesterov": True}
-    ),
+    "nesterov": ({"type": "sgd", "momentum": 0.9, "nesterov": True}, "SGD", {"momentum": 0.9, "nesterov": True}),
     "rmsprop": ({"type": "rmsprop", "learning_rate": 0.01}, "RMSprop", {}),
     "adam": ({"type": "adam", "learning_rate": 0.01}, "Adam", {}),
     "adamw": ({"type": "adamw", "learning_rate": 0.01, "weight_decay": 0.1}, "AdamW", {"weight_decay": 0.1}),

@@ -59,7 +59,7 @@ def test_targets_nothing_can_be_learned_from_say_why(values: np.ndarray, task: N
 def test_another_files_classes_are_numbered_alike_and_a_new_one_is_refused() -> None:
     target = encode(words("a", "b", "c"))
     assert encode_like(words("c", "c", "a"), target).tolist() == [2, 2, 0]
-    with pytest.raises(BadRow, match="row 2.*class 'z'"):
+    with pytest.raises(BadRow, match=r"row 2.*class 'z'"):
         encode_like(words("a", "z"), target)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobs.spec import network as spec
 from jobs.spec.base import Part
 
-from . import convolution, dense, pooling, reshaping
+from . import convolution, dense, embedding, normalisation, pooling, reshaping
 from .base import Kernel, LayerPlan, Place
 
 
@@ -32,6 +32,9 @@ KINDS: dict[type[Part], Kind] = {
     spec.AveragePool1D: Kind(pooling.plan_pool, pooling.AveragePoolKernel),
     spec.AveragePool2D: Kind(pooling.plan_pool, pooling.AveragePoolKernel),
     spec.GlobalAveragePool: Kind(pooling.plan_global, pooling.GlobalAveragePoolKernel),
+    spec.BatchNorm: Kind(normalisation.plan_batch_norm, normalisation.BatchNormKernel),
+    spec.LayerNorm: Kind(normalisation.plan_layer_norm, normalisation.LayerNormKernel),
+    spec.Embedding: Kind(embedding.plan, embedding.EmbeddingKernel),
     spec.Flatten: Kind(reshaping.plan_flatten, reshaping.FlattenKernel),
     spec.Dropout: Kind(reshaping.plan_dropout, reshaping.DropoutKernel),
 }

@@ -28,7 +28,7 @@ class Parameter:
 
     name, shape: PyTorch's; this is how it is saved.  axes: the order in which a kernel holds them.
     blocks: matrices stacked in it, each initialised alone.  l1, l2: penalties.
-    padding_row: whether row 0 is zero and stays so.
+    padding_row: whether row 0 is zero and stays so.  offset: added to what the initialiser draws.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Parameter:
     l1: float = 0.0
     l2: float = 0.0
     padding_row: bool = False
+    offset: float = 0.0
 
     @property
     def size(self) -> int:
@@ -126,14 +127,15 @@ class Setting:
     """What a kernel is bound to beside its weights.
 
     input_gradient: whether anything before this layer is trained.
-    mask: (rows, steps), 1 where a step of the input is real and 0 where it is padding; None when all are real.
+    lengths: (rows,), how many steps of each row are real, filled anew by every forward pass; the rest are padding.
+        None when all are real.
     """
 
     rows: int
     memory: Memory
     training: bool
     input_gradient: bool
-    mask: Array | None = None
+    lengths: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -149,13 +151,13 @@ class Kernel:
     """A layer bound to weights and buffers.
 
     y: its output, (rows, *output_shape), overwritten by every `forward`.
-    mask: which steps of the output are real, for the layers after it.
+    lengths: how many steps of the output are real, for the layers after it; None: all.
     """
 
     y: Array
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
-        self.mask = setting.mask if plan.output_shape[:1] == plan.input_shape[:1] else None
+        self.lengths: Array | None = setting.lengths  # layers that change the steps set it anew
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
         """The output for x (rows, *input_shape). x must stay as it is until `backward` is done."""

@@ -113,7 +113,12 @@ class Convolver:
 
     def forward(self, x: Array, start: int, z: Array) -> None:
         """z (images, *counts, filters) := the convolution of the chunk of x that begins at `start`."""
-        np.dot(self.columns.of(x, start), self.w, out=z.reshape(-1, self.w.shape[1]))
+        columns = self.columns.of(x, start)
+        if self.dw is None:
+            # One product an image: the bits of a prediction must not depend on the images beside it.
+            np.matmul(columns.reshape(len(z), -1, self.w.shape[0]), self.w, out=z.reshape(len(z), -1, z.shape[-1]))
+        else:
+            np.dot(columns, self.w, out=z.reshape(-1, self.w.shape[1]))
 
     def backward_weights(self, x: Array, start: int, dz: Array) -> None:
         """Adds a chunk to the gradient of the weights; the first one begins it."""
@@ -160,7 +165,7 @@ class ConvolutionKernel(Kernel):
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
-        self.mask = None
+        self.lengths = None
         self.convolver, self.b, self.db = _bind(plan, tensors, setting)
         self.input_shape = (setting.rows, *plan.input_shape)
         windows, filters = self.convolver.windows, plan.output_shape[-1]
@@ -201,7 +206,7 @@ class PooledConvolutionKernel(Kernel):
 
     def __init__(self, plans: tuple[LayerPlan, LayerPlan], tensors: Tensors, setting: Setting) -> None:
         conv, pool = plans
-        self.mask = None
+        self.lengths = None
         memory, rows, filters = setting.memory, setting.rows, pool.output_shape[-1]
         self.convolver, self.b, self.db = _bind(conv, tensors, setting)
         place = Place(pool.index, pool.name, pool.layer, pool.input_shape, None)

@@ -9,6 +9,7 @@ from jobs.spec.network import Dense
 from ..activations import ACTIVATIONS
 from ..arrays import Array
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
+from .products import LANES, RowProduct
 
 
 def plan(layer: Dense, place: Place) -> LayerPlan:
@@ -30,15 +31,22 @@ class DenseKernel(Kernel):
         self.w, self.b = tensors.parameters["weight"], tensors.parameters["bias"]
         self.y = memory.array((setting.rows, *plan.output_shape))
         self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
-        if setting.training:
+        self.product = None
+        if not setting.training:
+            self.product = RowProduct(setting.rows, self.w, memory)
+            self.y_lanes = self.y.reshape(-1, LANES, layer.units)
+        else:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]
             self.ones = memory.ones((setting.rows,))
         self.dx = memory.array((setting.rows, *plan.input_shape)) if setting.input_gradient else self.y
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
         self.x = x
-        np.dot(x, self.w, out=self.y)
-        np.add(self.y, self.b, out=self.y)
+        if self.product:
+            np.add(self.product(x), self.b, out=self.y_lanes)
+        else:
+            np.dot(x, self.w, out=self.y)
+            np.add(self.y, self.b, out=self.y)
         self.activation.forward()
         return self.y
 

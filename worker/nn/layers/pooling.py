@@ -18,7 +18,7 @@ Pool = MaxPool1D | MaxPool2D | AveragePool1D | AveragePool2D
 def plan_pool(layer: Pool, place: Place) -> LayerPlan:
     flat = layer.type.endswith("1d")
     axes, remedy = ("(steps, features)", "use a 2d pool for images") if flat else ("(height, width, channels)", "")
-    place.need_rank(2 if flat else 3, axes, remedy or 'give images a channel axis, as in (28, 28, 1)')
+    place.need_rank(2 if flat else 3, axes, remedy or "give images a channel axis, as in (28, 28, 1)")
     if flat and (isinstance(layer.size, tuple) or isinstance(layer.stride, tuple)):
         raise place.error(f"needs one size and stride, got {layer.size} and {layer.stride}")
     windows = windows_of(layer, place)
@@ -42,7 +42,7 @@ class MaxPooler:
         if training:
             self.winners = memory.array((windows.y.window * windows.x.window, *shape), np.bool_)
             self.taken = memory.array(shape, np.bool_)
-            self.share = memory.array(shape)
+            self.share = memory.array(shape) if windows.overlapping else None
 
     def forward(self, padded: Array, y: Array, start: int = 0) -> None:
         """y (n, *counts, channels) := maxima of padded (n, *padded_shape); these are rows from `start` on."""
@@ -67,14 +67,13 @@ class MaxPooler:
     def backward(self, dy: Array, padded: Array, start: int = 0) -> None:
         """padded := gradient of the images, given that of the maxima."""
         winners = self.winners[:, start : start + len(dy)]
-        if self.windows.tiled:
-            for winner, element in zip(winners, self.windows.elements(padded), strict=True):
-                np.multiply(dy, winner, out=element)
-            return
-        share = self.share[: len(dy)]
-        padded[...] = 0
+        if not self.windows.tiled:
+            padded[...] = 0
         for winner, element in zip(winners, self.windows.elements(padded), strict=True):
-            np.add(element, np.multiply(dy, winner, out=share), out=element)
+            if self.share is None:
+                np.multiply(dy, winner, out=element)
+            else:
+                np.add(element, np.multiply(dy, winner, out=self.share[: len(dy)]), out=element)
 
 
 class _PoolKernel(Kernel):
@@ -84,7 +83,7 @@ class _PoolKernel(Kernel):
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
-        self.mask = None
+        self.lengths = None
         assert isinstance(plan.layer, Pool)
         place = Place(plan.index, plan.name, plan.layer, plan.input_shape, None)
         self.windows, memory, rows = windows_of(plan.layer, place), setting.memory, setting.rows
@@ -172,20 +171,18 @@ class GlobalAveragePoolKernel(Kernel):
         positions = prod(plan.input_shape[:-1])
         self.flat = (rows, positions, channels)
         self.y = setting.memory.array((rows, channels))
-        self.real = setting.mask
-        self.mask = None
-        self.weight = setting.memory.array((rows, 1))
-        self.weight[...] = 1 / positions
+        self.steps, self.lengths = setting.lengths, None
+        self.ordinal = np.arange(positions)
         self.weights = setting.memory.array((rows, 1, positions))
         self.dx = setting.memory.array((rows, *plan.input_shape))
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
-        if self.real is None:
+        if self.steps is None:
             self.weights[...] = 1 / self.flat[1]
         else:
-            np.add.reduce(self.real, axis=1, keepdims=True, out=self.weight)
-            np.maximum(self.weight, 1, out=self.weight)  # a row of nothing but padding has mean 0
-            np.divide(self.real, self.weight, out=self.weights[:, 0])
+            np.less(self.ordinal, self.steps[:, None], out=self.weights[:, 0])
+            # A row of nothing but padding has mean 0.
+            np.divide(self.weights[:, 0], np.maximum(self.steps, 1)[:, None], out=self.weights[:, 0])
         np.matmul(self.weights, x.reshape(self.flat), out=self.y[:, None])
         return self.y
 

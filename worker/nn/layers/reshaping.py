@@ -26,7 +26,7 @@ class FlattenKernel(Kernel):
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
-        self.mask = None
+        self.lengths = None
         self.input_shape = (setting.rows, *plan.input_shape)
         self.moves = len(plan.input_shape) == 3 and plan.input_shape[2] > 1
         if not self.moves:

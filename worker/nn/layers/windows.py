@@ -105,6 +105,10 @@ class Windows:
     def tiled(self) -> bool:
         return self.y.tiled and self.x.tiled
 
+    @property
+    def overlapping(self) -> bool:
+        return self.y.window > self.y.stride or self.x.window > self.x.stride
+
     def inside(self, padded: Array) -> Array:
         """The part of (n, *padded_shape) that is not padding."""
         return padded[:, self.y.inside, self.x.inside]

@@ -16,17 +16,17 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from jobs.errors import InvalidInput, Problem
-from jobs.spec.base import Count, Part, Positive
+from jobs.spec.base import Count, Positive
 from jobs.spec.data import Gaussian, Median, PreprocessingSpec
 
 from .denoise import denoised
-from .rows import CHUNK_ROWS, Array, BadRow, Floats, Indices, Raw
+from .rows import CHUNK_ROWS, Array, BadRow, Fitted, Floats, Indices, Raw
 
 Doubles = npt.NDArray[np.float64]
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
-class ArrayPreprocessor(Part):
+class ArrayPreprocessor(Fitted):
     """What was learned about arrays: (value / rescale - offset) / scale, offset and scale by channel.
 
     input_shape: one raw row's.  image: whether filters and a channel axis make sense.
@@ -72,14 +72,13 @@ class ArrayPreprocessor(Part):
         """
         values = self._denoised(raw)
         # 8-bit values are exact in float32, so half the memory traffic costs nothing; others may need float64.
-        wide = np.float32 if values.dtype == np.uint8 else np.float64
-        factor, shift = (np.array(part, wide) for part in self._line)
-        scaled = out if wide is np.float32 else np.empty(out.shape, wide)
+        factor, shift = self._line
+        if values.dtype == np.uint8:
+            np.multiply(values, factor.astype(np.float32), out=out, dtype=np.float32, casting="unsafe")
+            np.add(out, shift.astype(np.float32), out=out)
+            return
         with np.errstate(over="ignore", invalid="ignore"):
-            np.multiply(values, factor, out=scaled, dtype=wide, casting="unsafe")
-            scaled += shift
-            if scaled is not out:
-                out[...] = scaled
+            out[...] = values * factor + shift
         if values.dtype.kind == "f":
             _check_finite(out)
 
@@ -110,9 +109,7 @@ def fit_array(raw: Array, rows: Indices, spec: PreprocessingSpec, *, image: bool
         raise InvalidInput(Problem(f"preprocessing.{field}", f"is for tables, and the data has shape {raw.shape}"))
     if spec.denoise and not image:
         raise InvalidInput(Problem("preprocessing.denoise", f"is for images, and the data has shape {raw.shape}"))
-    plain = ArrayPreprocessor(
-        input_shape=raw.shape[1:], image=image, denoise=spec.denoise, rescale=spec.rescale or 1.0
-    )
+    plain = ArrayPreprocessor(input_shape=raw.shape[1:], image=image, denoise=spec.denoise, rescale=spec.rescale or 1.0)
     if spec.normalise == "none":
         return plain
     if spec.normalise == "min_max":

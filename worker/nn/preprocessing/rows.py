@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.errors import InvalidInput, Problem
+from jobs.spec.base import Part
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -26,6 +27,16 @@ Raw = Mapping[str, Array] | Array
 array whose first axis is the rows."""
 
 CHUNK_ROWS = 4096  # statistics are summed chunk by chunk, so this number is part of their last bits
+
+
+class Fitted(Part):
+    """Something learned from training rows: plain values, saved in `model.json`, from which arrays are derived."""
+
+    def __eq__(self, other: object) -> bool:
+        # By the fields alone: comparing the arrays cached beside them has no single answer.
+        return isinstance(other, Fitted) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class BadRow(InvalidInput):
@@ -186,5 +197,3 @@ def sparse_rows(rows: Sequence[tuple[Sequence[int], Sequence[float]]], width: in
     columns = np.fromiter((c for row, _ in rows for c in row), np.int32, total)
     values = np.fromiter((v for _, row in rows for v in row), np.float32, total)
     return SparseRows(starts, columns, values, width)
-
-

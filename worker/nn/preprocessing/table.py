@@ -20,7 +20,7 @@ from jobs.errors import InvalidInput, Problem
 from jobs.spec.base import Part, Positive
 from jobs.spec.data import PreprocessingSpec
 
-from .rows import CHUNK_ROWS, Array, BadRow, Floats, Indices, Raw, row_count, select
+from .rows import CHUNK_ROWS, Array, BadRow, Fitted, Floats, Indices, Raw, row_count, select
 
 Doubles = npt.NDArray[np.float64]
 
@@ -53,7 +53,7 @@ class CategoricalColumn(Part):
 Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="type")]
 
 
-class TablePreprocessor(Part):
+class TablePreprocessor(Fitted):
     """What was learned about a table's columns.
 
     header: whether its CSV files begin with the columns' names; without, and for arrays, a column's name is its
@@ -183,7 +183,9 @@ def fit_table(
     names = tuple(raw) if isinstance(raw, Mapping) else tuple(str(i) for i in range(raw.shape[1]))
     unknown = [name for name in spec.categorical if name not in names]
     if unknown:
-        raise InvalidInput([Problem("preprocessing.categorical", f"no column '{name}' in the data") for name in unknown])
+        raise InvalidInput(
+            [Problem("preprocessing.categorical", f"no column '{name}' in the data") for name in unknown]
+        )
     numeric = [name for name in names if name not in spec.categorical]
     fitted: dict[str, NumericColumn | CategoricalColumn] = {c.name: c for c in _fit_numbers(raw, rows, numeric, spec)}
     for name in spec.categorical:
@@ -225,16 +227,16 @@ def _bad_number(row: int, column: str, missing: bool) -> BadRow:
     return BadRow(row, column, "the number is infinite or too large", "correct the cell or leave the column out")
 
 
-def _fit_numbers(
-    raw: Raw, rows: Indices, names: Sequence[str], spec: PreprocessingSpec
-) -> Iterable[NumericColumn]:
+def _fit_numbers(raw: Raw, rows: Indices, names: Sequence[str], spec: PreprocessingSpec) -> Iterable[NumericColumn]:
     if not names:
         return []
     count, mean, low, high = _first_look(raw, rows, names)
     empty = [name for name, n in zip(names, count, strict=True) if n == 0]
     if empty:
         hint = "add it to data.ignore"
-        raise InvalidInput([Problem("data.path", f"column '{name}' has no value in any training row", hint) for name in empty])
+        raise InvalidInput(
+            [Problem("data.path", f"column '{name}' has no value in any training row", hint) for name in empty]
+        )
     if spec.normalise == "standard":
         offset, scale = mean, _deviation(raw, rows, names, mean, count)
     elif spec.normalise == "min_max":
@@ -310,7 +312,9 @@ def _fit_categories(name: str, cells: Sequence[str], spec: PreprocessingSpec) ->
     """The most frequent values, in alphabetical order."""
     counts = Counter(cell for cell in cells if cell)
     if not counts:
-        raise InvalidInput(Problem("data.path", f"column '{name}' has no value in any training row", "add it to data.ignore"))
+        raise InvalidInput(
+            Problem("data.path", f"column '{name}' has no value in any training row", "add it to data.ignore")
+        )
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
     fill = ranked[0] if spec.impute == "most_frequent" else None
     return CategoricalColumn(name=name, values=tuple(sorted(ranked[: spec.max_categories])), fill=fill)

@@ -21,9 +21,9 @@ from pydantic import Field, model_validator
 
 from jobs.errors import InvalidInput, Problem
 from jobs.spec import data
-from jobs.spec.base import Count, Part, Positive
+from jobs.spec.base import Count, Positive
 
-from .rows import Array, Indices, Raw, SparseRows, sparse_rows
+from .rows import Array, Fitted, Indices, Raw, SparseRows, sparse_rows
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -35,7 +35,7 @@ def words(text: str, lowercase: bool = True) -> list[str]:
     return _WORD.findall(composed.lower() if lowercase else composed)
 
 
-class _TextPreprocessor(Part):
+class _TextPreprocessor(Fitted):
     """What both kinds share. column: the text's column, its position without a header; "" for a plain array."""
 
     column: str = ""

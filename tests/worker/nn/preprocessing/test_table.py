@@ -56,7 +56,7 @@ def test_a_missing_number_names_its_row_and_column_when_nothing_fills_it() -> No
 
 def test_a_number_too_large_for_float32_is_refused() -> None:
     fitted = fit_table(table(a=[1.0, 2.0]), np.arange(2), spec())
-    with pytest.raises(BadRow, match="row 1.*too large"):
+    with pytest.raises(BadRow, match=r"row 1.*too large"):
         fitted.transform(table(a=[1e300]))
 
 

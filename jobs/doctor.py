@@ -1,0 +1,185 @@
+"""What `doctor` finds: one function a question, each answering with what there is and what to do about it.
+
+Three grades matter: *broken* (something has to be mended), *away* (a service is not running) and *limited* (this
+machine cannot do it; singlepoint works without). Nothing is started or changed, but that a new home is made.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import embedded
+from .amounts import format_bytes
+from .broker import Broker, connect, locate, shortcomings
+from .capacity import amount_text, read_capacity
+from .errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, SinglepointError
+from .home import Home, open_home
+from .services import Services, look
+
+OLDEST_PYTHON = (3, 11)
+PACKAGES = ("jobs", "scheduler", "worker", "singlepoint")
+LITTLE_SPACE_BYTES = 2**30
+EXIT_BROKEN = 1
+
+
+class Grade(StrEnum):
+    """OK: as it should be.  LIMITED: works without.  AWAY: not running.  BROKEN: has to be mended."""
+
+    OK = "ok"
+    LIMITED = "limited"
+    AWAY = "away"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and what to do (`""` when nothing is to be done)."""
+
+    name: str
+    grade: Grade
+    found: str
+    remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def exit_code(findings: Iterable[Finding]) -> int:
+    """0: can work.  69: something is not running.  1: something is broken."""
+    grades = {finding.grade for finding in findings}
+    if Grade.BROKEN in grades:
+        return EXIT_BROKEN
+    return EXIT_BROKER_AWAY if Grade.AWAY in grades else EXIT_OK
+
+
+class Patient:
+    """What is examined: a home and its Redis, opened by the first question that needs them."""
+
+    def __init__(self, home_path: Path | None, redis_url: str | None) -> None:
+        self._home_path = home_path
+        self._redis_url = redis_url
+
+    @cached_property
+    def home(self) -> Home:
+        return open_home(self._home_path)
+
+    @cached_property
+    def broker(self) -> Broker:
+        return locate(self.home, self._redis_url)
+
+    @cached_property
+    def services(self) -> Services:
+        return look(self.home, self._redis_url)
+
+
+def python(_patient: Patient) -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    good = sys.version_info >= OLDEST_PYTHON
+    return Finding(
+        "python",
+        Grade.OK if good else Grade.BROKEN,
+        f"{version} at {sys.executable}",
+        "" if good else "install Python 3.11 or newer",
+    )
+
+
+def intruders(owners: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Packages called like ours that somebody else installed. owners: `importlib.metadata.packages_distributions`."""
+    return {name: sorted(set(owners.get(name, ())) - {"singlepoint"}) for name in PACKAGES}
+
+
+def packages(_patient: Patient) -> Finding:
+    strangers = {name: who for name, who in intruders(importlib.metadata.packages_distributions()).items() if who}
+    if strangers:
+        found = "; ".join(f"{name} is also installed by {', '.join(who)}" for name, who in strangers.items())
+        return Finding("packages", Grade.BROKEN, found, "install singlepoint into an environment of its own")
+    return Finding("packages", Grade.OK, f"{', '.join(PACKAGES[:3])} are ours, in {Path(__file__).parent.parent}")
+
+
+def home(patient: Patient) -> Finding:
+    probe = patient.home.path / f".doctor.{os.getpid()}"
+    try:
+        probe.write_bytes(b"x")
+    finally:
+        probe.unlink(missing_ok=True)
+    return Finding("home", Grade.OK, f"{patient.home.path} is writable")
+
+
+def disk(patient: Patient) -> Finding:
+    free = embedded.free_bytes(patient.home.path)
+    found = f"{format_bytes(free)} free at {patient.home.path}"
+    if free < embedded.FREE_TO_START_BYTES:
+        return Finding("disk", Grade.BROKEN, found, "free some space; singlepoint prune deletes old jobs")
+    if free < LITTLE_SPACE_BYTES:
+        return Finding("disk", Grade.LIMITED, found, "free some space; singlepoint prune deletes old jobs")
+    return Finding("disk", Grade.OK, found)
+
+
+def server(patient: Patient) -> Finding:
+    if not patient.broker.ours:
+        return Finding("server", Grade.OK, f"none needed: {patient.broker} is used")
+    try:
+        chosen = embedded.find_server(patient.home)
+    except BrokerAway as error:
+        return Finding("server", Grade.BROKEN, error.message, error.hint or "")
+    return Finding("server", Grade.OK, f"{chosen} at {chosen.path}")
+
+
+def broker(patient: Patient) -> Finding:
+    try:
+        with connect(patient.broker) as connection:
+            weak = [] if patient.broker.ours else shortcomings(connection)
+    except BrokerAway as error:
+        return Finding("broker", Grade.AWAY, error.message, error.hint or "")
+    if weak:
+        return Finding("broker", Grade.LIMITED, f"{patient.broker} answers, but {weak[0]}", "; ".join(weak[1:]))
+    return Finding("broker", Grade.OK, f"{patient.broker} answers")
+
+
+def supervisor(patient: Patient) -> Finding:
+    found = patient.services.supervisor
+    if found is None:
+        # Not a fault: containers and service managers run each part by itself.
+        return Finding("supervisor", Grade.LIMITED, "none", "singlepoint up --detach starts one")
+    return Finding("supervisor", Grade.OK, f"process {found.pid}")
+
+
+def scheduler(patient: Patient) -> Finding:
+    capacity = read_capacity(patient.home)
+    if capacity is None or not capacity.is_live():
+        return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
+    cpu, memory = (amount_text(name, getattr(capacity.budget, name)) for name in ("cpu_millis", "memory_bytes"))
+    return Finding("scheduler", Grade.OK, f"process {capacity.process.pid}, budget {cpu} and {memory}")
+
+
+def workers(patient: Patient) -> Finding:
+    names = patient.services.workers
+    if not names:
+        return Finding("workers", Grade.AWAY, "none", "singlepoint up --detach")
+    return Finding("workers", Grade.OK, f"{len(names)}: {', '.join(names)}")
+
+
+Question = Callable[[Patient], Finding]
+QUESTIONS: tuple[Question, ...] = (python, packages, home, disk, server, broker, supervisor, scheduler, workers)
+
+
+def examine(patient: Patient, questions: Iterable[Question]) -> list[Finding]:
+    """Every answer, in order; an error while asking is itself what was found."""
+    return [_ask(question, patient) for question in questions]
+
+
+def _ask(question: Question, patient: Patient) -> Finding:
+    try:
+        return question(patient)
+    except SinglepointError as error:
+        return Finding(question.__name__, Grade.BROKEN, error.message, error.hint or "")
+    except OSError as error:
+        return Finding(question.__name__, Grade.BROKEN, str(error))

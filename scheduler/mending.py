@@ -1,0 +1,67 @@
+"""Bringing Redis in line with the disk: after a start, an outage, a loss of all its data, and now and then.
+
+The disk is the truth. Whatever Redis says otherwise is replaced; nothing on disk is ever changed here.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+
+from jobs.lifecycle import State
+from jobs.queue import parse_rq_id, rq_id
+from jobs.records import Job
+
+from .acts import RedisActs
+from .sight import Sight
+from .world import Place
+
+log = logging.getLogger("singlepoint.scheduler")
+
+
+def mend(sight: Sight, acts: RedisActs) -> None:
+    """Read what changed on disk unnoticed, then mend the index and rq's queues. Raises redis.RedisError."""
+    world = sight.world
+    on_disk = set(sight.store.ids())
+    sight.see_changed(on_disk)
+    for job_id in [known for known in world.ids() if known not in on_disk]:
+        world.forget(job_id)
+    if acts.index.is_complete():
+        _mend_index(sight, acts, on_disk)
+    else:
+        acts.index.rebuild(_jobs(sight), uuid.uuid4().hex)
+        log.info("index_rebuilt jobs=%d", len(on_disk))
+    _mend_queues(sight, acts)
+
+
+def _jobs(sight: Sight) -> Iterator[Job]:
+    return (job for job_id in sight.store.ids() if (job := sight.load(job_id)) is not None)
+
+
+def _mend_index(sight: Sight, acts: RedisActs, on_disk: set[str]) -> None:
+    told = {row["id"]: row.get("size") for row in acts.index.summaries()}
+    for job_id in on_disk:
+        if told.get(job_id) != sight.world.size(job_id) and (job := sight.load(job_id)) is not None:
+            acts.tell(job)
+    for job_id in told.keys() - on_disk:
+        acts.index.forget(job_id)
+
+
+def _mend_queues(sight: Sight, acts: RedisActs) -> None:
+    """Every pending job waits in rq, every queued one can be taken, and nothing else is in either queue."""
+    waiting, run = acts.queue.waiting_ids(), acts.queue.run_ids()
+    should_wait, should_run = set(), set()
+    for place in Place:
+        for job in list(sight.world.standing(place)):
+            if job.state is State.PENDING:
+                name = rq_id(job.id, job.attempt + 1)
+                should_wait.add(name)
+                if name not in waiting:
+                    acts.show_waiting(job)
+            elif job.state is State.QUEUED:
+                name = rq_id(job.id, job.attempt)
+                should_run.add(name)
+                sight.look_for(job.id, name in run)
+    for left_over in (waiting - should_wait) | (run - should_run):
+        acts.queue.withdraw(*parse_rq_id(left_over))

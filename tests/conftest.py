@@ -1,0 +1,101 @@
+"""What tests of every folder share: a home, its store, and Redis, fake and real."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+
+from jobs import embedded
+from jobs.broker import locate
+from jobs.clock import now
+from jobs.errors import BrokerAway
+from jobs.home import Home, open_home
+from jobs.records import Job, Resources
+from jobs.session import Session
+from jobs.store import JobStore
+
+_SERVE = "import sys; from jobs.home import open_home; from jobs.embedded import run; run(open_home(sys.argv[1]))"
+
+
+@pytest.fixture(autouse=True)
+def _no_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in the environment of whoever runs the tests may decide where they write."""
+    for name in ("SINGLEPOINT_HOME", "SINGLEPOINT_REDIS_URL", "SINGLEPOINT_FAILPOINT", "SINGLEPOINT_DEBUG", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(tmp_path / "home")
+
+
+@pytest.fixture
+def store(home: Home) -> JobStore:
+    return JobStore(home)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of a real server, started once; skips where none can be started, and fails in CI."""
+    home = open_home(tempfile.mkdtemp(prefix="sp-"))  # short: a socket's path may have about 100 characters
+    try:
+        embedded.find_server(home)
+    except BrokerAway as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(error))
+    process = subprocess.Popen([sys.executable, "-c", _SERVE, str(home.path)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 20
+    while not embedded.answers(home):
+        assert process.poll() is None and time.monotonic() < deadline, "the embedded server does not answer"
+        time.sleep(0.01)
+    yield locate(home).url
+    process.terminate()
+    process.wait(10)
+    shutil.rmtree(home.path, ignore_errors=True)
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> Iterator[str]:
+    """A real, empty Redis, for processes that connect by themselves."""
+    yield redis_server
+    with redis.Redis.from_url(redis_server) as connection:
+        connection.flushall()
+
+
+@pytest.fixture(params=["fake", "real"])
+def connection(request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """An empty Redis: each test runs on a fake one and on a real one."""
+    if request.param == "fake":
+        with fakeredis.FakeRedis() as fake:
+            yield fake
+    else:
+        with redis.Redis.from_url(request.getfixturevalue("redis_url")) as real:
+            yield real
+
+
+@pytest.fixture
+def session(home: Home, store: JobStore, connection: redis.Redis) -> Session:
+    """A session that is connected already."""
+    made = Session(home, store)
+    made.__dict__["connection"] = connection  # where cached_property keeps it
+    return made
+
+
+def accept(store: JobStore, *, at: float | None = None, **facts: Any) -> Job:
+    """A job in the store, without a client."""
+    requests = Resources(cpu_millis=1000, memory_bytes=512 * 2**20).to_json()
+    return store.create(
+        b"{}", {"name": "job", "kind": "train", "requests": requests, **facts}, now() if at is None else at
+    )

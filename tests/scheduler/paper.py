@@ -1,0 +1,132 @@
+"""A machine on paper: jobs in memory, moved by the real life cycle and decided on by the real policy.
+
+No disk, no Redis, no clock but `now`. `granted` adds up what the histories say, independently of the world's books.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jobs import retry
+from jobs.clock import iso
+from jobs.history import Note, step
+from jobs.lifecycle import Event, State
+from jobs.records import UNLIMITED, Job, Resources
+from scheduler.decisions import Decision, Dispatch, Fail, Preempt, PushAgain, Rescue, Resume, TakeBack
+from scheduler.policy import decide
+from scheduler.world import World
+
+MIB = 2**20
+BOOT = "this boot"
+
+
+def budget(cpu: int = 2, memory_mib: int = 4096) -> Resources:
+    return Resources(1000 * cpu, memory_mib * MIB, UNLIMITED, UNLIMITED)
+
+
+class Paper:
+    """See the module. alive: the jobs whose lock is held."""
+
+    def __init__(self, cpu: int = 2, memory_mib: int = 4096, now: float = 1_000_000.0) -> None:
+        self.now = now
+        self.jobs: dict[str, Job] = {}
+        self.alive: set[str] = set()
+        self.boot_id = BOOT
+        self.decisions: list[Decision] = []
+        self.world = World(budget(cpu, memory_mib), range(cpu), boot_id=BOOT).seen_at(now)
+
+    # --- what clients and workers do ---------------------------------------------------------------------
+
+    def submit(self, job_id: str, *, cpu: float = 1, memory_mib: int = 512, **facts: Any) -> Job:
+        requests = Resources(int(1000 * cpu), memory_mib * MIB).to_json()
+        return self._append(job_id, Event.ACCEPT, {"name": job_id, "kind": "train", "requests": requests, **facts})
+
+    def claim(self, job_id: str) -> Job:
+        self.alive.add(job_id)
+        return self._append(job_id, Event.CLAIM, {"attempt": self.jobs[job_id].attempt, "boot_id": self.boot_id})
+
+    def end(self, job_id: str, event: Event = Event.SUCCEED, *, end: str | None = None, **facts: Any) -> Job:
+        """The attempt settles, and its process leaves."""
+        word = end or {Event.SUCCEED: "succeeded", Event.HAND_BACK: "preempted"}.get(event, "failed")
+        job = self._append(job_id, event, {"attempt": self.jobs[job_id].attempt, "end": word, **facts})
+        self.die(job_id)
+        return job
+
+    def move(self, job_id: str, event: Event, **facts: Any) -> Job:
+        return self._append(job_id, event, facts)
+
+    def note(self, job_id: str, note: Note, **facts: Any) -> Job:
+        return self._append(job_id, note, facts)
+
+    def die(self, job_id: str) -> None:
+        """The process is gone, whatever the history says."""
+        self.alive.discard(job_id)
+        self.look_at_locks()
+
+    def look_at_locks(self) -> None:
+        for job_id in self.jobs:
+            if self.world.job(job_id) is not None:
+                self.world.lock_seen(job_id, job_id in self.alive)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.world.seen_at(self.now)
+
+    # --- what the scheduler does -------------------------------------------------------------------------
+
+    def settle(self, rounds: int = 50) -> list[Decision]:
+        """Decide and do until nothing is left; what was decided."""
+        made: list[Decision] = []
+        for _ in range(rounds):
+            self.look_at_locks()
+            decisions = decide(self.world)
+            if not decisions:
+                self.decisions += made
+                return made
+            for decision in decisions:
+                self._carry_out(decision)
+            made += decisions
+        raise AssertionError(f"never settles: {decisions}")
+
+    def _carry_out(self, decision: Decision) -> None:
+        job = self.jobs[decision.job_id]
+        match decision:
+            case Dispatch():
+                facts = {"attempt": decision.attempt, "terms": decision.terms.to_json()}
+                self._append(job.id, Event.DISPATCH, facts)
+            case Rescue():
+                event, facts = retry.after_death(job, end=decision.end, cause=decision.cause, steps=1, at=self.now)
+                self._append(job.id, event, {"attempt": job.attempt, **facts})
+            case Resume():
+                self._append(job.id, Note.REVISE, {"terms": decision.terms.to_json()})
+            case Preempt():
+                self._append(job.id, Note.ASK, {"ask": "preempt"})
+            case TakeBack():
+                self._append(job.id, Event.LOSE, {"attempt": job.attempt, "end": "lost", "cause": decision.cause})
+            case Fail():
+                self._append(job.id, Event.FAIL, {"reason": decision.reason})
+            case PushAgain():
+                self.world.pushed(job.id)
+
+    # --- what is true ------------------------------------------------------------------------------------
+
+    def granted(self) -> Resources:
+        open_jobs = (job for job in self.jobs.values() if job.state in (State.QUEUED, State.RUNNING))
+        return sum((job.attempts[-1].terms.resources for job in open_jobs), Resources())
+
+    def cores(self) -> list[int]:
+        open_jobs = (job for job in self.jobs.values() if job.state in (State.QUEUED, State.RUNNING))
+        return sorted(core for job in open_jobs for core in job.attempts[-1].terms.cores)
+
+    def in_state(self, state: State) -> list[str]:
+        return [job_id for job_id, job in self.jobs.items() if job.state is state]
+
+    def dispatched(self) -> list[str]:
+        """The ids of all dispatches so far, in order."""
+        return [decision.job_id for decision in self.decisions if isinstance(decision, Dispatch)]
+
+    def _append(self, job_id: str, event: Event | Note, facts: dict[str, Any]) -> Job:
+        job = step(job_id, self.jobs.get(job_id), {"at": iso(self.now), "event": event.value, **facts})
+        self.jobs[job_id] = job
+        self.world.see(job)
+        return job

@@ -1,0 +1,224 @@
+"""What is shipped and how it is installed: the lock, the package list, the containers, the way to a Python."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from jobs.doctor import PACKAGES, intruders
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCK = (ROOT / "requirements.lock").read_text()
+
+
+def name_of(requirement: str) -> str:
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found is not None, requirement
+    return found[0].lower().replace("_", "-")
+
+
+def locked() -> dict[str, list[str]]:
+    """Name -> the lock's entries for it, continued lines joined."""
+    entries: dict[str, list[str]] = {}
+    for entry in re.sub(r"\\\n", " ", LOCK).splitlines():
+        if entry and not entry.lstrip().startswith("#"):
+            entries.setdefault(name_of(entry), []).append(entry)
+    return entries
+
+
+# ---- the package -----------------------------------------------------------------------------------------
+
+
+def test_nobody_else_installed_a_package_called_like_ours() -> None:
+    assert intruders(importlib.metadata.packages_distributions()) == {name: [] for name in PACKAGES}
+
+
+def test_an_intruder_would_be_seen() -> None:
+    owners = {"scheduler": ["scheduler"], "worker": ["singlepoint"], "jobs": ["singlepoint", "jobs-plus"]}
+
+    assert {name: who for name, who in intruders(owners).items() if who} == {
+        "scheduler": ["scheduler"],
+        "jobs": ["jobs-plus"],
+    }
+
+
+def test_the_packages_are_listed_one_by_one_and_kept_off_the_index() -> None:
+    listed = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+
+    assert listed == ["jobs", "scheduler", "worker", "singlepoint.py"]
+    assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
+
+
+def test_every_dependency_earns_its_place_in_a_sentence() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    lines = text[text.index("\ndependencies = [") : text.index("[project.optional-dependencies]")].splitlines()
+    for number, line in enumerate(lines):
+        if line.strip().startswith('"'):
+            assert "# " in line or lines[number - 1].strip().startswith("# "), line
+
+
+# ---- the lock --------------------------------------------------------------------------------------------
+
+
+def test_the_lock_names_no_address() -> None:
+    assert re.findall(r"https?:|file:|--(?:extra-)?index-url|--find-links|@ ", LOCK) == []
+
+
+def test_the_lock_pins_everything_by_version_and_hash() -> None:
+    for name, entries in locked().items():
+        for entry in entries:
+            assert "==" in entry, entry
+            assert "--hash=sha256:" in entry, name
+
+
+def test_the_lock_has_what_running_and_testing_need() -> None:
+    wanted = [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["test"]]
+
+    assert {name_of(requirement) for requirement in wanted} <= set(locked())
+
+
+def test_files_that_would_record_addresses_are_not_kept() -> None:
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+
+    assert {"uv.lock", "pylock.toml"} <= set(ignored)
+
+
+# ---- the way to a Python ---------------------------------------------------------------------------------
+
+
+def fake_python(directory: Path, name: str, *, new: bool, venv: bool) -> None:
+    """A program that answers the two questions .ci/python asks, and tells its version."""
+    script = f"""#!/bin/sh
+case "$2" in
+    *ensurepip*) exit {0 if venv else 1} ;;
+    *print*) echo 3.12 ;;
+    *) exit {0 if new else 1} ;;
+esac
+"""
+    (directory / name).write_text(script)
+    (directory / name).chmod(0o755)
+
+
+def find_python(path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", str(ROOT / ".ci" / "python")],
+        env={"PATH": str(path), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_an_old_python_is_passed_over_for_a_newer_one(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", new=False, venv=True)
+    fake_python(tmp_path, "python3.12", new=True, venv=True)
+
+    assert find_python(tmp_path).stdout.strip() == str(tmp_path / "python3.12")
+
+
+def test_a_python_without_venv_is_answered_with_the_package_to_install(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", new=True, venv=False)
+    found = find_python(tmp_path)
+
+    assert found.returncode == 1
+    assert "apt install python3.12-venv" in found.stderr
+
+
+def test_no_python_at_all_is_answered_with_what_to_install(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", new=False, venv=True)
+    found = find_python(tmp_path)
+
+    assert found.returncode == 1
+    assert "apt install python3 python3-venv" in found.stderr
+    assert "brew install python" in found.stderr
+
+
+def test_the_python_that_was_asked_for_comes_first(tmp_path: Path) -> None:
+    fake_python(tmp_path, "python3", new=True, venv=True)
+
+    assert find_python(tmp_path, PYTHON=sys.executable).stdout.strip() == sys.executable
+
+
+# ---- containers ------------------------------------------------------------------------------------------
+
+KEYS_OF_1_29_AND_2 = {
+    *("image", "build", "user", "network_mode", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart"),
+    *("stop_grace_period", "volumes", "command", "mem_limit", "pids_limit", "cpus", "healthcheck", "depends_on"),
+    "environment",
+}
+
+
+@pytest.fixture
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
+
+
+def test_the_three_services_come_from_one_image_and_each_is_watched(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+
+    assert set(services) == {"redis", "scheduler", "worker"}
+    assert {service["image"] for service in services.values()} == {"singlepoint:latest"}
+    assert all(service["healthcheck"]["test"][0] == "CMD" for service in services.values())
+    assert services["worker"]["depends_on"]["redis"] == {"condition": "service_healthy"}
+
+
+def test_no_container_has_a_port_a_network_root_or_a_writable_system(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        assert "ports" not in service
+        assert service["network_mode"] == "none"
+        assert service["user"].split(":")[0] not in {"", "0", "root"}
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_only_keys_that_both_compose_versions_know_are_used(compose: dict[str, Any]) -> None:
+    assert set(compose) - {"x-service"} == {"services", "volumes"}
+    for service in compose["services"].values():
+        assert set(service) <= KEYS_OF_1_29_AND_2
+    mounted = {mount.partition(":")[0] for service in compose["services"].values() for mount in service["volumes"]}
+    assert mounted == set(compose["volumes"]), "named volumes, all of them declared"
+
+
+def test_the_health_checks_and_commands_exist(compose: dict[str, Any]) -> None:
+    from singlepoint import WHERE
+    from worker.doctor import ALL
+
+    for service in compose["services"].values():
+        assert service["command"][0] in WHERE
+        assert service["healthcheck"]["test"][1:4] == ["singlepoint", "doctor", "--only"]
+        assert service["healthcheck"]["test"][4] in ALL
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no compose client here")
+def test_the_compose_client_accepts_the_file() -> None:
+    told = subprocess.run(
+        ["docker-compose", "config", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "SINGLEPOINT_WORKERS": "3"},
+        check=False,
+    )
+
+    assert told.returncode == 0, told.stderr
+
+
+def test_the_image_copies_every_package_and_runs_as_somebody() -> None:
+    image = (ROOT / "Dockerfile").read_text()
+    copied = " ".join(re.findall(r"^COPY (.*)$", image, re.MULTILINE)).split()
+
+    assert set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= set(copied)
+    assert re.search(r"^USER 10001", image, re.MULTILINE)
+    # An engine of 2021 knows none of these.
+    assert not re.search(r"RUN --mount|<<|COPY --chmod", image)

@@ -1,0 +1,101 @@
+"""`doctor`: what is there, what is missing, what to do; with what this machine can enforce of a budget."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+
+import click
+
+from jobs.commands.options import as_json, examples
+from jobs.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
+from jobs.session import Settings
+
+
+def numerics(_patient: Patient) -> Finding:
+    import numpy
+    from threadpoolctl import threadpool_info
+
+    blas = [info for info in threadpool_info() if info["user_api"] == "blas"]
+    found = ", ".join(f"{info['internal_api']} {info['version']} ({info['num_threads']} threads)" for info in blas)
+    if not blas:
+        # Accelerate, on macOS, has no switch but the environment, which `up` sets.
+        return Finding("numerics", Grade.LIMITED, f"numpy {numpy.__version__}, its BLAS threads cannot be set")
+    return Finding("numerics", Grade.OK, f"numpy {numpy.__version__}, {found}; a job gets its share when it starts")
+
+
+def cores(_patient: Patient) -> Finding:
+    if hasattr(os, "sched_getaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        return Finding("cores", Grade.OK, f"{len(allowed)} ({', '.join(map(str, allowed))}), held by affinity")
+    return Finding("cores", Grade.LIMITED, f"{os.cpu_count()}, held by BLAS threads only: no affinity here")
+
+
+def memory(_patient: Patient) -> Finding:
+    if sys.platform.startswith("linux"):
+        return Finding("memory", Grade.OK, "held by RLIMIT_DATA (MemoryError in the job) and by watching")
+    return Finding("memory", Grade.LIMITED, "held by watching only: RLIMIT_DATA does nothing here")
+
+
+def control_groups(_patient: Patient) -> Finding:
+    writable = os.access("/sys/fs/cgroup/cgroup.subtree_control", os.W_OK)
+    found = "writable" if writable else "not writable"
+    return Finding("control_groups", Grade.OK if writable else Grade.LIMITED, f"{found}; limits are read, none are set")
+
+
+def deaths(_patient: Patient) -> Finding:
+    """Whether the death of a process is told at once, upwards and downwards."""
+    from .process import prctl
+
+    upwards = hasattr(os, "pidfd_open")
+    try:
+        prctl(1, 0)  # PR_SET_PDEATHSIG, to nothing
+    except OSError:
+        downwards = False
+    else:
+        downwards = True
+    if upwards and downwards:
+        return Finding("deaths", Grade.OK, "noticed at once (pidfd), and no child outlives its parent (pdeathsig)")
+    lacking = [name for name, there in (("pidfd", upwards), ("pdeathsig", downwards)) if not there]
+    return Finding("deaths", Grade.LIMITED, f"no {' and no '.join(lacking)}: noticed by looking, every 10 ms")
+
+
+def pressure(_patient: Patient) -> Finding:
+    there = os.path.exists("/proc/pressure/memory")
+    return Finding("pressure", Grade.OK if there else Grade.LIMITED, "readable" if there else "not told by this kernel")
+
+
+ABILITIES: tuple[Question, ...] = (numerics, cores, memory, control_groups, deaths, pressure)
+ALL: dict[str, Question] = {question.__name__: question for question in (*QUESTIONS, *ABILITIES)}
+
+
+@click.command(epilog=examples("singlepoint doctor", "singlepoint doctor --only broker --json"))
+@click.option("--only", type=click.Choice(list(ALL)), multiple=True, help="Ask this only; may be repeated.")
+@as_json
+@click.pass_obj
+def doctor(settings: Settings, only: tuple[str, ...], as_json: bool) -> int:
+    """Say what is there, what is missing, and what to do.
+
+    Exit code 0: all is well. 69: something is not running. 1: something is broken.
+    """
+    patient = Patient(settings.home_path, settings.redis_url)
+    findings = examine(patient, [ALL[name] for name in only or ALL])
+    if as_json:
+        answer = {"schema": 1, "healthy": exit_code(findings) == 0, "checks": [one.to_json() for one in findings]}
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        click.echo("\n".join(lines(findings)))
+    return exit_code(findings)
+
+
+COLOURS = {Grade.OK: "green", Grade.LIMITED: "yellow", Grade.AWAY: "yellow", Grade.BROKEN: "red"}
+
+
+def lines(findings: Iterable[Finding]) -> Iterable[str]:
+    """The findings for people, a remedy below what needs one."""
+    for finding in findings:
+        yield f"{click.style(f'{finding.grade:<8}', fg=COLOURS[finding.grade])} {finding.name:<14} {finding.found}"
+        if finding.remedy:
+            yield f"{'':<24}-> {finding.remedy}"

@@ -1,0 +1,30 @@
+"""The product of rows with weights, x W: as fast as it gets for training, row by row the same bits for prediction.
+
+BLAS adds up in an order that depends on the shape of the whole product, and within one product on where a row lies:
+OpenBLAS on AVX2 machines gives equal rows different last bits at different places of a 64-row product. Among 16 rows
+that lie along the vector lanes of its kernels nothing tells one from another. So predictions multiply 16 rows at a
+time, which costs about a third of the product's speed; training, which always sees the same batches, need not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..arrays import Array, Memory
+
+LANES = 16  # rows in one product of a prediction
+
+
+class RowProduct:
+    """x W for `rows` rows, a multiple of LANES. w: (inputs, outputs), any strides."""
+
+    def __init__(self, rows: int, w: Array, memory: Memory) -> None:
+        self.w = w
+        self.product = memory.array((rows // LANES, w.shape[1], LANES))
+        self.result = self.product.transpose(0, 2, 1)
+
+    def __call__(self, x: Array) -> Array:
+        """(rows / LANES, LANES, outputs) for x (rows, inputs); a view that the next call overwrites."""
+        lanes = x.reshape(-1, LANES, x.shape[1]).transpose(0, 2, 1)
+        np.matmul(self.w.T, lanes, out=self.product)
+        return self.result
