@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +165,7 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
         into = front if name in _GLOBAL_OPTIONS else rest
         into.append(word)
         if into is front and not equals:
-            front.extend(value for value in [next(words, None)] if value is not None)
+            front.extend(islice(words, 1))
     return [*front, *rest]
 
 
@@ -179,9 +180,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_CANCELLED
-    except BrokenPipeError:  # `singlepoint ps | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return EXIT_OK
+    except SystemExit as ended:
+        if isinstance(ended.__context__, BrokenPipeError):  # click's way out of `singlepoint ps | head`
+            return EXIT_OK  # the reader has what it wanted, and 1 would look like a job's failure
+        raise
     except Exception as error:
         if os.environ.get("SINGLEPOINT_DEBUG"):
             raise
@@ -224,8 +226,8 @@ def up(settings: Settings, detach: bool, workers: int | None, budget: str | None
     from worker.supervisor import Child
 
     home = open_home(settings.home_path)
-    # -P: a folder that happens to be called `jobs` where we were started is not ours.
-    command = (sys.executable, "-P", "-m", "singlepoint", "--home", str(home.path))
+    # By its path, not with -m: where we were started there may be a folder called `jobs` that is not ours.
+    command = (sys.executable, str(Path(__file__).resolve()), "--home", str(home.path))
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
@@ -236,10 +238,11 @@ def up(settings: Settings, detach: bool, workers: int | None, budget: str | None
     ours = service.ready_broker(home, settings.redis_url)
     if detach:
         return service.up_detached(home, settings.redis_url, again, environment, count)
+    # The last is stopped first: a scheduler that still ran would dispatch what the workers just handed back.
     children = [
         *([Child("broker", (*command, "broker"))] if ours else []),
-        Child("scheduler", (*command, "scheduler", *limit), environment),
         Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
+        Child("scheduler", (*command, "scheduler", *limit), environment),
     ]
     return service.keep_alive(home, children)
 

@@ -87,8 +87,8 @@ def open_home(path: Path | str | None = None) -> Home:
             return Home(root, _uuid(root / "home.json"))
     except StorageFull:
         raise
-    except (FileExistsError, NotADirectoryError) as error:
-        raise NotPermitted(f"{root} is not a directory", hint="choose another with --home") from error
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise NotPermitted(f"{root} is not and cannot be a directory", hint="choose another with --home") from error
 
 
 def _check_owner(root: Path) -> None:

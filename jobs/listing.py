@@ -15,7 +15,7 @@ from .clock import now, seconds
 from .errors import BrokerAway, NotFound
 from .lifecycle import FINAL
 from .records import Resources
-from .session import Session, redis_error
+from .session import Session, asked
 from .summary import summary
 
 Row = dict[str, Any]
@@ -35,18 +35,13 @@ class Listing:
 
 def listing(session: Session) -> Listing:
     """Every job, with its progress and, where it waits, the reason."""
-    away = None
-    head: Row = {}
-    rows: list[Row] | None = None
-    try:
-        if session.index.is_complete():
-            rows = session.index.summaries()
-        head = session.index.head()
-    except Exception as error:
-        away = error if isinstance(error, BrokerAway) else redis_error(error)
-        if away is None:
-            raise
-    return Listing(with_reasons(from_disk(session) if rows is None else rows, head, room(session), now()), away)
+    head, away = asked(session, lambda index: index.head())
+    rows = None
+    if away is None:
+        rows, away = asked(session, lambda index: index.summaries() if index.is_complete() else None)
+    if rows is None:
+        rows = from_disk(session)
+    return Listing(with_reasons(rows, head, room(session), now()), away)
 
 
 def from_disk(session: Session) -> list[Row]:
@@ -75,21 +70,21 @@ def room(session: Session) -> Resources | None:
     return capacity.room if capacity is not None and capacity.is_live() else None
 
 
-def with_reasons(rows: Sequence[Row], head: Row, room: Resources | None, at: float) -> list[Row]:
+def with_reasons(rows: Sequence[Row], head: Row | None, room: Resources | None, at: float) -> list[Row]:
     """The rows, each one that waits with what it waits for.
 
-    head: the first of those that wait for room and what it lacks, as the scheduler last said (`id`, `reason`).
-    room: what there is in all, or None when no scheduler runs.
+    head: the first of those that wait for room and what it lacks, as the scheduler last said (`id`, `reason`);
+    None when Redis is away.  room: what there is in all, or None when no scheduler runs.
     """
     states = {row["id"]: row["state"] for row in rows}
     return [{**row, "reason": _reason(row, head, states, room, at)} for row in rows]
 
 
-def _reason(row: Row, head: Row, states: Mapping[str, str], room: Resources | None, at: float) -> str | None:
+def _reason(row: Row, head: Row | None, states: Mapping[str, str], room: Resources | None, at: float) -> str | None:
     if row["state"] in FINAL:
         return None if row["reason"] is None else str(row["reason"])
-    if row["asks"]:
-        return ", ".join(_ASKED.get(ask, ask) for ask in row["asks"])
+    if asks := [ask for ask in row["asks"] if ask != "pause" or not row["paused"]]:
+        return ", ".join(_ASKED.get(ask, ask) for ask in asks)
     if row["paused"] or row["held"]:
         return f"paused: `singlepoint resume {row['id']}`"
     if row["state"] == "running":
@@ -101,7 +96,7 @@ def _reason(row: Row, head: Row, states: Mapping[str, str], room: Resources | No
     return _waits_for(row, head, states, room, at)
 
 
-def _waits_for(row: Row, head: Row, states: Mapping[str, str], room: Resources, at: float) -> str:
+def _waits_for(row: Row, head: Row | None, states: Mapping[str, str], room: Resources, at: float) -> str:
     """Why a pending job that nobody holds back is not dispatched."""
     because = f" ({row['reason']})" if row["reason"] else ""
     if before := [job_id for job_id in row["after"] if states.get(job_id) != "succeeded"]:
@@ -110,6 +105,8 @@ def _waits_for(row: Row, head: Row, states: Mapping[str, str], room: Resources, 
         return f"waits until {row['not_before']}{because}"
     if not Resources(round(1000 * row["cpu"]), row["memory_bytes"]).fits_in(room):
         return "can never fit the budget as it is: `singlepoint doctor` shows it"
+    if head is None:
+        return f"goes on when Redis is back{because}"
     if head.get("id") == row["id"]:
         return str(head["reason"])
     return f"behind {head['id']}{because}" if "id" in head else f"the scheduler is about to look at it{because}"

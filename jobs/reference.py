@@ -26,9 +26,9 @@ def find_job(store: JobStore, word: str) -> str:
         return word
     if word == "last":
         return _newest(store, ids)
-    found = _candidates(store, ids, word)
+    found = _candidates(store, ids, word) if word else []
     if not found:
-        raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
+        raise NotFound(f"no job {word or 'without a name'}", hint="`singlepoint ps -a` lists all of them")
     if len(found) > 1:
         names = ", ".join(sorted(found)[:8]) + (", …" if len(found) > 8 else "")
         raise UsageError(f"{word} could be any of {len(found)} jobs: {names}", hint="give more of the id")

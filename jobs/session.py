@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import BrokerAway
 from .home import Home, open_home
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .index import Index
     from .queue import DispatchQueue
     from .spec.job import Spec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,17 @@ def open_session(settings: Settings, patient: bool = False) -> Session:
     """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
     home = open_home(settings.home_path)
     return Session(home, JobStore(home), settings.redis_url, patient)
+
+
+def asked(session: Session, question: Callable[[Index], T]) -> tuple[T | None, BrokerAway | None]:
+    """What the index answers, or None and why Redis is away: for commands that can tell something without it."""
+    try:
+        return question(session.index), None
+    except Exception as error:
+        away = error if isinstance(error, BrokerAway) else redis_error(error)
+        if away is None:
+            raise
+        return None, away
 
 
 @contextlib.contextmanager

@@ -146,6 +146,7 @@ class RedisActs:
         """Have the next attempt of a pending job in `waiting`, once."""
         name = rq_id(job.id, job.attempt + 1)
         with self.queue.connection.pipeline() as pipe:
+            pipe.multi()
             pipe.lrem(self.queue.waiting.key, 0, name)
             self.queue.wait(job.id, job.attempt + 1, pipe)
             pipe.execute()

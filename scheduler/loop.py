@@ -134,7 +134,6 @@ class Scheduler:
         if job.size == size:
             self.sight.suspect(job_id)
         acts.follow(before, job)
-        self.sight.see_changed(other for other in job.after if not self.world.knows(other))
 
     def _look_for_overdue(self, acts: RedisActs) -> None:
         overdue = self.sight.overdue()

@@ -43,7 +43,20 @@ class Sight:
         self._next_probe = 0.0
 
     def see(self, job_id: str) -> Job | None:
-        """The job as it is on disk, seen by the world too; None when it is gone or cannot be read."""
+        """The job as it is on disk, seen by the world too, with those it comes after where nobody saw them yet.
+
+        None when it is gone or cannot be read.
+        """
+        job = self._see_one(job_id)
+        unseen = list(job.after) if job else []
+        while unseen:
+            other_id = unseen.pop()
+            if not self.world.knows(other_id):
+                other = self._see_one(other_id)
+                unseen += other.after if other else ()
+        return job
+
+    def _see_one(self, job_id: str) -> Job | None:
         job = self.load(job_id)
         if job is not None:
             self.world.see(job)

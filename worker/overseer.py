@@ -34,6 +34,7 @@ class Overseer:
         self._over_memory = 0
         self._peak_bytes = 0
         self._killed_for: str | None = None
+        self.has_buried = False
 
     def drain_began(self) -> None:
         self._drain_began_s = self._place.monotonic()
@@ -78,6 +79,7 @@ class Overseer:
 
     def bury(self, status: int) -> None:
         """Record that the child ended without settling its attempt, and wake the scheduler."""
+        self.has_buried = True
         try:
             job = self._place.store.load(self._job_id)
             if job.attempt == self._number and job.state in (State.RUNNING, State.QUEUED):

@@ -15,6 +15,9 @@ import time
 from dataclasses import dataclass
 from types import FrameType
 
+import redis
+from rq.worker import Worker as RqWorker
+
 from jobs.broker import connect, connect_fleetingly, locate
 from jobs.home import Home
 from jobs.index import LOOK_AT_EVERYTHING, Index
@@ -75,12 +78,12 @@ class Pool:
         wait_s = min(LONGEST_BACKOFF_S, 0.1 * 2**slot.short_lives) if slot.short_lives else 0.0
         if wait_s:
             time.sleep(wait_s)
-        parent = os.getpid()
-        name = rq_worker.unique_name(slot.number)
+        parent, stamp = os.getpid(), time.time_ns()
         pid = os.fork()
         if pid == 0:
-            self._be_worker(parent, name)
-        slot.pid, slot.name, slot.since_s = pid, name, time.monotonic()
+            self._be_worker(parent, rq_worker.unique_name(slot.number, os.getpid(), stamp))
+        slot.pid, slot.name = pid, rq_worker.unique_name(slot.number, pid, stamp)
+        slot.since_s = time.monotonic()
         if self._stopping:  # asked while we forked: the handler saw no pid yet
             os.kill(pid, signal.SIGTERM)
 
@@ -129,13 +132,11 @@ class Pool:
 
     def _forget(self, name: str) -> None:
         """Take a worker that was killed out of rq's list; one that ended by itself has done so."""
-        import redis
-
         connection = connect_fleetingly(self._broker)
         try:
-            dead = rq_worker.AttemptWorker.find_by_key(f"rq:worker:{name}", connection=connection)
+            dead = RqWorker.find_by_key(f"{RqWorker.redis_worker_namespace_prefix}{name}", connection=connection)
             if dead is not None:
-                dead.register_death()
+                dead.register_death()  # type: ignore[no-untyped-call]
         except redis.RedisError:
             log.info("worker_not_forgotten name=%s", name)  # rq forgets it by itself, a minute or two later
         finally:

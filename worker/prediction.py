@@ -100,7 +100,7 @@ class Prediction:
             shards,
             tile_rows=int(settled["tile_rows"]),
             input_bytes=status.st_size,
-            next_count_s=work.place.monotonic() + work.terms.checkpoint_interval_s,
+            next_count_s=work.place.monotonic() + work.save_interval_s(),
             bit_identical=not environment.differences(first, here),
         )
 
@@ -123,7 +123,7 @@ class Prediction:
         now_s = self.work.place.monotonic()
         if now_s >= self.next_count_s:
             self.count_now()
-            self.next_count_s = self.work.place.monotonic() + self.work.terms.checkpoint_interval_s
+            self.next_count_s = self.work.place.monotonic() + self.work.save_interval_s()
         self.work.report(self._total_rows(), rows=self.work.step)
 
     def count_now(self) -> None:

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import Any
 
+from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.queue import Queue as RqQueue
 from rq.worker import Worker
@@ -77,6 +77,15 @@ class AttemptWorker(Worker):
     def set_shutdown_requested_date(self) -> None:
         """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""
 
+    def monitor_work_horse(self, job: RqJob, queue: RqQueue, execution: Execution) -> None:
+        """As rq's; and take a dead child's attempt out of rq's books, where nothing will ever finish it."""
+        super().monitor_work_horse(job, queue, execution)
+        if self._overseer is not None and self._overseer.has_buried:
+            with self.connection.pipeline() as pipe:
+                self.cleanup_execution(job, pipe, execution)
+                pipe.execute()
+            job.delete(remove_from_queue=False)
+
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
         pid = self.horse_pid
@@ -118,6 +127,6 @@ def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:
     worker.work(logging_level="WARNING")
 
 
-def unique_name(slot: int) -> str:
+def unique_name(slot: int, pid: int, stamp_ns: int) -> str:
     """Host, slot, pid and time: never used twice, so that a killed worker's name blocks nobody."""
-    return f"{os.uname().nodename.split('.')[0]}-{slot}-{os.getpid()}-{int(time.time() * 1000) % 10**8:08d}"
+    return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"

@@ -27,7 +27,7 @@ from jobs.singleton import acquire, holder
 
 from .supervisor import USELESS_TO_REPEAT, Child, Supervisor
 
-READY_S = 60.0
+READY_S = 30.0
 POLL_S = 0.05
 TAIL_LINES = 12
 LOG_BYTES = 2**22
@@ -121,7 +121,7 @@ def await_ready(detached: Detached, look: Callable[[], Services], workers: int) 
     """Wait until broker, scheduler and workers live.
 
     Raises BrokerAway with the reason and the end of the log, when the supervisor ends first (and then with
-    its exit code) or a minute was not enough (and then it is stopped).
+    its exit code) or half a minute was not enough (and then it is stopped).
     """
     deadline = time.monotonic() + READY_S
     missing = ""

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jobs.interval import checkpoint_interval_s
 from jobs.lifecycle import Event
 from jobs.spec.job import TrainSpec
 
@@ -116,7 +115,7 @@ class Training:
             work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
         work.first_step = work.step = self.trainer.step
         self.worked_s = self.metrics.cut_back_to(self.trainer.step)
-        self.next_save_s = work.place.monotonic() + self._interval_s()
+        self.next_save_s = work.place.monotonic() + work.save_interval_s()
 
     def _why_bits_may_differ(self, before: Mapping[str, Any]) -> str:
         """Why the result may not be what an undisturbed run gives; once true it stays true for the job."""
@@ -126,13 +125,6 @@ class Training:
             if "differs" not in self.work.job.facts:
                 self.work.settle_on(differs=why)
         return why
-
-    def _interval_s(self) -> float:
-        """Seconds of work between saves: what the terms grant, unless a save turned out to cost more."""
-        terms = self.work.terms
-        if not self.saver.cost.saves:
-            return terms.checkpoint_interval_s
-        return checkpoint_interval_s(self.saver.cost.save_s, terms.failure_rate_per_s)
 
     def note(self, report: EpochReport) -> None:
         """Write an epoch down."""
@@ -145,7 +137,7 @@ class Training:
         if now_s >= self.next_save_s:
             self.saver.save()
             self.work.meter.saves = self.saver.cost
-            self.next_save_s = self.work.place.monotonic() + self._interval_s()
+            self.next_save_s = self.work.place.monotonic() + self.work.save_interval_s(self.saver.cost)
         more = {"epoch": self.trainer.epoch}
         self.work.report(self.trainer.total_steps, **more)
 

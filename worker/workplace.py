@@ -17,13 +17,17 @@ from jobs.errors import InvalidInput, Problem
 from jobs.history import Note
 from jobs.home import Home
 from jobs.index import Index
+from jobs.interval import checkpoint_interval_s
 from jobs.lifecycle import Event
 from jobs.records import Job, Terms
 from jobs.spec.job import Spec
 from jobs.store import JobStore
 
+from .saving import SaveCost
 from .stops import Stop, StopRequests
 from .usage import Meter
+
+NO_SAVES = SaveCost()
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,15 @@ class Work:
     @property
     def terms(self) -> Terms:
         return self.stops.terms
+
+    def save_interval_s(self, saves: SaveCost = NO_SAVES) -> float:
+        """Seconds of work until the next save: what the spec says, else what the terms grant, until a save was
+        measured; then by the reliability model, with the measured cost."""
+        if self.spec.checkpoint_interval_s is not None:
+            return self.spec.checkpoint_interval_s
+        if not saves.saves:
+            return self.terms.checkpoint_interval_s
+        return checkpoint_interval_s(saves.save_s, self.terms.failure_rate_per_s)
 
     @contextmanager
     def fence(self) -> Iterator[None]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+import time
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -95,19 +96,28 @@ def cells(row: Row, at: float) -> dict[str, str]:
 
 
 def _watch(session: Session, everything: bool) -> None:
-    """Draw the table anew whenever a job moved, at most once a second and at least every ten."""
+    """Draw the table anew while somebody looks at it; until Ctrl-C."""
+
+    def draw() -> bool:
+        found = listing(session)
+        click.clear()
+        _print(found, everything)
+        return any(row["state"] == "running" and not row["paused"] for row in found.rows)
+
     with contextlib.suppress(KeyboardInterrupt):
-        for _ in _beats(session):
-            click.clear()
-            _print(listing(session), everything)
+        watch_over(session.index.news(REDRAW_EVERY_S), draw)
     raise click.exceptions.Exit(0)
 
 
-def _beats(session: Session) -> Any:
-    """Once now, then after every move (those within a second together), and once in a while without any."""
-    import time
+def watch_over(news: Iterable[str], draw: Callable[[], bool], clock: Callable[[], float] = time.monotonic) -> None:
+    """Draw once at first, then after news or while something moves, never twice within a second.
 
-    yield
-    for _ in session.index.news(timeout_s=10 * REDRAW_EVERY_S):
-        yield
-        time.sleep(REDRAW_EVERY_S)
+    news: ids of jobs that moved, and "" whenever a second went by without any.  draw: answers whether
+    something moves that no news will tell of.
+    """
+    drawn, due, moving = float("-inf"), True, False
+    for job_id in news:
+        due = due or bool(job_id) or moving
+        if due and clock() - drawn >= REDRAW_EVERY_S:
+            moving = draw()
+            drawn, due = clock(), False

@@ -14,7 +14,7 @@ from jobs.history import events
 from jobs.listing import Row, progress, room, with_reasons
 from jobs.records import Attempt, Job
 from jobs.reference import find_job
-from jobs.session import Session, Settings, open_session, redis_error
+from jobs.session import Session, Settings, asked, open_session
 from jobs.summary import detail, summary
 
 from .options import as_json, examples, job_argument
@@ -46,14 +46,7 @@ def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
     """What the history does not tell of a job that has not ended: progress, and the reason for which it waits."""
     if job.is_final:
         return {}, None
-    head: Row = {}
-    away = None
-    try:
-        head = session.index.head()
-    except Exception as error:
-        away = error if isinstance(error, BrokerAway) else redis_error(error)
-        if away is None:
-            raise
+    head, away = asked(session, lambda index: index.head())
     needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
     rows = with_reasons([summary(job), *needed], head, room(session), now())
     live = {"reason": rows[0]["reason"]}

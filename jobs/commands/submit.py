@@ -99,7 +99,10 @@ def predict(
     output: str | None,
     **options: Any,
 ) -> None:
-    """Score a data set with a model, by SPEC (.toml or .json), by options, or by both."""
+    """Score a data set with a model.
+
+    What to score is said by SPEC (.toml or .json), by options, or by both.
+    """
     given = _given(options)
     if model is not None:
         given["model"] = model if is_model_name(model) else os.path.abspath(model)

@@ -23,6 +23,8 @@ def table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
     """Rows of cells under their columns' names; a column in which no row has anything is left out."""
     shown = [name for name in columns if any(row.get(name) for row in rows)]
     widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in shown}
+    if shown:
+        widths[shown[-1]] = 0  # nothing follows that would have to line up
     lines = ["  ".join(name.upper().ljust(widths[name]) for name in shown)]
     lines += ["  ".join(_cell(name, row.get(name, ""), widths[name]) for name in shown) for row in rows]
     return "\n".join(line.rstrip() for line in lines)

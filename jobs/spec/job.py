@@ -21,7 +21,7 @@ from jobs.amounts import parse_bytes
 from jobs.errors import InvalidInput, Problem
 from jobs.records import Resources
 
-from .base import Count, Part
+from .base import Count, Part, Positive
 from .checks import cross_checked
 from .data import DataSpec, PreprocessingSpec
 from .fields import Place, child, expanded
@@ -63,13 +63,18 @@ class ResourceSpec(Part):
 
 
 class _JobSpec(Part):
-    """What every kind of job may say. after: ids of jobs that must have succeeded first."""
+    """What every kind of job may say.
+
+    after: ids of jobs that must have succeeded first.  checkpoint_interval_s: seconds of work between saves;
+    None: what the reliability model finds best.
+    """
 
     name: Name
     resources: ResourceSpec = ResourceSpec()
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0  # higher runs earlier
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
     after: tuple[str, ...] = ()
+    checkpoint_interval_s: Positive | None = None
 
 
 class TrainSpec(_JobSpec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -15,7 +16,18 @@ import redis
 
 import singlepoint
 from jobs.capacity import Capacity, publish_capacity
-from jobs.errors import EXIT_BROKER_AWAY, EXIT_INVALID, EXIT_NOT_FOUND, EXIT_NOT_NOW, EXIT_NOT_PERMITTED, EXIT_USAGE
+from jobs.errors import (
+    EXIT_BROKER_AWAY,
+    EXIT_INVALID,
+    EXIT_NOT_FOUND,
+    EXIT_NOT_NOW,
+    EXIT_NOT_PERMITTED,
+    EXIT_USAGE,
+    InvalidInput,
+    NotNow,
+    Problem,
+    StorageFull,
+)
 from jobs.home import Home
 from jobs.lifecycle import Event, State
 from jobs.processes import this_process
@@ -23,7 +35,7 @@ from jobs.queue import DispatchQueue, rq_id
 from jobs.records import Resources
 from jobs.reference import find_job
 from jobs.session import Session, Settings, open_session
-from jobs.spec.job import PredictSpec, from_json
+from jobs.spec.job import PredictSpec, TrainSpec, from_json
 from jobs.spec_file import parse_file
 from jobs.store import JobStore
 from jobs.submission import submit
@@ -138,11 +150,8 @@ def test_problems_of_the_data_and_of_the_budget_are_told_together(session: Sessi
     big = parse_file(spec, ["resources.cpu=64"])
 
     def no_such_column(_spec: object) -> None:
-        raise singlepoint_problem
+        raise InvalidInput(Problem("data.target", "there is no such column"))
 
-    from jobs.errors import InvalidInput, Problem
-
-    singlepoint_problem = InvalidInput(Problem("data.target", "there is no such column"))
     with pytest.raises(InvalidInput) as caught:
         submit(session, big, 0.0, no_such_column)
 
@@ -186,18 +195,86 @@ def test_redis_lost_after_the_job_was_kept_still_prints_its_id(
     assert session.store.load(submitted.job.id).state is State.PENDING
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_home_one_may_not_write_is_named(spec: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o500)
+@pytest.mark.parametrize("place", ["/sys/singlepoint", "/proc/singlepoint", "tiny.toml", "tiny.toml/home"])
+def test_a_home_that_cannot_be_written_is_named(spec: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    home = spec.parent / place  # where not even root may write, on Linux; elsewhere it does not exist and cannot
 
-    assert singlepoint.main(["--home", str(locked / "home"), "submit", "train", str(spec)]) == EXIT_NOT_PERMITTED
-    assert str(locked) in capsys.readouterr().err
+    assert singlepoint.main(["--home", str(home), "submit", "train", str(spec)]) == EXIT_NOT_PERMITTED
+    err = capsys.readouterr().err
+    assert str(home) in err and "--home" in err
 
 
-def test_a_home_that_is_a_file_is_named(spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert singlepoint.main(["--home", str(spec), "submit", "train", str(spec)]) == EXIT_NOT_PERMITTED
-    assert str(spec) in capsys.readouterr().err
+@pytest.fixture
+def model(spec: Path, home: Home) -> Path:
+    """A model of the two columns `a` and `b`, as version 1 of `tiny`."""
+    from worker.nn import model_files
+    from worker.training_set import load_training_set, new_model
+
+    wish = parse_file(spec)
+    assert isinstance(wish, TrainSpec)
+    data = load_training_set(wish.data, wish.preprocessing, wish.training, spec.parent, wish.model)
+    place = home.models / "tiny" / "1"
+    model_files.save(new_model(wish.model, wish.training, data), place)
+    return place
+
+
+def damage(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("options", "spoil", "code", "pieces"),
+    [
+        ({"--model": "absent"}, None, EXIT_NOT_FOUND, ["no model absent", "singlepoint models"]),
+        ({"--model": "tiny/9"}, None, EXIT_NOT_FOUND, ["tiny/9"]),
+        ({"--input": "absent.csv"}, None, EXIT_NOT_FOUND, ["absent.csv"]),
+        ({}, lambda model, rows: damage(model / "model.safetensors"), EXIT_INVALID, ["model.safetensors"]),
+        ({}, lambda model, rows: (model / "model.json").write_text("{"), EXIT_INVALID, ["model.json"]),
+        ({}, lambda model, rows: (model / "model.safetensors").unlink(), EXIT_NOT_FOUND, ["model.safetensors"]),
+        ({}, lambda model, rows: rows.write_text("a,c\n1,2\n"), EXIT_INVALID, ["'b'"]),
+        ({}, lambda model, rows: rows.write_text(""), EXIT_INVALID, ["rows.csv"]),
+        ({"--output": "out.xml"}, None, EXIT_INVALID, ["output", ".csv or .npy"]),
+        ({"--output": "absent/out.csv"}, None, EXIT_NOT_FOUND, ["absent"]),
+        ({"--output": "rows.csv"}, None, EXIT_INVALID, ["output", "input"]),
+        ({"--output": None}, None, EXIT_INVALID, ["output: is missing"]),
+    ],
+)
+def test_a_prediction_that_cannot_be_made_is_refused_before_it_is_kept(
+    command: Callable[..., tuple[int, str, str]],
+    model: Path,
+    store: JobStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, str | None],
+    spoil: Callable[[Path, Path], object] | None,
+    code: int,
+    pieces: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if spoil is not None:
+        spoil(model, tmp_path / "rows.csv")
+    given = {"--model": "tiny", "--input": "rows.csv", "--output": "out.csv", **options}
+
+    found, out, err = command("submit", "predict", *(word for pair in given.items() if pair[1] for word in pair))
+
+    assert (found, out) == (code, ""), err
+    assert [piece for piece in pieces if piece not in err] == [], err
+    assert "Traceback" not in err and "defect" not in err
+    assert store.ids() == []
+
+
+def test_a_model_by_name_is_the_version_that_was_newest_when_it_was_asked_for(
+    command: Callable[..., tuple[int, str, str]], model: Path, store: JobStore, tmp_path: Path
+) -> None:
+    options = ["--model", "tiny", "--input", tmp_path / "rows.csv", "--output", tmp_path / "out.csv"]
+
+    code, out, _ = command("submit", "predict", *options)
+
+    stored = from_json(store.spec(out.strip()))
+    assert isinstance(stored, PredictSpec)
+    assert (code, stored.name, stored.model) == (0, "out", str(model))
 
 
 def test_a_prediction_waits_for_the_training_that_makes_its_model(session: Session, spec: Path, tmp_path: Path) -> None:
@@ -216,8 +293,6 @@ def test_a_prediction_waits_for_the_training_that_makes_its_model(session: Sessi
 def test_a_job_cannot_wait_for_one_that_failed(session: Session, spec: Path) -> None:
     gone = accept(session.store)
     session.store.move(gone.id, Event.CANCEL, 1.0)
-
-    from jobs.errors import NotNow
 
     with pytest.raises(NotNow, match="must come first") as caught:
         submit(session, parse_file(spec, [f"after=['{gone.id}']"]), 0.0)
@@ -269,17 +344,12 @@ def test_killed_before_any_write_a_job_is_kept_whole_or_not_at_all(
 def test_a_full_disk_keeps_nothing_and_is_told_as_such(
     spec: Path, home: Home, store: JobStore, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import errno
-
-    from jobs import durable
-    from jobs.errors import StorageFull
-
     def full(_descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "no space")
 
     session.require_redis()
     parsed = parse_file(spec)
-    monkeypatch.setattr(durable.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
 
     with pytest.raises(StorageFull):
         submit(session, parsed, 0.0)
@@ -299,12 +369,11 @@ def test_python_submits_the_same_from_a_dict_or_a_file(
     assert find_job(store, first) == first
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the names of descriptors are read from /proc")
 def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
     session: Session, spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill cannot prove what a power cut would leave, so the calls are recorded."""
-    from jobs import durable
-
     calls: list[str] = []
     fsync, rename, execute = os.fsync, os.rename, session.connection.pipeline
 
@@ -325,8 +394,8 @@ def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
 
     parsed = parse_file(spec)
     session.require_redis()
-    monkeypatch.setattr(durable.os, "fsync", recorded_fsync)
-    monkeypatch.setattr(durable.os, "rename", recorded_rename)
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "rename", recorded_rename)
     monkeypatch.setattr(session.connection, "pipeline", recorded_pipeline)
     submit(session, parsed, 0.0)
 

@@ -17,7 +17,10 @@ def test_waiting_ends_when_the_last_job_has_ended(store: JobStore) -> None:
     ids = [accept(store).id, accept(store).id]
     left = list(ids)
 
-    ended = wait_for(store, ids, between=lambda: store.move(left.pop(), Event.CANCEL, 1.0) and None)
+    def cancel_one() -> None:
+        store.move(left.pop(), Event.CANCEL, 1.0)
+
+    ended = wait_for(store, ids, between=cancel_one)
 
     assert [job.state for job in ended] == [State.CANCELLED, State.CANCELLED]
     assert left == []

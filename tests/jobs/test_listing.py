@@ -33,7 +33,8 @@ def a_row(**facts: Any) -> dict[str, Any]:
         (a_row(), "behind head"),
         (a_row(reason="killed"), "behind head (killed)"),
         (a_row(held=True), "singlepoint resume job"),
-        (a_row(state="running", paused=True), "singlepoint resume job"),
+        (a_row(state="running", paused=True, asks=["pause"]), "singlepoint resume job"),
+        (a_row(state="running", paused=True, asks=["cancel", "pause"]), "asked to stop"),
         (a_row(state="running", asks=["cancel"]), "asked to stop"),
         (a_row(state="queued"), "a worker"),
         (a_row(after=["head"]), "after head"),
@@ -53,6 +54,12 @@ def test_a_job_that_runs_needs_no_reason_and_without_a_scheduler_all_others_have
     rows = with_reasons([a_row(state="running"), a_row(), a_row(state="queued")], {}, None, at=0.0)
 
     assert [row["reason"] for row in rows] == [None, NOTHING_RUNS, NOTHING_RUNS]
+
+
+def test_while_redis_is_away_that_is_the_reason() -> None:
+    [row] = with_reasons([a_row(reason="killed")], None, ROOM, at=0.0)
+
+    assert row["reason"] == "goes on when Redis is back (killed)"
 
 
 def test_the_index_and_the_directories_tell_the_same(session: Session, store: JobStore) -> None:

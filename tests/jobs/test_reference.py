@@ -58,10 +58,21 @@ def test_a_name_is_not_silently_taken_for_the_beginning_of_another_jobs_id(store
         find_job(store, "wdbc")
 
 
-@pytest.mark.parametrize("word", ["nobody", "last", "..", ".new-x"])
+@pytest.mark.parametrize("word", ["nobody", "..", ".new-x"])
 def test_a_job_that_is_not_there_is_not_found(store: JobStore, word: str) -> None:
+    job(store, "abcd2345")
+
     with pytest.raises(NotFound):
         find_job(store, word)
+
+
+def test_nothing_means_no_job_not_even_the_only_one(store: JobStore) -> None:
+    with pytest.raises(NotFound, match="no job yet"):
+        find_job(store, "last")
+    job(store, "abcd2345")
+
+    with pytest.raises(NotFound):  # a script whose variable is empty must not remove it
+        find_job(store, "")
 
 
 def test_a_model_is_its_newest_version_a_given_one_a_directory_or_its_file(store: JobStore, tmp_path: Path) -> None:

@@ -155,6 +155,7 @@ class Machine:
 TRAINING = """\
 kind = "train"
 name = "{name}"
+checkpoint_interval_s = 0.2
 [data]
 path = "wdbc.csv"
 target = "diagnosis"

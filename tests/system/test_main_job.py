@@ -77,12 +77,10 @@ def test_a_killed_training_ends_in_the_same_weights(
 def test_a_job_killed_again_and_again_ends_in_the_same_weights(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
     job_id = machine.submit("train", write_training(machine.directory, name="again"))
-    for kill in (kill_child, kill_worker, kill_child):
-        attempt = machine.job(job_id).attempt
-        machine.wait(job_id, lambda job, last=attempt: job.attempt >= max(1, last) and job.state is State.RUNNING)  # type: ignore[misc]
-        machine.wait_for_step(job_id, 200)
+    for number, kill in enumerate((kill_child, kill_worker, kill_child), 1):
+        machine.wait(job_id, lambda job, number=number: job.attempt == number and job.state is State.RUNNING)  # type: ignore[misc]
+        machine.wait_for_step(job_id, machine.step(job_id) + 1)
         kill(machine, job_id)
-        machine.wait(job_id, lambda job: job.attempts[-1].end == "killed" or job.attempt > 1)
     job = machine.finished(job_id)
     assert job.result is not None and job.result["sha256"] == undisturbed
 

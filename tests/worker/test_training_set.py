@@ -103,12 +103,18 @@ def test_several_target_columns_make_a_regression(folder: Path) -> None:
 
 def test_the_loss_decides_the_task_when_nobody_says(folder: Path) -> None:
     assert load(folder, data={"target": "a", "validation": 0.0, "ignore": ["label"]}).task == "regression"
-    by_loss = load(folder, data={"target": "a", "validation": 0.0, "ignore": ["label"]}, training={"loss": "softmax_cross_entropy"})
+    by_loss = load(
+        folder, data={"target": "a", "validation": 0.0, "ignore": ["label"]}, training={"loss": "softmax_cross_entropy"}
+    )
     assert by_loss.outputs == 60
 
 
 def test_images_are_kept_as_bytes_until_they_are_needed(tmp_path: Path) -> None:
-    np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).integers(0, 255, (40, 6, 5)).astype(np.uint8), y=np.arange(40) % 4)
+    np.savez(
+        tmp_path / "t.npz",
+        x=np.random.default_rng(0).integers(0, 255, (40, 6, 5)).astype(np.uint8),
+        y=np.arange(40) % 4,
+    )
     data = load(tmp_path, data={"path": "t.npz", "target": None}, **PLAIN)
     assert isinstance(data.x, LazyRows)
     assert data.input_shape == (6, 5, 1)
@@ -126,7 +132,13 @@ def test_text_becomes_sparse_rows_or_tokens(tmp_path: Path) -> None:
     data = load(tmp_path, data={"text": "text"}, **PLAIN)
     assert isinstance(data.x, SparseRows)
     sequence = {"categorical": [], "text": {"type": "sequence", "length": 4}}
-    model = {"layers": [{"type": "embedding", "dimension": 2}, {"type": "flatten"}, {"type": "dense", "units": 2, "activation": "softmax"}]}
+    model = {
+        "layers": [
+            {"type": "embedding", "dimension": 2},
+            {"type": "flatten"},
+            {"type": "dense", "units": 2, "activation": "softmax"},
+        ]
+    }
     data = load(tmp_path, data={"text": "text"}, preprocessing=sequence, model=model)
     assert isinstance(data.x, np.ndarray)
     assert data.x.dtype == np.int32
@@ -158,44 +170,93 @@ def arrays(**members: np.ndarray) -> Callable[[Path], None]:
 NPZ: dict[str, object] = {"path": "t.npz", "target": None}
 X, Y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
 
-BAD: list[tuple[str, Callable[[Path], None], dict[str, dict[str, object]], str]] = [
-    ("unknown column", csv(CSV), {"data": {"target": "lable"}}, r"data\.target: has no column 'lable'.*did you mean 'label'"),
-    ("no target", csv(CSV), {"data": {"target": None}}, r"data\.target: is needed"),
-    ("unknown feature", csv(CSV), {"data": {"features": ["a", "z"]}, **PLAIN}, r"data\.features: has no column 'z'"),
-    ("unknown category", csv(CSV), {"preprocessing": {"categorical": ["color"]}}, r"did you mean 'colour'"),
-    ("category ignored", csv(CSV), {"data": {"ignore": ["colour"]}}, r"preprocessing\.categorical: 'colour' is not a feature"),
-    ("text in numbers", csv(CSV), PLAIN, r"row 1, column 'colour': 'blue' is not a number.*preprocessing\.categorical"),
-    ("missing target", csv(CSV + "1,1,,red\n"), {}, r"row 61, column 'label': the target is missing"),
-    ("missing number", csv(CSV + "?,1,no,red\n"), {"data": {"validation": 0.0}}, r"row 61, column 'a': the number is missing"),
-    ("infinite number", csv(CSV + "inf,1,no,red\n"), {"data": {"validation": 0.0}}, r"row 61, column 'a': the number is infinite"),
-    ("empty file", csv(""), {}, "is empty"),
-    ("no rows", csv("a,b,label,colour\n"), {}, "has no rows"),
-    ("one class", csv(CSV.replace("no", "yes")), {}, "all rows have the one class 'yes'"),
-    ("same target", csv("a,label\n1,2.5\n2,2.5\n"), PLAIN, "all rows have the same target"),
-    ("too few rows", csv("a,label\n1,x\n2,y\n"), PLAIN, r"data\.validation: 0\.2 of 2 rows is 0"),
-    ("only a target", csv("label\nx\ny\n"), PLAIN, "no column besides the target"),
-    ("empty column", csv("a,label,b\n" + "1,x,\n2,y,?\n" * 9), PLAIN, r"column 'b' has no value"),
-    ("npz without y", arrays(x=X), {"data": NPZ, **PLAIN}, "has no array 'y'; there are: 'x'"),
-    ("npz without x", arrays(y=Y), {"data": NPZ, **PLAIN}, "has no array 'x'; there are: 'y'"),
-    ("pickled", arrays(x=np.array([{}] * 40, object), y=Y), {"data": NPZ, **PLAIN}, "pickle"),
-    ("lengths differ", arrays(x=X, y=Y[:-1]), {"data": NPZ, **PLAIN}, "has 39 rows, but x has 40"),
-    ("wrong type", arrays(x=X.astype(complex), y=Y), {"data": NPZ, **PLAIN}, "complex128"),
-    ("not finite", arrays(x=np.where(X > 2, np.inf, X), y=Y), {"data": NPZ, **PLAIN}, "infinite"),
-    ("npy without targets", lambda f: np.save(f / "t.npy", X), {"data": {"path": "t.npy"}, **PLAIN}, r"data\.target_path: is needed"),
-    ("unknown format", lambda f: (f / "t.xls").write_text("") and None, {"data": {"path": "t.xls"}}, "cannot tell the format"),
-    ("columns of arrays", arrays(x=X, y=Y), {"data": {**NPZ, "ignore": ["a"]}, **PLAIN}, r"data\.ignore: is for tables"),
-    ("impute images", arrays(x=X[:, :, None] * np.ones(3), y=Y), {"data": NPZ, "preprocessing": {"categorical": [], "impute": "mean"}}, r"preprocessing\.impute: is for tables"),
-    ("unfrequent words", csv("t,label\n" + "a,x\nb,y\n"), {"data": {"text": "t", "validation": 0.0}, **PLAIN}, r"data\.text: no word occurs in 2 rows"),
-    ("embedding of numbers", csv(CSV), {"model": {"layers": [{"type": "embedding", "dimension": 2}]}}, r"model\.layers\[0\]: an embedding needs text"),
-    ("tokens without embedding", csv("t,label\n" + "a,x\na,y\n" * 9), {"data": {"text": "t"}, "preprocessing": {"categorical": [], "text": {"type": "sequence"}}}, "model: the text arrives as numbers of words"),
-    ("kernel too large", arrays(x=np.zeros((40, 4, 4)) + X[:, :1, None], y=Y), {"data": NPZ, **PLAIN, "model": {"layers": [
-        {"type": "conv2d", "filters": 2, "kernel": 5}, {"type": "flatten"}, {"type": "dense", "units": 2, "activation": "softmax"}]}}, r"model\.layers\[0\].*conv2d"),
-    ("wrong outputs", csv(CSV), {"model": {"layers": [{"type": "dense", "units": 3, "activation": "softmax"}]}}, r"model\.layers: 2 classes need"),
-    ("unknown class weight", csv(CSV), {"training": {"class_weights": {"maybe": 2.0}}}, r"training\.class_weights: no class is called"),
-]  # fmt: skip
+SOFTMAX = {"type": "dense", "units": 2, "activation": "softmax"}
+TEXT = csv("t,label\n" + "a,x\na,y\n" * 9)
+TOKENS: dict[str, object] = {"categorical": [], "text": {"type": "sequence"}}
 
 
-@pytest.mark.parametrize(("write", "sections", "message"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+def of(**data: object) -> dict[str, dict[str, object]]:
+    """Sections for an array file or text, which have no categories."""
+    return {"data": {**NPZ, **data}, **PLAIN}
+
+
+def network(*layers: dict[str, object]) -> dict[str, object]:
+    return {"layers": list(layers)}
+
+
+BAD: dict[str, tuple[Callable[[Path], None], dict[str, dict[str, object]], str]] = {
+    "unknown column": (
+        csv(CSV), {"data": {"target": "lable"}}, r"data\.target: has no column 'lable'.*did you mean 'label'"
+    ),
+    "no target": (csv(CSV), {"data": {"target": None}}, r"data\.target: is needed"),
+    "unknown feature": (
+        csv(CSV), {"data": {"features": ["a", "z"]}, **PLAIN}, r"data\.features: has no column 'z'"
+    ),
+    "unknown category": (csv(CSV), {"preprocessing": {"categorical": ["color"]}}, r"did you mean 'colour'"),
+    "category ignored": (
+        csv(CSV), {"data": {"ignore": ["colour"]}}, r"preprocessing\.categorical: 'colour' is not a feature"
+    ),
+    "text in numbers": (
+        csv(CSV), PLAIN, r"row 1, column 'colour': 'blue' is not a number.*preprocessing\.categorical"
+    ),
+    "missing target": (csv(CSV + "1,1,,red\n"), {}, r"row 61, column 'label': the target is missing"),
+    "missing number": (
+        csv(CSV + "?,1,no,red\n"), {"data": {"validation": 0.0}}, r"row 61, column 'a': the number is missing"
+    ),
+    "infinite number": (
+        csv(CSV + "inf,1,no,red\n"), {"data": {"validation": 0.0}}, r"row 61, column 'a': the number is infinite"
+    ),
+    "empty file": (csv(""), {}, "is empty"),
+    "no rows": (csv("a,b,label,colour\n"), {}, "has no rows"),
+    "one class": (csv(CSV.replace("no", "yes")), {}, "all rows have the one class 'yes'"),
+    "same target": (csv("a,label\n1,2.5\n2,2.5\n"), PLAIN, "all rows have the same target"),
+    "too few rows": (csv("a,label\n1,x\n2,y\n"), PLAIN, r"data\.validation: 0\.2 of 2 rows is 0"),
+    "only a target": (csv("label\nx\ny\n"), PLAIN, "no column besides the target"),
+    "empty column": (csv("a,label,b\n" + "1,x,\n2,y,?\n" * 9), PLAIN, r"column 'b' has no value"),
+    "npz without y": (arrays(x=X), of(), "has no array 'y'; there are: 'x'"),
+    "npz without x": (arrays(y=Y), of(), "has no array 'x'; there are: 'y'"),
+    "pickled": (arrays(x=np.array([{}] * 40, object), y=Y), of(), "pickle"),
+    "lengths differ": (arrays(x=X, y=Y[:-1]), of(), "has 39 rows, but x has 40"),
+    "wrong type": (arrays(x=X.astype(complex), y=Y), of(), "complex128"),
+    "not finite": (arrays(x=np.where(X > 2, np.inf, X), y=Y), of(), "infinite"),
+    "npy without targets": (
+        lambda folder: np.save(folder / "t.npy", X), of(path="t.npy"), r"data\.target_path: is needed"
+    ),
+    "unknown format": (
+        lambda folder: (folder / "t.xls").write_text("") and None, of(path="t.xls"), "cannot tell the format"
+    ),
+    "columns of arrays": (arrays(x=X, y=Y), of(ignore=["a"]), r"data\.ignore: is for tables"),
+    "impute images": (
+        arrays(x=np.zeros((40, 3, 3)), y=Y),
+        {"data": NPZ, "preprocessing": {"categorical": [], "impute": "mean"}},
+        r"preprocessing\.impute: is for tables",
+    ),
+    "unfrequent words": (
+        csv("t,label\n" + "a,x\nb,y\n"),
+        {"data": {"text": "t", "validation": 0.0}, **PLAIN},
+        r"data\.text: no word occurs in 2 rows",
+    ),
+    "embedding of numbers": (
+        csv(CSV),
+        {"model": network({"type": "embedding", "dimension": 2})},
+        r"model\.layers\[0\]: an embedding needs text",
+    ),
+    "tokens without embedding": (
+        TEXT, {"data": {"text": "t"}, "preprocessing": TOKENS}, "model: the text arrives as numbers of words"
+    ),
+    "kernel too large": (
+        arrays(x=np.arange(640.0).reshape(40, 4, 4), y=Y),
+        {**of(), "model": network({"type": "conv2d", "filters": 2, "kernel": 5}, {"type": "flatten"}, SOFTMAX)},
+        r"model\.layers\[0\].*conv2d",
+    ),
+    "wrong outputs": (csv(CSV), {"model": network({**SOFTMAX, "units": 3})}, r"model\.layers: 2 classes need"),
+    "unknown class weight": (
+        csv(CSV), {"training": {"class_weights": {"maybe": 2.0}}}, r"training\.class_weights: no class is called"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("write", "sections", "message"), BAD.values(), ids=BAD.keys())
 def test_whatever_is_wrong_with_the_data_is_an_error_at_submit(
     tmp_path: Path, write: Callable[[Path], None], sections: dict[str, dict[str, object]], message: str
 ) -> None:
@@ -214,7 +275,11 @@ def test_a_missing_file_is_named_with_its_field(folder: Path, field: str) -> Non
 def test_every_wrong_column_name_is_listed_at_once(folder: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         load(folder, data={"target": "t", "ignore": ["u"]}, preprocessing={"categorical": ["v"]})
-    assert [problem.field for problem in caught.value.problems] == ["data.target", "data.ignore", "preprocessing.categorical"]
+    assert [problem.field for problem in caught.value.problems] == [
+        "data.target",
+        "data.ignore",
+        "preprocessing.categorical",
+    ]
 
 
 def test_packed_csv_files_are_read(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Model:
     activation: of the hidden layers.  output_activation: by default softmax for classes, linear for values.
     optimiser: a name, dict or record; learning_rate overrides its own.  loss: by default cross-entropy for
     classes, mean squared error for values.  task: by default as the targets suggest.
-    preprocessing: a record or dict, fitted by `fit` on the training rows; None: rows are used as they are.
+    preprocessing: a record or dict, fitted by `fit` on the training rows; None: numbers are used as they are.
     """
 
     def __init__(
@@ -296,7 +296,7 @@ class Model:
         self.task, self.classes, self.class_type = target.task, target.classes, target.class_type
         if self.preprocessor is None:
             assert isinstance(raw, np.ndarray)
-            entering, vocabulary, tokens = raw.shape[1:], None, takes_tokens(model)
+            entering, vocabulary, tokens = raw.shape[1:], None, True
         else:
             entering, vocabulary = self.preprocessor.output_shape, self.preprocessor.vocabulary
             tokens = vocabulary is not None
@@ -306,15 +306,13 @@ class Model:
 
     def _fit_preprocessing(self, raw: Raw, rows: Indices, model: ModelSpec) -> Preprocessor | None:
         wanted = self._parameters["preprocessing"]
-        if wanted is None:
-            if isinstance(raw, np.ndarray) and raw.dtype.kind in "biuf":
-                return None
-            wanted = {}
-        spec = PreprocessingSpec.model_validate(wanted)
+        if wanted is None and takes_tokens(model) and isinstance(raw, np.ndarray) and raw.dtype.kind in "iu":
+            return None
+        spec = PreprocessingSpec.model_validate({"normalise": "none"} if wanted is None else wanted)
         if isinstance(raw, np.ndarray) and raw.dtype.kind in "OU":
             return fit_text(raw, rows, spec)
         if isinstance(raw, np.ndarray) and raw.ndim > 2:
-            return fit_array(raw, rows, spec, image=not takes_sequences(model))
+            return fit_array(raw, rows, spec, image=wanted is not None and not takes_sequences(model))
         return fit_table(raw, rows, spec, header=isinstance(raw, Mapping))
 
     def _prepared(self, raw: Raw, rows: Indices | None = None) -> Array | Rows:

@@ -108,13 +108,13 @@ def load(path: Path) -> Model:
     """
     document_path = path / DEFAULT_NAME if path.is_dir() else path
     try:
-        document = ModelDocument.model_validate(tensor_file.strict_json(_read_document(document_path)))
+        document = ModelDocument.model_validate(_undamaged(tensor_file.strict_json(_read_document(document_path))))
         shapes = _checked_plan(document)
         with _open(document_path.parent / document.weights.file) as file:
             network = _read_weights(file, document.weights, shapes)
     except ModelFormatError:
         raise
-    except (ValueError, TypeError, OverflowError, ArithmeticError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise ModelFormatError(
             f"{document_path.name}: {_first_lines(error)}", hint="restore the file, or train the model again"
         ) from error
@@ -158,8 +158,22 @@ def _document(model: Model, weights: Weights) -> ModelDocument:
 
 
 def _json(document: ModelDocument) -> bytes:
-    text = json.dumps(document.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8") + b"\n"
+    content = document.model_dump(mode="json")
+    signed = {**content, "sha256": document_digest(content)}
+    return json.dumps(signed, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def document_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 over what `model.json` says, however it is laid out; its own field `sha256` left out."""
+    said = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _undamaged(content: Any) -> dict[str, Any]:
+    """The document without its digest, which must fit: one flipped digit in a scale would pass every other check."""
+    if not isinstance(content, dict) or content.get("sha256") != document_digest(content):
+        raise ValueError("is damaged, or was changed after it was saved: its sha256 does not fit what it says")
+    return {name: value for name, value in content.items() if name != "sha256"}
 
 
 def _read_document(path: Path) -> bytes:

@@ -27,6 +27,7 @@ from .prediction import TILE, Predictor
 
 __all__ = ["TILE", "Network", "Pass", "Plan", "ShapeError", "plan"]
 
+
 @dataclass(frozen=True)
 class Plan:
     """What a network will be, before anything is allocated. Shapes are those of one row."""
@@ -152,14 +153,21 @@ class Network:
 
     def tensors(self, training: bool) -> list[Tensors]:
         """Each layer's views of the flat vectors, in the layout its kernel works in; gradients only for training."""
-        parameters = self._held(self.parameters)
-        gradients = self._held(self.gradients) if training else iter(())
+        gradients = self.gradients if training else self.parameters[:0]
+        held, held_gradients = self._held(self.parameters), self._held(gradients) if training else iter(())
         buffers = _split(self.buffers, (buffer.shape for buffer in self.plan.buffers))
+        sizes = [(sum(parameter.size for parameter in layer.parameters),) for layer in self.plan.layers]
+        flat, flat_gradients = (
+            _split(self.parameters, sizes),
+            _split(gradients, sizes if training else [(0,)] * len(sizes)),
+        )
         return [
             Tensors(
-                {parameter.name: next(parameters) for parameter in layer.parameters},
-                {parameter.name: next(gradients) for parameter in layer.parameters if training},
+                {parameter.name: next(held) for parameter in layer.parameters},
+                {parameter.name: next(held_gradients) for parameter in layer.parameters if training},
                 {buffer.name: next(buffers) for buffer in layer.buffers},
+                next(flat),
+                next(flat_gradients),
             )
             for layer in self.plan.layers
         ]

@@ -43,7 +43,9 @@ class Predictor:
             bound, x = self._bound(count)
             fill(part, x[:count])
             x[count:] = 0
-            yield part, bound.forward(x)[:count]
+            with np.errstate(all="ignore"):  # an exponential may overflow where only its reciprocal matters
+                outputs = bound.forward(x)
+            yield part, outputs[:count]
 
     def _bound(self, rows: int) -> tuple[Pass, Array]:
         """A pass with room for `rows` rows, and its input: one of three sizes, for few rows need not pay for many."""

@@ -1,4 +1,4 @@
-"""Damaged copies of a model, as a function of a seed: bits flipped, files cut, structure changed, digests made to fit."""
+"""Damaged copies of a model, a function of a seed: bits flipped, files cut, structure changed, digests made to fit."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from worker.nn.model_files import document_digest
+
 VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 1, 2, 3, 5, 64, 2**16, 2**31 - 1, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308, "", "x", "dense", "a\ud800",
-    "lstm", "embedding", "conv2d", "flatten", "1", [], [1], [0, 0], [2**40], {}, {"type": "dense", "units": 3}, {"type": "gelu"},
+    None, True, -1, 0, 1, 2, 3, 5, 64, 2**16, 2**31 - 1, 2**31, 2**63, 2**64, 10**30, 0.5, -0.0, 1e308,
+    "", "x", "dense", "a\ud800", "lstm", "embedding", "conv2d", "flatten", "1",
+    [], [1], [0, 0], [2**40], {}, {"type": "dense", "units": 3}, {"type": "gelu"},
 )  # fmt: skip
 
 
@@ -48,7 +51,7 @@ def restructured(draw: random.Random, text: bytes, body: bytes) -> tuple[bytes, 
     document = json.loads(text)
     for _ in range(draw.randint(1, 3)):
         _change(draw, document)
-    return json.dumps(document).encode(), body
+    return (_signed(document) if draw.random() < 0.9 else json.dumps(document).encode()), body
 
 
 def rewritten_header(draw: random.Random, text: bytes, body: bytes) -> tuple[bytes, bytes]:
@@ -74,7 +77,11 @@ KINDS = (flipped, cut, restructured, restructured, rewritten_header, refitted)
 def _refitted(text: bytes, body: bytes) -> tuple[bytes, bytes]:
     document = json.loads(text)
     document["weights"] |= {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
-    return json.dumps(document).encode(), body
+    return _signed(document), body
+
+
+def _signed(document: dict[str, Any]) -> bytes:
+    return json.dumps({**document, "sha256": document_digest(document)}).encode()
 
 
 def _flip(draw: random.Random, data: bytes) -> bytes:

@@ -15,10 +15,13 @@ from jobs.spec.network import (
     Dropout,
     Embedding,
     Flatten,
+    GRU,
+    LSTM,
     GlobalAveragePool,
     LayerNorm,
     MaxPool1D,
     MaxPool2D,
+    SimpleRNN,
 )
 from tests.worker.nn.checks import a_network, network_gradient_error
 from worker.nn.layers.dense import DenseKernel
@@ -46,6 +49,10 @@ def conv1d(filters: int = 3, kernel: int = 3, **options: object) -> Conv1D:
     return Conv1D(type="conv1d", filters=filters, kernel=kernel, **options)
 
 
+def recurrent(kind: type, units: int = 4, **options: object) -> object:
+    return kind(type=kind.model_fields["type"].annotation.__args__[0], units=units, **options)
+
+
 FLAT, OUT, TANH = Flatten(type="flatten"), dense(3), {"activation": "tanh"}
 LAYERS = {
     "conv2d": ([conv(**TANH), conv(4)], (6, 7, 2)),
@@ -64,6 +71,8 @@ LAYERS = {
     "max pool 1d": ([conv1d(**TANH), MaxPool1D(type="max_pool1d", size=3, stride=2, padding="same")], (9, 2)),
     "average pool": ([conv(**TANH), AveragePool2D(type="average_pool2d", padding="same", size=(2, 3))], (6, 7, 2)),
     "average pool 1d": ([conv1d(**TANH), AveragePool1D(type="average_pool1d", size=3, stride=2)], (9, 2)),
+    "lstm of numbers": ([recurrent(LSTM, return_sequence=True), recurrent(GRU), OUT], (5, 3)),
+    "rnn over a conv1d": ([conv1d(**TANH), recurrent(SimpleRNN, bidirectional=True), OUT], (6, 3)),
     "batch norm": ([dense(6, **TANH), BatchNorm(type="batch_norm"), OUT], (4,)),
     "batch norm of images": ([conv(**TANH), BatchNorm(type="batch_norm"), conv(2)], (6, 7, 2)),
     "layer norm": ([dense(6, **TANH), LayerNorm(type="layer_norm"), OUT], (4,)),
@@ -81,11 +90,31 @@ def test_each_layer_matches_its_numerical_derivative(name):
     assert network_gradient_error(a_network(layers, shape), x) < 1e-6
 
 
-SEQUENCES = {
-    "embedding": [FLAT, OUT],
-    "embedding, mean of the real steps": [GlobalAveragePool(type="global_average_pool"), OUT],
-    "embedding, layer norm": [LayerNorm(type="layer_norm"), GlobalAveragePool(type="global_average_pool"), OUT],
-}
+SEQUENCES = (
+    {
+        "embedding": [FLAT, OUT],
+        "embedding, mean of the real steps": [GlobalAveragePool(type="global_average_pool"), OUT],
+        "embedding, layer norm": [LayerNorm(type="layer_norm"), GlobalAveragePool(type="global_average_pool"), OUT],
+    }
+    | {
+        f"{kind.__name__} {options}": [
+            recurrent(kind, **options),
+            *([FLAT] if options.get("return_sequence") else []),
+            OUT,
+        ]
+        for kind in (SimpleRNN, GRU, LSTM)
+        for options in (
+            {},
+            {"return_sequence": True},
+            {"bidirectional": True},
+            {"bidirectional": True, "return_sequence": True},
+        )
+    }
+    | {
+        f"two of {kind.__name__}": [recurrent(kind, bidirectional=True, return_sequence=True), recurrent(kind), OUT]
+        for kind in (SimpleRNN, GRU, LSTM)
+    }
+)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)

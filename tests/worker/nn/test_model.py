@@ -120,7 +120,9 @@ def test_answers_do_not_depend_on_where_the_rows_are_cut_at_whole_tiles() -> Non
 
 def test_the_same_seed_gives_the_same_bits() -> None:
     assert fitted().network.parameters.tobytes() == fitted().network.parameters.tobytes()
-    assert fitted().network.parameters.tobytes() != Model(hidden=[8], seed=2).fit(X, LABELS).network.parameters.tobytes()
+    assert (
+        fitted().network.parameters.tobytes() != Model(hidden=[8], seed=2).fit(X, LABELS).network.parameters.tobytes()
+    )
 
 
 def test_scikit_learn_can_clone_it() -> None:
@@ -131,7 +133,10 @@ def test_scikit_learn_can_clone_it() -> None:
 
 
 def test_layers_may_be_given_in_full() -> None:
-    layers = [{"type": "dense", "units": 6, "activation": "tanh"}, {"type": "dense", "units": 2, "activation": "softmax"}]
+    layers = [
+        {"type": "dense", "units": 6, "activation": "tanh"},
+        {"type": "dense", "units": 2, "activation": "softmax"},
+    ]
     assert Model(layers=layers).fit(X, LABELS, epochs=1).network.plan.parameter_count == 4 * 6 + 6 + 6 * 2 + 2
 
 
@@ -139,7 +144,7 @@ def test_layers_may_be_given_in_full() -> None:
     ({"input_shape": (5,)}, X, LABELS, "input_shape is"),
     ({"output_shape": (3,)}, X, LABELS, "output_shape is"),
     ({}, X, LABELS[:-1], "has 299 rows, but x has 300"),
-    ({}, np.where(X > 2, np.nan, X), LABELS, "missing or infinite"),
+    ({}, np.where(X > 2, np.nan, X), LABELS, "the number is missing"),
     ({"layers": [{"type": "embedding", "dimension": 2}], "preprocessing": {}}, X, LABELS, "an embedding needs text"),
 ])  # fmt: skip
 def test_what_does_not_fit_says_why(options: dict[str, Any], x: np.ndarray, y: np.ndarray, message: str) -> None:

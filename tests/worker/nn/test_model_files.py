@@ -17,7 +17,7 @@ from jobs.errors import NotFound
 from tests.worker.nn.damage import damaged_copies
 from worker.nn import model_files
 from worker.nn.model import Model
-from worker.nn.model_files import ModelFormatError, load, save, weights_digest
+from worker.nn.model_files import ModelFormatError, document_digest, load, save, weights_digest
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.array(["b", "a", "c"] * 20)
@@ -85,7 +85,7 @@ def test_weights_that_the_official_library_wrote_are_read(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(body)
     document = json.loads((folder / "model.json").read_bytes())
     document["weights"] |= {"sha256": hashlib.sha256(body).hexdigest(), "bytes": len(body)}
-    (folder / "model.json").write_text(json.dumps(document))
+    (folder / "model.json").write_text(signed(document))
     assert load(folder).predict(X).shape == (60,)
 
 
@@ -95,6 +95,24 @@ def test_a_missing_file_is_not_found(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     with pytest.raises(NotFound, match=r"model\.safetensors"):
         load(folder)
+
+
+def signed(document: dict[str, Any]) -> str:
+    return json.dumps({**document, "sha256": document_digest(document)})
+
+
+def test_one_changed_digit_of_the_document_is_noticed(folder: Path) -> None:
+    document = json.loads((folder / "model.json").read_bytes())
+    document["preprocessing"]["columns"][0]["offset"] += 1e-9
+    (folder / "model.json").write_text(json.dumps(document))
+    with pytest.raises(ModelFormatError, match="does not fit what it says"):
+        load(folder)
+
+
+def test_laying_the_document_out_anew_changes_nothing(folder: Path) -> None:
+    document = json.loads((folder / "model.json").read_bytes())
+    (folder / "model.json").write_text(json.dumps(document, sort_keys=True))
+    assert load(folder).classes == ("a", "b", "c")
 
 
 def changed(**fields: Any) -> Callable[[dict[str, Any]], None]:
@@ -139,7 +157,7 @@ def deeper(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 def test_a_document_that_contradicts_itself_is_refused(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     document = json.loads((folder / "model.json").read_bytes())
     change(document)
-    (folder / "model.json").write_text(json.dumps(document))
+    (folder / "model.json").write_text(signed(document))
     tracemalloc.start()
     with pytest.raises(ModelFormatError) as caught:
         load(folder)
@@ -150,7 +168,8 @@ def test_a_document_that_contradicts_itself_is_refused(folder: Path, change: Cal
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": NaN}', b'{"format": 1, "format": 1}', b"[" * 100_000, b"9" * 10_000,
+    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": NaN}', b'{"format": 1, "format": 1}',
+    b"[" * 100_000, b"9" * 10_000,
 ])  # fmt: skip
 def test_a_document_that_is_not_json_is_refused(folder: Path, content: bytes) -> None:
     (folder / "model.json").write_bytes(content)
@@ -166,7 +185,9 @@ def test_every_truncation_of_the_weights_is_refused(folder: Path) -> None:
             load(folder)
 
 
-def test_2000_damaged_models_raise_nothing_else_and_allocate_no_more_than_the_files(sound: Path, tmp_path: Path) -> None:
+def test_2000_damaged_models_raise_nothing_else_and_allocate_no_more_than_the_files(
+    sound: Path, tmp_path: Path
+) -> None:
     """The whole run of 100 000 is benchmarks/fuzz_models.py."""
     limit = 2**19 + 40 * sum(path.stat().st_size for path in sound.iterdir())
     refused = 0

@@ -5,7 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from jobs.spec.network import Conv2D, Dense, Dropout, Flatten, GlobalAveragePool, MaxPool2D
+from jobs.spec.network import (
+    GRU,
+    LSTM,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool2D,
+    SimpleRNN,
+)
 from worker.nn.network import Network
 
 OUT = Dense(type="dense", units=10, activation="softmax")
@@ -15,6 +28,19 @@ NETWORKS = {
     "one output": ([Dense(type="dense", units=64, activation="tanh"), Dense(type="dense", units=1)], (41,)),
     "wide": ([Dense(type="dense", units=512, activation="gelu"), Dropout(type="dropout", rate=0.5), OUT], (784,)),
     "images": ([CONV, MaxPool2D(type="max_pool2d"), CONV, Flatten(type="flatten"), OUT], (11, 13, 2)),
+    "norms": ([Dense(type="dense", units=64), LayerNorm(type="layer_norm"), BatchNorm(type="batch_norm"), OUT], (30,)),
+    **{
+        f"{kind.__name__} over tokens": (
+            [
+                Embedding(type="embedding", dimension=20),
+                kind(type=name, units=24, bidirectional=True, return_sequence=True),
+                kind(type=name, units=40, bidirectional=True),
+                OUT,
+            ],
+            (9,),
+        )
+        for kind, name in ((SimpleRNN, "simple_rnn"), (GRU, "gru"), (LSTM, "lstm"))
+    },
     "global": ([CONV, GlobalAveragePool(type="global_average_pool"), OUT], (11, 13, 2)),
 }
 

@@ -19,9 +19,7 @@ TABLE = fit_table(
     missing=("?",),
 )
 GRID = fit_array(np.zeros((3, 4, 4)), np.arange(3), PreprocessingSpec(), image=True)
-TEXT = fit_text(
-    {"review": np.array(["good good", "good"], object)}, np.arange(2), PreprocessingSpec(), column="review"
-)
+TEXT = fit_text({"review": np.array(["good good", "good"], object)}, np.arange(2), PreprocessingSpec(), column="review")
 MATRIX = fit_table(np.zeros((3, 2)), np.arange(3), PreprocessingSpec(), header=False)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from jobs.spec import network as spec
 from jobs.spec.base import Part
 
-from . import convolution, dense, embedding, normalisation, pooling, reshaping
+from . import convolution, dense, embedding, normalisation, pooling, recurrent, reshaping
 from .base import Kernel, LayerPlan, Place
 
 
@@ -35,6 +35,9 @@ KINDS: dict[type[Part], Kind] = {
     spec.BatchNorm: Kind(normalisation.plan_batch_norm, normalisation.BatchNormKernel),
     spec.LayerNorm: Kind(normalisation.plan_layer_norm, normalisation.LayerNormKernel),
     spec.Embedding: Kind(embedding.plan, embedding.EmbeddingKernel),
+    spec.SimpleRNN: Kind(recurrent.plan, recurrent.RecurrentKernel),
+    spec.GRU: Kind(recurrent.plan, recurrent.RecurrentKernel),
+    spec.LSTM: Kind(recurrent.plan, recurrent.RecurrentKernel),
     spec.Flatten: Kind(reshaping.plan_flatten, reshaping.FlattenKernel),
     spec.Dropout: Kind(reshaping.plan_dropout, reshaping.DropoutKernel),
 }

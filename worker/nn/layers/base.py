@@ -8,7 +8,7 @@ a forward and a backward half. Shapes of one row never contain the number of row
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 
 from jobs.spec.base import Part
@@ -115,11 +115,16 @@ class Place:
 
 @dataclass(frozen=True)
 class Tensors:
-    """Views of one layer's part of the network's flat vectors, by name, in the kernel's layout."""
+    """Views of one layer's part of the network's flat vectors, by name, in the kernel's layout.
 
-    parameters: Mapping[str, Array] = field(default_factory=dict)
-    gradients: Mapping[str, Array] = field(default_factory=dict)
-    buffers: Mapping[str, Array] = field(default_factory=dict)
+    flat, flat_gradient: the same parts, whole; parameters lie in them in the order of the plan.
+    """
+
+    parameters: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    buffers: Mapping[str, Array]
+    flat: Array
+    flat_gradient: Array
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 
 
 def plan(layer: Embedding, place: Place) -> LayerPlan:
-    place.need_rank(1, "(steps,)", "an embedding takes token numbers, as preprocessing.text of type sequence makes them")
+    place.need_rank(
+        1, "(steps,)", "an embedding takes token numbers, as preprocessing.text of type sequence makes them"
+    )
     if place.index > 0:
         raise place.error("takes tokens, so it must be the first layer")
     vocabulary = layer.vocabulary or place.vocabulary
@@ -21,7 +23,9 @@ def plan(layer: Embedding, place: Place) -> LayerPlan:
     shape = (vocabulary, layer.dimension)
     table = Parameter("weight", shape, initialiser, vocabulary, layer.dimension, axes=(0, 1), padding_row=True)
     steps = place.input_shape[0]
-    return place.plan((steps, layer.dimension), floats_per_row=2 * steps * layer.dimension + 8 * steps, parameters=(table,))
+    return place.plan(
+        (steps, layer.dimension), floats_per_row=2 * steps * layer.dimension + 8 * steps, parameters=(table,)
+    )
 
 
 class EmbeddingKernel(Kernel):

@@ -1,0 +1,122 @@
+"""A worker without work, for tests of the loop: takes attempts from rq's run queue and settles them as told.
+
+It holds the real kernel lock and makes the real moves, all in this process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from typing import Any
+
+import redis
+
+from jobs.clock import Clock
+from jobs.history import Note
+from jobs.index import Index
+from jobs.lifecycle import Event
+from jobs.processes import boot_id
+from jobs.queue import DispatchQueue, parse_rq_id
+from jobs.records import Job, Resources
+from jobs.store import JobStore
+from scheduler.loop import Scheduler
+from tests.scheduler.paper import MIB, budget
+
+
+class Bench:
+    """A home with a scheduler and a worker, both moved by hand. now: the time, for all of them."""
+
+    def __init__(self, store: JobStore, connection: redis.Redis, *, cpu: int = 2, memory_mib: int = 4096) -> None:
+        self.now = 1_900_000_000.0
+        self.store = store
+        self.connection = connection
+        self.index = Index(connection, store.home.uuid)
+        self.queue = DispatchQueue(connection, store.home.uuid)
+        self.locks: dict[str, int] = {}
+        self.cpu, self.memory_mib = cpu, memory_mib
+        self.scheduler = self.new_scheduler()
+
+    def clock(self) -> float:
+        return self.now
+
+    def new_scheduler(self) -> Scheduler:
+        clock: Clock = self.clock
+        made = Scheduler(
+            self.store,
+            lambda: self.connection,
+            budget(self.cpu, self.memory_mib),
+            range(self.cpu),
+            clock=clock,
+            monotonic=clock,
+        )
+        made.start()
+        self.scheduler = made
+        return made
+
+    # --- the client --------------------------------------------------------------------------------------
+
+    def submit(self, **facts: Any) -> str:
+        self.now += 0.001  # so that first come is first served
+        requests = Resources(1000, 512 * MIB).to_json()
+        job = self.store.create(b"{}", {"name": "job", "kind": "train", "requests": requests, **facts}, self.now)
+        self.queue.wait(job.id, 1)
+        self.index.tell(job)
+        return job.id
+
+    # --- the scheduler -----------------------------------------------------------------------------------
+
+    def look(self, seconds: float = 0.0) -> None:
+        """Time passes, and the scheduler takes in whatever rang."""
+        self.now += seconds
+        rung = self.connection.lpop(self.index.key("bell"), 1000) or []
+        self.scheduler.look([item.decode() for item in rung])
+
+    # --- the worker --------------------------------------------------------------------------------------
+
+    def pop(self) -> tuple[str, int] | None:
+        """The next attempt from the run queue."""
+        name = self.connection.lpop(self.queue.run.key)
+        return parse_rq_id(name.decode()) if name else None
+
+    def lock(self, job_id: str) -> None:
+        descriptor = os.open(self.store.lock_path(job_id), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.locks[job_id] = descriptor
+
+    def claim(self) -> str:
+        """Take the next attempt and begin it."""
+        taken = self.pop()
+        assert taken is not None, "the run queue is empty"
+        job_id, attempt = taken
+        self.lock(job_id)
+        job = self.store.move(job_id, Event.CLAIM, self.now, attempt=attempt, worker="pretend", boot_id=boot_id())
+        self.index.tell(job)
+        return job_id
+
+    def end(self, job_id: str, event: Event = Event.SUCCEED, **facts: Any) -> None:
+        attempt = self.load(job_id).attempt
+        job = self.store.move(job_id, event, self.now, attempt=attempt, **{"end": "succeeded", **facts})
+        self.die(job_id)
+        self.index.tell(job)
+
+    def die(self, job_id: str) -> None:
+        """The process ends without a word."""
+        os.close(self.locks.pop(job_id))
+
+    def ring(self, what: str) -> None:
+        self.index.ring(what)
+
+    # --- what is true ------------------------------------------------------------------------------------
+
+    def load(self, job_id: str) -> Job:
+        return self.store.load(job_id)
+
+    def note(self, job_id: str, note: Note, **facts: Any) -> None:
+        self.index.tell(self.store.note(job_id, note, self.now, **facts))
+
+    def states(self) -> dict[str, str]:
+        return {job_id: self.load(job_id).state.value for job_id in self.store.ids()}
+
+    def told(self) -> dict[str, str]:
+        """The states as the index has them."""
+        return {row["id"]: row["state"] for row in self.index.summaries()}

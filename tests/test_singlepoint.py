@@ -1,0 +1,137 @@
+"""The front door: what it loads, how it leads on, and how it ends."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import redis
+
+import singlepoint
+from jobs.errors import EXIT_BROKER_AWAY, EXIT_CANCELLED, EXIT_NOT_NOW, EXIT_OK, EXIT_USAGE, NotNow
+from jobs.session import Settings
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("numpy", "rq", "redis", "pydantic", "jobs.store", "worker", "scheduler")
+
+
+def loaded_after(statement: str) -> set[str]:
+    program = f"import sys\n{statement}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(eval(done.stdout.splitlines()[-1]))  # noqa: S307 - a list of words that we printed ourselves
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["nonsense"]])
+def test_help_loads_nothing_that_takes_time(arguments: list[str]) -> None:
+    assert loaded_after(f"import singlepoint\nsinglepoint.main({arguments!r})") == set()
+
+
+def test_importing_the_python_names_loads_the_core_only_for_the_model() -> None:
+    assert loaded_after("from singlepoint import submit") == set()
+    assert "numpy" in loaded_after("from singlepoint import Model")
+
+
+@pytest.mark.parametrize("name", singlepoint.WHERE)
+def test_every_command_of_the_table_is_there_and_ends_its_help_with_two_examples(name: str) -> None:
+    module, _, attribute = singlepoint.WHERE[name].partition(":")
+    command = getattr(importlib.import_module(module), attribute)
+
+    assert isinstance(command, click.Command) and command.name == name
+    assert command.hidden or isinstance(command, click.Group) or (command.epilog or "").count("singlepoint ") >= 2
+
+
+def test_help_lists_every_command_that_is_not_hidden(capsys: pytest.CaptureFixture[str]) -> None:
+    assert singlepoint.main(["--help"]) == EXIT_OK
+
+    out = capsys.readouterr().out
+    listed = {name for section, commands in singlepoint.COMMANDS.items() if section for name in commands}
+    assert [name for name in listed if f"  {name} " not in out] == []
+    assert "broker" not in out.replace("a broken broker", "")
+
+
+def test_an_unknown_command_is_met_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert singlepoint.main(["sumbit", "train", "x.toml"]) == EXIT_USAGE
+    assert "did you mean 'submit'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (["ps", "--home", "h"], ["--home", "h", "ps"]),
+        (["ps", "--home=h", "-a"], ["--home=h", "ps", "-a"]),
+        (["--redis-url", "u", "ps", "--home", "h"], ["--redis-url", "u", "--home", "h", "ps"]),
+        (["priority", "x", "--", "--home"], ["priority", "x", "--", "--home"]),
+        (["ps", "--home"], ["--home", "ps"]),
+    ],
+)
+def test_global_options_may_stand_behind_the_command(given: list[str], meant: list[str]) -> None:
+    assert singlepoint.hoisted(given) == meant
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+
+    @click.command()
+    @click.pass_obj
+    def probe(settings: Settings) -> None:
+        seen.append(settings)
+
+    monkeypatch.setattr(singlepoint.FrontDoor, "get_command", lambda *_arguments: probe)
+    monkeypatch.setenv("SINGLEPOINT_HOME", "/from/environment")
+    monkeypatch.setenv("SINGLEPOINT_REDIS_URL", "redis://environment")
+    singlepoint.main(["ps"])
+    singlepoint.main(["ps", "--home", "/from/option", "--redis-url", "redis://option"])
+
+    assert [(str(one.home_path), one.redis_url) for one in seen] == [
+        ("/from/environment", "redis://environment"),
+        ("/from/option", "redis://option"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "piece"),
+    [
+        (KeyboardInterrupt(), EXIT_CANCELLED, ""),
+        (RuntimeError("odd"), singlepoint.EXIT_DEFECT, "SINGLEPOINT_DEBUG=1"),
+        (NotNow("impossible", hint="try later"), EXIT_NOT_NOW, "singlepoint: impossible\n  hint: try later"),
+        (redis.ConnectionError("lost"), EXIT_BROKER_AWAY, "Redis does not answer: lost"),
+    ],
+)
+def test_no_end_of_a_command_shows_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], error: BaseException, code: int, piece: str
+) -> None:
+    def broken(*_arguments: object) -> click.Command:
+        raise error
+
+    monkeypatch.setattr(singlepoint.FrontDoor, "get_command", broken)
+
+    assert singlepoint.main(["ps"]) == code
+    err = capfd.readouterr().err
+    assert piece in err and "Traceback" not in err
+
+
+def test_a_reader_that_leaves_early_is_no_failure() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    words = [sys.executable, "-m", "singlepoint", "--help"]
+    done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+
+    assert (done.returncode, done.stderr) == (EXIT_OK, b"")
+
+
+def test_the_traceback_is_there_for_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_arguments: object) -> click.Command:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(singlepoint.FrontDoor, "get_command", broken)
+    monkeypatch.setenv("SINGLEPOINT_DEBUG", "1")
+
+    with pytest.raises(RuntimeError, match="odd"):
+        singlepoint.main(["ps"])

@@ -1,0 +1,283 @@
+"""What a recurrent layer does in one step, forward and back.
+
+Everything is (steps, blocks, values, lanes): a step's gates lie one after another in memory, and the rows of the batch
+along the lanes. What enters a step is the column [x, 1, h, 1]; parameters are held as one matrix with rows in that
+order, so a single product does both inputs and both biases, and after the last step a single product gives the
+gradient of all parameters.
+
+Sigmoids are 1 / (1 + exp(-z)), the sign folded into a copy of the weights: half the price of a tanh.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ..arrays import Array, Memory
+
+
+class Cell:
+    """A recurrence bound to its weights and buffers.
+
+    w: (features + 1 + units + 1, gates * units), rows as in [x, 1, h, 1].  dw: its gradient, None for prediction.
+    block: (blocks, lanes); one block for training.  count: steps of this pass.
+    x, h: what enters each step, and the state before it; a step writes the state before the next.
+    """
+
+    gates: ClassVar[int]
+    kept: ClassVar[int]  # values a unit that a step keeps for the backward half
+    gradients: ClassVar[int]  # gradients a unit that a step puts by
+
+    def __init__(
+        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+    ) -> None:
+        (blocks, lanes), self.units, self.count = block, units, steps
+        self.w, self.dw, self.features = w, dw, len(w) - units - 2
+        self.xh = memory.array((steps + 1, blocks, len(w), lanes))
+        self.x, self.h = self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1]
+        self.z = memory.array((steps, blocks, self.kept * units, lanes))
+        self.scratch = memory.array((blocks, units, lanes))
+        if dw is not None:
+            self.dh = memory.array((blocks, units, lanes))
+            self.dz = memory.array((blocks, self.gradients * units, lanes))
+            self._all_xh = memory.array((len(w) * steps * lanes,))
+            self._all_dz = memory.array((self.gradients * units * steps * lanes,))
+
+    def part(self, array: Array, index: int, end: int | None = None) -> Array:
+        """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
+        return array[..., index * self.units : (end or index + 1) * self.units, :]
+
+    def begin(self, count: int) -> None:
+        """State zero, before `count` steps; subclasses also prepare their weights."""
+        self.count = count
+        self.xh[:count, :, self.features] = 1
+        self.xh[:count, :, -1] = 1
+        self.h[0] = 0
+
+    def forward(self, step: int) -> None:
+        """The state after a step from what enters it."""
+        raise NotImplementedError
+
+    def hold(self, step: int, alive: Array) -> None:
+        """State zero after a step, where a row is over. alive: (blocks, 1, lanes), 1 or 0."""
+        np.multiply(self.h[step + 1], alive, out=self.h[step + 1])
+
+    def begin_backward(self) -> None:
+        shape = (-1, self.count, self.dz.shape[-1])
+        self.all_dz = self._all_dz[: self.dz.size * self.count].reshape(shape)
+        self.dh[...] = 0
+
+    def hold_backward(self, alive: Array) -> None:
+        np.multiply(self.dh, alive, out=self.dh)
+
+    def backward(self, step: int) -> None:
+        """From the gradient `dh` of the state after a step to that of the state before it."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """dw, from all steps at once."""
+        np.dot(self.inputs(), self.flat(self.all_dz).T, out=self.dw)
+
+    def inputs(self) -> Array:
+        """(len(w), count * lanes): what entered the steps, side by side."""
+        entered = self.xh[: self.count, 0].transpose(1, 0, 2)
+        side_by_side = self._all_xh[: entered.size].reshape(entered.shape)
+        np.copyto(side_by_side, entered)
+        return self.flat(side_by_side)
+
+    @staticmethod
+    def flat(array: Array) -> Array:
+        """(values, count, lanes) as (values, count * lanes)."""
+        return array.reshape(len(array), -1)
+
+    def input_gradient(self) -> Array:
+        """(features, count, lanes)."""
+        return (self.w[: self.features] @ self.flat(self.all_dz)).reshape(self.features, self.count, -1)
+
+
+class SimpleCell(Cell):
+    gates = kept = gradients = 1
+
+    def begin(self, count: int) -> None:
+        super().begin(count)
+        self.w_h = self.w[self.features + 1 : -1]
+
+    def forward(self, step: int) -> None:
+        z = self.z[step]
+        np.matmul(self.w.T, self.xh[step], out=z)
+        np.tanh(z, out=self.h[step + 1])
+
+    def backward(self, step: int) -> None:
+        h, dz = self.h[step + 1], self.dz
+        np.multiply(h, h, out=dz)
+        np.subtract(1, dz, out=dz)
+        np.multiply(dz, self.dh, out=dz)
+        np.copyto(self.all_dz[:, step], dz[0])
+        if step:
+            np.matmul(self.w_h, dz, out=self.dh)
+
+
+class LSTMCell(Cell):
+    """Gates i, f, g, o: c := f c + i g, h := o tanh(c)."""
+
+    gates = kept = gradients = 4
+
+    def __init__(
+        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+    ) -> None:
+        super().__init__(w, dw, units, steps, block, memory)
+        (blocks, lanes) = block
+        self.c = memory.array((steps + 1, blocks, units, lanes))
+        self.tanh_c = memory.array((steps, blocks, units, lanes))
+        self.w_signed = memory.array((4 * units, len(w)))
+        # tanh(z) = 2 sigmoid(2 z) - 1: one exponential serves all four gates.
+        self.sign = np.repeat(np.array([-1, -1, -2, -1], w.dtype), units)[:, None]
+        self.w_h = w[self.features + 1 : -1]
+        if dw is not None:
+            self.dc = memory.array((blocks, units, lanes))
+
+    def begin(self, count: int) -> None:
+        super().begin(count)
+        np.multiply(self.w.T, self.sign, out=self.w_signed)
+        self.c[0] = 0
+
+    def forward(self, step: int) -> None:
+        z, c, tanh_c = self.z[step], self.c[step + 1], self.tanh_c[step]
+        np.matmul(self.w_signed, self.xh[step], out=z)
+        np.exp(z, out=z)
+        np.add(z, 1, out=z)
+        np.reciprocal(z, out=z)
+        i, f, g, o = (self.part(z, gate) for gate in range(4))
+        np.multiply(g, 2, out=g)
+        np.subtract(g, 1, out=g)
+        np.multiply(f, self.c[step], out=c)
+        np.multiply(i, g, out=self.scratch)
+        np.add(c, self.scratch, out=c)
+        np.tanh(c, out=tanh_c)
+        np.multiply(o, tanh_c, out=self.h[step + 1])
+
+    def hold(self, step: int, alive: Array) -> None:
+        super().hold(step, alive)
+        np.multiply(self.c[step + 1], alive, out=self.c[step + 1])
+
+    def begin_backward(self) -> None:
+        super().begin_backward()
+        self.dc[...] = 0
+
+    def hold_backward(self, alive: Array) -> None:
+        super().hold_backward(alive)
+        np.multiply(self.dc, alive, out=self.dc)
+
+    def backward(self, step: int) -> None:
+        z, dz, tanh_c, dh, dc, scratch = self.z[step], self.dz, self.tanh_c[step], self.dh, self.dc, self.scratch
+        i, f, g, o = (self.part(z, gate) for gate in range(4))
+        di, df, dg, do = (self.part(dz, gate) for gate in range(4))
+        # First the slopes of the gates by their own values: s - s^2 of the sigmoids, 1 - g^2 of the tanh.
+        np.multiply(z, z, out=dz)
+        np.subtract(self.part(z, 0, 2), self.part(dz, 0, 2), out=self.part(dz, 0, 2))
+        np.subtract(1, dg, out=dg)
+        np.subtract(o, do, out=do)
+        np.multiply(do, dh, out=do)
+        np.multiply(do, tanh_c, out=do)
+        np.multiply(tanh_c, tanh_c, out=scratch)
+        np.subtract(1, scratch, out=scratch)
+        np.multiply(scratch, o, out=scratch)
+        np.multiply(scratch, dh, out=scratch)
+        np.add(dc, scratch, out=dc)
+        for gradient, factor in ((di, g), (df, self.c[step]), (dg, i)):
+            np.multiply(dc, factor, out=scratch)
+            np.multiply(gradient, scratch, out=gradient)
+        np.multiply(dc, f, out=dc)
+        np.copyto(self.all_dz[:, step], dz[0])
+        if step:
+            np.matmul(self.w_h, dz, out=dh)
+
+
+class GRUCell(Cell):
+    """Gates r, z, n: n := tanh(x part + r * h part), h := n + z (h - n). The parts of n are kept apart.
+
+    kept: r, z, n, and the h part of n.  gradients: x part of n, r, z, h part of n; the last three are those of h.
+    """
+
+    gates, kept, gradients = 3, 4, 4
+
+    def __init__(
+        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+    ) -> None:
+        super().__init__(w, dw, units, steps, block, memory)
+        own = self.features + 1
+        self.w_gates = memory.array((2 * units, len(w)))
+        self.w_nx, self.w_nh = w[:own, 2 * units :], w[own:, 2 * units :]
+        self.w_h = w[own:-1]
+        self.xh_x, self.xh_h = self.xh[:, :, :own], self.xh[:, :, own:]
+        self.dh_through = memory.array((block[0], units, block[1]))
+
+    def begin(self, count: int) -> None:
+        super().begin(count)
+        np.negative(self.w[:, : 2 * self.units].T, out=self.w_gates)
+
+    def forward(self, step: int) -> None:
+        z, h, after = self.z[step], self.h[step], self.h[step + 1]
+        gates, r, update, n, n_h = (
+            self.part(z, 0, 2),
+            self.part(z, 0),
+            self.part(z, 1),
+            self.part(z, 2),
+            self.part(z, 3),
+        )
+        np.matmul(self.w_gates, self.xh[step], out=gates)
+        np.exp(gates, out=gates)
+        np.add(gates, 1, out=gates)
+        np.reciprocal(gates, out=gates)
+        np.matmul(self.w_nx.T, self.xh_x[step], out=n)
+        np.matmul(self.w_nh.T, self.xh_h[step], out=n_h)
+        np.multiply(r, n_h, out=self.scratch)
+        np.add(n, self.scratch, out=n)
+        np.tanh(n, out=n)
+        np.subtract(h, n, out=self.scratch)
+        np.multiply(self.scratch, update, out=self.scratch)
+        np.add(n, self.scratch, out=after)
+
+    def backward(self, step: int) -> None:
+        z, dz, dh, scratch, through = self.z[step], self.dz, self.dh, self.scratch, self.dh_through
+        r, update, n, n_h = (self.part(z, gate) for gate in range(4))
+        dn_x, dr, dupdate, dn_h = (self.part(dz, gate) for gate in range(4))
+        np.multiply(dh, update, out=through)  # what reaches the state before without a product
+        # n: dh (1 - update) (1 - n^2)
+        np.subtract(dh, through, out=dn_x)
+        np.multiply(n, n, out=scratch)
+        np.subtract(1, scratch, out=scratch)
+        np.multiply(dn_x, scratch, out=dn_x)
+        # update: dh (h - n) update (1 - update) = through (h - n) (1 - update)
+        np.subtract(self.h[step], n, out=dupdate)
+        np.multiply(dupdate, through, out=dupdate)
+        np.subtract(1, update, out=scratch)
+        np.multiply(dupdate, scratch, out=dupdate)
+        # r: dn n_h r (1 - r)
+        np.multiply(dn_x, r, out=dn_h)
+        np.multiply(dn_h, n_h, out=dr)
+        np.subtract(1, r, out=scratch)
+        np.multiply(dr, scratch, out=dr)
+        np.copyto(self.all_dz[:, step], dz[0])
+        if step:
+            np.matmul(self.w_h, self.part(dz, 1, 4), out=dh)
+            np.add(dh, through, out=dh)
+
+    def finish(self) -> None:
+        assert self.dw is not None
+        inputs, own, gates = self.inputs(), self.features + 1, 2 * self.units
+        dn_x, dgates, dn_h = (self.flat(self.part2(first, last)) for first, last in ((0, 1), (1, 3), (3, 4)))
+        np.matmul(inputs, dgates.T, out=self.dw[:, :gates])
+        np.matmul(inputs[:own], dn_x.T, out=self.dw[:own, gates:])
+        np.matmul(inputs[own:], dn_h.T, out=self.dw[own:, gates:])
+
+    def part2(self, first: int, last: int) -> Array:
+        """Gradients first..last of all steps: (units each, count, lanes)."""
+        return self.all_dz[first * self.units : last * self.units]
+
+    def input_gradient(self) -> Array:
+        w = self.w[: self.features]
+        gates = 2 * self.units
+        gradient = w[:, :gates] @ self.flat(self.part2(1, 3)) + w[:, gates:] @ self.flat(self.part2(0, 1))
+        return gradient.reshape(self.features, self.count, -1)

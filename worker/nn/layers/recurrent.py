@@ -1,0 +1,175 @@
+"""Recurrent layers: SimpleRNN, GRU and LSTM, in one direction or both.
+
+Training works in one block of all rows, prediction in blocks of LANES (see `products`); `cells` has the arithmetic of a
+step. A layer's parameters lie in the flat vector as one matrix, direction after direction.
+
+Padding is at the end of a row. There the state is held at zero, which is PyTorch's packed sequence: outputs are zero,
+the last state is that of the last real step, and the backward direction begins at it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jobs.spec.network import GRU, LSTM, Glorot, Orthogonal, SimpleRNN
+
+from ..arrays import Array
+from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
+from .cells import Cell, GRUCell, LSTMCell, SimpleCell
+from .products import LANES
+
+Recurrent = SimpleRNN | GRU | LSTM
+
+CELLS: dict[type[Recurrent], type[Cell]] = {SimpleRNN: SimpleCell, GRU: GRUCell, LSTM: LSTMCell}
+
+
+def plan(layer: Recurrent, place: Place) -> LayerPlan:
+    place.need_rank(2, "(steps, features)", 'put a layer of type "embedding" before it if the data is text')
+    (steps, features), units, gates = place.input_shape, layer.units, CELLS[type(layer)].gates
+    parameters: list[Parameter] = []
+    for suffix in _directions(layer):
+        shapes = {"ih": (gates * units, features), "hh": (gates * units, units)}
+        drawn = {"ih": layer.initialiser or Glorot(), "hh": layer.recurrent_initialiser or Orthogonal()}
+        for source, shape in shapes.items():
+            fans = shape[1], units  # of one gate: the others do not add to its input
+            parameters += [
+                Parameter(
+                    f"weight_{source}_{suffix}", shape, drawn[source], *fans, (1, 0), gates, l1=layer.l1, l2=layer.l2
+                ),
+                Parameter(f"bias_{source}_{suffix}", shape[:1], layer.bias_initialiser, *fans, axes=(0,)),
+            ]
+    width = units * len(_directions(layer))
+    per_step = len(_directions(layer)) * ((3 * gates + 4) * units + 4 * features)
+    output = (steps, width) if layer.return_sequence else (width,)
+    return place.plan(output, steps * (per_step + 2 * width), tuple(parameters))
+
+
+def _directions(layer: Recurrent) -> tuple[str, ...]:
+    return ("l0", "l0_reverse") if layer.bidirectional else ("l0",)
+
+
+class _Direction:
+    """One way through time. slot: steps in the order they are taken; for the backward direction that is from the end."""
+
+    def __init__(self, cell: Cell, reverse: bool) -> None:
+        self.cell, self.reverse = cell, reverse
+
+    def time(self, slot: int) -> int:
+        return self.cell.count - 1 - slot if self.reverse else slot
+
+    @property
+    def times(self) -> slice:
+        """Of the real steps, in the order they are taken."""
+        return slice(self.cell.count - 1, None, -1) if self.reverse else slice(0, self.cell.count)
+
+
+class RecurrentKernel(Kernel):
+    """Fills its cells with the input step by step, and reads the states off.
+
+    alive: (steps, blocks, 1, lanes), 1 where a step is real.  full: the number of steps that are real in every row.
+    """
+
+    def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
+        super().__init__(plan, tensors, setting)
+        layer, memory, rows = plan.layer, setting.memory, setting.rows
+        assert isinstance(layer, Recurrent)
+        self.units, self.sequence, self.training = layer.units, layer.return_sequence, setting.training
+        self.steps, features = plan.input_shape
+        self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
+        self.block = (1, rows) if setting.training else (rows // LANES, LANES)
+        self.directions = self._bind(layer, features, tensors, setting)
+        self.y = memory.array((rows, *plan.output_shape))
+        self.alive = memory.array((self.steps, self.block[0], 1, self.block[1]))
+        if setting.training:
+            self.outer = memory.array((self.steps, *self.block[:1], self.units, self.block[1]))
+        self.dx = memory.array((rows, *plan.input_shape)) if setting.input_gradient else self.y
+
+    def _bind(self, layer: Recurrent, features: int, tensors: Tensors, setting: Setting) -> list[_Direction]:
+        kind, names = CELLS[type(layer)], _directions(layer)
+        shape = (len(names), features + layer.units + 2, kind.gates * layer.units)
+        w = tensors.flat.reshape(shape)
+        dw = tensors.flat_gradient.reshape(shape) if setting.training else (None, None)
+        return [
+            _Direction(kind(w[i], dw[i], layer.units, self.steps, self.block, setting.memory), reverse=i == 1)
+            for i in range(len(names))
+        ]
+
+    def forward(self, x: Array, moment: Moment | None) -> Array:
+        count = self._note_lengths()
+        x = x.reshape(*self.block, self.steps, -1)
+        for direction in self.directions:
+            cell = direction.cell
+            cell.begin(count)
+            np.copyto(cell.x[:count], x[:, :, direction.times].transpose(2, 0, 3, 1))
+            for slot in range(count):
+                cell.forward(slot)
+                if direction.time(slot) >= self.full:
+                    cell.hold(slot, self.alive[direction.time(slot)])
+        for i, direction in enumerate(self.directions):
+            self._read_states(direction, self.y[..., i * self.units : (i + 1) * self.units])
+        return self.y
+
+    def _note_lengths(self) -> int:
+        """How many steps have to be taken; sets `alive` and `full`."""
+        if self.input_lengths is None:
+            self.full = self.steps
+            return self.steps
+        lengths = self.input_lengths.reshape(self.block[0], 1, self.block[1])
+        np.greater(lengths, np.arange(self.steps).reshape(-1, 1, 1, 1), out=self.alive)
+        self.full = int(lengths.min())
+        return max(int(lengths.max()), 1)
+
+    def _read_states(self, direction: _Direction, y: Array) -> None:
+        """y (rows, [steps,] units) := the states after every step, or the last one that is real."""
+        count, h = direction.cell.count, direction.cell.h
+        if self.sequence:
+            y = y.reshape(*self.block, self.steps, self.units)
+            np.copyto(y[:, :, direction.times].transpose(2, 0, 3, 1), h[1 : count + 1])
+            y[:, :, count:] = 0
+        elif direction.reverse or self.full == count:
+            np.copyto(y.reshape(*self.block, self.units).transpose(0, 2, 1), h[count])
+        else:
+            assert self.input_lengths is not None
+            for row, length in enumerate(self.input_lengths.tolist()):
+                np.copyto(y[row], h[length, row // self.block[1], :, row % self.block[1]])
+
+    def backward(self, dy: Array) -> Array:
+        for i, direction in enumerate(self.directions):
+            cell, part = direction.cell, dy[..., i * self.units : (i + 1) * self.units]
+            given = self._spread(direction, part)
+            cell.begin_backward()
+            for slot in reversed(range(cell.count)):
+                if slot in given:
+                    np.add(cell.dh, self.outer[slot], out=cell.dh)
+                if direction.time(slot) >= self.full:
+                    cell.hold_backward(self.alive[direction.time(slot)])
+                cell.backward(slot)
+            cell.finish()
+            if self.dx is not self.y:
+                self._give_back(direction, first=i == 0)
+        return self.dx
+
+    def _spread(self, direction: _Direction, dy: Array) -> range | set[int]:
+        """outer[slot] := the gradient that reaches the state after each slot from outside; returns which slots."""
+        count = direction.cell.count
+        if self.sequence:
+            np.copyto(self.outer[:count, 0], dy[:, direction.times].transpose(1, 2, 0))
+            return range(count)
+        if direction.reverse or self.full == count:
+            np.copyto(self.outer[count - 1, 0], dy.T)
+            return {count - 1}
+        assert self.input_lengths is not None
+        last = {length - 1 for length in self.input_lengths.tolist()} - {-1}
+        for slot in last:
+            np.multiply(dy.T, self.input_lengths == slot + 1, out=self.outer[slot, 0])
+        return last
+
+    def _give_back(self, direction: _Direction, first: bool) -> None:
+        """The input's gradient: of the first direction, then with the second's added."""
+        count = direction.cell.count
+        dx = direction.cell.input_gradient().transpose(2, 1, 0)
+        if first:
+            self.dx[:, count:] = 0
+            self.dx[:, direction.times] = dx
+        else:
+            self.dx[:, direction.times] += dx
