@@ -93,6 +93,14 @@ class FrontDoor(click.Group):
             raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {like[0]!r}?" if like else ""), ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # `singlepoint ps | head`: the reader has what it wanted. click would answer 1, like a job that failed.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return EXIT_OK
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section, commands in COMMANDS.items():
             if section:
@@ -180,10 +188,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_CANCELLED
-    except SystemExit as ended:
-        if isinstance(ended.__context__, BrokenPipeError):  # click's way out of `singlepoint ps | head`
-            return EXIT_OK  # the reader has what it wanted, and 1 would look like a job's failure
-        raise
     except Exception as error:
         if os.environ.get("SINGLEPOINT_DEBUG"):
             raise

@@ -17,9 +17,9 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from .embedded import socket_path
 from .errors import BrokerAway, UsageError
 from .home import Home
+from .server import socket_path
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -75,7 +75,7 @@ def connect(broker: Broker, *, patient: bool = False) -> redis.Redis:
     if not patient:
         try:
             if broker.socket is not None and not broker.socket.exists():
-                raise redis.ConnectionError(f"{broker.socket} does not exist")
+                raise redis.ConnectionError("there is no such socket")
             connection.ping()
         except (redis.RedisError, OSError) as error:
             connection.close()

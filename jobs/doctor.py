@@ -20,8 +20,10 @@ from . import embedded
 from .amounts import format_bytes
 from .broker import Broker, connect, locate, shortcomings
 from .capacity import amount_text, read_capacity
+from .durable import explained
 from .errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, SinglepointError
 from .home import Home, open_home
+from .server import find_server
 from .services import Services, look
 
 OLDEST_PYTHON = (3, 11)
@@ -106,10 +108,11 @@ def packages(_patient: Patient) -> Finding:
 
 def home(patient: Patient) -> Finding:
     probe = patient.home.path / f".doctor.{os.getpid()}"
-    try:
-        probe.write_bytes(b"x")
-    finally:
-        probe.unlink(missing_ok=True)
+    with explained(probe):
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
     return Finding("home", Grade.OK, f"{patient.home.path} is writable")
 
 
@@ -127,7 +130,7 @@ def server(patient: Patient) -> Finding:
     if not patient.broker.ours:
         return Finding("server", Grade.OK, f"none needed: {patient.broker} is used")
     try:
-        chosen = embedded.find_server(patient.home)
+        chosen = find_server(patient.home)
     except BrokerAway as error:
         return Finding("server", Grade.BROKEN, error.message, error.hint or "")
     return Finding("server", Grade.OK, f"{chosen} at {chosen.path}")

@@ -16,7 +16,7 @@ import fakeredis
 import pytest
 import redis
 
-from jobs import embedded
+from jobs import embedded, server
 from jobs.broker import locate
 from jobs.clock import now
 from jobs.errors import BrokerAway
@@ -50,7 +50,7 @@ def redis_server() -> Iterator[str]:
     """The URL of a real server, started once; skips where none can be started, and fails in CI."""
     home = open_home(tempfile.mkdtemp(prefix="sp-"))  # short: a socket's path may have about 100 characters
     try:
-        embedded.find_server(home)
+        server.find_server(home)
     except BrokerAway as error:
         if os.environ.get("CI"):
             raise

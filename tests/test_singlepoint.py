@@ -119,7 +119,7 @@ def test_a_reader_that_leaves_early_is_no_failure() -> None:
     reader, writer = os.pipe()
     os.close(reader)
 
-    words = [sys.executable, "-m", "singlepoint", "--help"]
+    words = [sys.executable, "-m", "singlepoint", "ps", "--help"]
     done = subprocess.run(words, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from types import FrameType
 
 import redis
-from rq.worker import Worker as RqWorker
 
 from jobs.broker import connect, connect_fleetingly, locate
 from jobs.home import Home
@@ -134,9 +133,7 @@ class Pool:
         """Take a worker that was killed out of rq's list; one that ended by itself has done so."""
         connection = connect_fleetingly(self._broker)
         try:
-            dead = RqWorker.find_by_key(f"{RqWorker.redis_worker_namespace_prefix}{name}", connection=connection)
-            if dead is not None:
-                dead.register_death()  # type: ignore[no-untyped-call]
+            rq_worker.forget(name, connection)
         except redis.RedisError:
             log.info("worker_not_forgotten name=%s", name)  # rq forgets it by itself, a minute or two later
         finally:

@@ -15,6 +15,7 @@ import os
 import signal
 from typing import Any
 
+import redis
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.queue import Queue as RqQueue
@@ -130,3 +131,10 @@ def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:
 def unique_name(slot: int, pid: int, stamp_ns: int) -> str:
     """Host, slot, pid and time: never used twice, so that a killed worker's name blocks nobody."""
     return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"
+
+
+def forget(name: str, connection: redis.Redis) -> None:
+    """Take a worker that was killed out of rq's list. Raises redis.RedisError when Redis is away."""
+    dead = Worker.find_by_key(f"{Worker.redis_worker_namespace_prefix}{name}", connection=connection)
+    if dead is not None:
+        dead.register_death()  # type: ignore[no-untyped-call]

@@ -19,9 +19,9 @@ from pathlib import Path
 import click
 
 from jobs.broker import connect, locate, shortcomings
-from jobs.embedded import prepare
 from jobs.errors import EXIT_NOT_NOW, BrokerAway
 from jobs.home import Home
+from jobs.server import prepare
 from jobs.services import SUPERVISOR, Services, look
 from jobs.singleton import acquire, holder
 

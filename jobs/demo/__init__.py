@@ -24,9 +24,12 @@ from typing import Any
 
 import click
 
+from jobs.errors import SinglepointError
+
 SPEC = """\
 kind = "train"
 name = "wdbc"
+checkpoint_interval_s = 1.0
 
 [data]
 path = "train.csv"
@@ -39,11 +42,12 @@ normalise = "standard"
 [model]
 hidden = [64, 32]
 activation = "relu"
+dropout = 0.3
 
 [training]
 epochs = {epochs}
 batch_size = 32
-optimiser = {{ type = "adam", learning_rate = 0.0005 }}
+optimiser = {{ type = "adam", learning_rate = 0.0002 }}
 seed = 7
 
 [resources]
@@ -74,6 +78,10 @@ def say(text: str) -> None:
     click.echo(text)
 
 
+class DemoFailed(SinglepointError):
+    """The demo did not go as it should."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A directory with a home in it, and the command line to speak to it."""
@@ -93,7 +101,7 @@ class Stage:
             env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
         )
         if check and done.returncode != 0:
-            raise click.ClickException(
+            raise DemoFailed(
                 f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}"
             )
         return done.stdout.strip()
@@ -127,7 +135,7 @@ def play(stage: Stage) -> None:
     say("the same training, its worker killed with SIGKILL in the middle:")
     disturbed = stage.run("submit", "train", "train.toml", "--name", "disturbed", "-q", shown=True)
     pid = kill_in_the_middle(stage, disturbed)
-    say(f"  kill -9 {pid}   (the worker of {disturbed}, at {took / 2:.1f} s or so)")
+    say(f"  $ kill -9 {pid}")
     stage.run("wait", disturbed, "--timeout", "120", shown=True)
     report(calm, stage.show(disturbed))
 
@@ -153,32 +161,29 @@ def kill_in_the_middle(stage: Stage, job: str) -> int:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         document = stage.show(job)
-        if document["state"] == "running" and (document["progress"] or 0) > 0.3:
+        if document["state"] == "running" and (document["progress"] or 0) > 0.4:
             pid = int(document["attempts"][-1]["worker"].rsplit("-", 2)[1])
             os.kill(pid, signal.SIGKILL)
             return pid
         if document["state"] in ("succeeded", "failed"):
-            raise click.ClickException("the training was over before it could be killed; try a larger --epochs")
-    raise click.ClickException("the training did not get going within a minute")
+            raise DemoFailed("the training was over before it could be killed; try a larger --epochs")
+    raise DemoFailed("the training did not get going within a minute")
 
 
 def report(calm: dict[str, Any], disturbed: dict[str, Any]) -> None:
     """What the kill cost, and whether it changed anything."""
     if disturbed["state"] != "succeeded":
-        raise click.ClickException(f"{disturbed['id']} {disturbed['state']}: {disturbed['reason']}")
+        raise DemoFailed(f"{disturbed['id']} {disturbed['state']}: {disturbed['reason']}")
     killed, *_, last = disturbed["attempts"]
     same = calm["result"]["sha256"] == disturbed["result"]["sha256"]
-    say(
-        f"  killed in step {killed['steps'] or '?'}; running again after {killed['recovery_s']:.3f} s, from step {last['first_step']}"
-    )
-    say(f"  lost: {killed['lost_s']:.2f} s of work; attempts: {len(disturbed['attempts'])}")
-    say(f"  weights of the undisturbed run  sha256 {calm['result']['sha256'][:32]}…")
-    say(f"  weights of the interrupted run  sha256 {disturbed['result']['sha256'][:32]}…")
-    say(
-        f"  {'bit for bit the same' if same else 'DIFFERENT'}; validation accuracy {disturbed['metrics']['accuracy']:.3f}"
-    )
+    again = f"running again after {killed['recovery_s']:.3f} s, from step {last['first_step']}"
+    say(f"  died at step {killed['steps']}; {again}; {killed['lost_s']:.2f} s of work to do again")
+    say(f"  weights, undisturbed: sha256 {calm['result']['sha256']}")
+    say(f"  weights, interrupted: sha256 {disturbed['result']['sha256']}")
+    verdict = "bit for bit the same" if same else "DIFFERENT"
+    say(f"  {verdict}; validation accuracy {disturbed['metrics']['accuracy']:.3f}")
     if not same:
-        raise click.ClickException("the two trainings differ, which must never happen: please report it")
+        raise DemoFailed("the two trainings differ, which must never happen: please report it")
 
 
 def accuracy(answers: Path) -> str:

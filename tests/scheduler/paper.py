@@ -38,6 +38,7 @@ class Paper:
     # --- what clients and workers do ---------------------------------------------------------------------
 
     def submit(self, job_id: str, *, cpu: float = 1, memory_mib: int = 512, **facts: Any) -> Job:
+        self.now += 0.001  # so that first come is first served
         requests = Resources(int(1000 * cpu), memory_mib * MIB).to_json()
         return self._append(job_id, Event.ACCEPT, {"name": job_id, "kind": "train", "requests": requests, **facts})
 

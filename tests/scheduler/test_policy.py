@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -319,13 +320,14 @@ def test_a_job_that_backs_off_lets_others_pass_and_comes_back_in_time() -> None:
     paper.submit("a")
     paper.settle()
     paper.claim("a")
-    paper.end("a", Event.LOSE, end="failed", counts=True, not_before=paper.now + 4)
+    later = paper.now + 4
+    paper.end("a", Event.LOSE, end="failed", counts=True, not_before=later)
     paper.submit("b")
     paper.settle()
     paper.claim("b")
     paper.end("b")
     assert paper.settle() == []
-    assert paper.world.next_alarm() == paper.now + 4
+    assert paper.world.next_alarm() == later
     paper.pass_time(4)
     paper.settle()
     assert paper.dispatched() == ["a", "b", "a"]
@@ -364,8 +366,10 @@ class Counting(dict[str, Any]):
 
 def test_with_100_000_waiting_jobs_a_decision_reads_only_heads() -> None:
     paper = Paper(cpu=4, memory_mib=100_000)
+    one = paper.submit("one")
     for number in range(100_000):
-        paper.submit(f"j{number:06}", priority=number % 3, after=["nobody"] if number % 10 == 9 else [])
+        after = ("nobody",) if number % 10 == 9 else ()
+        paper.world.see(replace(one, id=f"j{number:06}", priority=1 + number % 3, after=after))
     counting = Counting(paper.world._jobs)
     paper.world._jobs = counting
     assert len(decide(paper.world)) == 4
@@ -379,7 +383,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(jobs=jobs, seed=st.integers(0, 2**32))
 def test_the_budget_is_never_exceeded_and_every_job_that_fits_ends(jobs: list[tuple[int, int, int]], seed: int) -> None:
     chance = random.Random(seed)
@@ -388,7 +392,7 @@ def test_the_budget_is_never_exceeded_and_every_job_that_fits_ends(jobs: list[tu
         paper.submit(f"j{number}", cpu=cpu, memory_mib=memory_mib, priority=priority)
         if chance.random() < 0.5:
             live(paper, chance)
-    for _ in range(400):
+    for _ in range(250):
         live(paper, chance)
     fitting = {f"j{n}" for n, (cpu, memory_mib, _) in enumerate(jobs) if cpu <= 3 and memory_mib <= 1024}
     assert set(paper.in_state(State.SUCCEEDED)) == fitting

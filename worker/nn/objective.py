@@ -62,7 +62,7 @@ class Objective:
             raise ValueError(
                 f"y must hold class numbers, whole and of shape (rows,), got {values.dtype} {values.shape}"
             )
-        if values.size and not (0 <= values.min() and values.max() < (self.n_classes or 0)):
+        if values.size and not (values.min() >= 0 and values.max() < (self.n_classes or 0)):
             raise ValueError(f"y must lie in [0, {self.n_classes}), got {values.min()} to {values.max()}")
         if self.loss == "softmax_cross_entropy":
             return values.astype(np.intp)

@@ -188,6 +188,8 @@ def _global_average(graph: _Graph, layer: LayerPlan, x: str) -> str:
 
 def _flatten(graph: _Graph, layer: LayerPlan, x: str) -> str:
     graph.lengths = None
+    if len(layer.input_shape) == 3:  # images are flattened channel by channel
+        x = _channels_first(graph, x, axes=2)
     return graph.add("Flatten", [x], axis=1)
 
 

@@ -43,8 +43,9 @@ def _gradient_descent(_: GD, block: Block, rate: float, step: int) -> None:
 
 def _momentum(options: SGD, block: Block, rate: float, step: int) -> None:
     """velocity := momentum * velocity + g; p -= rate * (velocity, or with Nesterov g + momentum * velocity)."""
-    if not options.momentum:
-        return _gradient_descent(GD(type="gd"), block, rate, step)
+    if not block.slots:
+        _gradient_descent(GD(type="gd"), block, rate, step)
+        return
     (velocity,), scratch = block.slots, block.scratch
     np.multiply(velocity, options.momentum, out=velocity)
     np.add(velocity, block.g, out=velocity)

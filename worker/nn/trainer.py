@@ -20,7 +20,6 @@ from .activations import sigmoid, softmax
 from .arrays import Array, Memory
 from .early_stopping import EarlyStop
 from .layers.base import Moment
-from .losses import Loss
 from .network import Network
 from .objective import Task, resolve
 from .optimisers import Updater, clip_gradients

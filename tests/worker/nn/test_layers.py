@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from jobs.spec.network import (
+    GRU,
+    LSTM,
     AveragePool1D,
     AveragePool2D,
     BatchNorm,
@@ -15,8 +17,6 @@ from jobs.spec.network import (
     Dropout,
     Embedding,
     Flatten,
-    GRU,
-    LSTM,
     GlobalAveragePool,
     LayerNorm,
     MaxPool1D,

@@ -82,7 +82,7 @@ def test_a_cross_entropy_of_huge_logits_stays_finite(kind):
     outputs = np.array([[1e4, -1e4], [-1e4, 1e4]], np.float32)
     targets = np.array([1, 1]) if kind is SoftmaxCrossEntropy else np.array([[0, 1], [0, 1]], np.float32)
     gradient = np.empty_like(outputs)
-    total, weight = kind(2, 2, np.float32, LossOptions())(outputs, targets, gradient)
+    total, _ = kind(2, 2, np.float32, LossOptions())(outputs, targets, gradient)
     assert total == 2e4
     assert np.isfinite(gradient).all()
 

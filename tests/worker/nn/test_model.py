@@ -10,7 +10,7 @@ import pytest
 
 from jobs.errors import InvalidInput
 from worker.nn.model import Model, NotTrained
-from worker.nn.network import TILE
+from worker.nn.preprocessing import select
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(300, 4))
@@ -110,12 +110,18 @@ def test_a_saved_model_answers_with_the_same_bits(data: Any, options: dict[str, 
     assert again.preprocessor == model.preprocessor
 
 
-def test_answers_do_not_depend_on_where_the_rows_are_cut_at_whole_tiles() -> None:
-    model = fitted()
-    whole = model.predict_proba(X)
-    for rows in (TILE, 2 * TILE):
-        parts = [model.predict_proba(X[start : start + rows]) for start in range(0, len(X), rows)]
-        assert np.concatenate(parts).tobytes() == whole.tobytes()
+@pytest.mark.parametrize(("data", "options"), RAW)
+def test_a_rows_answer_does_not_depend_on_the_rows_it_comes_with(data: Any, options: dict[str, Any]) -> None:
+    x, y = data()
+    model = fitted(x, y, **options)
+    whole = model.predict_proba(x)
+    for rows in (1, 7, 64, 100):
+        parts = [
+            model.predict_proba(select(x, slice(start, start + rows)))
+            for start in range(0, len(y) if rows > 1 else 9, rows)
+        ]
+        answers = np.concatenate(parts)
+        assert answers.tobytes() == whole[: len(answers)].tobytes(), rows
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:

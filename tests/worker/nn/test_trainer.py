@@ -137,7 +137,7 @@ def test_one_batch_can_be_learned_by_heart():
 )
 def test_parts_that_do_not_go_together_are_refused_with_the_field(options, layers, message):
     if message is None:
-        with pytest.raises(ValueError, match="monitor.*validation_los.*validation_loss"):
+        with pytest.raises(ValueError, match=r"monitor.*validation_los.*validation_loss"):
             run(a_training(layers, **options))
         return
     with pytest.raises(ValueError, match=message):

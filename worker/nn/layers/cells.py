@@ -267,17 +267,17 @@ class GRUCell(Cell):
     def finish(self) -> None:
         assert self.dw is not None
         inputs, own, gates = self.inputs(), self.features + 1, 2 * self.units
-        dn_x, dgates, dn_h = (self.flat(self.part2(first, last)) for first, last in ((0, 1), (1, 3), (3, 4)))
+        dn_x, dgates, dn_h = (self.flat(self.of_all(first, last)) for first, last in ((0, 1), (1, 3), (3, 4)))
         np.matmul(inputs, dgates.T, out=self.dw[:, :gates])
         np.matmul(inputs[:own], dn_x.T, out=self.dw[:own, gates:])
         np.matmul(inputs[own:], dn_h.T, out=self.dw[own:, gates:])
 
-    def part2(self, first: int, last: int) -> Array:
+    def of_all(self, first: int, last: int) -> Array:
         """Gradients first..last of all steps: (units each, count, lanes)."""
         return self.all_dz[first * self.units : last * self.units]
 
     def input_gradient(self) -> Array:
         w = self.w[: self.features]
         gates = 2 * self.units
-        gradient = w[:, :gates] @ self.flat(self.part2(1, 3)) + w[:, gates:] @ self.flat(self.part2(0, 1))
+        gradient: Array = w[:, :gates] @ self.flat(self.of_all(1, 3)) + w[:, gates:] @ self.flat(self.of_all(0, 1))
         return gradient.reshape(self.features, self.count, -1)

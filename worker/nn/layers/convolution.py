@@ -90,7 +90,7 @@ class Convolver:
         self.starts = range(0, rows, self.columns.chunk)
         if dw is not None:
             self.part = memory.array(dw.shape)
-        self.turned = None
+        self.turned: Columns | None = None
         if setting.input_gradient:
             self.dx = memory.array((rows, *windows.input_shape))
             if windows.y.stride == windows.x.stride == 1:
@@ -140,7 +140,8 @@ class Convolver:
     def backward_input(self, start: int, dz: Array) -> None:
         """Fills the chunk of dx that begins at `start`. dz: (images, *counts, filters)."""
         if self.turned is None:
-            return self._scatter(start, dz)
+            self._scatter(start, dz)
+            return
         # The turned columns may come in smaller chunks than the images do.
         for inner in range(0, len(dz), self.turned.chunk):
             columns = self.turned.of(dz, inner)

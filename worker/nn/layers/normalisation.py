@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from jobs.spec.network import BatchNorm, LayerNorm, Normal, Zeros
+from jobs.spec.network import BatchNorm, LayerNorm, Zeros
 
 from ..arrays import Array
 from .base import Buffer, Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors

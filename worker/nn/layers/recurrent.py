@@ -24,7 +24,7 @@ CELLS: dict[type[Recurrent], type[Cell]] = {SimpleRNN: SimpleCell, GRU: GRUCell,
 
 
 def plan(layer: Recurrent, place: Place) -> LayerPlan:
-    place.need_rank(2, "(steps, features)", 'put a layer of type "embedding" before it if the data is text')
+    place.need_rank(2, "(steps, features)", 'text needs a layer of type "embedding" before it')
     (steps, features), units, gates = place.input_shape, layer.units, CELLS[type(layer)].gates
     parameters: list[Parameter] = []
     for suffix in _directions(layer):

@@ -1,0 +1,48 @@
+"""Amounts as people write and read them."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobs.amounts import format_bytes, format_cores, parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        ("512MiB", 512 * 2**20),
+        ("4GiB", 4 * 2**30),
+        ("4 gb", 4 * 10**9),
+        ("1.5GiB", 3 * 2**29),
+        ("2G", 2 * 2**30),
+        ("100", 100),
+        (100, 100),
+        ("7B", 7),
+        ("0", 0),
+    ],
+)
+def test_bytes_are_read(text: str | int, amount: int) -> None:
+    assert parse_bytes(text) == amount
+
+
+@pytest.mark.parametrize("text", ["", "lots", "-1MiB", "4 GiBs", "1e9", "nan", "1_000", "9" * 30, "4GiB 2MiB"])
+def test_what_is_no_amount_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not an amount|more than any machine"):
+        parse_bytes(text)
+
+
+def test_large_amounts_are_exact() -> None:
+    assert parse_bytes(f"{2**53 + 1}") == 2**53 + 1
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (512 * 2**20, "512 MiB"), (3 * 2**29, "1.5 GiB"), (5 * 2**40, "5 TiB")],
+)
+def test_bytes_are_written_for_people(amount: int, text: str) -> None:
+    assert format_bytes(amount) == text
+
+
+@pytest.mark.parametrize(("millis", "text"), [(1000, "1 core"), (2000, "2 cores"), (500, "0.5 cores"), (0, "0 cores")])
+def test_cores_are_counted(millis: int, text: str) -> None:
+    assert format_cores(millis) == text
