@@ -190,14 +190,13 @@ class Supervisor:
         self._reap()
 
     def _reap(self) -> None:
-        by_pid = {slot.process.pid: slot for slot in self._slots if slot.process is not None}
-        while (pid := _somebody_dead()) is not None:
-            if slot := by_pid.get(pid):
+        for slot in self._slots:
+            if slot.process is not None and _has_died(slot.process):
                 code = slot.died(self._clock())
                 if code in USELESS_TO_REPEAT:
                     self._useless = code
-            else:
-                os.waitpid(pid, 0)  # an orphan that came to us because we are the first process of a container
+        if os.getpid() == 1:
+            _reap_orphans({slot.process.pid for slot in self._slots if slot.process is not None})
 
     def _end(self, slot: Slot, wakeup: int) -> None:
         """Ask one child to end, and kill its group when its grace is over, or cut short by a second request."""
@@ -222,13 +221,18 @@ def _pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def _somebody_dead() -> int | None:
-    """The pid of a child that has died and has not been reaped."""
-    try:
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return None
-    return found.si_pid if found is not None else None
+def _has_died(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a child has ended; where the system can tell without reaping it, it is left to be reaped."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return process.poll() is not None
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _reap_orphans(ours: set[int]) -> None:
+    """Reap what was left to us because we are the first process of a container."""
+    with suppress(ChildProcessError):
+        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
+            os.waitpid(found.si_pid, 0)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -15,14 +15,19 @@ from pydantic import BaseModel, ConfigDict, Field
 class Part(BaseModel):
     """A piece of a spec: immutable, and an unknown field is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        defer_build=True,  # a command builds only the validators it uses
+    )
 
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 """A whole number of things, at least one."""
 
-Fraction = Annotated[float, Field(ge=0.0, lt=1.0)]
+Fraction = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
 """A share of a whole: 0 <= value < 1."""
 
-NonNegative = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(strict=True, ge=0.0)]
+Positive = Annotated[float, Field(strict=True, gt=0.0)]

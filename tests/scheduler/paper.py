@@ -10,7 +10,7 @@ from typing import Any
 from jobs import retry
 from jobs.clock import iso
 from jobs.history import Note, step
-from jobs.lifecycle import Event, State
+from jobs.lifecycle import FINAL, Event, State
 from jobs.records import UNLIMITED, Job, Resources
 from scheduler.decisions import Decision, Dispatch, Fail, Preempt, PushAgain, Rescue, Resume, TakeBack
 from scheduler.policy import decide
@@ -30,6 +30,7 @@ class Paper:
     def __init__(self, cpu: int = 2, memory_mib: int = 4096, now: float = 1_000_000.0) -> None:
         self.now = now
         self.jobs: dict[str, Job] = {}
+        self.unfinished: dict[str, Job] = {}
         self.alive: set[str] = set()
         self.boot_id = BOOT
         self.decisions: list[Decision] = []
@@ -65,8 +66,8 @@ class Paper:
         self.look_at_locks()
 
     def look_at_locks(self) -> None:
-        for job_id in self.jobs:
-            if self.world.job(job_id) is not None:
+        for job_id, job in self.unfinished.items():
+            if job.attempts:
                 self.world.lock_seen(job_id, job_id in self.alive)
 
     def pass_time(self, seconds: float) -> None:
@@ -112,15 +113,16 @@ class Paper:
     # --- what is true ------------------------------------------------------------------------------------
 
     def granted(self) -> Resources:
-        open_jobs = (job for job in self.jobs.values() if job.state in (State.QUEUED, State.RUNNING))
+        open_jobs = (job for job in self.unfinished.values() if job.state in (State.QUEUED, State.RUNNING))
         return sum((job.attempts[-1].terms.resources for job in open_jobs), Resources())
 
     def cores(self) -> list[int]:
-        open_jobs = (job for job in self.jobs.values() if job.state in (State.QUEUED, State.RUNNING))
+        open_jobs = (job for job in self.unfinished.values() if job.state in (State.QUEUED, State.RUNNING))
         return sorted(core for job in open_jobs for core in job.attempts[-1].terms.cores)
 
     def in_state(self, state: State) -> list[str]:
-        return [job_id for job_id, job in self.jobs.items() if job.state is state]
+        among = self.jobs if state in FINAL else self.unfinished
+        return [job_id for job_id, job in among.items() if job.state is state]
 
     def dispatched(self) -> list[str]:
         """The ids of all dispatches so far, in order."""
@@ -129,5 +131,9 @@ class Paper:
     def _append(self, job_id: str, event: Event | Note, facts: dict[str, Any]) -> Job:
         job = step(job_id, self.jobs.get(job_id), {"at": iso(self.now), "event": event.value, **facts})
         self.jobs[job_id] = job
+        if job.is_final:
+            self.unfinished.pop(job_id, None)
+        else:
+            self.unfinished[job_id] = job
         self.world.see(job)
         return job
