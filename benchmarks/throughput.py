@@ -27,18 +27,6 @@ from rq import Queue
 from tests.system.machine import ROOT, Machine, wait_until, write_training
 
 
-def train_once(csv: str) -> float:
-    """What a plain RQ user would write: read a table, train, answer the accuracy."""
-    from singlepoint import Model
-
-    import numpy as np
-
-    table = np.genfromtxt(csv, delimiter=",", skip_header=1, dtype=str)
-    x, y = table[:, 1:].astype(np.float32), table[:, 0]
-    x = (x - x.mean(0)) / x.std(0)
-    return Model(hidden=(32, 16), task="classification").fit(x, y, epochs=1, batch_size=32).score(x, y)
-
-
 _TUNED = """
 import sys, numpy
 import singlepoint
@@ -77,7 +65,7 @@ def plain(machine: Machine, jobs: int, workers: int, *, tuned: bool) -> float:
     with plain_workers(socket, queue.name, workers, tuned=tuned):
         begun = time.perf_counter()
         for _ in range(jobs):
-            queue.enqueue(train_once, str(machine.directory / "wdbc.csv"))
+            queue.enqueue("benchmarks.plain_job.train_once", str(machine.directory / "wdbc.csv"))
         wait_until(lambda: queue.finished_job_registry.count == jobs, lambda: queue.finished_job_registry.count, 300)
         return jobs / (time.perf_counter() - begun)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from jobs.interval import checkpoint_interval_s, waste
@@ -103,27 +103,34 @@ def _ends(attempts: Iterable[Attempt]) -> dict[str, int]:
 
 def page(document: dict[str, Any]) -> str:
     """The document for people."""
-    rows = [("attempts ran for", f"{document['exposure_s'] / HOUR_S:.2f} h")]
-    rows += [("failures an hour", _interval(document["failures_per_hour"]))]
-    rows += [
-        (f"  {cause.replace('_', ' ')}", f"{_interval(facts)}, {facts['deaths']} seen")
-        for cause, facts in document["causes"].items()
-    ]
-    survival = document["survival_1h"]
-    rows += [
-        ("R(1 h)", f"{survival['predictive']:.4f} of what was learned; "
-                   f"exp(-λt) = {survival['exponential']:.4f} [{survival['low']:.4f}, {survival['high']:.4f}]"),
-        ("a save costs", _seconds(document["save_s"])),
-        ("saved every", _seconds(document["checkpoint_interval_s"])),
-        ("waste predicted", _share(document["waste"]["predicted"])),
-        ("waste actual", f"{_share(document['waste']['actual'])} "
-                         f"(saves {_seconds(document['waste']['saving_s'])}, repeated {_seconds(document['waste']['lost_s'])})"),
-        ("attempts ended", ", ".join(f"{end} {count}" for end, count in document["ends"].items()) or "none yet"),
-    ]  # fmt: skip
-    for reading, values in (document.get("utilisation") or {}).items():
-        rows.append((f"utilisation, {reading}", ", ".join(f"{_WORD[n]} {100 * u:.1f}%" for n, u in values.items())))
+    rows = [*_failure_rows(document), *_waste_rows(document), *_utilisation_rows(document)]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
+
+
+def _failure_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "attempts ran for", f"{document['exposure_s'] / HOUR_S:.2f} h"
+    yield "failures an hour", _interval(document["failures_per_hour"])
+    for cause, facts in document["causes"].items():
+        yield f"  {cause.replace('_', ' ')}", f"{_interval(facts)}, {facts['deaths']} seen"
+    survival = document["survival_1h"]
+    yield "R(1 h)", f"{survival['predictive']:.4f}, the doubt about the rate included"
+    yield "exp(-λ · 1 h)", f"{survival['exponential']:.4f} [{survival['low']:.4f}, {survival['high']:.4f}]"
+
+
+def _waste_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    waste = document["waste"]
+    yield "a save costs", _seconds(document["save_s"])
+    yield "saved every", _seconds(document["checkpoint_interval_s"])
+    yield "waste predicted", _share(waste["predicted"])
+    spent = f"saves {_seconds(waste['saving_s'])}, repeated {_seconds(waste['lost_s'])}"
+    yield "waste actual", f"{_share(waste['actual'])} ({spent})"
+    yield "attempts ended", ", ".join(f"{end} {count}" for end, count in document["ends"].items()) or "none yet"
+
+
+def _utilisation_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for reading, values in (document.get("utilisation") or {}).items():
+        yield f"utilisation, {reading}", ", ".join(f"{_WORD[name]} {100 * u:.1f}%" for name, u in values.items())
 
 
 _WORD = {"cpu_millis": "cpu", "memory_bytes": "memory", "storage_bytes": "disk", "network_bytes_s": "network"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from enum import StrEnum
 
 from jobs.lifecycle import Ask, State
@@ -48,9 +47,9 @@ class World:
         reserve: Resources = NOTHING,
         boot_id: str = "",
     ) -> None:
-        self.budget = budget
-        self.reserve = reserve
-        self.cores = tuple(cores)
+        self.budget, self.reserve, self.cores = budget, reserve, tuple(cores)
+        self.room = budget - reserve
+        """What jobs may have, all together."""
         self.boot_id = boot_id
         self.now = 0.0
         self.lines: Mapping[Place, Line] = {place: Line() for place in Place}
@@ -123,7 +122,7 @@ class World:
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
         """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
-        self.budget, self.reserve = budget, reserve
+        self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         for place in (Place.OVERSIZED, Place.READY):
             for job_id in list(self.lines[place]):
@@ -158,11 +157,6 @@ class World:
     def standing(self, place: Place) -> Iterator[Job]:
         """The jobs of a place, first in line first."""
         return (self._jobs[job_id] for job_id in self.lines[place])
-
-    @property
-    def room(self) -> Resources:
-        """What jobs may have, all together."""
-        return self.budget - self.reserve
 
     @property
     def reserved(self) -> Resources:
@@ -217,11 +211,12 @@ class World:
 
     def need(self, job: Job) -> Resources:
         """What a dispatch of the job takes: whole cores, and a request that grew by itself at most all there is."""
-        cores = max(1, -(-job.requests.cpu_millis // 1000))
-        memory_bytes = job.requests.memory_bytes
+        asked = job.requests
+        cores = max(1, -(-asked.cpu_millis // 1000))
+        memory_bytes = asked.memory_bytes
         if any(attempt.end == "out_of_memory" for attempt in job.attempts):
             memory_bytes = min(memory_bytes, self.room.memory_bytes)
-        return replace(job.requests, cpu_millis=1000 * cores, memory_bytes=memory_bytes)
+        return Resources(1000 * cores, memory_bytes, asked.storage_bytes, asked.network_bytes_s)
 
     # --- keeping the indexes true ------------------------------------------------------------------------
 
@@ -276,14 +271,15 @@ class World:
         if job.attempts and self.may_live(job.id):
             return Place.ENDING
         waits_for = self._waits_for(job)
-        tests = (
-            (Place.DOOMED, waits_for is Place.DOOMED),
-            (Place.HELD, job.held),
-            (Place.AFTER, waits_for is Place.AFTER),
-            (Place.DELAYED, job.not_before > self.now),
-            (Place.OVERSIZED, not self.need(job).fits_in(self.room)),
-        )
-        return next((place for place, applies in tests if applies), Place.READY)
+        if waits_for is Place.DOOMED:
+            return Place.DOOMED
+        if job.held:
+            return Place.HELD
+        if waits_for is Place.AFTER:
+            return Place.AFTER
+        if job.not_before > self.now:
+            return Place.DELAYED
+        return Place.READY if self.need(job).fits_in(self.room) else Place.OVERSIZED
 
     def _waits_for(self, job: Job) -> Place | None:
         """AFTER or DOOMED by the jobs it comes after; a job that ran once has waited for them already."""

@@ -23,8 +23,9 @@ from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.queue import run_queue_name
 from jobs.store import JobStore
 
-from . import limits, rq_worker
+from . import rq_worker
 from .process import die_with
+from .rehearsal import rehearse
 from .workplace import Workplace
 
 log = logging.getLogger("singlepoint.worker")
@@ -56,7 +57,7 @@ class Pool:
 
     def run(self) -> None:
         """Work until asked to stop. Returns when every worker has ended."""
-        limits.warm_up()
+        rehearse()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         for slot in self._slots:

@@ -72,8 +72,7 @@ class Prediction:
         model = model_files.load(place)
         source = Path(spec.input)
         if model.preprocessor is None:
-            problem = Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
-            raise InvalidInput(problem)
+            raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
         rows = open_rows(source, model.preprocessor, spec.pass_through)
         status = source.stat()
         here = environment.fingerprint(1)

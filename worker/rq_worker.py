@@ -137,4 +137,4 @@ def forget(name: str, connection: redis.Redis) -> None:
     """Take a worker that was killed out of rq's list. Raises redis.RedisError when Redis is away."""
     dead = Worker.find_by_key(f"{Worker.redis_worker_namespace_prefix}{name}", connection=connection)
     if dead is not None:
-        dead.register_death()  # type: ignore[no-untyped-call]
+        dead.register_death()

@@ -171,9 +171,12 @@ class Training:
 
     def _metrics(self) -> dict[str, float]:
         """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""
+        latest = self.latest
+        if latest is not None and latest.validation_loss is not None and self.trainer.early_stop is None:
+            return {"validation_loss": latest.validation_loss, **latest.metrics}  # of these very weights
         evaluated = self.trainer.evaluate()
         if evaluated is None:
-            return {} if self.latest is None else {"loss": self.latest.loss}
+            return {} if latest is None else {"loss": latest.loss}
         loss, scores = evaluated
         return {"validation_loss": loss, **scores}
 

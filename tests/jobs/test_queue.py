@@ -9,6 +9,7 @@ from rq.job import Job as RqJob
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from jobs.broker import Broker, connect_fleetingly
 from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.lifecycle import Event
 from jobs.queue import FUNCTION, DispatchQueue, parse_rq_id, rq_id
@@ -85,7 +86,7 @@ def test_an_index_is_complete_only_after_a_rebuild(connection: redis.Redis, stor
 
 
 def test_telling_a_redis_that_is_away_is_no_error(store: JobStore) -> None:
-    away = Index(redis.Redis(unix_socket_path="/nowhere/redis.sock"), UUID)
+    away = Index(connect_fleetingly(Broker("unix:///nowhere/redis.sock", ours=False)), UUID)
     assert not away.tell(a_job(store)) and not away.ring(LOOK_AT_EVERYTHING)
     assert not away.report_progress("abc", {})
 

@@ -68,14 +68,15 @@ class Bench:
     def look(self, seconds: float = 0.0) -> None:
         """Time passes, and the scheduler takes in whatever rang."""
         self.now += seconds
-        rung = self.connection.lpop(self.index.key("bell"), 1000) or []
+        rung: list[Any] = list(self.connection.lrange(self.index.key("bell"), 0, -1))
+        self.connection.delete(self.index.key("bell"))
         self.scheduler.look([item.decode() for item in rung])
 
     # --- the worker --------------------------------------------------------------------------------------
 
     def pop(self) -> tuple[str, int] | None:
         """The next attempt from the run queue."""
-        name = self.connection.lpop(self.queue.run.key)
+        name: Any = self.connection.lpop(self.queue.run.key)
         return parse_rq_id(name.decode()) if name else None
 
     def lock(self, job_id: str) -> None:

@@ -95,7 +95,11 @@ def test_version_1_limits_hold_and_its_huge_number_means_none(tmp_path: Path) ->
 def test_in_a_container_whose_path_is_the_hosts_the_mounts_own_root_counts(tmp_path: Path) -> None:
     root = write(
         tmp_path,
-        {"proc/self/cgroup": "0::/docker/0123abcd\n", "sys/fs/cgroup/memory.max": "4194304", "sys/fs/cgroup/cpu.max": ""},
+        {
+            "proc/self/cgroup": "0::/docker/0123abcd\n",
+            "sys/fs/cgroup/memory.max": "4194304",
+            "sys/fs/cgroup/cpu.max": "",
+        },
     )
     assert this_machine(root).memory_bytes == 4194304
 

@@ -70,8 +70,10 @@ class Day(Paper):
     def pause_or_resume(self) -> None:
         job_id = self._somebody()
         if job_id is not None:
-            asked = Ask.PAUSE in self.jobs[job_id].asks
-            self.note(job_id, *((Note.RESUME,) if asked else (Note.ASK,)), **({} if asked else {"ask": Ask.PAUSE}))
+            if Ask.PAUSE in self.jobs[job_id].asks:
+                self.note(job_id, Note.RESUME)
+            else:
+                self.note(job_id, Note.ASK, ask=Ask.PAUSE)
         for job in list(self.unfinished.values()):
             if job.held:
                 self.note(job.id, Note.RESUME)

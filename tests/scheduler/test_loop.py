@@ -14,7 +14,9 @@ from jobs.index import LOOK_AT_EVERYTHING
 from jobs.lifecycle import Ask, Event, State
 from jobs.queue import rq_id
 from jobs.store import JobStore
+from scheduler.decisions import Decision
 from scheduler.loop import ANXIOUS_S, IDLE_S
+from scheduler.world import World
 from tests.scheduler.pretend import Bench
 
 
@@ -50,8 +52,13 @@ def test_only_what_fits_is_handed_to_the_workers(bench: Bench) -> None:
 def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [bench.submit() for _ in range(200)]
     bench.look()  # the first look mends; from here on it is one pass each
-    decided = []
-    monkeypatch.setattr("scheduler.loop.decide", lambda world: decided.append(1) or [])
+    decided: list[World] = []
+
+    def counted(world: World) -> list[Decision]:
+        decided.append(world)
+        return []
+
+    monkeypatch.setattr("scheduler.loop.decide", counted)
     for job_id in ids:
         bench.ring(job_id)
     bench.look()

@@ -425,7 +425,9 @@ def test_random_changes_of_the_budget_never_leave_more_granted_than_there_is_onc
         chance = random.Random(seed)
         paper = Paper(cpu=4, memory_mib=4096)
         for number in range(12):
-            paper.submit(f"j{number}", cpu=chance.randint(1, 4), memory_mib=chance.randint(1, 3000), priority=number % 3)
+            paper.submit(
+                f"j{number}", cpu=chance.randint(1, 4), memory_mib=chance.randint(1, 3000), priority=number % 3
+            )
         paper.settle()
         for job_id in paper.in_state(State.QUEUED)[:2]:
             paper.claim(job_id)

@@ -104,10 +104,15 @@ def test_quantiles_invert_the_distribution(shape: float, probability: float) -> 
     assert gamma_cdf(shape, gamma_quantile(shape, probability)) == pytest.approx(probability, rel=1e-9)
 
 
-@pytest.mark.parametrize(
-    ("shape", "x", "value"),
-    [(1.0, 1.0, 1 - math.exp(-1)), (0.5, 0.5, math.erf(math.sqrt(0.5))), (1.0, 30.0, 1 - math.exp(-30)), (2.0, 5.0, 1 - 6 * math.exp(-5))],
-)  # fmt: skip
+KNOWN = [
+    (1.0, 1.0, 1 - math.exp(-1)),
+    (0.5, 0.5, math.erf(math.sqrt(0.5))),
+    (1.0, 30.0, 1 - math.exp(-30)),
+    (2.0, 5.0, 1 - 6 * math.exp(-5)),
+]
+
+
+@pytest.mark.parametrize(("shape", "x", "value"), KNOWN)
 def test_the_distribution_has_its_known_values(shape: float, x: float, value: float) -> None:
     assert gamma_cdf(shape, x) == pytest.approx(value, rel=1e-12)
 

@@ -55,7 +55,9 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
             if fresh.job(job_id) is not None:
                 fresh.lock_seen(job_id, job_id in paper.alive)
         assert {j: fresh.place(j) for j in paper.jobs} == {j: paper.world.place(j) for j in paper.jobs}
-        assert {p: list(line) for p, line in fresh.lines.items()} == {p: list(line) for p, line in paper.world.lines.items()}
+        assert {p: list(line) for p, line in fresh.lines.items()} == {
+            p: list(line) for p, line in paper.world.lines.items()
+        }
         assert (fresh.reserved, fresh.free_cores()) == (paper.world.reserved, paper.world.free_cores())
         assert fresh.reliability == paper.world.reliability
 

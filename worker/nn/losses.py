@@ -66,59 +66,48 @@ class SoftmaxCrossEntropy(Loss):
 
     def __init__(self, rows: int, outputs: int, dtype: npt.DTypeLike, options: LossOptions) -> None:
         super().__init__(rows, outputs, dtype, options)
-        self.row_starts = np.arange(rows) * outputs
-        self.flat_label = np.empty(rows, np.intp)
         self.plain = options.class_weights is None and not options.label_smoothing
         given = options.class_weights
         self.weights = np.ones(outputs, dtype) if given is None else given.astype(dtype)
+        self.one_hot = np.eye(outputs, dtype=dtype)
+        self._views: dict[int, tuple[Array, ...]] = {}
 
     def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
         n = len(outputs)
-        shifted, p, _ = self.scratch(outputs)
-        row, total, picked = self._column[:, :n]
-        at_label = np.add(self.row_starts[:n], targets, out=self.flat_label[:n])
+        if n not in self._views:
+            self._views[n] = (*self.scratch(outputs), *self._column[:2, :n])
+        shifted, p, label, row, total = self._views[n]
         np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
         np.subtract(outputs, row, out=shifted)
         np.exp(shifted, out=p)
         np.add.reduce(p, axis=1, keepdims=True, out=total)
         np.log(total, out=row)
-        np.take(shifted.reshape(-1), at_label, out=picked[:, 0], mode="clip")
+        np.take(self.one_hot, targets, axis=0, out=label, mode="clip")
         if not self.plain:
-            return self._weighted(shifted, p, targets, at_label, gradient)
-        np.subtract(row, picked, out=row)
+            return self._weighted(shifted, p, targets, label, gradient)
+        loss = float(np.add.reduce(row, axis=None)) - float(np.vdot(label, shifted))
         if gradient is not None:
-            self._gradient(p, total, at_label, gradient)
-        return float(np.add.reduce(row, axis=None)), float(n)
+            np.divide(p, total, out=gradient)
+            np.subtract(gradient, label, out=gradient)
+            np.divide(gradient, n, out=gradient)
+        return loss, float(n)
 
-    def _gradient(self, p: Array, total: Array, at_label: Array, gradient: Array) -> None:
-        """(p / total - one_hot(label)) / n."""
-        n = len(p)
-        np.multiply(total, n, out=total)
-        np.divide(p, total, out=gradient)
-        flat, picked = gradient.reshape(-1), self._column[2, :n, 0]
-        np.take(flat, at_label, out=picked, mode="clip")
-        np.subtract(picked, 1 / n, out=picked)
-        np.put(flat, at_label, picked)
-
-    def _weighted(self, shifted: Array, p: Array, targets: Array, at_label: Array, gradient: Array | None) -> Sums:
+    def _weighted(self, shifted: Array, p: Array, targets: Array, label: Array, gradient: Array | None) -> Sums:
         """With w the weights, e the smoothing and q = -log softmax: (1 - e) w[label] q[label] + e/k sum(w q)."""
         n, classes = p.shape
         e, w = self.options.label_smoothing, self.weights
-        log_total, total, picked = self._column[:, :n]
-        smooth = self.scratch(p)[2]
+        log_total, total = self._column[:2, :n]
+        own = np.take(w, targets, mode="clip")[:, None]
         np.subtract(log_total, shifted, out=shifted)  # now q
-        np.subtract(log_total, picked, out=picked)
-        own = np.take(w, targets, mode="clip")
-        np.multiply(shifted, w, out=smooth)
-        loss = (1 - e) * float(np.dot(own, picked[:, 0])) + e / classes * float(np.add.reduce(smooth, axis=None))
-        weight = float(np.add.reduce(own))
+        # Of each row and class: how much of q counts.
+        np.multiply(label, (1 - e) * own, out=label)
+        np.add(label, e / classes * w, out=label)
+        loss, weight = float(np.vdot(label, shifted)), float(np.add.reduce(own, axis=None))
         if gradient is not None:
             np.divide(p, total, out=p)
-            pull = (1 - e) * own
-            np.multiply(p, (pull + e / classes * float(np.add.reduce(w)))[:, None], out=gradient)
-            np.subtract(gradient, e / classes * w, out=gradient)
-            gradient.reshape(-1)[at_label] -= pull
-            np.multiply(gradient, 1 / weight, out=gradient)
+            np.multiply(p, np.add.reduce(label, axis=1, keepdims=True), out=gradient)
+            np.subtract(gradient, label, out=gradient)
+            np.divide(gradient, weight, out=gradient)
         return loss, weight
 
 

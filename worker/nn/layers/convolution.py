@@ -1,14 +1,12 @@
-"""Convolutions, as one matrix product over the windows of a few images at a time.
+"""Conv1D and Conv2D, alone or with the max-pooling after them; see `columns`.
 
-The windows of a *chunk* of images are copied into a column buffer that stays in the cache until the product is
-done. They are copied again for the gradient of the weights: that costs a tenth of a product, keeping them for a
-whole batch costs memory and a trip to it. With stride 1 the gradient of the input is itself a convolution: of
-the output's gradient, with the kernel turned by 180 degrees.
+With stride 1 the gradient of the input is itself a convolution: of the output's gradient, with the kernel turned by
+180 degrees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
@@ -18,11 +16,12 @@ from jobs.spec.network import Activation, Conv1D, Conv2D, MaxPool2D
 from ..activations import ACTIVATIONS
 from ..arrays import Array, Memory
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
-from .pooling import MaxPooler, windows_of
+from .columns import FEW_CHANNELS, Columns, Grid
+from .pooling import Winners, windows_of
 from .windows import Axis, Windows
 
-CHUNK_VALUES = 1 << 18  # of columns: 1 MiB in float32
-FEW_CHANNELS = 8  # below this a window's runs are so short that copying element by element is faster
+NON_DECREASING: frozenset[Activation] = frozenset({"linear", "relu", "leaky_relu"})
+"""Activations whose rounded values never decrease, so that they may change places with a maximum."""
 
 
 def plan(layer: Conv1D | Conv2D, place: Place) -> LayerPlan:
@@ -40,241 +39,185 @@ def plan(layer: Conv1D | Conv2D, place: Place) -> LayerPlan:
     axes = (*range(2, len(shape)), 1, 0)
     weight = Parameter("weight", shape, initialiser, fan_in, fan_out, axes, l1=layer.l1, l2=layer.l2)
     bias = Parameter("bias", (layer.filters,), layer.bias_initialiser, fan_in, fan_out, axes=(0,))
-    return place.plan(output, 3 * prod(output) + prod(place.input_shape), (weight, bias))
-
-
-class Columns:
-    """The windows of chunks of images, as matrices (images * windows, window values)."""
-
-    def __init__(self, windows: Windows, rows: int, memory: Memory) -> None:
-        self.windows, self.rows = windows, rows
-        values = windows.y.window * windows.x.window * windows.channels
-        per_image = prod(windows.counts) * values
-        self.chunk = min(rows, _power_of_two_up_to(CHUNK_VALUES // per_image))
-        self.padded = memory.zeros((self.chunk, *windows.padded_shape)) if windows.padded else None
-        self.blocks = memory.array((self.chunk, *windows.counts, windows.y.window, windows.x.window, windows.channels))
-        self.matrix = self.blocks.reshape(-1, values)
-
-    def of(self, x: Array, start: int) -> Array:
-        """Of images start.. of x (rows, *input_shape): (images * windows, values), until the next call."""
-        images = x[start : start + self.chunk]
-        blocks = self.blocks[: len(images)]
-        if self.padded is not None:
-            padded = self.padded[: len(images)]
-            np.copyto(self.windows.inside(padded), images)
-            images = padded
-        if self.windows.channels < FEW_CHANNELS:
-            for element, block in zip(self.windows.elements(images), self._by_element(blocks), strict=True):
-                np.copyto(block, element)
-        else:
-            np.copyto(blocks, self.windows.view(images))
-        return self.matrix[: len(images) * prod(self.windows.counts)]
-
-    @staticmethod
-    def _by_element(blocks: Array) -> Iterator[Array]:
-        for row in range(blocks.shape[3]):
-            for column in range(blocks.shape[4]):
-                yield blocks[:, :, :, row, column]
+    kept = area * prod(output[:-1]) * windows.channels if windows.channels < FEW_CHANNELS else 0
+    return place.plan(output, 3 * prod(output) + prod(place.input_shape) + kept, (weight, bias))
 
 
 class Convolver:
-    """The arithmetic of a convolution without bias, chunk by chunk.
+    """The arithmetic of a convolution without bias, for the windows of some grids, chunk by chunk.
 
-    w, dw: (window values, filters).
+    w, dw: (window values, filters).  z, dz: (images, grids, windows, filters).
     """
 
-    def __init__(self, windows: Windows, w: Array, dw: Array | None, setting: Setting) -> None:
-        memory, rows = setting.memory, setting.rows
-        self.windows, self.w, self.dw = windows, w, dw
-        self.columns = Columns(windows, rows, memory)
-        self.starts = range(0, rows, self.columns.chunk)
-        if dw is not None:
-            self.part = memory.array(dw.shape)
+    def __init__(self, plan: LayerPlan, grids: Sequence[Grid] | None, tensors: Tensors, setting: Setting) -> None:
+        layer, memory, rows = plan.layer, setting.memory, setting.rows
+        assert isinstance(layer, Conv1D | Conv2D)
+        place = Place(plan.index, plan.name, layer, plan.input_shape, None)
+        self.windows = Windows.over(place, layer.kernel, layer.stride, layer.padding)
+        self.grids = grids or [Grid.all(self.windows)]
+        keep = setting.training and self.windows.channels < FEW_CHANNELS
+        self.columns = Columns(self.windows, self.grids, rows, memory, keep=keep)
+        self.w = tensors.parameters["weight"].reshape(-1, layer.filters)
+        self.dw = tensors.gradients["weight"].reshape(self.w.shape) if setting.training else None
+        self.part = memory.array(self.w.shape) if setting.training else self.w
+        self.input_gradient = setting.input_gradient
         self.turned: Columns | None = None
+        self.scattered: Array | None = None
         if setting.input_gradient:
-            self.dx = memory.array((rows, *windows.input_shape))
-            if windows.y.stride == windows.x.stride == 1:
+            self.dx = memory.array((rows, *self.windows.input_shape))
+            # Turning multiplies for every pixel, scattering only for the windows there are: fewer when pooled.
+            if grids is None and self.windows.y.stride == self.windows.x.stride == 1:
                 self._prepare_turned(rows, memory)
             else:
-                self.scattered = memory.array((self.columns.chunk, *windows.padded_shape))
+                self.scattered = memory.array((self.columns.chunk, *self.windows.padded_shape))
 
     def _prepare_turned(self, rows: int, memory: Memory) -> None:
-        """Windows over the output's gradient that give the input's, padded so that each window lies inside."""
+        """Windows over the output's gradient that give the input's."""
         y, x = (
             Axis(axis.count, axis.window, 1, axis.window - 1 - axis.before, axis.window - 1 - axis.after, axis.size)
             for axis in (self.windows.y, self.windows.x)
         )
-        filters = self.w.shape[1]
-        self.turned = Columns(Windows(y, x, filters), rows, memory)
-        self.w_turned = memory.array((y.window, x.window, filters, self.windows.channels))
-
-    def chunk(self, start: int) -> slice:
-        return slice(start, min(start + self.columns.chunk, self.columns.rows))
+        turned = Windows(y, x, self.w.shape[1])
+        self.turned = Columns(turned, [Grid.all(turned)], rows, memory)
+        self.w_turned = memory.array((y.window, x.window, turned.channels, self.windows.channels))
 
     def forward(self, x: Array, start: int, z: Array) -> None:
-        """z (images, *counts, filters) := the convolution of the chunk of x that begins at `start`."""
+        """z := the convolution of the chunk of x that begins at `start`."""
         columns = self.columns.of(x, start)
         if self.dw is None:
             # One product an image: the bits of a prediction must not depend on the images beside it.
-            np.matmul(columns.reshape(len(z), -1, self.w.shape[0]), self.w, out=z.reshape(len(z), -1, z.shape[-1]))
+            np.matmul(columns.reshape(len(z), -1, len(self.w)), self.w, out=z.reshape(len(z), -1, z.shape[-1]))
         else:
-            np.dot(columns, self.w, out=z.reshape(-1, self.w.shape[1]))
+            np.dot(columns, self.w, out=z.reshape(-1, z.shape[-1]))
 
-    def backward_weights(self, x: Array, start: int, dz: Array) -> None:
-        """Adds a chunk to the gradient of the weights; the first one begins it."""
+    def backward(self, x: Array, start: int, dz: Array) -> None:
+        """Adds a chunk to the gradient of the weights, which the first begins; scatters its part of dx."""
         assert self.dw is not None
-        columns = self.columns.of(x, start)
-        dz = dz.reshape(len(columns), -1)
+        kept = self.columns.kept or len(self.columns.starts) == 1
+        columns = self.columns.again(start) if kept else self.columns.of(x, start)
+        flat = dz.reshape(len(columns), -1)
         if start == 0:
-            np.dot(columns.T, dz, out=self.dw)
+            np.dot(columns.T, flat, out=self.dw)
         else:
-            np.add(self.dw, np.dot(columns.T, dz, out=self.part), out=self.dw)
+            np.add(self.dw, np.dot(columns.T, flat, out=self.part), out=self.dw)
+        if self.scattered is not None:
+            np.dot(flat, self.w.T, out=columns)
+            self.columns.scatter(start, self.scattered)
+            images = self.columns.images(start)
+            np.copyto(self.dx[images], self.windows.inside(self.scattered)[: images.stop - start])
 
-    def turn(self) -> None:
-        """Takes note of the weights, once before the chunks of `backward_input`."""
-        if self.turned is not None:
-            height, width, filters, channels = self.w_turned.shape
-            w = self.w.reshape(height, width, channels, filters)
-            np.copyto(self.w_turned, w[::-1, ::-1].transpose(0, 1, 3, 2))
-
-    def backward_input(self, start: int, dz: Array) -> None:
-        """Fills the chunk of dx that begins at `start`. dz: (images, *counts, filters)."""
+    def turn_back(self, dz: Array) -> None:
+        """dx from the whole dz (rows, *counts, filters), where it is not scattered."""
         if self.turned is None:
-            self._scatter(start, dz)
             return
-        # The turned columns may come in smaller chunks than the images do.
-        for inner in range(0, len(dz), self.turned.chunk):
-            columns = self.turned.of(dz, inner)
-            stop = min(inner + self.turned.chunk, len(dz))
-            out = self.dx[start + inner : start + stop].reshape(-1, self.windows.channels)
-            np.dot(columns, self.w_turned.reshape(-1, self.windows.channels), out=out)
-
-    def _scatter(self, start: int, dz: Array) -> None:
-        """Each window's gradient is added to the pixels it covers."""
-        columns = self.columns.matrix[: len(dz) * prod(self.windows.counts)]
-        np.dot(dz.reshape(len(columns), -1), self.w.T, out=columns)
-        scattered = self.scattered[: len(dz)]
-        scattered[...] = 0
-        blocks = Columns._by_element(self.columns.blocks[: len(dz)])
-        for element, block in zip(self.windows.elements(scattered), blocks, strict=True):
-            np.add(element, block, out=element)
-        np.copyto(self.dx[start : start + len(dz)], self.windows.inside(scattered))
+        height, width, filters, channels = self.w_turned.shape
+        w = self.w.reshape(height, width, channels, filters)
+        np.copyto(self.w_turned, w[::-1, ::-1].transpose(0, 1, 3, 2))
+        for start in self.turned.starts:
+            out = self.dx[self.turned.images(start)].reshape(-1, channels)
+            np.dot(self.turned.of(dz, start), self.w_turned.reshape(-1, channels), out=out)
 
 
 class ConvolutionKernel(Kernel):
-    """Conv1D and Conv2D: y = f(x * W + b). W is held as (height, width, channels, filters)."""
+    """y = f(x * W + b). W is held as (height, width, channels, filters)."""
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
         self.lengths = None
-        self.convolver, self.b, self.db = _bind(plan, tensors, setting)
-        self.input_shape = (setting.rows, *plan.input_shape)
-        windows, filters = self.convolver.windows, plan.output_shape[-1]
+        self.convolver = Convolver(plan, None, tensors, setting)
+        self.b, self.db = tensors.parameters["bias"], tensors.gradients.get("bias")
+        self.input_shape, filters = (setting.rows, *plan.input_shape), plan.output_shape[-1]
         self.y = setting.memory.array((setting.rows, *plan.output_shape))
-        self.image = self.y.reshape(setting.rows, *windows.counts, filters)
+        self.flat = (setting.rows, 1, self.y.size // setting.rows // filters, filters)
         self.activation = ACTIVATIONS[plan.layer.activation](self.y, setting.memory, setting.training)  # type: ignore[attr-defined]
-        self.input_gradient = setting.input_gradient
+        self.dy: Array | None = None
         if setting.training:
             self.ones = setting.memory.ones((self.y.size // filters,))
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
         self.x = x.reshape(-1, *self.convolver.windows.input_shape)
-        for start in self.convolver.starts:
-            self.convolver.forward(self.x, start, self.image[self.convolver.chunk(start)])
+        z = self.y.reshape(self.flat)
+        for start in self.convolver.columns.starts:
+            self.convolver.forward(self.x, start, z[self.convolver.columns.images(start)])
         np.add(self.y, self.b, out=self.y)
         self.activation.forward()
         return self.y
 
     def backward(self, dy: Array) -> Array:
         self.activation.backward(dy)
-        dz = dy.reshape(self.image.shape)
+        dz = dy.reshape(self.flat)
         np.dot(self.ones, dz.reshape(-1, dz.shape[-1]), out=self.db)
-        self.convolver.turn()
-        for start in self.convolver.starts:
-            part = dz[self.convolver.chunk(start)]
-            self.convolver.backward_weights(self.x, start, part)
-            if self.input_gradient:
-                self.convolver.backward_input(start, part)
-        return self.convolver.dx.reshape(self.input_shape) if self.input_gradient else dy
+        for start in self.convolver.columns.starts:
+            self.convolver.backward(self.x, start, dz[self.convolver.columns.images(start)])
+        if dy is not self.dy:  # the same buffer, step after step
+            self.dy, self.dz_image = dy, dy.reshape(len(dy), *self.convolver.windows.counts, dz.shape[-1])
+        self.convolver.turn_back(self.dz_image)
+        return self.convolver.dx.reshape(self.input_shape) if self.convolver.input_gradient else dy
 
 
 class PooledConvolutionKernel(Kernel):
-    """A Conv2D and the MaxPool2D after it, as one: a chunk is pooled while it is in the cache.
+    """A Conv2D and the MaxPool2D after it, as one, for pooling windows that do not overlap.
 
-    Bias and activation come after pooling, on a quarter of the values (of 2x2 windows). As they do not decrease, the
-    largest value stays the largest, and the result is the same to the last bit.
+    The windows are convolved in order of their place in the pooling window, so that pooling compares whole blocks, a
+    chunk at a time while it is in the cache; what pooling would leave out is not computed. Bias and activation come
+    after pooling, on a quarter of the values (of 2x2 windows). As they do not decrease, the largest value stays the
+    largest, and the result is the same to the last bit.
     """
 
     def __init__(self, plans: tuple[LayerPlan, LayerPlan], tensors: Tensors, setting: Setting) -> None:
         conv, pool = plans
-        self.lengths = None
+        super().__init__(pool, tensors, setting)
         memory, rows, filters = setting.memory, setting.rows, pool.output_shape[-1]
-        self.convolver, self.b, self.db = _bind(conv, tensors, setting)
-        place = Place(pool.index, pool.name, pool.layer, pool.input_shape, None)
-        self.pooled = windows_of(pool.layer, place)  # type: ignore[arg-type]
-        self.pooler = MaxPooler(self.pooled, rows, memory, setting.training)
-        chunk = self.convolver.columns.chunk
-        self.z = memory.array((chunk, *conv.output_shape))
-        self.z_padded = memory.zeros((chunk, *self.pooled.padded_shape)) if self.pooled.padded else self.z
+        grids = Grid.by_place(pooled_windows(pool))
+        self.convolver = Convolver(conv, grids, tensors, setting)
+        self.b, self.db = tensors.parameters["bias"], tensors.gradients.get("bias")
+        places, windows = len(grids), prod(grids[0].counts)
+        self.z = memory.array((self.convolver.columns.chunk, places, windows, filters))
         self.y = memory.array((rows, *pool.output_shape))
+        self.flat = (rows, windows, filters)
         self.activation = ACTIVATIONS[conv.layer.activation](self.y, memory, setting.training)  # type: ignore[attr-defined]
-        self.input_gradient = setting.input_gradient
+        self.winners = None
         if setting.training:
-            self.ones = memory.ones((self.y.size // filters,))
+            self.winners = Winners(places, self.flat, memory)
+            self.ones = memory.ones((rows * windows,))
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
-        self.x = x
-        if self.z_padded is not self.z:
-            self.z_padded[...] = -np.inf
-        for start in self.convolver.starts:
-            rows = self.convolver.chunk(start)
-            n = rows.stop - start
-            self.convolver.forward(x, start, self.z[:n])
-            if self.z_padded is not self.z:
-                np.copyto(self.pooled.inside(self.z_padded[:n]), self.z[:n])
-            self.pooler.forward(self.z_padded[:n], self.y[rows], start)
+        self.x, y = x, self.y.reshape(self.flat)
+        for start in self.convolver.columns.starts:
+            rows = self.convolver.columns.images(start)
+            z, maxima = self.z[: rows.stop - start], y[rows]
+            self.convolver.forward(x, start, z)
+            np.maximum(z[:, 0], z[:, -1], out=maxima)
+            for place in range(1, z.shape[1] - 1):
+                np.maximum(maxima, z[:, place], out=maxima)
+            if self.winners:
+                self.winners.remember([z[:, place] for place in range(z.shape[1])], maxima, rows)
         np.add(self.y, self.b, out=self.y)
         self.activation.forward()
         return self.y
 
     def backward(self, dy: Array) -> Array:
+        assert self.winners is not None
         self.activation.backward(dy)
+        dy = dy.reshape(self.flat)
         np.dot(self.ones, dy.reshape(-1, dy.shape[-1]), out=self.db)
-        self.convolver.turn()
-        for start in self.convolver.starts:
-            rows = self.convolver.chunk(start)
-            n = rows.stop - start
-            dz = self.z[:n]
-            self.pooler.backward(dy[rows], self.z_padded[:n], start)
-            if self.z_padded is not self.z:
-                np.copyto(dz, self.pooled.inside(self.z_padded[:n]))
-            self.convolver.backward_weights(self.x, start, dz)
-            if self.input_gradient:
-                self.convolver.backward_input(start, dz)
-        return self.convolver.dx if self.input_gradient else dy
+        for start in self.convolver.columns.starts:
+            rows = self.convolver.columns.images(start)
+            dz = self.z[: rows.stop - start]
+            for place in range(dz.shape[1]):
+                np.multiply(dy[rows], self.winners.of[place, rows], out=dz[:, place])
+            self.convolver.backward(self.x, start, dz)
+        return self.convolver.dx if self.convolver.input_gradient else dy
 
 
-NON_DECREASING: frozenset[Activation] = frozenset({"linear", "relu", "leaky_relu"})
-"""Activations whose rounded values never decrease, so that they may change places with a maximum."""
+def pooled_windows(pool: LayerPlan) -> Windows:
+    assert isinstance(pool.layer, MaxPool2D)
+    return windows_of(pool.layer, Place(pool.index, pool.name, pool.layer, pool.input_shape, None))
 
 
 def can_be_pooled(conv: LayerPlan, pool: LayerPlan) -> bool:
     """Whether two layers in a row can be one `PooledConvolutionKernel`."""
-    return (
-        isinstance(conv.layer, Conv2D) and isinstance(pool.layer, MaxPool2D) and conv.layer.activation in NON_DECREASING
-    )
-
-
-def _bind(plan: LayerPlan, tensors: Tensors, setting: Setting) -> tuple[Convolver, Array, Array]:
-    """The convolver of a planned layer, its bias, and the bias's gradient (without training: the bias again)."""
-    layer = plan.layer
-    assert isinstance(layer, Conv1D | Conv2D)
-    place = Place(plan.index, plan.name, layer, plan.input_shape, None)
-    windows = Windows.over(place, layer.kernel, layer.stride, layer.padding)
-    w, b = tensors.parameters["weight"].reshape(-1, layer.filters), tensors.parameters["bias"]
-    dw = tensors.gradients["weight"].reshape(w.shape) if setting.training else None
-    return Convolver(windows, w, dw, setting), b, tensors.gradients.get("bias", b)
-
-
-def _power_of_two_up_to(limit: int) -> int:
-    return 1 << max(limit.bit_length() - 1, 0)
+    if not (isinstance(conv.layer, Conv2D) and isinstance(pool.layer, MaxPool2D)):
+        return False
+    windows = pooled_windows(pool)
+    return conv.layer.activation in NON_DECREASING and not windows.padded and not windows.overlapping

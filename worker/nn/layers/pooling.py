@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 
 import numpy as np
 
 from jobs.spec.network import AveragePool1D, AveragePool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
 
-from ..arrays import Array, Memory
+from ..arrays import Array, Memory, Shape
 from .base import Kernel, LayerPlan, Moment, Place, Setting, Tensors
 from .windows import Windows
 
@@ -30,50 +31,28 @@ def windows_of(layer: Pool, place: Place) -> Windows:
     return Windows.over(place, layer.size, layer.stride or layer.size, layer.padding)
 
 
-class MaxPooler:
-    """Max-pooling of up to `rows` images; of equal values in a window the first wins, as in PyTorch.
+class Winners:
+    """Which value of each pooling window was the largest; of equal ones the first, as in PyTorch.
 
-    winners: (window, rows, *counts, channels), kept only for training.
+    of: (places in a window, *shape), true for the winner.
     """
 
-    def __init__(self, windows: Windows, rows: int, memory: Memory, training: bool) -> None:
-        self.windows, self.training = windows, training
-        shape = (rows, *windows.counts, windows.channels)
-        if training:
-            self.winners = memory.array((windows.y.window * windows.x.window, *shape), np.bool_)
-            self.taken = memory.array(shape, np.bool_)
-            self.share = memory.array(shape) if windows.overlapping else None
+    def __init__(self, places: int, shape: Shape, memory: Memory) -> None:
+        self.of = memory.array((places, *shape), np.bool_)
+        self._taken = memory.array(shape, np.bool_)
 
-    def forward(self, padded: Array, y: Array, start: int = 0) -> None:
-        """y (n, *counts, channels) := maxima of padded (n, *padded_shape); these are rows from `start` on."""
-        elements = list(self.windows.elements(padded))
-        np.copyto(y, elements[0])
-        for element in elements[1:]:
-            np.maximum(y, element, out=y)
-        if self.training:
-            self._remember_winners(elements, y, start)
-
-    def _remember_winners(self, elements: list[Array], y: Array, start: int) -> None:
-        rows = slice(start, start + len(y))
-        taken = self.taken[rows]
-        for winner, element in zip(self.winners[:, rows], elements, strict=True):
-            np.equal(element, y, out=winner)
-            if element is elements[0]:
-                np.copyto(taken, winner)
-            else:
-                np.greater(winner, taken, out=winner)
-                np.logical_or(taken, winner, out=taken)
-
-    def backward(self, dy: Array, padded: Array, start: int = 0) -> None:
-        """padded := gradient of the images, given that of the maxima."""
-        winners = self.winners[:, start : start + len(dy)]
-        if not self.windows.tiled:
-            padded[...] = 0
-        for winner, element in zip(winners, self.windows.elements(padded), strict=True):
-            if self.share is None:
-                np.multiply(dy, winner, out=element)
-            else:
-                np.add(element, np.multiply(dy, winner, out=self.share[: len(dy)]), out=element)
+    def remember(self, values: Sequence[Array], maxima: Array, rows: slice) -> None:
+        """values: of each place.  maxima: over the places, of these rows."""
+        taken = self._taken[rows]
+        *winners, last = self.of[:, rows]
+        np.equal(values[0], maxima, out=taken)
+        np.copyto(self.of[0, rows], taken)
+        for winner, value in zip(winners[1:], values[1:], strict=False):
+            np.equal(value, maxima, out=winner)
+            np.greater(winner, taken, out=winner)
+            np.logical_or(taken, winner, out=taken)
+        if winners:
+            np.logical_not(taken, out=last)  # whoever is left
 
 
 class _PoolKernel(Kernel):
@@ -117,14 +96,27 @@ class MaxPoolKernel(_PoolKernel):
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
-        self.pooler = MaxPooler(self.windows, setting.rows, setting.memory, setting.training)
+        self.winners = None
+        if setting.training:
+            places = self.windows.y.window * self.windows.x.window
+            self.winners = Winners(places, self.y_image.shape, setting.memory)
+            self.share = setting.memory.array(self.y_image.shape)
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
-        self.pooler.forward(self.image(x), self.y_image)
+        values = list(self.windows.elements(self.image(x)))
+        np.copyto(self.y_image, values[0])
+        for value in values[1:]:
+            np.maximum(self.y_image, value, out=self.y_image)
+        if self.winners:
+            self.winners.remember(values, self.y_image, slice(0, len(x)))
         return self.y
 
     def backward(self, dy: Array) -> Array:
-        self.pooler.backward(dy.reshape(self.y_image.shape), self.dx_padded)
+        assert self.winners is not None
+        dy = dy.reshape(self.y_image.shape)
+        self.dx_padded[...] = 0
+        for winner, pixels in zip(self.winners.of, self.windows.elements(self.dx_padded), strict=True):
+            np.add(pixels, np.multiply(dy, winner, out=self.share), out=pixels)
         return self.unpadded()
 
 

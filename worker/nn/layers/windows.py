@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from jobs.spec.network import Padding
 
 from ..arrays import Array, Shape
@@ -41,11 +39,6 @@ class Axis:
     @property
     def padded(self) -> int:
         return self.size + self.before + self.after
-
-    @property
-    def tiled(self) -> bool:
-        """Whether every position lies in exactly one window."""
-        return self.window == self.stride and self.count * self.stride == self.size
 
     def span(self, offset: int) -> slice:
         """Positions, in the padded axis, of element `offset` of every window."""
@@ -102,10 +95,6 @@ class Windows:
         return self.y.count, self.x.count
 
     @property
-    def tiled(self) -> bool:
-        return self.y.tiled and self.x.tiled
-
-    @property
     def overlapping(self) -> bool:
         return self.y.window > self.y.stride or self.x.window > self.x.stride
 
@@ -118,13 +107,3 @@ class Windows:
         for row in range(self.y.window):
             for column in range(self.x.window):
                 yield padded[:, self.y.span(row), self.x.span(column)]
-
-    def view(self, padded: Array) -> Array:
-        """Every window of (n, *padded_shape): a view (n, *counts, height, width, channels), read-only."""
-        n, down, along, deep = padded.strides
-        return np.lib.stride_tricks.as_strided(
-            padded,
-            (len(padded), *self.counts, self.y.window, self.x.window, self.channels),
-            (n, down * self.y.stride, along * self.x.stride, down, along, deep),
-            writeable=False,
-        )
