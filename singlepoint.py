@@ -55,7 +55,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Services": {
         "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),
         "down": ("jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
-        "drain": ("worker.commands:drain", "Let the workers checkpoint their work and stop."),
+        "drain": ("scheduler.commands:drain", "Start nothing and have running work handed back, until --off."),
         "doctor": ("worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
         "scheduler": ("scheduler.commands:scheduler", "Run the scheduler in the foreground."),
         "worker": ("worker.commands:worker", "Run the workers in the foreground."),

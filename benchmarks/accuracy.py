@@ -117,7 +117,10 @@ def digits(folder: Path) -> Folds:
 
 def breast_cancer(folder: Path) -> Folds:
     bunch = load_breast_cancer()
-    rows = [[*map(repr, row.tolist()), bunch.target_names[label]] for row, label in zip(bunch.data, bunch.target, strict=True)]
+    rows = [
+        [*map(repr, row.tolist()), bunch.target_names[label]]
+        for row, label in zip(bunch.data, bunch.target, strict=True)
+    ]
     return of_table([*bunch.feature_names, "diagnosis"], rows, 10, folder)
 
 
@@ -249,7 +252,7 @@ def train(spec: TrainSpec, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--only", nargs="*", default=[], help="cases whose name has one of these words")
     options.add_argument("--quick", action="store_true", help="one fold each")
     chosen = options.parse_args()

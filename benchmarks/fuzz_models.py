@@ -39,8 +39,8 @@ def table() -> tuple[Model, Any]:
 
 
 def image() -> tuple[Model, Any]:
-    layers = [{"type": "conv2d", "filters": 2, "kernel": 3, "activation": "relu"}, {"type": "batch_norm"}]
-    layers += [{"type": "max_pool2d"}, {"type": "flatten"}, OUT]
+    layers: list[dict[str, Any]] = [{"type": "conv2d", "filters": 2, "kernel": 3, "activation": "relu"}]
+    layers += [{"type": "batch_norm"}, {"type": "max_pool2d"}, {"type": "flatten"}, OUT]
     preprocessing = {"rescale": 255, "denoise": {"type": "median"}}
     return Model(layers=layers, preprocessing=preprocessing), DRAW.integers(0, 256, (60, 8, 8)).astype(np.uint8)
 
@@ -59,7 +59,7 @@ MODELS = {"table": table, "image": image, "tf-idf": text, "tokens": tokens}
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--count", type=int, default=100_000)
     options.add_argument("--seed", type=int, default=1)
     chosen = options.parse_args()

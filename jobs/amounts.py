@@ -41,3 +41,10 @@ def format_cores(cpu_millis: int) -> str:
     """`1 core`, `2 cores`, `0.5 cores`."""
     count = f"{cpu_millis / 1000:.3f}".rstrip("0").rstrip(".")
     return f"{count} core" if count == "1" else f"{count} cores"
+
+
+def amount_text(resource: str, amount: int) -> str:
+    """An amount of a resource by its name in `records.Resources`: `2 cores`, `512 MiB`, `10 MiB/s`."""
+    if resource == "cpu_millis":
+        return format_cores(amount)
+    return format_bytes(amount) + ("/s" if resource == "network_bytes_s" else "")

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
-from .amounts import format_bytes, format_cores
+from .amounts import amount_text
 from .clock import iso, seconds
 from .durable import replace_file
 from .errors import NeverFits, NotPermitted, Problem
@@ -90,13 +90,6 @@ FIELDS: dict[str, tuple[str, str]] = {
     "network_bytes_s": ("resources.network", "network"),
 }
 """A resource's field in a spec, and its name in `--budget`."""
-
-
-def amount_text(resource: str, amount: int) -> str:
-    """`2 cores`, `512 MiB`, `10 MiB/s`."""
-    if resource == "cpu_millis":
-        return format_cores(amount)
-    return format_bytes(amount) + ("/s" if resource == "network_bytes_s" else "")
 
 
 def check_fits(requests: Resources, capacity: Capacity) -> None:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from . import embedded
-from .amounts import format_bytes
+from .amounts import amount_text, format_bytes
 from .broker import Broker, connect, locate, shortcomings
-from .capacity import amount_text, read_capacity
+from .capacity import read_capacity
+from .clock import iso
+from .draining import draining_since
 from .durable import explained
 from .errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, SinglepointError
 from .home import Home, open_home
@@ -160,7 +162,10 @@ def scheduler(patient: Patient) -> Finding:
     if capacity is None or not capacity.is_live():
         return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
     cpu, memory = (amount_text(name, getattr(capacity.budget, name)) for name in ("cpu_millis", "memory_bytes"))
-    return Finding("scheduler", Grade.OK, f"process {capacity.process.pid}, budget {cpu} and {memory}")
+    found = f"process {capacity.process.pid}, budget {cpu} and {memory}"
+    if since := draining_since(patient.home):
+        return Finding("scheduler", Grade.LIMITED, f"{found}, draining since {iso(since)}", "singlepoint drain --off")
+    return Finding("scheduler", Grade.OK, found)
 
 
 def workers(patient: Patient) -> Finding:

@@ -4,6 +4,9 @@ Off unless `SINGLEPOINT_FAILPOINT` is set in the environment of the process, to
 `NAME[@COUNT]:ACTION[:TOKEN]`: at the COUNT-th arrival (1 by default) at the place NAME, `kill` ends the process with
 SIGKILL, `stop` suspends it with SIGSTOP, and `enospc` raises the error of a full disk, from then on. With a TOKEN, a
 path where no file is yet, that happens in one process only: the first that can create the file.
+
+`@FILE` instead reads the plan from a file at each arrival, so that it can change while the processes live; without
+that file there is none.
 """
 
 from __future__ import annotations
@@ -12,27 +15,36 @@ import errno
 import os
 import signal
 
-_PLAN = os.environ.get("SINGLEPOINT_FAILPOINT", "")
+_SETTING = os.environ.get("SINGLEPOINT_FAILPOINT", "")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
-_arrivals = 0
+_arrivals: dict[str, int] = {}
 
 
 def reach(name: str) -> None:
     """Say that the write called `name` comes next. Costs one comparison when no test is at work."""
-    if _PLAN:
-        _act(name)
+    if _SETTING:
+        _act(name, _plan())
 
 
-def _act(name: str) -> None:
-    global _arrivals
-    place, action, token = [*_PLAN.split(":", 2), ""][:3]
+def _plan() -> str:
+    if not _SETTING.startswith("@"):
+        return _SETTING
+    try:
+        with open(_SETTING[1:], encoding="utf-8") as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _act(name: str, plan: str) -> None:
+    place, action, token = [*plan.split(":", 2), "", ""][:3]
     wanted, _, count = place.partition("@")
     if wanted != name:
         return
-    _arrivals += 1
-    if action == "enospc" and _arrivals >= int(count or 1):
+    _arrivals[plan] = _arrivals.get(plan, 0) + 1
+    if action == "enospc" and _arrivals[plan] >= int(count or 1):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-    if _arrivals == int(count or 1) and _take(token):
+    if _arrivals[plan] == int(count or 1) and _take(token):
         os.kill(os.getpid(), _SIGNALS[action])
 
 

@@ -4,6 +4,7 @@
     redis/               the embedded broker's socket, append-only file and log
     broker.json          which server opened this home (family, version, socket)
     capacity.json        the budget the running scheduler enforces
+    draining             there while the home is being drained: nothing is started
     jobs/<id>/           spec.json, history.jsonl, history.lock, lock, log.txt, metrics.jsonl, checkpoints/, result/
     models/<name>/<n>/   model.json, model.safetensors
     *.lock               kernel locks: broker, scheduler, supervisor
@@ -65,6 +66,10 @@ class Home:
     @property
     def broker_record(self) -> Path:
         return self.path / "broker.json"
+
+    @property
+    def draining(self) -> Path:
+        return self.path / "draining"
 
     @property
     def capacity_record(self) -> Path:

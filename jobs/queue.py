@@ -49,17 +49,26 @@ class DispatchQueue:
         """Show `attempt`, which has not been granted room, as waiting."""
         self._enqueue(self.waiting, job_id, attempt, pipeline)
 
-    def dispatch(self, job_id: str, attempt: int) -> None:
-        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`, once."""
+    def dispatch(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`, once.
+
+        pipeline: one whose transaction has begun (`multi`); its owner executes it.
+        """
         reach("queue.push")
-        name = rq_id(job_id, attempt)
+        if pipeline is not None:
+            self._move_to_run(job_id, attempt, pipeline)
+            return
         with self.connection.pipeline() as pipe:
             pipe.multi()  # first, or rq opens the transaction itself and finds commands before it
-            pipe.lrem(self.waiting.key, 1, name)  # one: it stands near the front, and the rest need not be read
-            pipe.lrem(self.run.key, 0, name)
-            pipe.lrem(self.run.intermediate_queue_key, 0, name)
-            self._enqueue(self.run, job_id, attempt, pipe)
+            self._move_to_run(job_id, attempt, pipe)
             pipe.execute()
+
+    def _move_to_run(self, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
+        name = rq_id(job_id, attempt)
+        pipe.lrem(self.waiting.key, 1, name)  # one: it stands near the front, and the rest need not be read
+        pipe.lrem(self.run.key, 0, name)
+        pipe.lrem(self.run.intermediate_queue_key, 0, name)
+        self._enqueue(self.run, job_id, attempt, pipe)
 
     def _enqueue(self, queue: Queue, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None) -> None:
         job = RqJob.create(

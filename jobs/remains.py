@@ -1,11 +1,13 @@
 """What a dead attempt left on disk: how far it was, when it last gave a sign of life, what has to be done again.
 
 Read by whoever writes down a death that the attempt could not: the process above it, or the scheduler.
-Nothing here is needed for the job to go on; it is for the ledger.
+Nothing of that is needed for the job to go on; it is for the ledger. Here too: what an attempt may leave
+outside its job's directory.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -54,6 +56,16 @@ def examine(directory: Path, attempt: Attempt) -> Remains:
         last_sign_at=max([began_at, saved_at, *_written(directory, began_at)]),
         saved_at=saved_at,
     )
+
+
+def staged_output(output: Path, job_id: str, attempt: int) -> Path:
+    """Where an attempt puts a prediction together: beside its output, so that one rename gives it its name."""
+    return output.with_name(f".{output.name}.{job_id}-{attempt}.tmp")
+
+
+def staged_outputs(output: Path, job_id: str) -> list[Path]:
+    """What attempts of a job have staged beside its output and not renamed."""
+    return sorted(output.parent.glob(f".{glob.escape(output.name)}.{job_id}-*.tmp"))
 
 
 def _progress(directory: Path, number: int) -> dict[str, Any]:

@@ -6,7 +6,9 @@ written when Redis does not answer, NotFound for a job that is gone, and NotNow 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .clock import seconds
@@ -15,6 +17,7 @@ from .following import wait_for
 from .history import Note
 from .lifecycle import FINAL, Ask, Event, State
 from .records import Job
+from .remains import staged_outputs
 from .session import Session, redis_may_be_away
 from .submission import announce
 
@@ -98,6 +101,8 @@ def remove(session: Session, job_id: str) -> Job:
         )
     if session.store.is_being_worked_on(job_id):
         raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
+    for stage in _staged(session, job_id):
+        stage.unlink(missing_ok=True)
     session.store.remove(job_id)
     with redis_may_be_away():
         session.index.forget(job_id)
@@ -127,6 +132,15 @@ def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float,
     return [
         row["id"] for row in ended[keep:] if now - seconds(row["ended_at"]) >= older_than_s and row["id"] not in needed
     ]
+
+
+def _staged(session: Session, job_id: str) -> list[Path]:
+    """What dead attempts of a prediction left beside its output."""
+    try:
+        output = json.loads(session.store.spec(job_id))["output"]
+    except (KeyError, ValueError, TypeError):
+        return []
+    return staged_outputs(Path(output), job_id)
 
 
 def _has_ended(job: Job) -> str:

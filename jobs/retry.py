@@ -84,14 +84,17 @@ def after_death(
     return Event.LOSE, {**facts, "not_before": at + wait_s} if wait_s else facts
 
 
-def disk_full(job: Job, cause: str, at: float) -> dict[str, Any]:
-    """Facts of the move LOSE after the disk was full: the job waits, longer each time, and spends nothing."""
+def disk_full(job: Job, cause: str, at: float) -> Verdict:
+    """After the disk was full: the job waits, longer each time, and spends nothing."""
+    facts = _facts("disk_full", cause)
+    if Ask.CANCEL in job.asks:
+        return _cancelled(facts)
     times = 1
     for attempt in reversed(job.attempts[:-1]):
         if attempt.end != "disk_full":
             break
         times += 1
-    return {**_facts("disk_full", cause), "not_before": at + backoff_s(times)}
+    return Event.LOSE, {**facts, "not_before": at + backoff_s(times)}
 
 
 def at_full_budget(job: Job) -> bool:
@@ -109,6 +112,13 @@ def is_quarantined(job: Job) -> bool:
 
 def _facts(end: str, cause: str, *, lost_s: float | None = None) -> dict[str, Any]:
     return {"end": end, "cause": cause} | ({} if lost_s is None else {"lost_s": lost_s})
+
+
+def as_asked(job: Job, verdict: Verdict) -> Verdict:
+    """`verdict`, or the cancellation that was asked for before it could be written down."""
+    event, facts = verdict
+    goes_on = event in (Event.HAND_BACK, Event.LOSE)
+    return _cancelled(facts) if goes_on and Ask.CANCEL in job.asks else verdict
 
 
 def _cancelled(facts: Mapping[str, Any]) -> Verdict:

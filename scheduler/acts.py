@@ -152,8 +152,12 @@ class RedisActs:
             pipe.execute()
 
     def push(self, job: Job) -> None:
-        """Hand the newest attempt of a queued job to the workers."""
-        self.queue.dispatch(job.id, job.attempt)
+        """Hand the newest attempt of a queued job to the workers, and say so, in one transaction."""
+        with self.queue.connection.pipeline() as pipe:
+            pipe.multi()
+            self.queue.dispatch(job.id, job.attempt, pipe)
+            self.index.tell(job, ring=False, pipeline=pipe)
+            pipe.execute()
 
     def withdraw(self, job: Job, attempt: int) -> None:
         """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""

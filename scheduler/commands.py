@@ -1,4 +1,5 @@
-"""The commands of this package: `scheduler` runs it; `explain` and `report` read the disk and need no Redis."""
+"""The commands of this package: `scheduler` runs it, `drain` has it start nothing; `explain` and `report` read the
+disk and need no Redis."""
 
 from __future__ import annotations
 
@@ -13,7 +14,10 @@ import click
 from jobs.broker import connect, locate
 from jobs.capacity import read_capacity
 from jobs.clock import now
+from jobs.draining import drain as begin_drain
+from jobs.draining import draining_since, end_drain
 from jobs.home import Home
+from jobs.index import LOOK_AT_EVERYTHING
 from jobs.processes import boot_id
 from jobs.records import Job
 from jobs.reference import find_job
@@ -94,10 +98,28 @@ def as_seen_now(home: Home, store: JobStore) -> World:
         budget = default_budget(machine)
         world = World(budget, chosen_cores(budget, machine), boot_id=boot_id())
     world.seen_at(now())
+    world.draining = draining_since(home) is not None
     sight = Sight(store, world, now, time.monotonic)
     sight.see_changed(store.ids())
     sight.probe(world.unprobed())
     return world
+
+
+@click.command(epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --off")
+@click.option("--off", is_flag=True, help="Start jobs again.")
+@click.pass_obj
+def drain(settings: Settings, off: bool) -> None:
+    """Start nothing more, and have running work save and be handed back, until `drain --off`. Survives a restart."""
+    session = open_session(settings)
+    session.require_redis()
+    if not off:
+        begin_drain(session.home, now())
+        click.echo("draining: `singlepoint ps` shows what still runs, `singlepoint drain --off` ends it", err=True)
+    elif end_drain(session.home):
+        click.echo("no longer draining", err=True)
+    else:
+        click.echo("was not draining", err=True)
+    session.index.ring(LOOK_AT_EVERYTHING)
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint report\n  singlepoint report last --json")

@@ -20,6 +20,7 @@ import redis
 
 from jobs.capacity import Capacity, publish_capacity
 from jobs.clock import Clock, now
+from jobs.draining import draining_since
 from jobs.errors import BrokerAway, NotFound, StorageFull
 from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.lifecycle import State
@@ -45,6 +46,7 @@ ROUNDS = 8
 """Decisions that follow from decisions, in one pass; more wait for the next, which comes at once."""
 
 ANXIOUS_S = 0.015
+HEAD_EVERY_S = 0.25
 BUSY_S = 1.0
 IDLE_S = 3.0
 MEND_EVERY_S = 30.0
@@ -85,6 +87,8 @@ class Scheduler:
         self._monotonic = monotonic
         self._next_mend = 0.0
         self._head: dict[str, object] | None = None
+        self._head_is_stale = False
+        self._next_head = 0.0
         self._unfinished = False
         self._stopping = False
         self._waiting = False
@@ -111,15 +115,19 @@ class Scheduler:
         """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull."""
         acts = self._reach_redis()
         self.world.seen_at(self._clock())
+        self._look_for_drain()
         for job_id in rung:
             self._answer(job_id, acts)
         self.sight.probe_in_doubt()
         self._look_for_overdue(acts)
         self._unfinished = self._settle(acts)
-        head = head_reason(self.world)
-        if head != self._head:
-            acts.index.publish_head(head)
-            self._head = head
+        self._publish_head(acts)
+
+    def _look_for_drain(self) -> None:
+        draining = draining_since(self.store.home) is not None
+        if draining != self.world.draining:
+            self.world.draining = draining
+            log.info("drain_began" if draining else "drain_ended")
 
     def _answer(self, job_id: str, acts: RedisActs) -> None:
         """A bell rang for a job, or for all that hold something."""
@@ -171,7 +179,7 @@ class Scheduler:
         if changed and job.state is State.QUEUED:
             acts.push(job)
             self.sight.pushed(job.id)
-        if changed:
+        elif changed:
             acts.tell(job)
 
     # --- Redis, and what others read ---------------------------------------------------------------------
@@ -211,6 +219,15 @@ class Scheduler:
             log.info("reserve_raised memory_bytes=%d", reserve.memory_bytes)
             self.world.budget_changed(self.world.budget, reserve)
             self._publish_capacity()
+
+    def _publish_head(self, acts: RedisActs) -> None:
+        """Say why the head of the line waits; not for every one of a hundred short jobs, but never long after."""
+        head = head_reason(self.world)
+        self._head_is_stale = head != self._head
+        if self._head_is_stale and self._monotonic() >= self._next_head:
+            acts.index.publish_head(head)
+            self._head, self._head_is_stale = head, False
+            self._next_head = self._monotonic() + HEAD_EVERY_S
 
     def _publish_capacity(self) -> None:
         world = self.world
@@ -253,6 +270,7 @@ class Scheduler:
             return ANXIOUS_S
         alarm = self.world.next_alarm()
         longest = BUSY_S if any(True for _ in self.world.holders()) else IDLE_S
+        longest = HEAD_EVERY_S if self._head_is_stale else longest
         return longest if alarm is None else min(longest, max(ANXIOUS_S, alarm - self._clock()))
 
     def _wait(self) -> list[str]:

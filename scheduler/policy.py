@@ -3,7 +3,7 @@
 Promises: what is granted never exceeds the budget less our own reserve, in any resource. Higher priority first,
 then first come; nobody overtakes the head of the line, so every job that fits the machine gets its turn. A
 job that asks for more than there is stands aside and keeps nobody waiting. Nothing is granted while a lock
-has not been tried or while work has to be put down.
+has not been tried, while work has to be put down, or while the home is being drained.
 
 Won't do: look at all jobs. Each call reads the heads of lines and the few jobs that hold something.
 """
@@ -24,7 +24,10 @@ from .world import Place, World
 
 def decide(world: World) -> list[Decision]:
     """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it."""
-    urgent = [*_rescues(world), *_failures(world), *_pushes(world)]
+    urgent = [*_rescues(world), *_failures(world)]
+    if world.draining:
+        return [*urgent, *_hand_all_back(world)]
+    urgent += _pushes(world)
     if any(True for _ in world.unprobed()):
         return urgent
     put_down = list(_put_down(world))
@@ -127,10 +130,17 @@ def _put_down(world: World) -> Iterator[Decision]:
         if not helps or _is_going(job):
             continue
         free = free + world.granted(job.id)
-        if job.state is State.QUEUED:
-            yield TakeBack(job.id, job.attempt, "the budget was lowered")
-        else:
-            yield Preempt(job.id, job.attempt)
+        yield _put_one_down(job, "the budget was lowered")
+
+
+def _hand_all_back(world: World) -> Iterator[Decision]:
+    return (_put_one_down(job, "the home is being drained") for job in world.holders() if not _is_going(job))
+
+
+def _put_one_down(job: Job, cause: str) -> Decision:
+    if job.state is State.QUEUED:
+        return TakeBack(job.id, job.attempt, cause)
+    return Preempt(job.id, job.attempt)
 
 
 NOTHING = Resources()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jobs.capacity import amount_text
+from jobs.amounts import amount_text
 from jobs.clock import iso
 from jobs.lifecycle import Ask
 from jobs.records import Job, Resources
@@ -49,6 +49,8 @@ _NOUN = {"cpu_millis": "", "memory_bytes": " of memory", "storage_bytes": " of d
 
 
 def _ready(world: World, job: Job) -> str:
+    if world.draining:
+        return "nothing is started: the home is being drained, until `singlepoint drain --off`"
     in_front = world.lines[Place.READY].position(key(job))
     if in_front:
         others = "1 job is" if in_front == 1 else f"{in_front} jobs are"

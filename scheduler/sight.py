@@ -62,6 +62,8 @@ class Sight:
             self.world.see(job)
         elif self.store.size(job_id) == 0:
             self.world.forget(job_id)
+        if job is None or job.is_final:
+            self.alive_at.pop(job_id, None)
         return job
 
     def load(self, job_id: str) -> Job | None:

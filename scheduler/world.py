@@ -37,7 +37,10 @@ NOTHING = Resources()
 
 
 class World:
-    """See the module. Times are seconds since the epoch, as told."""
+    """See the module. Times are seconds since the epoch, as told.
+
+    draining: nothing may be granted, and whoever holds something shall hand it back.
+    """
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class World:
         self.room = budget - reserve
         """What jobs may have, all together."""
         self.boot_id = boot_id
+        self.draining = False
         self.now = 0.0
         self.lines: Mapping[Place, Line] = {place: Line() for place in Place}
         self._jobs: dict[str, Job] = {}

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 
 from jobs.history import Note
-from jobs.lifecycle import Ask
 
 from . import limits
 from .stops import LOOK_S, Stop
@@ -27,16 +26,13 @@ def _pause(work: Work) -> None:
     """Use no core until the pause is taken back; anything more urgent ends the wait by raising Stopped.
 
     The scheduler takes the cores back when it sees the pause, and grants some again, by new terms, before the
-    work goes on.
+    work goes on. Paused again before that, the attempt gives those back too.
     """
-    revision = work.terms.revision
-    _note(work, Note.PAUSE)
-    while True:
-        stop = work.stops.due()
-        if stop is None and Ask.PAUSE not in work.stops.job.asks and work.terms.revision > revision:
-            break
+    while (stop := work.stops.due()) is Stop.PAUSE or not work.terms.cores:
         if stop is not None and stop is not Stop.PAUSE:
             raise Stopped(stop)
+        if work.terms.cores:
+            _note(work, Note.PAUSE)
         time.sleep(LOOK_S)
     limits.use_cores(work.terms)
     _note(work, Note.GO_ON)

@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from jobs import retry
-from jobs.errors import ImpossibleMove, InvalidInput, NotFound, SinglepointError, StorageFull, Superseded
+from jobs.durable import is_full
+from jobs.errors import ImpossibleMove, NotFound, SinglepointError, StorageFull, Superseded
 from jobs.failpoints import reach
 from jobs.lifecycle import Event
 from jobs.processes import boot_id
@@ -27,6 +28,7 @@ from jobs.store import JobStore
 
 from . import limits
 from .joblog import job_log
+from .leftovers import clear_away, sweep
 from .prediction import predict
 from .stops import Stop, StopRequests
 from .training import train
@@ -64,7 +66,7 @@ def perform(job_id: str, attempt: int) -> str:
         if work is None:
             return "superseded"
         with job_log(work.log, work.directory):
-            return settle(work, classify(work))
+            return _to_the_end(work)
 
 
 @contextlib.contextmanager
@@ -95,6 +97,18 @@ def _locked(descriptor: int) -> bool:
             time.sleep(0.005)
         else:
             return True
+
+
+def _to_the_end(work: Work) -> str:
+    """Perform, classify, settle. An attempt that may not write any more leaves without a word in the history."""
+    try:
+        return settle(work, classify(work))
+    except (Superseded, NotFound) as error:
+        work.log.warning("attempt_superseded attempt=%d: %s", work.attempt, error)
+        return "superseded"
+    except StorageFull as error:
+        work.log.error("attempt_end_not_recorded attempt=%d: %s", work.attempt, error)
+        return "disk_full"  # whoever is above us tells the scheduler, which writes it down when there is room
 
 
 def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
@@ -131,6 +145,7 @@ def carry_out(work: Work) -> Outcome:
         ",".join(map(str, terms.cores)),
         terms.resources.memory_bytes,
     )
+    sweep(work)
     return KINDS[work.job.kind](work)
 
 
@@ -142,15 +157,16 @@ def classify(work: Work) -> Outcome:
         return Outcome(*_ANSWERS[stopped.stop])
     except Superseded:
         raise
-    except InvalidInput as error:
-        return _failed(str(error), "failed")
     except MemoryError as error:
         return _own_fault(work, "out_of_memory", f"ran out of memory: {error}".rstrip(": "))
     except StorageFull as error:
-        return Outcome(Event.LOSE, retry.disk_full(work.job, str(error), work.place.clock()))
+        return _no_room(work, error)
     except SinglepointError as error:
         return _failed(str(error), "failed")
-    except Exception as error:  # the job's own fault, whatever it is; the log has the traceback
+    except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            return _no_room(work, error)
+        # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
         work.log.exception("attempt_raised attempt=%d step=%d", work.attempt, work.step)
         return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
 
@@ -165,6 +181,10 @@ _ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {
 
 def _failed(reason: str, end: str) -> Outcome:
     return Outcome(Event.FAIL, {"end": end, "reason": reason, "cause": reason})
+
+
+def _no_room(work: Work, error: Exception) -> Outcome:
+    return Outcome(*retry.disk_full(work.stops.job, str(error), work.place.clock()))
 
 
 def _own_fault(work: Work, end: str, cause: str) -> Outcome:
@@ -183,26 +203,33 @@ def _own_fault(work: Work, end: str, cause: str) -> Outcome:
 def settle(work: Work, outcome: Outcome) -> str:
     """Publish and record the end as one act under the history's lock; then tell Redis.
 
-    If the process dies between publishing and recording, the next attempt publishes the same bits again.
+    If the process dies between publishing and recording, the next attempt publishes the same bits again. If the
+    disk is full, that is recorded instead, and the next attempt publishes. Raises Superseded, NotFound; StorageFull
+    when there is not even room for the record.
     """
+    try:
+        job = _record(work, outcome)
+    except StorageFull as error:
+        job = _record(work, _no_room(work, error))
+    _log_end(work, job)
+    clear_away(work, job)
+    work.place.index.tell(job)
+    return str(job.attempts[-1].end)
+
+
+def _record(work: Work, outcome: Outcome) -> Job:
     ledger = {
         "attempt": work.attempt,
         "first_step": work.first_step,
         "steps": work.step - work.first_step,
         "usage": work.meter.usage().to_json(),
     }
-    try:
-        with work.place.store.locked_history(work.job.id) as history:
-            history.require_newest(work.attempt)
-            published = outcome.publish() if outcome.publish else {}
-            reach("settle")
-            job = history.append(outcome.event, work.place.clock(), {**ledger, **outcome.facts, **published})
-    except Superseded as error:
-        work.log.warning("attempt_superseded attempt=%d: %s", work.attempt, error)
-        return "superseded"
-    _log_end(work, job)
-    work.place.index.tell(job)
-    return str(job.attempts[-1].end)
+    with work.place.store.locked_history(work.job.id) as history:
+        history.require_newest(work.attempt)
+        published = outcome.publish() if outcome.publish else {}
+        reach("settle")
+        event, facts = retry.as_asked(history.job, (outcome.event, dict(outcome.facts)))
+        return history.append(event, work.place.clock(), {**ledger, **facts, **published})
 
 
 def _log_end(work: Work, job: Job) -> None:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from jobs.failpoints import reach
+
 LIMIT_BYTES = 10 * 2**20
 """A log above this is cut to its later half when an attempt begins."""
 
@@ -28,9 +30,7 @@ class _Format(logging.Formatter):
 @contextlib.contextmanager
 def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
     """Send the logger, stdout and stderr of this process to the job's log."""
-    path = directory / "log.txt"
-    _shorten(path)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = _open(directory / "log.txt")
     handler = _Forgiving(os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8"))
     handler.setFormatter(_Format("%(asctime)s %(message)s"))
     logger.addHandler(handler)
@@ -47,6 +47,16 @@ def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _open(path: Path) -> int:
+    """The log, shortened; nowhere when it cannot be opened: a full disk costs log lines, never the work."""
+    _shorten(path)
+    try:
+        reach("log.open")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 class _Forgiving(logging.StreamHandler):  # type: ignore[type-arg]

@@ -13,11 +13,8 @@ from jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
 from jobs.lifecycle import State
 from jobs.records import Job
 
-from .process import resident_bytes
+from .process import oom_kills, resident_bytes
 from .workplace import Workplace
-
-GRACE_S = 30.0
-"""How long a child may take to answer a request to stop before it is killed; longer than its longest step."""
 
 log = logging.getLogger("singlepoint.worker")
 
@@ -34,6 +31,7 @@ class Overseer:
         self._over_memory = 0
         self._peak_bytes = 0
         self._killed_for: str | None = None
+        self._oom_kills = oom_kills()
         self.has_buried = False
 
     def drain_began(self) -> None:
@@ -41,7 +39,7 @@ class Overseer:
 
     def must_die(self, pid: int) -> bool:
         """Whether the child has to be killed now; says why in the log, once."""
-        why = self._too_much_memory(pid) or self._deaf()
+        why = self._replaced() or self._too_much_memory(pid) or self._deaf()
         if why is not None and self._killed_for is None:
             self._killed_for = why
             log.warning("attempt_killed job=%s attempt=%d why=%s", self._job_id, self._number, why)
@@ -54,6 +52,11 @@ class Overseer:
             except NotFound:
                 return None
         return self._job
+
+    def _replaced(self) -> str | None:
+        """`superseded` once a newer attempt was dispatched: this one was stopped, and taken for dead."""
+        job = self._look()
+        return "superseded" if job is not None and job.attempt > self._number else None
 
     def _too_much_memory(self, pid: int) -> str | None:
         """`out_of_memory` once the child and its children were over the grant at two looks in a row."""
@@ -68,17 +71,23 @@ class Overseer:
         return "out_of_memory" if self._over_memory >= 2 else None
 
     def _deaf(self) -> str | None:
-        """`killed` when a request to stop went unanswered for longer than the grace period."""
+        """`drained` or `preempted` when a request to stop went unanswered for longer than the grace period."""
+        grace_s = self._place.grace_s
         job = self._look()
         asked = [at for ask, at in (job.asks.items() if job else ()) if not (job and job.paused and ask == "pause")]
-        if asked and self._place.clock() - min(asked) > GRACE_S:
-            return "killed"
-        if self._drain_began_s is not None and self._place.monotonic() - self._drain_began_s > GRACE_S:
-            return "killed"
+        if asked and self._place.clock() - min(asked) > grace_s:
+            return "preempted"
+        if self._drain_began_s is not None and self._place.monotonic() - self._drain_began_s > grace_s:
+            return "drained"
         return None
 
-    def bury(self, status: int) -> None:
-        """Record that the child ended without settling its attempt, and wake the scheduler."""
+    def ended(self, status: int) -> None:
+        """The child has ended. When it did not settle its attempt, write down what became of it, and tell all."""
+        job = self._look()
+        if status != 0 or (job is not None and job.state is State.RUNNING and job.attempt == self._number):
+            self._bury(status)
+
+    def _bury(self, status: int) -> None:
         self.has_buried = True
         try:
             job = self._place.store.load(self._job_id)
@@ -101,18 +110,18 @@ class Overseer:
         facts = left.facts(at)
         killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
         step = left.first_step + (left.steps or 0)
-        if self._killed_for == "out_of_memory":
+        by_kernel = killed_by is signal.SIGKILL and oom_kills() > self._oom_kills
+        if self._killed_for == "out_of_memory" or (by_kernel and self._killed_for is None):
+            cause = "went over its memory and was stopped" if not by_kernel else "the kernel was out of memory"
             verdict = retry.after_failure(
-                job,
-                end="out_of_memory",
-                cause="went over its memory and was stopped",
-                step=step,
-                at=at,
-                peak_bytes=self._peak_bytes,
+                job, end="out_of_memory", cause=cause, step=step, at=at, peak_bytes=self._peak_bytes
             )
         elif killed_by in retry.CRASH_SIGNALS:
             assert killed_by is not None
             verdict = retry.after_failure(job, end="crashed", cause=f"crashed with {killed_by.name}", step=step, at=at)
+        elif self._killed_for is not None:
+            cause = f"did not answer a request to stop within {self._place.grace_s:g} s, and was killed"
+            verdict = retry.after_death(job, end=self._killed_for, cause=cause, steps=left.steps, at=at)
         else:
             cause = killed_by.name if killed_by else f"exit status {os.waitstatus_to_exitcode(status)}"
             verdict = retry.after_death(job, end="killed", cause=cause, steps=left.steps, at=at)

@@ -26,7 +26,7 @@ from jobs.store import JobStore
 from . import rq_worker
 from .process import die_with
 from .rehearsal import rehearse
-from .workplace import Workplace
+from .workplace import GRACE_S, Workplace
 
 log = logging.getLogger("singlepoint.worker")
 
@@ -95,7 +95,8 @@ class Pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             die_with(parent)
             index = Index(connect_fleetingly(self._broker), self._home.uuid)
-            place = Workplace(self._home, JobStore(self._home), index, name)
+            grace_s = float(os.environ.get("SINGLEPOINT_GRACE_S", GRACE_S))
+            place = Workplace(self._home, JobStore(self._home), index, name, grace_s=grace_s)
             rq_worker.run(run_queue_name(self._home.uuid), name, place, connect(self._broker, patient=True))
             status = 0
         except SystemExit:

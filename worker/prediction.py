@@ -7,7 +7,6 @@ output appears under its name whole, in the same breath as the job's last move.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from jobs.durable import move_into_place
 from jobs.errors import InvalidInput, NotFound, Problem
 from jobs.lifecycle import Event
 from jobs.reference import find_model
+from jobs.remains import staged_output
 from jobs.spec.job import PredictSpec
 
 from . import environment
@@ -141,8 +141,8 @@ class Prediction:
         """The whole output, ready to get its name under the history's lock."""
         self.count_now()
         work, output = self.work, Path(self.spec.output)
-        stage = output.with_name(f".{output.name}.{work.job.id}-{work.attempt}.tmp")
-        _remove_stale(output, work.job.id)
+        stage = staged_output(output, work.job.id, work.attempt)
+        _require_directory(output)
         digest = self.shards.assemble(stage, self.format.header(self.shards.end_row))
         facts = {
             "end": "succeeded",
@@ -169,11 +169,8 @@ def _model_place(work: Work, reference: str) -> Path:
     return place
 
 
-def _remove_stale(output: Path, job_id: str) -> None:
-    """Remove what earlier attempts of this job staged beside the output."""
+def _require_directory(output: Path) -> None:
     if not output.parent.is_dir():
         raise NotFound(
             f"output: the directory {output.parent} does not exist", hint="create it, then `singlepoint retry`"
         )
-    for stale in output.parent.glob(f".{output.name}.{job_id}-*.tmp"):
-        os.unlink(stale)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -83,6 +84,27 @@ def resident_bytes(pid: int) -> int | None:
         return None
     wanted = ("RssAnon:", "RssShmem:")
     return sum(int(text.split()[1]) * 1024 for text in lines if text.startswith(wanted))
+
+
+def oom_kills() -> int:
+    """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
+    for events in _memory_events():
+        with contextlib.suppress(OSError):
+            lines = Path(events).read_text().splitlines()
+            return next((int(text.split()[1]) for text in lines if text.startswith("oom_kill ")), 0)
+    return 0
+
+
+@functools.cache
+def _memory_events() -> tuple[str, ...]:
+    """Where the kernel may count them, by the second version of control groups and by the first."""
+    try:
+        groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return ()
+    second = [f"/sys/fs/cgroup{path}/memory.events" for number, _, path in groups if number == "0"]
+    first = [f"/sys/fs/cgroup/memory{path}/memory.oom_control" for _, what, path in groups if what == "memory"]
+    return (*second, *first)
 
 
 def data_bytes() -> int:

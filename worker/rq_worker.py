@@ -11,6 +11,7 @@ What it changes of rq's Worker, and why (rq 3.0, pinned):
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from typing import Any
@@ -27,6 +28,8 @@ from . import attempt
 from .overseer import Overseer
 from .process import die_with, kill_group, wait_for_exit
 from .workplace import Workplace
+
+log = logging.getLogger("singlepoint.worker")
 
 WATCH_S = 0.25
 """How often a running child is looked at: its memory, and requests it does not answer."""
@@ -100,8 +103,18 @@ class AttemptWorker(Worker):
             return pid, 0, None
         if status != 0:
             kill_group(pid)  # children it may have left hold the job's lock
-            self._overseer.bury(status)
+        self._overseer.ended(status)
         return pid, 0, usage  # 0: nothing is left for rq to handle
+
+    def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
+        """As rq's, but never waiting: while Redis is away, the child is watched on, and a later beat tells."""
+        patient, self.connection = self.connection, self._place.index.connection
+        try:
+            super().maintain_heartbeats(job, execution)
+        except redis.RedisError:
+            log.info("heartbeat_not_told job=%s", job.id)
+        finally:
+            self.connection = patient
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """As rq's; and after Redis lost its data, be known again."""

@@ -86,6 +86,11 @@ class Saver:
             error, self._error = self._error, None
             raise error
 
+    def end(self) -> None:
+        """Wait for the save under way, whatever becomes of it: none must be cut off, or outlive the attempt."""
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self, counters: Mapping[str, Any]) -> None:
         begun = time.thread_time()
         try:

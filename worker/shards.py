@@ -157,13 +157,18 @@ class Shards:
         return None if (crc, size) == (part.crc32, part.bytes) else f"{part.file} does not match its checksum"
 
     def _forget_the_rest(self) -> None:
-        """Rewrite the manifest to the parts taken over, so that the next line follows the last sound one."""
+        """Rewrite the manifest to the parts taken over, so that the next line follows the last sound one, and
+        remove all other parts."""
         lines = b"".join(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n" for part in self.parts)
         temporary = self._manifest.with_name(f".manifest-{self._attempt}.tmp")
         with explained(self._manifest):
             temporary.write_bytes(lines)
             with self._fence():
                 os.replace(temporary, self._manifest)
+                counted = {part.file for part in self.parts}
+                for path in self._directory.glob("part-*"):
+                    if path.name not in counted:
+                        path.unlink()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
 
+from jobs.errors import Superseded
 from jobs.lifecycle import Ask
 from jobs.records import Job, Terms
 from jobs.store import JobStore
@@ -31,7 +32,8 @@ class Stop(StrEnum):
 class StopRequests:
     """What has been asked of the attempt of one job.
 
-    Also carries the attempt's terms, which are read again whenever the history grows.
+    Also carries the attempt's terms, which are read again whenever the history grows. An attempt that was taken
+    for dead and replaced (it was stopped, and its lock was lost) learns here that it must not go on.
     """
 
     def __init__(self, store: JobStore, job: Job, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,6 +41,7 @@ class StopRequests:
         self._clock = clock
         self._next_look = clock()
         self._draining = False
+        self._attempt = job.attempt
         self.job = job
 
     def catch_signals(self, *, already: bool = False) -> None:
@@ -59,7 +62,7 @@ class StopRequests:
         return terms
 
     def due(self) -> Stop | None:
-        """The most urgent request, or None. Cheap enough for every step."""
+        """The most urgent request, or None. Cheap enough for every step. Raises Superseded, as `look` does."""
         if self._clock() >= self._next_look:
             self.look()
         if self._draining:
@@ -67,7 +70,10 @@ class StopRequests:
         return next((Stop(ask.value) for ask in Ask if ask in self.job.asks), None)
 
     def look(self) -> None:
-        """Read the history now if it has grown."""
+        """Read the history now if it has grown. Raises Superseded when this attempt is over, NotFound without job."""
         self._next_look = self._clock() + LOOK_S
         if self._store.size(self.job.id) != self.job.size:
             self.job = self._store.load(self.job.id)
+        newest = self.job.newest
+        if newest is None or newest.number != self._attempt or newest.ended_at is not None:
+            raise Superseded(f"attempt {self._attempt} of {self.job.id} is over")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,17 +32,12 @@ from .workplace import Outcome, Work
 def train(work: Work) -> Outcome:
     """Do the training of one attempt. Raises Stopped when asked to stop, with the state saved."""
     training = Training.begin(work)
-    training.restore()
-    while not training.trainer.finished:
-        stop = work.stops.due()
-        if stop is not None:
-            answer(work, stop, training.save_now)
-        report = training.trainer.advance()
-        work.step = training.trainer.step
-        if report is not None:
-            training.note(report)
-        training.look_at_the_clock()
-    return training.finish()
+    try:
+        training.restore()
+        training.run()
+        return training.finish()
+    finally:
+        training.saver.end()
 
 
 @dataclass
@@ -97,7 +91,7 @@ class Training:
             metrics.sync()
             checkpoint.save(directory, facts, vector, fence=work.fence)
 
-        metrics = MetricsLog(work.directory / "metrics.jsonl")
+        metrics = MetricsLog(work.directory / "metrics.jsonl", work.attempt, work.fence)
         saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
         return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 
@@ -125,6 +119,18 @@ class Training:
             if "differs" not in self.work.job.facts:
                 self.work.settle_on(differs=why)
         return why
+
+    def run(self) -> None:
+        """Step until the training has finished, or is asked to stop."""
+        while not self.trainer.finished:
+            stop = self.work.stops.due()
+            if stop is not None:
+                answer(self.work, stop, self.save_now)
+            report = self.trainer.advance()
+            self.work.step = self.trainer.step
+            if report is not None:
+                self.note(report)
+            self.look_at_the_clock()
 
     def note(self, report: EpochReport) -> None:
         """Write an epoch down."""
@@ -203,7 +209,5 @@ def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
 def _stage(work: Work) -> Path:
     """An empty directory that carries this attempt's number."""
     stage = work.directory / "result" / f"attempt-{work.attempt}"
-    if stage.exists():
-        shutil.rmtree(stage)
     stage.mkdir(parents=True)
     return stage

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .stops import Stop, StopRequests
 from .usage import Meter
 
 NO_SAVES = SaveCost()
+GRACE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Workplace:
     """Where attempts are made: set by the worker process before it forks one.
 
     index: over a connection that gives up at once, so that Redis being away never delays the work.
-    worker: this worker's name, as rq shows it.
+    worker: this worker's name, as rq shows it.  grace_s: how long an attempt may take to answer a request to stop
+    before it is killed; longer than its longest step.
     """
 
     home: Home
@@ -44,6 +46,7 @@ class Workplace:
     worker: str
     clock: Clock = now
     monotonic: Callable[[], float] = time.monotonic
+    grace_s: float = GRACE_S
 
 
 class Stopped(Exception):
@@ -129,11 +132,12 @@ class Work:
         return {**recorded, **new}
 
     def report(self, total: int, *, every_s: float = 0.5, **more: Any) -> None:
-        """Tell how far the work is, at most every `every_s` seconds; never waits for Redis."""
+        """Tell how far the work is, at most every `every_s` seconds; never waits for Redis. Raises Superseded."""
         now_s = self.place.monotonic()
         if now_s < self._next_report:
             return
         self._next_report = now_s + every_s
+        self.stops.look()  # whoever was stopped for long and replaced must not tell anything any more
         self.meter.look()
         progress = {
             "progress": round(self.step / total, 4) if total else 0.0,
@@ -150,7 +154,8 @@ _CHANGED = "restore what it was, or submit a new job"
 
 
 def write_progress(directory: Path, document: Mapping[str, Any]) -> None:
-    """`progress.json`, whole or not at all; not fsynced, since losing it costs nothing but a figure."""
-    temporary = directory / ".progress.tmp"
-    temporary.write_text(json.dumps(document))
-    os.replace(temporary, directory / "progress.json")
+    """`progress.json`, whole or not at all; not fsynced, and given up on a full disk: it is but a figure."""
+    temporary = directory / f".progress-{document['attempt']}.tmp"
+    with suppress(OSError):
+        temporary.write_text(json.dumps(document))
+        os.replace(temporary, directory / "progress.json")

@@ -16,18 +16,20 @@ from .base import Count, Fraction, Part, Positive
 class DataSpec(Part):
     """`[data]`: the file, what is to be learned, and what is held back to check it.
 
-    path: .csv with a header, .npz with `x` and `y`, .npy or idx (.idx / -ubyte, also .gz) with
-    `target_path`, .parquet with the extra `parquet`. Relative to the spec file.
+    path: .csv, .tsv or .data (also .gz), .npz with `x` and `y`, .npy or idx (.idx / -ubyte, also .gz)
+    with `target_path`, .parquet with the extra `parquet`. Relative to the spec file. An array of numbers
+    with more than two axes holds images, or sequences when the network reads those; one of text, texts.
     """
 
     path: str
     target: str | tuple[str, ...] | None = None  # column name(s); for .npz the array, by default "y"
     target_path: str | None = None
-    task: Literal["classification", "regression"] | None = None  # None: by the target's values
+    # None: by the loss; else text, or at most 20 different whole numbers, are classes
+    task: Literal["classification", "regression"] | None = None
     features: tuple[str, ...] | None = None  # None: every column that is not the target or ignored
     ignore: tuple[str, ...] = ()
     text: str | None = None  # the one column that holds text
-    header: bool = True
+    header: bool = True  # without one, columns are called "0", "1", …
     missing: tuple[str, ...] = ("", "?", "NA", "NaN", "nan")  # cells that mean "no value"
     validation: Fraction = 0.2
     validation_path: str | None = None  # a file of its own instead of a share of `path`
@@ -73,7 +75,7 @@ class PreprocessingSpec(Part):
     impute: Literal["mean", "median", "most_frequent", "none"] = "none"  # "none": a missing number is an error
     categorical: tuple[str, ...] = ()  # one-hot, with a column for values never seen in training
     max_categories: Count = 256
-    rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images) before the rest
+    rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images), once denoised
     denoise: Annotated[Median | Gaussian, Field(discriminator="type")] | None = None
     text: Annotated[TfIdf | Sequence, Field(discriminator="type")] = TfIdf(type="tfidf")
     lowercase: bool = True

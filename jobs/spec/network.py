@@ -127,21 +127,21 @@ class AveragePool2D(_Pool):
 
 
 class GlobalAveragePool(Part):
-    """The mean over all positions: one value a channel."""
+    """The mean over all positions, of text over its words: one value a channel."""
 
     type: Literal["global_average_pool"]
     name: str | None = None
 
 
 class Flatten(Part):
-    """One row a sample."""
+    """One row of values a sample: images channel by channel (PyTorch's order), sequences step by step."""
 
     type: Literal["flatten"]
     name: str | None = None
 
 
 class Dropout(Part):
-    """Drops this share of the values while training; the rest are scaled up."""
+    """Drops this share of the values (to the nearest 1/256) while training; the rest are scaled up."""
 
     type: Literal["dropout"]
     name: str | None = None
@@ -166,7 +166,7 @@ class LayerNorm(Part):
 
 
 class Embedding(Part):
-    """A learned vector for each token; token 0 is padding and stays zero."""
+    """A learned vector for each token; token 0 is padding, at the end of a row, and stays zero."""
 
     type: Literal["embedding"]
     name: str | None = None

@@ -26,7 +26,7 @@ class Step(Part):
 
 
 class Cosine(Part):
-    """Falls along half a cosine from the full rate to `final_fraction` of it at the last step."""
+    """Falls along half a cosine from the full rate to `final_fraction` of it at the end."""
 
     type: Literal["cosine"]
     final_fraction: Fraction = 0.0
@@ -109,7 +109,7 @@ class TrainingSpec(Part):
     epochs: Count = 10
     batch_size: Count | None = None  # None: 32 (all rows for gd)
     optimiser: Optimiser = Adam(type="adam")
-    loss: Loss | None = None  # None: softmax_cross_entropy for classes, mean_squared_error for values
+    loss: Loss | None = None  # None: cross-entropy (of the last activation) for classes, else mean_squared_error
     label_smoothing: Fraction = 0.0
     huber_delta: Positive = 1.0
     class_weights: Literal["balanced"] | dict[str, Positive] | None = None

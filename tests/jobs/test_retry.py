@@ -133,7 +133,7 @@ def test_a_full_disk_makes_the_job_wait_and_spends_nothing() -> None:
     waits = []
     for _ in range(3):
         job = life.run()
-        facts = retry.disk_full(job, "no space", life.at)
+        _, facts = retry.disk_full(job, "no space", life.at)
         job = life.happens(Event.LOSE, attempt=job.attempt, **facts)
         waits.append(job.not_before - life.at)
     assert waits == [1, 2, 4]

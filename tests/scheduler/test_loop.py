@@ -49,6 +49,18 @@ def test_only_what_fits_is_handed_to_the_workers(bench: Bench) -> None:
     assert "needs 1 core (0 cores free)" in head["reason"]
 
 
+def test_a_new_head_is_published_soon_but_not_for_each_of_many(bench: Bench) -> None:
+    ids = [bench.submit() for _ in range(5)]
+    bench.look()
+    bench.claim()
+    bench.end(ids[0])
+    bench.look()
+    assert bench.index.head()["id"] == ids[2]
+    assert bench.scheduler.patience_s() <= 0.25
+    bench.look(0.25)
+    assert bench.index.head()["id"] == ids[3]
+
+
 def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [bench.submit() for _ in range(200)]
     bench.look()  # the first look mends; from here on it is one pass each
@@ -306,3 +318,35 @@ def test_a_job_that_moved_since_it_was_decided_on_is_left_as_it_is(bench: Bench)
     bench.look()
     assert bench.load(job_id) == job
     assert bench.queue.run_ids() == set()
+
+
+def test_a_running_job_whose_bell_was_lost_is_read_within_a_second(bench: Bench) -> None:
+    job_id, waiting = bench.submit(), bench.submit(requests={"cpu_millis": 2000})
+    bench.look()
+    bench.claim()
+    bench.look(1.1)
+    bench.note(job_id, Note.ASK, ask=Ask.PAUSE.value)
+    bench.note(job_id, Note.PAUSE)
+    bench.connection.delete(bench.index.key("bell"))
+    bench.look(1.1)
+    assert bench.load(waiting).state is State.QUEUED
+
+
+def test_what_was_seen_of_a_lock_before_an_attempt_says_nothing_after_it(bench: Bench) -> None:
+    """Begun and handed back between two looks, with its process still there: its room is not given away."""
+    job_id = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.look()
+    bench.die(job_id)
+    bench.ring(job_id)
+    bench.look()  # rescued and dispatched again: the lock was seen free
+    bench.claim()
+    bench.store.move(job_id, Event.HAND_BACK, bench.now, attempt=2, end="drained")
+    bench.ring(job_id)
+    bench.look()
+    assert bench.load(job_id).state is State.PENDING
+    assert bench.scheduler.world.reserved.cpu_millis == 1000
+    bench.die(job_id)
+    bench.look(ANXIOUS_S)
+    assert bench.load(job_id).attempt == 3

@@ -12,7 +12,7 @@ from .machine import Machine, write_training
 
 @pytest.fixture(scope="session")
 def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("machine"))
+    machine = Machine(tmp_path_factory.mktemp("machine"), grace_s=3)
     try:
         yield machine.start()
     finally:

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,20 +39,23 @@ def wait_until(condition: Callable[[], T | None], describe: Callable[[], object]
 class Machine:
     """`up` in the background, and the command line to speak to it.
 
-    environment: added to that of the services (failpoints, for example).
+    grace_s: how long an attempt may take to answer a request to stop.
     """
 
-    def __init__(self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2) -> None:
+    def __init__(self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2, grace_s: float = 30) -> None:
         self.directory = directory
+        self.grace_s = grace_s
         self.budget = budget
         self.workers = workers
         self.home: Home = open_home(directory / "home")
+        self.failpoint = directory / "failpoint"
         self.store = JobStore(self.home)
         self.supervisor: subprocess.Popen[bytes] | None = None
         self.log = directory / "up.log"
 
-    def start(self, **environment: str) -> Machine:
+    def start(self) -> Machine:
         """Start the supervisor, as a child of ours, and wait until it is at work."""
+        environment = {"SINGLEPOINT_FAILPOINT": f"@{self.failpoint}", "SINGLEPOINT_GRACE_S": str(self.grace_s)}
         with open(self.log, "ab") as log:
             self.supervisor = subprocess.Popen(
                 self._argv("up", "--budget", self.budget, "--workers", str(self.workers)),
@@ -71,6 +75,18 @@ class Machine:
             except subprocess.TimeoutExpired:
                 self.supervisor.kill()
                 self.supervisor.wait()
+
+    @contextmanager
+    def failing(self, place: str, action: str) -> Iterator[None]:
+        """Have the services fail at a failpoint: `kill` and `stop` one process once, `enospc` all of them as long as
+        this lasts."""
+        token = self.directory / f"fired-{place}-{time.monotonic_ns()}"
+        self.failpoint.write_text(f"{place}:{action}:{token}" if action != "enospc" else f"{place}:enospc")
+        try:
+            yield
+        finally:
+            self.failpoint.unlink()
+        assert action == "enospc" or token.exists(), f"{place} was never reached"
 
     def _argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "singlepoint", "--home", str(self.home.path), *arguments]

@@ -15,7 +15,7 @@ from jobs.spec.data import DataSpec, PreprocessingSpec
 from jobs.spec.network import ModelSpec
 from jobs.spec.training import TrainingSpec
 from worker import training_set
-from worker.nn.preprocessing import LazyRows, SparseRows
+from worker.nn.preprocessing import LazyRows, SparseRows, rows
 from worker.training_set import TrainingSet, check_training, load_training_set, new_model
 
 ROWS = "".join(f"{i},{i * i},{'yes' if i % 3 else 'no'},{'red' if i % 2 else 'blue'}\n" for i in range(60))
@@ -109,15 +109,16 @@ def test_the_loss_decides_the_task_when_nobody_says(folder: Path) -> None:
     assert by_loss.outputs == 60
 
 
-def test_images_are_kept_as_bytes_until_they_are_needed(tmp_path: Path) -> None:
-    np.savez(
-        tmp_path / "t.npz",
-        x=np.random.default_rng(0).integers(0, 255, (40, 6, 5)).astype(np.uint8),
-        y=np.arange(40) % 4,
-    )
-    data = load(tmp_path, data={"path": "t.npz", "target": None}, **PLAIN)
-    assert isinstance(data.x, LazyRows)
-    assert data.input_shape == (6, 5, 1)
+def test_many_images_are_kept_as_bytes_until_they_are_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).integers(0, 255, (40, 6, 5)).astype(np.uint8)
+    np.savez(tmp_path / "t.npz", x=x, y=np.arange(40) % 4)
+    at_once = load(tmp_path, data={"path": "t.npz", "target": None}, **PLAIN)
+    monkeypatch.setattr(rows, "LAZY_BYTES", 0)
+    lazy = load(tmp_path, data={"path": "t.npz", "target": None}, **PLAIN)
+    assert isinstance(lazy.x, LazyRows)
+    assert isinstance(at_once.x, np.ndarray)
+    assert lazy.x[:].tobytes() == at_once.x.tobytes()
+    assert lazy.input_shape == (6, 5, 1)
 
 
 def test_three_axes_are_a_sequence_when_the_network_reads_one(tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ class _ReLU(Bound):
     def __init__(self, y: Array, memory: Memory, training: bool) -> None:
         super().__init__(y, memory, training)
         self.positive = memory.array(y.shape, np.bool_)
+        self.zero = memory.scalar(0)
 
     def forward(self) -> None:
         # Compare and multiply: np.maximum against a scalar takes half as long again as both together.
-        np.greater(self.y, 0, out=self.positive)
+        np.greater(self.y, self.zero, out=self.positive)
         np.multiply(self.y, self.positive, out=self.y)
 
     def backward(self, dy: Array) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from jobs.spec.training import EarlyStopping
 
@@ -26,6 +27,16 @@ class EarlyStop:
     @property
     def stopped(self) -> bool:
         return self.waited >= self.options.patience
+
+    def counters(self) -> dict[str, Any]:
+        """All of it as plain JSON values; the float in hexadecimal, so that every bit survives."""
+        best = None if self.best is None else float(self.best).hex()
+        return {"best": best, "waited": self.waited, "best_epoch": self.best_epoch}
+
+    def restored(self, counters: dict[str, Any]) -> EarlyStop:
+        """One that goes on from `counters`. Raises KeyError, TypeError or ValueError when they are not readable."""
+        best = None if counters["best"] is None else float.fromhex(counters["best"])
+        return EarlyStop(self.options, best, int(counters["waited"]), int(counters["best_epoch"]))
 
     def observe(self, epoch: int, value: float) -> bool:
         """Takes note of an epoch's value; True when it is the best so far by more than `min_delta`."""

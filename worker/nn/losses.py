@@ -75,8 +75,8 @@ class SoftmaxCrossEntropy(Loss):
     def __call__(self, outputs: Array, targets: Array, gradient: Array | None = None) -> Sums:
         n = len(outputs)
         if n not in self._views:
-            self._views[n] = (*self.scratch(outputs), *self._column[:2, :n])
-        shifted, p, label, row, total = self._views[n]
+            self._views[n] = (*self.scratch(outputs), *self._column[:2, :n], np.array(n, outputs.dtype))
+        shifted, p, label, row, total, count = self._views[n]
         np.maximum.reduce(outputs, axis=1, keepdims=True, out=row)
         np.subtract(outputs, row, out=shifted)
         np.exp(shifted, out=p)
@@ -89,7 +89,7 @@ class SoftmaxCrossEntropy(Loss):
         if gradient is not None:
             np.divide(p, total, out=gradient)
             np.subtract(gradient, label, out=gradient)
-            np.divide(gradient, n, out=gradient)
+            np.divide(gradient, count, out=gradient)
         return loss, float(n)
 
     def _weighted(self, shifted: Array, p: Array, targets: Array, label: Array, gradient: Array | None) -> Sums:

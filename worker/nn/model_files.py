@@ -131,6 +131,13 @@ def load(path: Path) -> Model:
     return model
 
 
+def export_onnx(model: Model, path: Path) -> None:
+    """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the package `onnx`."""
+    from .onnx_export import onnx_bytes  # here: the package is optional
+
+    replace_file(path, onnx_bytes(model), point="model.onnx")
+
+
 def weights_digest(model: Model) -> str:
     """The sha256 that the weights' file of this model has or would have."""
     return hashlib.sha256(_weights(model)).hexdigest()

@@ -1,8 +1,7 @@
 """Optimisers: one update of a flat parameter vector from a flat gradient, with flat slots in between.
 
 The updates are PyTorch's. Two things differ in form, not in value: running averages are kept without their factor
-(1 - beta), which saves two passes, and the vectors are walked in blocks that stay in the second-level cache
-through all the passes of an update.
+(1 - beta), which saves two passes, and the vectors are walked in blocks, so that scratch is small and stays in cache.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ from jobs.spec.training import GD, SGD, Adam, AdamW, Optimiser, RMSProp
 
 from .arrays import Array
 
-BLOCK = 65_536  # values; smaller ones save memory traffic that is not the bottleneck, and cost calls
+BLOCK = 65_536  # values; with smaller ones the calls cost more than the cache saves
+
+Scalars = tuple[Array, ...]
+"""Numbers of one step, as 0-d arrays: ufuncs take those at half the price of Python numbers."""
 
 
 @dataclass(frozen=True)
@@ -32,87 +34,115 @@ class Block:
     scratch: Array
 
 
-Update = Callable[[Any, Block, float, int], None]
-"""(options, block, learning rate, step from 1) -> None; changes block.p and block.slots."""
+@dataclass(frozen=True)
+class Rule:
+    """An optimiser's arithmetic.
+
+    slots: values it keeps for each parameter.  numbers: (options, learning rate, step from 1) to what `update` needs.
+    update: changes block.p and block.slots.
+    """
+
+    slots: int
+    numbers: Callable[[Any, float, int], tuple[float, ...]]
+    update: Callable[[Block, Scalars], None]
 
 
-def _gradient_descent(_: GD, block: Block, rate: float, step: int) -> None:
+def _descend(block: Block, scalars: Scalars) -> None:
+    """p -= rate * g."""
+    (rate,) = scalars
     np.multiply(block.g, rate, out=block.scratch)
     np.subtract(block.p, block.scratch, out=block.p)
 
 
-def _momentum(options: SGD, block: Block, rate: float, step: int) -> None:
-    """velocity := momentum * velocity + g; p -= rate * (velocity, or with Nesterov g + momentum * velocity)."""
-    if not block.slots:
-        _gradient_descent(GD(type="gd"), block, rate, step)
-        return
-    (velocity,), scratch = block.slots, block.scratch
-    np.multiply(velocity, options.momentum, out=velocity)
+def _momentum(block: Block, scalars: Scalars) -> None:
+    """velocity := momentum * velocity + g; p -= rate * velocity."""
+    (rate, momentum), (velocity,), scratch = scalars, block.slots, block.scratch
+    np.multiply(velocity, momentum, out=velocity)
     np.add(velocity, block.g, out=velocity)
-    if options.nesterov:
-        np.multiply(velocity, options.momentum, out=scratch)
-        np.add(scratch, block.g, out=scratch)
-        np.multiply(scratch, rate, out=scratch)
-    else:
-        np.multiply(velocity, rate, out=scratch)
+    np.multiply(velocity, rate, out=scratch)
     np.subtract(block.p, scratch, out=block.p)
 
 
-def _rmsprop(options: RMSProp, block: Block, rate: float, step: int) -> None:
-    """square := decay * square + g^2; p -= rate * g / (sqrt((1 - decay) square) + epsilon)."""
-    (square,), scratch = block.slots, block.scratch
-    unit = sqrt(1 - options.decay)
+def _nesterov(block: Block, scalars: Scalars) -> None:
+    """velocity := momentum * velocity + g; p -= rate * (g + momentum * velocity)."""
+    (rate, momentum), (velocity,), scratch = scalars, block.slots, block.scratch
+    np.multiply(velocity, momentum, out=velocity)
+    np.add(velocity, block.g, out=velocity)
+    np.multiply(velocity, momentum, out=scratch)
+    np.add(scratch, block.g, out=scratch)
+    np.multiply(scratch, rate, out=scratch)
+    np.subtract(block.p, scratch, out=block.p)
+
+
+def _rmsprop(block: Block, scalars: Scalars) -> None:
+    """square := decay * square + g^2; p -= rate * g / (sqrt(square) + epsilon), in the scale of the square."""
+    (rate, decay, epsilon), (square,), scratch = scalars, block.slots, block.scratch
     np.multiply(block.g, block.g, out=scratch)
-    np.multiply(square, options.decay, out=square)
+    np.multiply(square, decay, out=square)
     np.add(square, scratch, out=square)
     np.sqrt(square, out=scratch)
-    np.add(scratch, options.epsilon / unit, out=scratch)
+    np.add(scratch, epsilon, out=scratch)
     np.divide(block.g, scratch, out=scratch)
-    np.multiply(scratch, rate / unit, out=scratch)
+    np.multiply(scratch, rate, out=scratch)
     np.subtract(block.p, scratch, out=block.p)
 
 
-def _adam(options: Adam | AdamW, block: Block, rate: float, step: int) -> None:
-    """mean := beta1 mean + g; square := beta2 square + g^2; p -= rate * m / (sqrt(v) + epsilon).
+def _rmsprop_numbers(options: RMSProp, rate: float, step: int) -> tuple[float, ...]:
+    unit = sqrt(1 - options.decay)
+    return rate / unit, options.decay, options.epsilon / unit
 
-    m and v are mean and square, scaled to be averages that started without bias.
-    """
-    (mean, square), scratch = block.slots, block.scratch
-    beta1, beta2 = options.beta1, options.beta2
-    m_scale = (1 - beta1) / (1 - beta1**step)
-    v_scale = sqrt((1 - beta2) / (1 - beta2**step))
+
+def _adam(block: Block, scalars: Scalars) -> None:
+    """mean := beta1 mean + g; square := beta2 square + g^2; p := shrink p - rate * mean / (sqrt(square) + epsilon)."""
+    (rate, beta1, beta2, epsilon, *shrink), (mean, square), scratch = scalars, block.slots, block.scratch
     np.multiply(mean, beta1, out=mean)
     np.add(mean, block.g, out=mean)
     np.multiply(block.g, block.g, out=scratch)
     np.multiply(square, beta2, out=square)
     np.add(square, scratch, out=square)
     np.sqrt(square, out=scratch)
-    np.add(scratch, options.epsilon / v_scale, out=scratch)
+    np.add(scratch, epsilon, out=scratch)
     np.divide(mean, scratch, out=scratch)
-    np.multiply(scratch, rate * m_scale / v_scale, out=scratch)
+    np.multiply(scratch, rate, out=scratch)
+    if shrink:
+        np.multiply(block.p, shrink[0], out=block.p)
     np.subtract(block.p, scratch, out=block.p)
 
 
-def _adamw(options: AdamW, block: Block, rate: float, step: int) -> None:
+def _adam_numbers(options: Adam | AdamW, rate: float, step: int) -> tuple[float, ...]:
+    """The averages started at zero: the rate makes up for that, and for the factors (1 - beta) left out."""
+    m_scale = (1 - options.beta1) / (1 - options.beta1**step)
+    v_scale = sqrt((1 - options.beta2) / (1 - options.beta2**step))
+    return rate * m_scale / v_scale, options.beta1, options.beta2, options.epsilon / v_scale
+
+
+def _adamw_numbers(options: AdamW, rate: float, step: int) -> tuple[float, ...]:
     """The weights shrink by rate * weight_decay, apart from Adam's step."""
-    np.multiply(block.p, 1 - rate * options.weight_decay, out=block.p)
-    _adam(options, block, rate, step)
+    return (*_adam_numbers(options, rate, step), 1 - rate * options.weight_decay)
 
 
-_UPDATES: dict[type[Part], tuple[int, Update]] = {
-    GD: (0, _gradient_descent),
-    SGD: (1, _momentum),
-    RMSProp: (1, _rmsprop),
-    Adam: (2, _adam),
-    AdamW: (2, _adamw),
+_DESCENT = Rule(0, lambda _, rate, __: (rate,), _descend)
+
+
+def _sgd_rule(options: SGD) -> Rule:
+    if not options.momentum:
+        return _DESCENT
+    update = _nesterov if options.nesterov else _momentum
+    return Rule(1, lambda options, rate, _: (rate, options.momentum), update)
+
+
+_RULES: dict[type[Part], Callable[[Any], Rule]] = {
+    GD: lambda _: _DESCENT,
+    SGD: _sgd_rule,
+    RMSProp: lambda _: Rule(1, _rmsprop_numbers, _rmsprop),
+    Adam: lambda _: Rule(2, _adam_numbers, _adam),
+    AdamW: lambda _: Rule(2, _adamw_numbers, _adam),
 }
 
 
 def slot_count(optimiser: Optimiser) -> int:
     """How many values an optimiser keeps for each parameter."""
-    if isinstance(optimiser, SGD) and not optimiser.momentum:
-        return 0
-    return _UPDATES[type(optimiser)][0]
+    return _RULES[type(optimiser)](optimiser).slots
 
 
 class Updater:
@@ -123,8 +153,10 @@ class Updater:
 
     def __init__(self, optimiser: Optimiser, parameters: Array, gradients: Array) -> None:
         self.optimiser = optimiser
-        self._update = _UPDATES[type(optimiser)][1]
-        count, size = slot_count(optimiser), parameters.size
+        self._rule = _RULES[type(optimiser)](optimiser)
+        self._numbers = np.zeros(len(self._rule.numbers(optimiser, 0.0, 1)), parameters.dtype)
+        self._scalars = tuple(self._numbers[i : i + 1].reshape(()) for i in range(len(self._numbers)))
+        count, size = self._rule.slots, parameters.size
         self.slots = np.zeros(count * size, parameters.dtype)
         by_slot = self.slots.reshape(count, size)
         scratch = np.empty(min(BLOCK, size), parameters.dtype)
@@ -137,8 +169,9 @@ class Updater:
 
     def apply(self, rate: float, step: int) -> None:
         """One update. rate: the learning rate now.  step: updates done, this one included."""
+        self._numbers[:] = self._rule.numbers(self.optimiser, rate, step)
         for block in self._blocks:
-            self._update(self.optimiser, block, rate, step)
+            self._rule.update(block, self._scalars)
 
 
 def clip_gradients(gradients: Array, norm: float | None, value: float | None) -> None:

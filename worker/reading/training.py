@@ -123,7 +123,7 @@ def _columns(table: TableFile, data: DataSpec, preprocessing: PreprocessingSpec)
 def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells: int | None) -> RawData:
     width = len(columns.numbers) + len(columns.words)
     most_rows = _most_rows(most_cells, width)
-    tiles: list[Mapping[str, Array]] = []
+    tiles: list[dict[str, Array]] = []
     rows, complete = 0, True
     for tile in table.tiles(None, _TILE_ROWS, numbers=columns.numbers, words=columns.words, missing=data.missing):
         tiles.append(_named(tile))
@@ -133,7 +133,8 @@ def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells:
             break
     if not rows:
         raise InvalidInput(Problem("data.path", f"{table.path.name} has no rows", "give at least a few"))
-    read = {name: np.concatenate([tile[name] for tile in tiles]) for name in (*columns.numbers, *columns.words)}
+    # Each column's pieces are given up as it is put together, so that the table is never in memory twice.
+    read = {name: np.concatenate([tile.pop(name) for tile in tiles]) for name in (*columns.numbers, *columns.words)}
     return RawData(
         x={name: read[name] for name in columns.features},
         y=_target(read, columns.targets),
@@ -143,9 +144,9 @@ def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells:
     )
 
 
-def _named(tile: Tile) -> Mapping[str, Array]:
+def _named(tile: Tile) -> dict[str, Array]:
     assert isinstance(tile.raw, Mapping)
-    return tile.raw
+    return dict(tile.raw)
 
 
 def _target(read: Mapping[str, Array], targets: Sequence[str]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,13 @@ def test_a_damaged_gzip_file_is_an_error_with_its_name(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InvalidInput, match=r"t\.csv\.gz"):
         read(path, numbers=["a"])
+
+
+def test_memory_is_bounded_by_the_tile_whatever_the_size_of_the_file(tmp_path: Path) -> None:
+    path = a_file(tmp_path, "a,b,c\n" + "1.5,2.5,a word\n" * 100_000)
+    tracemalloc.start()
+    rows = sum(tile.rows for tile in CsvFile(path).tiles(None, 256, numbers=["a", "b"], words=["c"], kept=["a"]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert rows == 100_000
+    assert peak < 1 << 20

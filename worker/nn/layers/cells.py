@@ -38,11 +38,13 @@ class Cell:
         self.x, self.h = self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1]
         self.z = memory.array((steps, blocks, self.kept * units, lanes))
         self.scratch = memory.array((blocks, units, lanes))
+        self.one, self.two = memory.scalar(1), memory.scalar(2)
         if dw is not None:
             self.dh = memory.array((blocks, units, lanes))
             self.dz = memory.array((blocks, self.gradients * units, lanes))
             self._all_xh = memory.array((len(w) * steps * lanes,))
             self._all_dz = memory.array((self.gradients * units * steps * lanes,))
+            self._inner = memory.array((2, self.features * steps * lanes))
 
     def part(self, array: Array, index: int, end: int | None = None) -> Array:
         """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
@@ -93,7 +95,14 @@ class Cell:
 
     def input_gradient(self) -> Array:
         """(features, count, lanes)."""
-        return (self.w[: self.features] @ self.flat(self.all_dz)).reshape(self.features, self.count, -1)
+        dx = self._dx()
+        np.dot(self.w[: self.features], self.flat(self.all_dz), out=self.flat(dx))
+        return dx
+
+    def _dx(self, which: int = 0) -> Array:
+        """One of two buffers for `input_gradient`."""
+        size = self.features * self.count * self.dh.shape[-1]
+        return self._inner[which, :size].reshape(self.features, self.count, -1)
 
 
 class SimpleCell(Cell):
@@ -111,7 +120,7 @@ class SimpleCell(Cell):
     def backward(self, step: int) -> None:
         h, dz = self.h[step + 1], self.dz
         np.multiply(h, h, out=dz)
-        np.subtract(1, dz, out=dz)
+        np.subtract(self.one, dz, out=dz)
         np.multiply(dz, self.dh, out=dz)
         np.copyto(self.all_dz[:, step], dz[0])
         if step:
@@ -146,11 +155,11 @@ class LSTMCell(Cell):
         z, c, tanh_c = self.z[step], self.c[step + 1], self.tanh_c[step]
         np.matmul(self.w_signed, self.xh[step], out=z)
         np.exp(z, out=z)
-        np.add(z, 1, out=z)
+        np.add(z, self.one, out=z)
         np.reciprocal(z, out=z)
         i, f, g, o = (self.part(z, gate) for gate in range(4))
-        np.multiply(g, 2, out=g)
-        np.subtract(g, 1, out=g)
+        np.multiply(g, self.two, out=g)
+        np.subtract(g, self.one, out=g)
         np.multiply(f, self.c[step], out=c)
         np.multiply(i, g, out=self.scratch)
         np.add(c, self.scratch, out=c)
@@ -176,12 +185,12 @@ class LSTMCell(Cell):
         # First the slopes of the gates by their own values: s - s^2 of the sigmoids, 1 - g^2 of the tanh.
         np.multiply(z, z, out=dz)
         np.subtract(self.part(z, 0, 2), self.part(dz, 0, 2), out=self.part(dz, 0, 2))
-        np.subtract(1, dg, out=dg)
+        np.subtract(self.one, dg, out=dg)
         np.subtract(o, do, out=do)
         np.multiply(do, dh, out=do)
         np.multiply(do, tanh_c, out=do)
         np.multiply(tanh_c, tanh_c, out=scratch)
-        np.subtract(1, scratch, out=scratch)
+        np.subtract(self.one, scratch, out=scratch)
         np.multiply(scratch, o, out=scratch)
         np.multiply(scratch, dh, out=scratch)
         np.add(dc, scratch, out=dc)
@@ -228,7 +237,7 @@ class GRUCell(Cell):
         )
         np.matmul(self.w_gates, self.xh[step], out=gates)
         np.exp(gates, out=gates)
-        np.add(gates, 1, out=gates)
+        np.add(gates, self.one, out=gates)
         np.reciprocal(gates, out=gates)
         np.matmul(self.w_nx.T, self.xh_x[step], out=n)
         np.matmul(self.w_nh.T, self.xh_h[step], out=n_h)
@@ -247,17 +256,17 @@ class GRUCell(Cell):
         # n: dh (1 - update) (1 - n^2)
         np.subtract(dh, through, out=dn_x)
         np.multiply(n, n, out=scratch)
-        np.subtract(1, scratch, out=scratch)
+        np.subtract(self.one, scratch, out=scratch)
         np.multiply(dn_x, scratch, out=dn_x)
         # update: dh (h - n) update (1 - update) = through (h - n) (1 - update)
         np.subtract(self.h[step], n, out=dupdate)
         np.multiply(dupdate, through, out=dupdate)
-        np.subtract(1, update, out=scratch)
+        np.subtract(self.one, update, out=scratch)
         np.multiply(dupdate, scratch, out=dupdate)
         # r: dn n_h r (1 - r)
         np.multiply(dn_x, r, out=dn_h)
         np.multiply(dn_h, n_h, out=dr)
-        np.subtract(1, r, out=scratch)
+        np.subtract(self.one, r, out=scratch)
         np.multiply(dr, scratch, out=dr)
         np.copyto(self.all_dz[:, step], dz[0])
         if step:
@@ -277,7 +286,7 @@ class GRUCell(Cell):
         return self.all_dz[first * self.units : last * self.units]
 
     def input_gradient(self) -> Array:
-        w = self.w[: self.features]
-        gates = 2 * self.units
-        gradient: Array = w[:, :gates] @ self.flat(self.of_all(1, 3)) + w[:, gates:] @ self.flat(self.of_all(0, 1))
-        return gradient.reshape(self.features, self.count, -1)
+        w, gates, dx, part = self.w[: self.features], 2 * self.units, self._dx(0), self._dx(1)
+        np.matmul(w[:, :gates], self.flat(self.of_all(1, 3)), out=self.flat(dx))
+        np.matmul(w[:, gates:], self.flat(self.of_all(0, 1)), out=self.flat(part))
+        return np.add(dx, part, out=dx)

@@ -116,18 +116,6 @@ class Columns:
             writeable=False,
         )
 
-    def scatter(self, start: int, images: Array) -> None:
-        """images (chunk, *padded_shape) := the sums of a chunk's columns over the pixels they were copied from."""
-        rows = self.images(start)
-        count = rows.stop - start
-        blocks = self.blocks[rows] if self.kept else self.blocks[:count]
-        images[:count] = 0
-        for index, grid in enumerate(self.grids):
-            for row in range(self.windows.y.window):
-                for column in range(self.windows.x.window):
-                    pixels = grid.of(images[:count, self.windows.y.span(row), self.windows.x.span(column)])
-                    np.add(pixels, blocks[:, index, :, :, row, column], out=pixels)
-
 
 def _by_element(windows: Array) -> Iterator[Array]:
     """(n, *counts, height, width, channels) as views of one position in the window each."""

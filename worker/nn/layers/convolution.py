@@ -1,8 +1,4 @@
-"""Conv1D and Conv2D, alone or with the max-pooling after them; see `columns`.
-
-With stride 1 the gradient of the input is itself a convolution: of the output's gradient, with the kernel turned by
-180 degrees.
-"""
+"""Conv1D and Conv2D, alone or with the max-pooling after them; see `columns`."""
 
 from __future__ import annotations
 
@@ -60,26 +56,7 @@ class Convolver:
         self.w = tensors.parameters["weight"].reshape(-1, layer.filters)
         self.dw = tensors.gradients["weight"].reshape(self.w.shape) if setting.training else None
         self.part = memory.array(self.w.shape) if setting.training else self.w
-        self.input_gradient = setting.input_gradient
-        self.turned: Columns | None = None
-        self.scattered: Array | None = None
-        if setting.input_gradient:
-            self.dx = memory.array((rows, *self.windows.input_shape))
-            # Turning multiplies for every pixel, scattering only for the windows there are: fewer when pooled.
-            if grids is None and self.windows.y.stride == self.windows.x.stride == 1:
-                self._prepare_turned(rows, memory)
-            else:
-                self.scattered = memory.array((self.columns.chunk, *self.windows.padded_shape))
-
-    def _prepare_turned(self, rows: int, memory: Memory) -> None:
-        """Windows over the output's gradient that give the input's."""
-        y, x = (
-            Axis(axis.count, axis.window, 1, axis.window - 1 - axis.before, axis.window - 1 - axis.after, axis.size)
-            for axis in (self.windows.y, self.windows.x)
-        )
-        turned = Windows(y, x, self.w.shape[1])
-        self.turned = Columns(turned, [Grid.all(turned)], rows, memory)
-        self.w_turned = memory.array((y.window, x.window, turned.channels, self.windows.channels))
+        self.scatter = Scatter(self, memory) if setting.input_gradient else None
 
     def forward(self, x: Array, start: int, z: Array) -> None:
         """z := the convolution of the chunk of x that begins at `start`."""
@@ -91,7 +68,7 @@ class Convolver:
             np.dot(columns, self.w, out=z.reshape(-1, z.shape[-1]))
 
     def backward(self, x: Array, start: int, dz: Array) -> None:
-        """Adds a chunk to the gradient of the weights, which the first begins; scatters its part of dx."""
+        """Adds a chunk to the gradient of the weights, which the first begins, and fills its part of dx."""
         assert self.dw is not None
         kept = self.columns.kept or len(self.columns.starts) == 1
         columns = self.columns.again(start) if kept else self.columns.of(x, start)
@@ -100,22 +77,64 @@ class Convolver:
             np.dot(columns.T, flat, out=self.dw)
         else:
             np.add(self.dw, np.dot(columns.T, flat, out=self.part), out=self.dw)
-        if self.scattered is not None:
-            np.dot(flat, self.w.T, out=columns)
-            self.columns.scatter(start, self.scattered)
-            images = self.columns.images(start)
-            np.copyto(self.dx[images], self.windows.inside(self.scattered)[: images.stop - start])
+        if self.scatter:
+            self.scatter(start, dz)
 
-    def turn_back(self, dz: Array) -> None:
-        """dx from the whole dz (rows, *counts, filters), where it is not scattered."""
-        if self.turned is None:
-            return
-        height, width, filters, channels = self.w_turned.shape
-        w = self.w.reshape(height, width, channels, filters)
-        np.copyto(self.w_turned, w[::-1, ::-1].transpose(0, 1, 3, 2))
-        for start in self.turned.starts:
-            out = self.dx[self.turned.images(start)].reshape(-1, channels)
-            np.dot(self.turned.of(dz, start), self.w_turned.reshape(-1, channels), out=out)
+    @property
+    def dx(self) -> Array:
+        """Gradient of the input, (rows, *windows.input_shape); meaningless unless it was asked for."""
+        return self.scatter.dx if self.scatter else self.w
+
+
+class Scatter:
+    """Gradient of the input of a convolution: each window's is added to the pixels it covers.
+
+    One product for each position in the window, so that what is added lies row by row, as the pixels do. That is
+    fewer multiplications than convolving with the kernel turned round, as only windows count, not pixels.
+    """
+
+    def __init__(self, of: Convolver, memory: Memory) -> None:
+        self.windows, self.columns, self.grids = of.windows, of.columns, of.grids
+        (height, width), filters = self._covered(), of.w.shape[1]
+        chunk, area = self.columns.chunk, self.windows.y.window * self.windows.x.window
+        self.w = of.w.reshape(area, self.windows.channels, filters).transpose(0, 2, 1)
+        self.dx = memory.array((self.columns.rows, *self.windows.input_shape))
+        self.padded = memory.array((chunk, *self.windows.padded_shape)) if self.windows.padded else None
+        # Windows in the order of the image; those that no grid covers stay zero.
+        self.dz = memory.zeros((chunk, height, width, filters)) if len(self.grids) > 1 else None
+        self.parts = memory.array((area, chunk * height * width, self.windows.channels))
+        self.spans = [
+            (self._span(self.windows.y, row, height), self._span(self.windows.x, column, width))
+            for row in range(self.windows.y.window)
+            for column in range(self.windows.x.window)
+        ]
+
+    def _covered(self) -> tuple[int, int]:
+        """Height and width, in windows, of what the grids cover."""
+        (rows, columns), (down, along) = self.grids[0].counts, self.grids[0].every
+        return rows * down, columns * along
+
+    @staticmethod
+    def _span(axis: Axis, offset: int, count: int) -> slice:
+        return slice(offset, offset + (count - 1) * axis.stride + 1, axis.stride)
+
+    def __call__(self, start: int, dz: Array) -> None:
+        """Fills the chunk of dx that begins at `start`. dz: (images, grids, windows, filters)."""
+        n, images = len(dz), self.columns.images(start)
+        if self.dz is not None:
+            for index, grid in enumerate(self.grids):
+                np.copyto(grid.of(self.dz[:n]), dz[:, index].reshape(n, *grid.counts, -1))
+            dz = self.dz[:n]
+        flat = dz.reshape(-1, self.w.shape[1])
+        parts = self.parts[:, : len(flat)]
+        np.matmul(flat, self.w, out=parts)
+        pixels = self.dx[images] if self.padded is None else self.padded[:n]
+        pixels[...] = 0
+        for (rows, columns), part in zip(self.spans, parts, strict=True):
+            target = pixels[:, rows, columns]
+            np.add(target, part.reshape(target.shape), out=target)
+        if self.padded is not None:
+            np.copyto(self.dx[images], self.windows.inside(self.padded[:n]))
 
 
 class ConvolutionKernel(Kernel):
@@ -130,7 +149,6 @@ class ConvolutionKernel(Kernel):
         self.y = setting.memory.array((setting.rows, *plan.output_shape))
         self.flat = (setting.rows, 1, self.y.size // setting.rows // filters, filters)
         self.activation = ACTIVATIONS[plan.layer.activation](self.y, setting.memory, setting.training)  # type: ignore[attr-defined]
-        self.dy: Array | None = None
         if setting.training:
             self.ones = setting.memory.ones((self.y.size // filters,))
 
@@ -149,10 +167,7 @@ class ConvolutionKernel(Kernel):
         np.dot(self.ones, dz.reshape(-1, dz.shape[-1]), out=self.db)
         for start in self.convolver.columns.starts:
             self.convolver.backward(self.x, start, dz[self.convolver.columns.images(start)])
-        if dy is not self.dy:  # the same buffer, step after step
-            self.dy, self.dz_image = dy, dy.reshape(len(dy), *self.convolver.windows.counts, dz.shape[-1])
-        self.convolver.turn_back(self.dz_image)
-        return self.convolver.dx.reshape(self.input_shape) if self.convolver.input_gradient else dy
+        return self.convolver.dx.reshape(self.input_shape) if self.convolver.scatter else dy
 
 
 class PooledConvolutionKernel(Kernel):
@@ -207,7 +222,7 @@ class PooledConvolutionKernel(Kernel):
             for place in range(dz.shape[1]):
                 np.multiply(dy[rows], self.winners.of[place, rows], out=dz[:, place])
             self.convolver.backward(self.x, start, dz)
-        return self.convolver.dx if self.convolver.input_gradient else dy
+        return self.convolver.dx
 
 
 def pooled_windows(pool: LayerPlan) -> Windows:

@@ -49,7 +49,7 @@ def _directions(layer: Recurrent) -> tuple[str, ...]:
 
 
 class _Direction:
-    """One way through time. slot: steps in the order they are taken; for the backward direction that is from the end."""
+    """One way through time. Slots are steps in the order they are taken, for the backward direction from the end."""
 
     def __init__(self, cell: Cell, reverse: bool) -> None:
         self.cell, self.reverse = cell, reverse

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -25,6 +26,8 @@ Indices = npt.NDArray[np.intp]
 Raw = Mapping[str, Array] | Array
 """Rows as they were read: named columns of equal length (float64, NaN = missing; or objects that are str), or one
 array whose first axis is the rows."""
+
+LAZY_BYTES = 1 << 26  # less than this is prepared at once: every epoch is then faster by the preparation
 
 CHUNK_ROWS = 4096  # statistics are summed chunk by chunk, so this number is part of their last bits
 
@@ -168,7 +171,8 @@ def prepare(raw: Raw, rows: Indices, transform: RowTransform) -> Floats | LazyRo
     Raises BadRow, its row counted in `raw`; lazily prepared rows are looked at once here, so that a bad one is
     found now and not in the middle of an epoch.
     """
-    if isinstance(raw, np.ndarray) and (raw.dtype == np.uint8 or isinstance(raw, np.memmap)):
+    large = 4 * len(rows) * prod(transform.output_shape) > LAZY_BYTES
+    if large and isinstance(raw, np.ndarray) and (raw.dtype == np.uint8 or isinstance(raw, np.memmap)):
         lazy = LazyRows(raw, rows, transform)
         if raw.dtype != np.uint8:
             _each_chunk(raw, rows, transform, None)

@@ -7,7 +7,7 @@ import pytest
 
 from jobs.errors import InvalidInput
 from jobs.spec.data import Gaussian, Median, PreprocessingSpec
-from worker.nn.preprocessing import BadRow, LazyRows, fit_array, prepare
+from worker.nn.preprocessing import BadRow, LazyRows, fit_array, prepare, rows
 from worker.nn.preprocessing.denoise import denoised
 
 
@@ -57,7 +57,10 @@ def test_a_grey_image_gets_a_channel_axis_and_a_sequence_does_not() -> None:
 
 
 @pytest.mark.parametrize("denoise", [None, Median(type="median"), Gaussian(type="gaussian")])
-def test_lazy_rows_have_the_bits_of_rows_prepared_at_once(denoise: Median | Gaussian | None) -> None:
+def test_lazy_rows_have_the_bits_of_rows_prepared_at_once(
+    denoise: Median | Gaussian | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "LAZY_BYTES", 0)
     raw = photos(100)
     fitted = fit_array(raw, np.arange(50), PreprocessingSpec(denoise=denoise, rescale=255.0), image=True)
     chosen = np.arange(10, 90)

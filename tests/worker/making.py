@@ -1,0 +1,121 @@
+"""Attempts made as the rq worker makes them, in a child under an overseer, but without rq and without a scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import traceback
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+
+from jobs import failpoints
+from jobs.clock import now
+from jobs.home import open_home
+from jobs.index import Index
+from jobs.lifecycle import Event
+from jobs.records import Job, Resources, Terms
+from jobs.session import Session
+from jobs.spec_file import parse_document
+from jobs.store import JobStore
+from jobs.submission import accept
+from worker import attempt
+from worker.overseer import Overseer
+from worker.process import kill_group, wait_for_exit
+from worker.workplace import Workplace
+
+TRAINING: dict[str, Any] = {
+    "kind": "train",
+    "name": "wdbc",
+    "data": {"path": "wdbc.csv", "target": "diagnosis"},
+    "model": {"hidden": [8], "dropout": 0.1},
+    "training": {"epochs": 30, "seed": 7, "optimiser": {"type": "adam", "learning_rate": 0.001}},
+    "resources": {"cpu": 1, "memory": "256MiB"},
+    "checkpoint_interval_s": 0.01,
+}
+
+
+class Maker:
+    """A home in `directory`, and the attempts that are made in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = open_home(directory / "home")
+        self.store = JobStore(self.home)
+        self.session = Session(self.home, self.store)
+        self.session.__dict__["connection"] = fakeredis.FakeRedis()  # where cached_property keeps it
+        index = Index(self.session.connection, self.home.uuid)
+        self.place = Workplace(self.home, self.store, index, "maker-1", grace_s=0.3)
+        (directory / "wdbc.csv").write_bytes(resources.files("jobs.demo").joinpath("wdbc.csv").read_bytes())
+
+    def submit(self, spec: Mapping[str, Any] = TRAINING, **changes: Any) -> str:
+        """A job that waits. changes: sections of the spec to add to, or values to replace."""
+        document = {
+            name: {**spec.get(name, {}), **changes[name]} if isinstance(changes.get(name), dict) else value
+            for name, value in {**spec, **changes}.items()
+        }
+        return accept(self.session, parse_document(document, self.directory, "job"), now()).job.id
+
+    def dispatch(self, job_id: str, **resources_: int) -> int:
+        """Grant the next attempt one core and what the job asks for; answers its number."""
+        job = self.store.load(job_id)
+        terms = Terms(Resources(**{**job.requests.to_json(), **resources_}), cores=(min(os.sched_getaffinity(0)),))
+        self.store.move(job_id, Event.DISPATCH, now(), attempt=job.attempt + 1, terms=terms.to_json())
+        return job.attempt + 1
+
+    def begin(self, job_id: str, failpoint: str = "", **resources_: int) -> int:
+        """Dispatch the next attempt and make it in a child; answers the child's pid."""
+        number = self.dispatch(job_id, **resources_)
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 1
+        try:
+            os.setpgrp()
+            failpoints._SETTING = failpoint  # read from the environment long ago
+            attempt.work_at(self.place)
+            attempt.perform(job_id, number)
+            status = 0
+        except BaseException:  # noqa: BLE001 - a child must never return into the tests
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+
+    def oversee(self, job_id: str, pid: int) -> Job:
+        """Watch a child to its end, as its worker does; the job afterwards."""
+        overseer = Overseer(self.place, job_id, self.store.load(job_id).attempt)
+        while not wait_for_exit(pid, 0.05):
+            if overseer.must_die(pid):
+                kill_group(pid)
+        overseer.ended(os.waitpid(pid, 0)[1])
+        return self.store.load(job_id)
+
+    def make(self, job_id: str, failpoint: str = "", **resources_: int) -> Job:
+        """One whole attempt."""
+        return self.oversee(job_id, self.begin(job_id, failpoint, **resources_))
+
+    def model(self, name: str = "wdbc", number: int = 1) -> Path:
+        return self.home.models / name / str(number)
+
+    def snapshot(self, job_id: str) -> dict[str, str]:
+        """What a job has put anywhere: each file's digest, but for logs and locks."""
+        roots = [self.home.job(job_id), self.home.models, *self.directory.glob("*.out.*"), *self.directory.glob(".*.tmp")]
+        files = [path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
+        wanted = [path for path in files if path.name not in ("log.txt", "lock", "history.lock")]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted}
+
+
+def stopped(pid: int) -> None:
+    """Wait until a child has stopped itself."""
+    _, status = os.waitpid(pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status), f"it ended with status {status} instead of stopping"
+
+
+def woken(pid: int) -> int:
+    """Let a stopped child go on, and wait for its end; its status."""
+    os.kill(pid, signal.SIGCONT)
+    return os.waitpid(pid, 0)[1]

@@ -1,0 +1,60 @@
+"""A steady training step allocates nothing of the size of its data.
+
+What is seen is the peak of everything together: a few Python objects and numpy's iteration buffers of 2 KiB each.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from jobs.spec.network import Layer
+from jobs.spec.training import TrainingSpec
+from worker.nn.network import Network
+from worker.nn.trainer import Trainer
+
+OUT = {"type": "dense", "units": 10, "activation": "softmax"}
+NETWORKS = {
+    "dense": ([{"type": "dense", "units": 256, "activation": "relu", "l2": 0.001}, OUT], (300,)),
+    "norms": ([{"type": "dense", "units": 256}, {"type": "batch_norm"}, {"type": "layer_norm"}, OUT], (300,)),
+    "images": (
+        [
+            {"type": "conv2d", "filters": 16, "kernel": 3, "activation": "relu"},
+            {"type": "max_pool2d"},
+            {"type": "conv2d", "filters": 16, "kernel": 3, "padding": "same", "activation": "tanh"},
+            {"type": "average_pool2d"},
+            {"type": "flatten"},
+            OUT,
+        ],
+        (18, 18, 3),
+    ),
+    "lstm": ([{"type": "lstm", "units": 64, "return_sequence": True}, {"type": "lstm", "units": 64}, OUT], (20, 16)),
+    "gru": ([{"type": "gru", "units": 64, "bidirectional": True}, OUT], (20, 16)),
+}
+
+
+@pytest.mark.parametrize("optimiser", ["sgd", "rmsprop", "adamw"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_steady_step_allocates_no_arrays(name, optimiser):
+    records, shape = NETWORKS[name]
+    network = Network.build(TypeAdapter(list[Layer]).validate_python(records), shape)
+    network.initialise(0)
+    x = np.random.default_rng(0).standard_normal((64 * 30, *shape)).astype(np.float32)
+    y = np.arange(len(x)) % 10
+    options = {"epochs": 1, "batch_size": 64, "clip_norm": 1.0, "optimiser": {"type": optimiser}}
+    trainer = Trainer(network, TrainingSpec.model_validate(options), x, y, task="classification", n_classes=10)
+    for _ in range(3):
+        trainer.advance()
+    tracemalloc.start()
+    trainer.advance()  # tracemalloc's own first look at the code
+    worst = 0
+    for _ in range(5):
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        trainer.advance()
+        worst = max(worst, tracemalloc.get_traced_memory()[1] - before)
+    tracemalloc.stop()
+    assert worst < 8192

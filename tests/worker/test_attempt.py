@@ -1,0 +1,317 @@
+"""One attempt, whatever happens to it: what stands in the history and on disk afterwards, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from jobs.clock import now
+from jobs.history import Note
+from jobs.lifecycle import Event, State
+from jobs.records import Job
+from jobs.requests import remove
+from tests.worker.making import TRAINING, Maker, stopped, woken
+from worker.overseer import Overseer
+
+MIB = 2**20
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+def succeeded(job: Job) -> str:
+    """The digest of the result."""
+    assert job.state is State.SUCCEEDED and job.result is not None, job
+    return str(job.result["sha256"])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    calm = Maker(tmp_path_factory.mktemp("calm"))
+    return succeeded(calm.make(calm.submit()))
+
+
+def files(maker: Maker, job_id: str) -> set[str]:
+    """The names in a job's directory, folders included."""
+    return {str(path.relative_to(maker.home.job(job_id))) for path in maker.home.job(job_id).rglob("*")}
+
+
+KEPT = {"spec.json", "history.jsonl", "history.lock", "lock", "log.txt", "metrics.jsonl", "progress.json"}
+
+
+# --- the disk ----------------------------------------------------------------------------------------------------
+
+TRAINING_WRITES = [
+    "checkpoint.write@3",
+    "checkpoint.rename@3",
+    "metrics.write@9",
+    "model.weights",
+    "model.document",
+    "publish.model",
+    "history.succeed",
+]
+
+
+@pytest.mark.parametrize("write", TRAINING_WRITES)
+def test_a_full_disk_makes_a_training_wait_and_it_ends_in_the_same_weights(
+    maker: Maker, undisturbed: str, write: str
+) -> None:
+    job_id = maker.submit()
+    job = maker.make(job_id, f"{write}:enospc")
+    assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, "disk_full", 0)
+    assert "no space left" in (job.reason or "").lower() and job.not_before > now() - 5
+    assert not [name for name in files(maker, job_id) if name.endswith(".tmp")]
+    published = maker.model().exists()
+    assert published is (write == "history.succeed")  # then the next attempt finds it, and makes no second one
+    again = maker.make(job_id)
+    assert succeeded(again) == undisturbed
+    assert again.attempts[-1].first_step > 0, "the last sound checkpoint was lost"
+    assert os.listdir(maker.model().parent) == ["1"]
+
+
+def test_a_log_that_finds_no_room_costs_lines_and_not_the_work(maker: Maker, undisturbed: str) -> None:
+    job_id = maker.submit()
+    assert succeeded(maker.make(job_id, "log.open:enospc")) == undisturbed
+    assert not (maker.home.job(job_id) / "log.txt").exists()
+
+
+def test_an_attempt_that_has_not_even_room_to_say_so_is_written_down_later(maker: Maker, undisturbed: str) -> None:
+    job_id = maker.submit()
+    pid = maker.begin(job_id, "history.lose:enospc")
+    job = maker.store.load(job_id)
+    while job.state is State.QUEUED:
+        job = maker.store.load(job_id)
+    os.kill(pid, signal.SIGKILL)
+    assert maker.oversee(job_id, pid).attempts[-1].end == "killed"
+    assert succeeded(maker.make(job_id)) == undisturbed
+
+
+PREDICTION_WRITES = ["shard.write@3", "shard.count@3", "output.write", "publish.output"]
+
+
+@pytest.fixture(scope="module")
+def scorer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Maker, bytes]:
+    """A trained model with a table to score, and what comes out when nothing disturbs it."""
+    maker = Maker(tmp_path_factory.mktemp("scorer"))
+    succeeded(maker.make(maker.submit(training={"epochs": 2})))
+    header, *rows = (maker.directory / "wdbc.csv").read_text().splitlines(keepends=True)
+    (maker.directory / "many.csv").write_text(header + "".join(rows * 20))
+    succeeded(maker.make(predict(maker, "calm")))
+    return maker, (maker.directory / "calm.out.csv").read_bytes()
+
+
+def predict(maker: Maker, name: str) -> str:
+    spec = {"kind": "predict", "name": name, "model": str(maker.model()), "input": "many.csv"}
+    return maker.submit({**spec, "output": f"{name}.out.csv", "checkpoint_interval_s": 0.001})
+
+
+@pytest.mark.parametrize("write", PREDICTION_WRITES)
+def test_a_full_disk_makes_a_prediction_wait_and_nothing_half_done_is_seen(
+    scorer: tuple[Maker, bytes], write: str
+) -> None:
+    maker, expected = scorer
+    name = "full-" + write.replace(".", "-").replace("@", "-")
+    job_id = predict(maker, name)
+    job = maker.make(job_id, f"{write}:enospc")
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "disk_full")
+    output = maker.directory / f"{name}.out.csv"
+    assert not output.exists()
+    again = maker.make(job_id)
+    succeeded(again)
+    assert output.read_bytes() == expected
+    assert again.attempts[-1].first_step > 0, "the counted rows were lost"
+    assert not list(maker.directory.glob(".*.tmp"))
+
+
+# --- zombies -----------------------------------------------------------------------------------------------------
+
+
+def taken_for_dead(maker: Maker, job_id: str, failpoint: str) -> int:
+    """An attempt that stopped at a failpoint, lost its lock, and was given up: its pid."""
+    pid = maker.begin(job_id, f"{failpoint}:stop")
+    stopped(pid)
+    maker.store.lock_path(job_id).unlink()
+    maker.store.move(job_id, Event.LOSE, now(), attempt=maker.store.load(job_id).attempt, end="killed")
+    return pid
+
+
+@pytest.mark.parametrize(
+    "place", ["checkpoint.write@3", "metrics.write@9", "model.weights", "model.weights.rename", "model.document"]
+)
+def test_a_training_that_wakes_after_its_successor_ended_publishes_nothing(
+    maker: Maker, undisturbed: str, place: str
+) -> None:
+    job_id = maker.submit()
+    zombie = taken_for_dead(maker, job_id, place)
+    assert succeeded(maker.make(job_id)) == undisturbed
+    before = maker.snapshot(job_id)
+    assert woken(zombie) == 0
+    after = {name: digest for name, digest in maker.snapshot(job_id).items() if "/result/" not in name}
+    assert after == before
+
+
+@pytest.mark.parametrize("place", ["checkpoint.write@3", "metrics.write@9", "model.weights"])
+def test_a_training_that_wakes_beside_its_successor_disturbs_nothing(
+    maker: Maker, undisturbed: str, place: str
+) -> None:
+    job_id = maker.submit()
+    zombie = taken_for_dead(maker, job_id, place)
+    successor = maker.begin(job_id, "metrics.write@20:stop" if place != "model.weights" else "model.document:stop")
+    stopped(successor)
+    before = maker.snapshot(job_id)
+    assert woken(zombie) == 0
+    assert {n: d for n, d in maker.snapshot(job_id).items() if "/result/" not in n} == before
+    os.kill(successor, signal.SIGCONT)
+    assert succeeded(maker.oversee(job_id, successor)) == undisturbed
+    lines = (maker.home.job(job_id) / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == list(range(1, 31))
+
+
+@pytest.mark.parametrize("place", ["shard.write@3", "output.write"])
+def test_a_prediction_that_wakes_beside_its_successor_disturbs_nothing(
+    scorer: tuple[Maker, bytes], place: str
+) -> None:
+    maker, expected = scorer
+    name = "zombie-" + place.replace(".", "-").replace("@", "-")
+    job_id = predict(maker, name)
+    zombie = taken_for_dead(maker, job_id, place)
+    successor = maker.begin(job_id, "publish.output:stop" if place == "output.write" else "shard.write@6:stop")
+    stopped(successor)
+    if place == "output.write":  # stopped with the history's lock in hand: the zombie could not even ask
+        os.kill(successor, signal.SIGCONT)
+        succeeded(maker.oversee(job_id, successor))
+        assert woken(zombie) == 0
+    else:
+        assert woken(zombie) == 0
+        os.kill(successor, signal.SIGCONT)
+        succeeded(maker.oversee(job_id, successor))
+    assert (maker.directory / f"{name}.out.csv").read_bytes() == expected
+
+
+def test_an_attempt_that_was_replaced_is_killed_by_the_worker_above_it(maker: Maker) -> None:
+    job_id = maker.submit()
+    zombie = taken_for_dead(maker, job_id, "metrics.write")
+    maker.dispatch(job_id)
+    overseer = Overseer(maker.place, job_id, 1)
+    assert overseer.must_die(zombie)
+    os.kill(zombie, signal.SIGKILL)
+    overseer.ended(os.waitpid(zombie, 0)[1])
+    assert maker.store.load(job_id).state is State.QUEUED  # and its death is nobody's business any more
+
+
+# --- memory ------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_above_its_memory_is_stopped_and_asks_for_more_than_it_used(maker: Maker, undisturbed: str) -> None:
+    job_id = maker.submit(model={"hidden": [2000, 1200]}, training={"epochs": 100_000}, resources={"memory": "32MiB"})
+    job = maker.make(job_id)
+    assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, "out_of_memory", 0)
+    assert job.reason == "went over its memory and was stopped"
+    assert job.requests.memory_bytes > 1.5 * 32 * MIB, "what it was seen to use counts, not what it had asked for"
+
+
+def test_an_allocation_above_the_grant_fails_and_the_next_attempt_asks_for_more(maker: Maker) -> None:
+    job_id = maker.submit(model={"hidden": [8000, 8000]}, resources={"memory": "64MiB"})
+    job = maker.make(job_id)
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "out_of_memory")
+    assert "ran out of memory" in (job.reason or "")
+    assert job.requests.memory_bytes >= 1.5 * 64 * MIB
+    # The scheduler cuts what it asks for down to the budget, and when that is not enough, there is no more.
+    job = maker.make(job_id, memory_bytes=64 * MIB)
+    assert job.state is State.FAILED and "ran out of memory" in (job.reason or "")
+
+
+# --- its own fault -----------------------------------------------------------------------------------------------
+
+
+def test_a_training_that_fails_twice_at_the_same_step_is_quarantined(maker: Maker) -> None:
+    wild = {"optimiser": {"type": "sgd", "learning_rate": 1e30}}
+    job_id = maker.submit(retries=5, training=wild)
+    job = maker.make(job_id)
+    assert job.state is State.PENDING and job.failures == 1 and job.not_before > job.attempts[-1].ended_at
+    job = maker.make(job_id)
+    assert job.state is State.FAILED
+    assert job.reason is not None and job.reason.startswith("quarantined: attempts 1 and 2 failed alike at step")
+
+
+def test_a_crash_of_its_own_code_spends_a_retry_and_a_kill_from_outside_does_not(
+    maker: Maker, undisturbed: str
+) -> None:
+    job_id = maker.submit(retries=1)
+    for number, end, failures in ((signal.SIGSEGV, "crashed", 1), (signal.SIGKILL, "killed", 1)):
+        pid = maker.begin(job_id, "metrics.write@5:stop")
+        stopped(pid)
+        os.kill(pid, number)
+        os.kill(pid, signal.SIGCONT)
+        job = maker.oversee(job_id, pid)
+        assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, end, failures)
+    assert succeeded(maker.make(job_id)) == undisturbed
+
+
+# --- requests ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ask", "state", "end"),
+    [("cancel", State.CANCELLED, "cancelled"), ("preempt", State.PENDING, "preempted"), ("pause", State.PENDING, "preempted")],
+)
+def test_an_attempt_that_does_not_answer_is_killed_after_its_grace(
+    maker: Maker, ask: str, state: State, end: str
+) -> None:
+    job_id = maker.submit()
+    pid = maker.begin(job_id, "metrics.write@5:stop")
+    stopped(pid)
+    maker.store.note(job_id, Note.ASK, now(), ask=ask)
+    job = maker.oversee(job_id, pid)
+    assert (job.state, job.attempts[-1].end, job.held) == (state, end, ask == "pause")
+    assert job.failures == 0
+
+
+def test_a_cancellation_that_comes_while_an_attempt_hands_back_is_not_forgotten(maker: Maker) -> None:
+    job_id = maker.submit()
+    pid = maker.begin(job_id, "model.weights:stop")
+    stopped(pid)
+    maker.store.note(job_id, Note.ASK, now(), ask="cancel")
+    os.kill(pid, signal.SIGKILL)
+    assert maker.oversee(job_id, pid).state is State.CANCELLED
+
+
+# --- what is left ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_that_succeeded_leaves_nothing_a_further_attempt_would_need(maker: Maker) -> None:
+    job_id = maker.submit()
+    for failpoint in ("checkpoint.rename@2:kill", "model.document.rename:kill"):
+        maker.make(job_id, failpoint)
+        assert len({name for name in files(maker, job_id) if name.endswith(".tmp")}) == 1
+    succeeded(maker.make(job_id))
+    assert files(maker, job_id) - {"checkpoints"} == KEPT
+
+
+def test_dying_again_and_again_takes_no_more_disk(maker: Maker) -> None:
+    job_id = maker.submit(training={"epochs": 100_000})
+    sizes = []
+    for _ in range(4):
+        maker.make(job_id, "checkpoint.rename@3:kill")
+        sizes.append(len(files(maker, job_id)))
+    assert sizes[-1] == sizes[1]
+
+
+def test_removing_a_prediction_removes_what_it_staged_beside_its_output(scorer: tuple[Maker, bytes]) -> None:
+    maker, _ = scorer
+    job_id = predict(maker, "gone")
+    maker.make(job_id, "publish.output:kill")
+    assert list(maker.directory.glob(".gone.out.csv.*.tmp"))
+    maker.store.move(job_id, Event.CANCEL, now(), end="cancelled")
+    remove(maker.session, job_id)
+    assert not list(maker.directory.glob(".gone.out.csv.*"))
+    assert not maker.home.job(job_id).exists()
+
+
+assert TRAINING["checkpoint_interval_s"] < 0.1, "the tests above count on several checkpoints"
