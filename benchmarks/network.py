@@ -38,8 +38,8 @@ from worker.nn.trainer import Trainer
 torch.set_num_threads(1)
 warnings.simplefilter("ignore", ConvergenceWarning)
 
-Run = Callable[[int], None]
-"""Does a number of steps."""
+Run = Callable[[int], int]
+"""Does about a number of steps; returns how many it did."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,10 @@ def ours(case: Case) -> Run:
         a_network(case), TrainingSpec.model_validate(spec), x, y, task="classification", n_classes=int(y.max()) + 1
     )
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         for _ in range(steps):
             trainer.advance()
+        return steps
 
     return run
 
@@ -165,26 +166,29 @@ def pytorch(case: Case, channels_last: bool = False) -> Run:
     starts = range(0, len(x), case.batch)
     order = torch.randperm(len(x))
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         for step in range(steps):
             rows = order[starts[step % len(starts)] :][: case.batch]
             optimiser.zero_grad()
             torch.nn.functional.cross_entropy(module(x[rows]), y[rows]).backward()
             optimiser.step()
+        return steps
 
     return run
 
 
 def scikit_learn(case: Case) -> Run:
-    x, y = data(case, 8 * case.batch)
+    """Whole fits, whose set-up is shared by 64 steps an epoch; its step alone cannot be called."""
+    x, y = data(case, 64 * case.batch)
     hidden = [int(str(layer["units"])) for layer in case.layers[:-1]]
-    model = MLPClassifier(hidden, batch_size=case.batch, max_iter=1, tol=0, n_iter_no_change=10**9, alpha=0.0)
-    model.partial_fit(x[: case.batch], y[: case.batch], classes=np.unique(y))
 
-    def run(steps: int) -> None:
-        for step in range(steps):
-            rows = slice(step % 8 * case.batch, (step % 8 + 1) * case.batch)
-            model.partial_fit(x[rows], y[rows])
+    def run(steps: int) -> int:
+        epochs = max(1, steps // 64)
+        model = MLPClassifier(
+            hidden, batch_size=case.batch, max_iter=epochs, tol=0, n_iter_no_change=10**9, alpha=0.0, random_state=0
+        )
+        model.fit(x, y)
+        return 64 * epochs
 
     return run
 
@@ -193,20 +197,23 @@ def scikit_learn(case: Case) -> Run:
 
 
 def medians_s(runs: dict[str, Run], block_s: float, rounds: int) -> dict[str, float]:
-    """Processor seconds of one step for each competitor: the median over blocks that take turns."""
+    """Seconds of one step for each competitor: the median over blocks that take turns."""
     steps = {}
     for name, run in runs.items():
         run(3)
-        begun = time.process_time()
-        run(3)
-        steps[name] = max(1, round(block_s * 3 / (time.process_time() - begun)))
+        steps[name] = max(1, round(block_s / timed(run, 3)))
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            begun = time.process_time()
-            run(steps[name])
-            times[name].append((time.process_time() - begun) / steps[name])
+            times[name].append(timed(run, steps[name]))
     return {name: statistics.median(measured) for name, measured in times.items()}
+
+
+def timed(run: Run, steps: int) -> float:
+    """Seconds a step. Of the processor, not of the clock: each competitor has one thread, and may be interrupted."""
+    begun = time.process_time()
+    done = run(steps)
+    return (time.process_time() - begun) / done
 
 
 def verdict(ratio: float, case: Case) -> str:
@@ -257,9 +264,10 @@ def compare_inference(cases: list[Case], block_s: float, rounds: int, batches: t
 
 
 def predicting(network: Network, x: np.ndarray) -> Run:
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         for _ in range(steps):
             network.predict(x)
+        return steps
 
     return run
 
@@ -267,18 +275,20 @@ def predicting(network: Network, x: np.ndarray) -> Run:
 def scoring(module: torch.nn.Module, x: np.ndarray) -> Run:
     rows = torch.from_numpy(x)
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         with torch.inference_mode():
             for _ in range(steps):
                 torch.softmax(module(rows), 1)
+        return steps
 
     return run
 
 
 def running(session: onnxruntime.InferenceSession, x: np.ndarray) -> Run:
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         for _ in range(steps):
             session.run(None, {"x": x})
+        return steps
 
     return run
 

@@ -85,6 +85,8 @@ def _reason(row: Row, head: Row | None, states: Mapping[str, str], room: Resourc
         return None if row["reason"] is None else str(row["reason"])
     if asks := [ask for ask in row["asks"] if ask != "pause" or not row["paused"]]:
         return ", ".join(_ASKED.get(ask, ask) for ask in asks)
+    if row["paused"] and "pause" not in row["asks"]:
+        return "goes on when it gets its cores"
     if row["paused"] or row["held"]:
         return f"paused: `singlepoint resume {row['id']}`"
     if row["state"] == "running":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .clock import seconds
-from .errors import NotNow
+from .errors import ImpossibleMove, NotNow
 from .following import wait_for
 from .history import Note
 from .lifecycle import FINAL, Ask, Event, State
@@ -31,6 +31,8 @@ def cancel(session: Session, job_id: str, at: float) -> Job:
         waiting = history.job
         if waiting.state is State.CANCELLED or Ask.CANCEL in waiting.asks:
             return waiting
+        if waiting.is_final:
+            raise ImpossibleMove(f"job {job_id} {_has_ended(waiting)}, so it cannot be cancelled", hint=_see(job_id))
         if waiting.state is State.RUNNING:
             job = history.append(Note.ASK, at, {"ask": Ask.CANCEL})
         else:
@@ -71,7 +73,11 @@ def resume(session: Session, job_id: str, at: float) -> Job:
 def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> Job:
     """Send a failed or cancelled job round again: from its checkpoint, or (fresh) from nothing."""
     session.require_redis()
-    job = session.store.move(job_id, Event.RETRY, at, fresh=fresh)
+    with session.store.locked_history(job_id) as history:
+        if history.job.state not in (State.FAILED, State.CANCELLED):
+            stands = f"job {job_id} is {history.job.state.value}"
+            raise ImpossibleMove(f"{stands}: only a failed or cancelled one can be retried", hint=_see(job_id))
+        job = history.append(Event.RETRY, at, {"fresh": fresh})
     announce(session, job)
     return job
 
@@ -145,6 +151,10 @@ def _staged(session: Session, job_id: str) -> list[Path]:
 
 def _has_ended(job: Job) -> str:
     return f"has ended ({job.state.value})"
+
+
+def _see(job_id: str) -> str:
+    return f"see `singlepoint show {job_id}`"
 
 
 def _withdraw(session: Session, waiting: Job) -> None:

@@ -94,6 +94,9 @@ def announce(session: Session, job: Job) -> int | None:
         return None
 
 
+_NEVER_SUCCEEDS = {State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
+
+
 def _resolved(store: JobStore, spec: Spec) -> Spec:
     after = [find_job(store, word) for word in spec.after]
     changes: dict[str, object] = {}
@@ -103,7 +106,6 @@ def _resolved(store: JobStore, spec: Spec) -> Spec:
         if not model.startswith("/"):
             after.append(model)  # a training that has yet to end: its model is there once it succeeded
     for job_id in after:
-        state = store.load(job_id).state
-        if state in (State.FAILED, State.CANCELLED):
-            raise NotNow(f"job {job_id}, which must come first, is {state}", hint=f"`singlepoint retry {job_id}`")
+        if (fate := _NEVER_SUCCEEDS.get(store.load(job_id).state)) is not None:
+            raise NotNow(f"job {job_id}, which must come first, {fate}", hint=f"`singlepoint retry {job_id}`")
     return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(after))})

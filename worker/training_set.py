@@ -21,7 +21,7 @@ from jobs.spec.data import DataSpec, PreprocessingSpec
 from jobs.spec.network import Layer, ModelSpec
 from jobs.spec.training import TrainingSpec
 
-from .nn import targets
+from .nn import metrics, targets
 from .nn.architecture import complete_layers, takes_sequences
 from .nn.model import Model
 from .nn.network import Network, plan
@@ -160,13 +160,22 @@ def check_training(spec: TrainSections, base: Path) -> None:
     layers = layers_of(spec.model, spec.training, data)
     try:
         shapes = plan(layers, data.input_shape, data.preprocessor.vocabulary)
-        outputs = len(data.classes) if data.classes else None
-        if not data.complete and outputs is not None:
-            outputs = max(outputs, shapes.output_shape[-1], 2)  # more classes may come further down
-        objective = resolve(shapes, spec.training, data.task, outputs)
-        objective.class_weights(objective.targets(data.y, np.float32), data.classes if data.complete else None)
+        # Of a file that was only looked at, more classes may come further down.
+        most = data.outputs if data.complete else max(data.outputs, shapes.output_shape[-1])
+        objective = resolve(shapes, spec.training, data.task, None if data.classes is None else most)
+        if data.complete:
+            objective.class_weights(objective.targets(data.y, np.float32), data.classes)
     except ValueError as error:
         raise InvalidInput(_as_problem(str(error), spec.model)) from None
+    _check_monitor(spec.training, data.task)
+
+
+def _check_monitor(training: TrainingSpec, task: Task) -> None:
+    known = ("loss", "validation_loss", *metrics.NAMES[task])
+    stopping = training.early_stopping
+    if stopping is not None and stopping.monitor not in known:
+        message = f"'{stopping.monitor}' is not measured in a {task}"
+        raise InvalidInput(Problem("training.early_stopping.monitor", message, "one of " + ", ".join(known)))
 
 
 def layers_of(model: ModelSpec, training: TrainingSpec, data: TrainingSet) -> tuple[Layer, ...]:

@@ -128,9 +128,10 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         return
     submitted = accept(session, spec, now())
     click.echo(submitted.job.id)
-    if not options["quiet"]:
-        click.echo(_next_steps(session, submitted), err=True)
-    if options["follow"] or options["wait"]:
+    waits = options["follow"] or options["wait"]
+    if not options["quiet"] and (next_steps := _next_steps(session, submitted, waits=waits)):
+        click.echo(next_steps, err=True)
+    if waits:
         _await(session, submitted, follow_log=options["follow"], quiet=options["quiet"])
 
 
@@ -143,14 +144,14 @@ def _print_plan(session: Session, spec: Spec) -> None:
     click.echo("the spec is sound; nothing was submitted", err=True)
 
 
-def _next_steps(session: Session, submitted: Submitted) -> str:
-    job = submitted.job
+def _next_steps(session: Session, submitted: Submitted, *, waits: bool) -> str:
+    """What to know of a job that was just kept; with `waits`, only what makes the wait long."""
     if submitted.ahead is None:
         return "Redis went away just now: the job is kept, and queued when Redis returns"
     if room(session) is None:
         return "kept; nothing is running: `singlepoint up --detach` starts it"
-    ahead = f"{plural(submitted.ahead, 'job')} waited before it; " if submitted.ahead else ""
-    return f"{ahead}follow it with `singlepoint logs -f {job.id}`"
+    ahead = [f"{plural(submitted.ahead, 'job')} waited before it"] if submitted.ahead else []
+    return "; ".join([*ahead, *([] if waits else [f"follow it with `singlepoint logs -f {submitted.job.id}`"])])
 
 
 def _await(session: Session, submitted: Submitted, *, follow_log: bool, quiet: bool) -> None:

@@ -101,9 +101,7 @@ class Stage:
             env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
         )
         if check and done.returncode != 0:
-            raise DemoFailed(
-                f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}"
-            )
+            raise DemoFailed(f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}")
         return done.stdout.strip()
 
     def show(self, job: str) -> dict[str, Any]:

@@ -22,7 +22,15 @@ HEAD = {"id": "head", "reason": "needs 2 cores (1 free)"}
 
 
 def a_row(**facts: Any) -> dict[str, Any]:
-    usual = {"id": "job", "state": "pending", "reason": None, "cpu": 1.0, "memory_bytes": 2**20, "asks": [], "after": []}
+    usual = {
+        "id": "job",
+        "state": "pending",
+        "reason": None,
+        "cpu": 1.0,
+        "memory_bytes": 2**20,
+        "asks": [],
+        "after": [],
+    }
     return {**usual, "held": False, "paused": False, "not_before": None, **facts}
 
 
@@ -34,6 +42,7 @@ def a_row(**facts: Any) -> dict[str, Any]:
         (a_row(reason="killed"), "behind head (killed)"),
         (a_row(held=True), "singlepoint resume job"),
         (a_row(state="running", paused=True, asks=["pause"]), "singlepoint resume job"),
+        (a_row(state="running", paused=True), "goes on when it gets its cores"),
         (a_row(state="running", paused=True, asks=["cancel", "pause"]), "asked to stop"),
         (a_row(state="running", asks=["cancel"]), "asked to stop"),
         (a_row(state="queued"), "a worker"),

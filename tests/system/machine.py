@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import os
 import re
@@ -11,14 +12,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from jobs import requests
+from jobs.clock import now
+from jobs.draining import drain
+from jobs.embedded import answers, server_process
 from jobs.home import Home, open_home
+from jobs.index import LOOK_AT_EVERYTHING
 from jobs.records import Job
+from jobs.session import Settings, open_session
 from jobs.store import JobStore
+from singlepoint import submit
 
 T = TypeVar("T")
 
@@ -42,7 +50,9 @@ class Machine:
     grace_s: how long an attempt may take to answer a request to stop.
     """
 
-    def __init__(self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2, grace_s: float = 30) -> None:
+    def __init__(
+        self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2, grace_s: float = 30
+    ) -> None:
         self.directory = directory
         self.grace_s = grace_s
         self.budget = budget
@@ -109,6 +119,19 @@ class Machine:
     def tail(self) -> str:
         return self.log.read_text()[-3000:] if self.log.exists() else ""
 
+    def train(self, name: str, **changes: Any) -> str:
+        """Submit the standard training, or a variant of it, under a name; faster than the command."""
+        return submit(self.directory / write_training(self.directory, name=name, **changes), home=self.home.path)
+
+    def ask(self, what: str, job_id: str) -> None:
+        """`pause`, `cancel`, … as the command does it, but before a short training can end."""
+        getattr(requests, what)(open_session(Settings(self.home.path)), job_id, now())
+
+    def drain(self) -> None:
+        """As the command does it."""
+        drain(self.home, now())
+        open_session(Settings(self.home.path)).index.ring(LOOK_AT_EVERYTHING)
+
     def submit(self, *arguments: str) -> str:
         return self.run("submit", *arguments, "-q").stdout.strip()
 
@@ -153,6 +176,37 @@ class Machine:
             ["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False
         )
         return int(children.stdout.split()[0])
+
+    def server_pid(self) -> int:
+        """The Redis server."""
+        server = server_process(self.home)
+        assert server is not None, self.tail()
+        return server.pid
+
+    @contextmanager
+    def without_redis(self) -> Iterator[None]:
+        """Kill the Redis server, and let none start as long as this lasts; it answers again afterwards."""
+        pid = self.server_pid()
+        lock = os.open(self.home.lock("broker"), os.O_RDWR)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever starts the next one is about to try
+            yield
+        finally:
+            os.close(lock)
+        wait_until(lambda: answers(self.home), self.tail)
+
+    @contextmanager
+    def stopped(self, *pids: int) -> Iterator[None]:
+        """Have processes stand still as long as this lasts."""
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def pids(self, command: str) -> list[int]:
         """Processes of this home whose command line has this word."""

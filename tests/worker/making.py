@@ -80,7 +80,7 @@ class Maker:
             attempt.work_at(self.place)
             attempt.perform(job_id, number)
             status = 0
-        except BaseException:  # noqa: BLE001 - a child must never return into the tests
+        except BaseException:  # a child must never return into the tests
             traceback.print_exc()
         finally:
             os._exit(status)
@@ -103,7 +103,12 @@ class Maker:
 
     def snapshot(self, job_id: str) -> dict[str, str]:
         """What a job has put anywhere: each file's digest, but for logs and locks."""
-        roots = [self.home.job(job_id), self.home.models, *self.directory.glob("*.out.*"), *self.directory.glob(".*.tmp")]
+        roots = [
+            self.home.job(job_id),
+            self.home.models,
+            *self.directory.glob("*.out.*"),
+            *self.directory.glob(".*.tmp"),
+        ]
         files = [path for root in roots for path in ([root] if root.is_file() else root.rglob("*")) if path.is_file()]
         wanted = [path for path in files if path.name not in ("log.txt", "lock", "history.lock")]
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted}

@@ -152,7 +152,7 @@ def test_a_training_that_wakes_after_its_successor_ended_publishes_nothing(
     assert succeeded(maker.make(job_id)) == undisturbed
     before = maker.snapshot(job_id)
     assert woken(zombie) == 0
-    after = {name: digest for name, digest in maker.snapshot(job_id).items() if "/result/" not in name}
+    after = {name: digest for name, digest in maker.snapshot(job_id).items() if "/attempt-1/" not in name}
     assert after == before
 
 
@@ -166,7 +166,7 @@ def test_a_training_that_wakes_beside_its_successor_disturbs_nothing(
     stopped(successor)
     before = maker.snapshot(job_id)
     assert woken(zombie) == 0
-    assert {n: d for n, d in maker.snapshot(job_id).items() if "/result/" not in n} == before
+    assert {n: d for n, d in maker.snapshot(job_id).items() if "/attempt-1/" not in n} == before
     os.kill(successor, signal.SIGCONT)
     assert succeeded(maker.oversee(job_id, successor)) == undisturbed
     lines = (maker.home.job(job_id) / "metrics.jsonl").read_text().splitlines()
@@ -174,9 +174,7 @@ def test_a_training_that_wakes_beside_its_successor_disturbs_nothing(
 
 
 @pytest.mark.parametrize("place", ["shard.write@3", "output.write"])
-def test_a_prediction_that_wakes_beside_its_successor_disturbs_nothing(
-    scorer: tuple[Maker, bytes], place: str
-) -> None:
+def test_a_prediction_that_wakes_beside_its_successor_disturbs_nothing(scorer: tuple[Maker, bytes], place: str) -> None:
     maker, expected = scorer
     name = "zombie-" + place.replace(".", "-").replace("@", "-")
     job_id = predict(maker, name)
@@ -259,7 +257,11 @@ def test_a_crash_of_its_own_code_spends_a_retry_and_a_kill_from_outside_does_not
 
 @pytest.mark.parametrize(
     ("ask", "state", "end"),
-    [("cancel", State.CANCELLED, "cancelled"), ("preempt", State.PENDING, "preempted"), ("pause", State.PENDING, "preempted")],
+    [
+        ("cancel", State.CANCELLED, "cancelled"),
+        ("preempt", State.PENDING, "preempted"),
+        ("pause", State.PENDING, "preempted"),
+    ],
 )
 def test_an_attempt_that_does_not_answer_is_killed_after_its_grace(
     maker: Maker, ask: str, state: State, end: str

@@ -251,6 +251,11 @@ BAD: dict[str, tuple[Callable[[Path], None], dict[str, dict[str, object]], str]]
         r"model\.layers\[0\].*conv2d",
     ),
     "wrong outputs": (csv(CSV), {"model": network({**SOFTMAX, "units": 3})}, r"model\.layers: 2 classes need"),
+    "unknown monitor": (
+        csv(CSV),
+        {"training": {"early_stopping": {"monitor": "rmse"}}},
+        r"training\.early_stopping\.monitor: 'rmse' is not measured in a classification",
+    ),
     "unknown class weight": (
         csv(CSV), {"training": {"class_weights": {"maybe": 2.0}}}, r"training\.class_weights: no class is called"
     ),

@@ -14,6 +14,12 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
+NAMES = {
+    "classification": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss"),
+    "regression": ("mse", "mae", "rmse", "r2"),
+}
+"""What is measured, by task."""
+
 LARGER_IS_BETTER = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "r2"})
 """The scores; everything else here (log_loss, mse, mae, rmse) is an error, better when small."""
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 class Pass:
     """A network bound to a number of rows: one forward half, and in training a backward half, without allocation.
 
-    rows: for a pass that predicts, a multiple of LANES.
     logits: leave out the last layer's activation, for a loss that is fused with it.
     memory: shared with other passes of the same network, of which one is in use at a time.
     """

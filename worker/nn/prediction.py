@@ -48,8 +48,8 @@ class Predictor:
             yield part, outputs[:count]
 
     def _bound(self, rows: int) -> tuple[Pass, Array]:
-        """A pass with room for `rows` rows, and its input: one of three sizes, for few rows need not pay for many."""
-        size = next(size for size in (LANES, 4 * LANES, self.tile) if rows <= size <= self.tile)
+        """A pass with room for `rows` rows, and its input; few sizes, of which none is much too large."""
+        size = min(1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length(), self.tile)
         if size not in self._passes:
             x = np.zeros((size, *self._network.input_shape), self._network.input_type)
             self._passes[size] = (Pass(self._network, size, training=False, logits=self._logits), x)

@@ -20,6 +20,7 @@ from .activations import sigmoid, softmax
 from .arrays import Array, Memory
 from .early_stopping import EarlyStop
 from .layers.base import Moment
+from .losses import Sums
 from .network import Network
 from .objective import Task, resolve
 from .optimisers import Updater, clip_gradients
@@ -30,6 +31,7 @@ from .random import permutation
 from .schedules import rate_factor
 
 BATCH_ROWS = 32  # when the spec leaves it open
+PASS_ROWS = 4096  # of a larger batch at a time
 BUFFER_VALUES = 512  # numpy's own buffers while it broadcasts: 2 KiB instead of 32, and no slower
 
 
@@ -55,7 +57,8 @@ class EpochReport:
     """What one epoch came to.
 
     epoch: from 1.  step: optimiser steps done in all.  loss: the mean over the epoch, penalties included.
-    validation_loss, metrics: of the validation part, without penalties; None and empty when there is none.
+    validation_loss, metrics: of the validation part, None and empty without one. That loss is weighted and smoothed
+        as the training's, but has no penalties.
     """
 
     epoch: int
@@ -106,6 +109,8 @@ class Trainer:
         self.batch_rows = rows if self.full_batch else min(training.batch_size or BATCH_ROWS, rows)
         self.steps_per_epoch = -(-rows // self.batch_rows)
         self.total_steps = self.steps_per_epoch * training.epochs
+        # The order of a whole batch does not matter: nothing need be gathered.
+        self._in_place = self.full_batch and isinstance(self._x, np.ndarray)
         self._begin(self.objective.class_weights(self._y, classes))
         self._validation: tuple[Input, Array, Array] | None = None
         if x_validation is not None and y_validation is not None:
@@ -120,7 +125,6 @@ class Trainer:
         self._loss_sum = self._weight_sum = 0.0
         self._updater = Updater(training.optimiser, network.parameters, network.gradients)
         self._penalties = Penalties(network)
-        self._loss = self.objective.bind(max(self.batch_rows, TILE), network.dtype, class_weights)
         self.early_stop = EarlyStop(training.early_stopping) if training.early_stopping else None
         best = network.parameters.size + network.buffers.size if self.early_stop else 0
         self._best = np.zeros(best, network.dtype)
@@ -128,7 +132,11 @@ class Trainer:
         self._batches: dict[int, _Batch] = {}
         self._predictor = Predictor(network, logits=self.objective.fused)
         self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.arange(0))
-        self._batch(self.batch_rows)  # the largest first: the others fit in its memory
+        # Batch statistics are of the whole batch; anything else is done in parts of bounded memory, and added up.
+        self.pass_rows = self.batch_rows if network.plan.buffers else min(self.batch_rows, PASS_ROWS)
+        self._loss = self.objective.bind(max(self.pass_rows, TILE), network.dtype, class_weights)
+        self._gradient_sum = np.zeros_like(network.parameters) if self.pass_rows < self.batch_rows else None
+        self._batch(self.pass_rows)  # the largest first: the others fit in its memory
 
     @property
     def epoch(self) -> int:
@@ -185,10 +193,7 @@ class Trainer:
     # -- one step ------------------------------------------------------------------------------------------------
 
     def _train_batch(self, epoch: int, position: int) -> float:
-        batch, x, y = self._gather(epoch, position)
-        outputs = batch.network.forward(x, Moment(self.training.seed, epoch, position))
-        total, weight = self._loss(outputs, y, batch.gradient)
-        batch.network.backward(batch.gradient)
+        total, weight = self._gradient(epoch, position)
         loss = total / weight + self._penalties.apply()
         clip_gradients(self.network.gradients, self.training.clip_norm, self.training.clip_value)
         optimiser = self.training.optimiser
@@ -198,12 +203,31 @@ class Trainer:
         self._weight_sum += weight
         return loss
 
-    def _gather(self, epoch: int, position: int) -> tuple[_Batch, Array, Array]:
-        """The rows of a batch, and where to work on them."""
-        if self.full_batch and isinstance(self._x, np.ndarray):
-            return self._batch(self.batch_rows), self._x, self._y
-        rows = self._epoch_order(epoch)[position * self.batch_rows :][: self.batch_rows]
-        batch = self._batch(len(rows))
+    def _gradient(self, epoch: int, position: int) -> Sums:
+        """Fills the network's gradients with those of a batch's mean loss; returns the sums of that loss."""
+        first = position * self.batch_rows
+        stop = min(first + self.batch_rows, self._x.shape[0])
+        total = weight = 0.0
+        for part, start in enumerate(range(first, stop, self.pass_rows)):
+            batch, x, y = self._gather(epoch, slice(start, min(start + self.pass_rows, stop)))
+            outputs = batch.network.forward(x, Moment(self.training.seed, epoch, position, part))
+            sums = self._loss(outputs, y, batch.gradient)
+            batch.network.backward(batch.gradient)
+            total, weight = total + sums[0], weight + sums[1]
+            if self._gradient_sum is not None:  # each part's gradient is of its own mean
+                np.multiply(self.network.gradients, sums[1], out=self.network.gradients)
+                np.add(self._gradient_sum if part else 0, self.network.gradients, out=self._gradient_sum)
+        if self._gradient_sum is not None:
+            np.divide(self._gradient_sum, weight, out=self.network.gradients)
+        return total, weight
+
+    def _gather(self, epoch: int, part: slice) -> tuple[_Batch, Array, Array]:
+        """The rows at some places of an epoch's order, and where to work on them."""
+        batch = self._batch(part.stop - part.start)
+        if self._in_place:
+            assert isinstance(self._x, np.ndarray)
+            return batch, self._x[part], self._y[part]
+        rows = self._epoch_order(epoch)[part]
         _take(self._x, rows, batch.x)
         _take(self._y, rows, batch.y)
         return batch, batch.x, batch.y
@@ -218,7 +242,7 @@ class Trainer:
     def _batch(self, rows: int) -> _Batch:
         if rows not in self._batches:
             bound = Pass(self.network, rows, training=True, logits=self.objective.fused, memory=self._memory)
-            gathered = 0 if self.full_batch and isinstance(self._x, np.ndarray) else rows
+            gathered = 0 if self._in_place else rows
             x = np.empty((gathered, *self._x.shape[1:]), self.network.input_type)
             y = np.empty((gathered, *self._y.shape[1:]), self._y.dtype)
             gradient = np.empty((rows, self.objective.outputs), self.network.dtype)

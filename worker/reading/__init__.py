@@ -63,9 +63,7 @@ def open_rows(path: Path, preprocessor: Preprocessor, keep: Sequence[str] | None
         shape = ", ".join(map(str, preprocessor.input_shape))
         raise InvalidInput(Problem("input", f"{path.name} is a table, but the model takes arrays (n, {shape})"))
     table = open_table(path, header=preprocessor.header, field="input")
-    problems = [
-        no_such_column(name, table.names, "input") for name in preprocessor.input_names if name not in table.names
-    ]
+    problems = _absent(preprocessor.input_names, table.names)
     problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in table.names]
     if problems:
         raise InvalidInput(problems)
@@ -93,8 +91,25 @@ class TableRows:
 def no_such_column(name: str, names: Sequence[str], field: str) -> Problem:
     """What to say of a column that was asked for and is not among `names`."""
     close = get_close_matches(name, names, n=1)
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return Problem(field, f"has no column '{name}'; it has: {shown}", f"did you mean '{close[0]}'?" if close else "")
+    return Problem(
+        field, f"has no column '{name}'; it has: {_some(names)}", f"did you mean '{close[0]}'?" if close else ""
+    )
+
+
+_FEW = 3
+
+
+def _absent(wanted: Sequence[str], names: Sequence[str]) -> list[Problem]:
+    """The columns a model needs and a table lacks: each by itself while they are few, else in one sentence."""
+    absent = [name for name in wanted if name not in names]
+    if len(absent) <= _FEW:
+        return [no_such_column(name, names, "input") for name in absent]
+    lacks = f"lacks {len(absent)} of the {len(wanted)} columns that the model needs: {_some(absent)}"
+    return [Problem("input", f"{lacks}; it has: {_some(names)}")]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
 
 def _matching_array(found: ArrayFile, preprocessor: Preprocessor, keep: Sequence[str] | None) -> ArrayFile:

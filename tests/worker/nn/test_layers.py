@@ -24,8 +24,9 @@ from jobs.spec.network import (
     SimpleRNN,
 )
 from tests.worker.nn.checks import a_network, network_gradient_error
+from worker.nn.layers.base import Moment
 from worker.nn.layers.dense import DenseKernel
-from worker.nn.network import Network, ShapeError, plan
+from worker.nn.network import Network, Pass, ShapeError, plan
 
 ACTIVATIONS = ["linear", "relu", "leaky_relu", "gelu", "tanh", "sigmoid", "softmax"]
 
@@ -147,12 +148,10 @@ def test_dense_refuses_an_image_and_says_what_to_do():
 
 def test_dropout_drops_the_asked_share_and_keeps_the_mean():
     network = Network.build([Dropout(type="dropout", rate=0.25)], (4000,))
-    from worker.nn.layers.base import Moment
-    from worker.nn.network import Pass
-
     bound = Pass(network, 5, training=True)
     y = bound.forward(np.ones((5, 4000), np.float32), Moment(1, 0, 0)).copy()
     assert abs((y == 0).mean() - 0.25) < 0.01
     assert set(np.unique(y)) == {0, np.float32(4 / 3)}
-    assert not np.array_equal(y, bound.forward(np.ones((5, 4000), np.float32), Moment(1, 0, 1)))
+    for other in (Moment(2, 0, 0), Moment(1, 1, 0), Moment(1, 0, 1), Moment(1, 0, 0, part=1)):
+        assert not np.array_equal(y, bound.forward(np.ones((5, 4000), np.float32), other))
     assert np.array_equal(y, bound.forward(np.ones((5, 4000), np.float32), Moment(1, 0, 0)))

@@ -74,9 +74,23 @@ def test_a_training_cut_after_any_step_ends_in_the_same_bits(optimiser):
 
 def test_an_epoch_sees_each_row_once():
     trainer = a_training(rows=100)
-    seen = [trainer._gather(0, position)[1].copy() for position in range(trainer.steps_per_epoch)]
+    parts = [slice(start, min(start + 16, 100)) for start in range(0, 100, 16)]
+    seen = [trainer._gather(0, part)[1].copy() for part in parts]
     assert [len(part) for part in seen] == [16] * 6 + [4]
     assert np.array_equal(np.sort(np.concatenate(seen), axis=0), np.sort(trainer._x, axis=0))
+
+
+@pytest.mark.parametrize("optimiser", [{"type": "gd", "learning_rate": 0.1}, {"type": "sgd", "learning_rate": 0.1}])
+def test_a_batch_too_large_for_one_pass_gives_the_same_gradient_in_parts(optimiser, monkeypatch):
+    options = {"optimiser": optimiser, "class_weights": "balanced", "batch_size": None}
+    options |= {} if optimiser["type"] == "gd" else {"batch_size": 60}
+    whole = a_training(LAYERS[::2], **options)
+    monkeypatch.setattr("worker.nn.trainer.PASS_ROWS", 17)
+    parts = a_training(LAYERS[::2], **options)
+    reports = run(whole), run(parts)
+    assert parts.pass_rows == 17
+    assert np.allclose(whole.network.parameters, parts.network.parameters, rtol=1e-4, atol=1e-6)
+    assert reports[0][-1].loss == pytest.approx(reports[1][-1].loss, rel=1e-5)
 
 
 def test_another_seed_gives_another_order_and_the_same_seed_the_same():

@@ -99,3 +99,10 @@ def test_parquet_tiles_do_not_end_with_their_row_groups(tmp_path: Path) -> None:
     for i, tile in enumerate(tiles):
         rest = [row for again in source.tiles(tile.cursor, 16) for row in again.kept["id"]]
         assert rest == [row for later in tiles[i + 1 :] for row in later.kept["id"]]
+
+
+def test_many_missing_columns_are_one_problem_not_one_each(tmp_path: Path) -> None:
+    wide = fit_table({f"c{n}": np.arange(3.0) for n in range(20)}, np.arange(3), PreprocessingSpec())
+    with pytest.raises(InvalidInput, match="lacks 19 of the 20 columns") as caught:
+        open_rows(a_csv(tmp_path, "c0,other\n1,2\n"), wide)
+    assert len(caught.value.problems) == 1 and "it has: c0, other" in str(caught.value)

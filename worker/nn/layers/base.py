@@ -145,11 +145,15 @@ class Setting:
 
 @dataclass(frozen=True)
 class Moment:
-    """When in a training a forward pass happens: all that randomness depends on."""
+    """When in a training a forward pass happens: all that randomness depends on.
+
+    step: within the epoch.  part: of a batch too large for one pass.
+    """
 
     seed: int
     epoch: int
     step: int
+    part: int = 0
 
 
 class Kernel:

@@ -96,7 +96,7 @@ class Columns:
         rows = self.images(start)
         count = rows.stop - start
         blocks = self.blocks[rows] if self.kept else self.blocks[:count]
-        pairs = []
+        pairs: list[tuple[Array, Array]] = []
         for index, grid in enumerate(self.grids):
             block, view = blocks[:, index], self._windows(images[:count], grid)
             if self.windows.channels < FEW_CHANNELS:

@@ -145,6 +145,7 @@ class ConvolutionKernel(Kernel):
         self.lengths = None
         self.convolver = Convolver(plan, None, tensors, setting)
         self.b, self.db = tensors.parameters["bias"], tensors.gradients.get("bias")
+        self.entered: Array | None = None
         self.input_shape, filters = (setting.rows, *plan.input_shape), plan.output_shape[-1]
         self.y = setting.memory.array((setting.rows, *plan.output_shape))
         self.flat = (setting.rows, 1, self.y.size // setting.rows // filters, filters)
@@ -153,7 +154,8 @@ class ConvolutionKernel(Kernel):
             self.ones = setting.memory.ones((self.y.size // filters,))
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
-        self.x = x.reshape(-1, *self.convolver.windows.input_shape)
+        if x is not self.entered:  # the same buffer, step after step
+            self.entered, self.x = x, x.reshape(-1, *self.convolver.windows.input_shape)
         z = self.y.reshape(self.flat)
         for start in self.convolver.columns.starts:
             self.convolver.forward(self.x, start, z[self.convolver.columns.images(start)])

@@ -1,4 +1,4 @@
-"""Dense: y = f(x W + b)."""
+"""Dense: y = f(x W^T + b)."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from jobs.spec.network import Dense
 from ..activations import ACTIVATIONS
 from ..arrays import Array
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
-from .products import LANES, RowProduct
+from .products import LANES, RowProduct, lane_blocks
 
 
 def plan(layer: Dense, place: Place) -> LayerPlan:
     place.need_rank(1, "(features,)", 'put a layer of type "flatten" before it')
     inputs, units = place.input_shape[0], layer.units
     initialiser = layer.initialiser or default_initialiser(layer.activation)
-    weight = Parameter("weight", (units, inputs), initialiser, inputs, units, axes=(1, 0), l1=layer.l1, l2=layer.l2)
+    weight = Parameter("weight", (units, inputs), initialiser, inputs, units, axes=(0, 1), l1=layer.l1, l2=layer.l2)
     bias = Parameter("bias", (units,), layer.bias_initialiser, inputs, units, axes=(0,))
     return place.plan((units,), floats_per_row=3 * units + inputs, parameters=(weight, bias))
 
 
 class DenseKernel(Kernel):
-    """W is held as (inputs, units): the product x W is then fastest."""
-
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         super().__init__(plan, tensors, setting)
         layer, memory = plan.layer, setting.memory
         assert isinstance(layer, Dense)
         self.w, self.b = tensors.parameters["weight"], tensors.parameters["bias"]
-        self.y = memory.array((setting.rows, *plan.output_shape))
+        rows = setting.rows if setting.training else lane_blocks(setting.rows) * LANES
+        self.filled_up = memory.array((rows, layer.units))
+        self.y = self.filled_up[: setting.rows]
         self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
         self.product = None
         if not setting.training:
             self.product = RowProduct(setting.rows, self.w, memory)
-            self.y_lanes = self.y.reshape(-1, LANES, layer.units)
+            self.y_lanes = self.filled_up.reshape(-1, LANES, layer.units)
         else:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]
             self.ones = memory.ones((setting.rows,))
@@ -45,15 +45,15 @@ class DenseKernel(Kernel):
         if self.product:
             np.add(self.product(x), self.b, out=self.y_lanes)
         else:
-            np.dot(x, self.w, out=self.y)
+            np.dot(x, self.w.T, out=self.y)
             np.add(self.y, self.b, out=self.y)
         self.activation.forward()
         return self.y
 
     def backward(self, dy: Array) -> Array:
         self.activation.backward(dy)
-        np.dot(self.x.T, dy, out=self.dw)
+        np.dot(dy.T, self.x, out=self.dw)
         np.dot(self.ones, dy, out=self.db)
         if self.dx is not self.y:
-            np.dot(dy, self.w.T, out=self.dx)
+            np.dot(dy, self.w, out=self.dx)
         return self.dx

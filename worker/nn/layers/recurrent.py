@@ -16,7 +16,7 @@ from jobs.spec.network import GRU, LSTM, Glorot, Orthogonal, SimpleRNN
 from ..arrays import Array
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 from .cells import Cell, GRUCell, LSTMCell, SimpleCell
-from .products import LANES
+from .products import LANES, lane_blocks
 
 Recurrent = SimpleRNN | GRU | LSTM
 
@@ -66,7 +66,7 @@ class _Direction:
 class RecurrentKernel(Kernel):
     """Fills its cells with the input step by step, and reads the states off.
 
-    alive: (steps, blocks, 1, lanes), 1 where a step is real.  full: the number of steps that are real in every row.
+    steps_real: of each row.  alive: (steps, blocks, 1, lanes), 1 where a step is real.  full: steps real in every row.
     """
 
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
@@ -76,9 +76,14 @@ class RecurrentKernel(Kernel):
         self.units, self.sequence, self.training = layer.units, layer.return_sequence, setting.training
         self.steps, features = plan.input_shape
         self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
-        self.block = (1, rows) if setting.training else (rows // LANES, LANES)
+        self.rows, self.block = rows, (1, rows) if setting.training else (lane_blocks(rows), LANES)
+        places = self.block[0] * self.block[1]
+        # Prediction fills the last block up with rows of nothing.
+        self.x = memory.zeros((places, *plan.input_shape)) if places > rows else None
+        self.steps_real = np.zeros(places, np.intp)
         self.directions = self._bind(layer, features, tensors, setting)
-        self.y = memory.array((rows, *plan.output_shape))
+        self.filled_up = memory.array((places, *plan.output_shape))
+        self.y = self.filled_up[:rows]
         self.alive = memory.array((self.steps, self.block[0], 1, self.block[1]))
         if setting.training:
             self.outer = memory.array((self.steps, *self.block[:1], self.units, self.block[1]))
@@ -96,6 +101,9 @@ class RecurrentKernel(Kernel):
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
         count = self._note_lengths()
+        if self.x is not None:
+            self.x[: self.rows] = x
+            x = self.x
         x = x.reshape(*self.block, self.steps, -1)
         for direction in self.directions:
             cell = direction.cell
@@ -106,7 +114,7 @@ class RecurrentKernel(Kernel):
                 if direction.time(slot) >= self.full:
                     cell.hold(slot, self.alive[direction.time(slot)])
         for i, direction in enumerate(self.directions):
-            self._read_states(direction, self.y[..., i * self.units : (i + 1) * self.units])
+            self._read_states(direction, self.filled_up[..., i * self.units : (i + 1) * self.units])
         return self.y
 
     def _note_lengths(self) -> int:
@@ -114,7 +122,9 @@ class RecurrentKernel(Kernel):
         if self.input_lengths is None:
             self.full = self.steps
             return self.steps
-        lengths = self.input_lengths.reshape(self.block[0], 1, self.block[1])
+        self.steps_real[: self.rows] = self.input_lengths
+        self.steps_real[self.rows :] = self.input_lengths.max()
+        lengths = self.steps_real.reshape(self.block[0], 1, self.block[1])
         np.greater(lengths, np.arange(self.steps).reshape(-1, 1, 1, 1), out=self.alive)
         self.full = int(lengths.min())
         return max(int(lengths.max()), 1)
@@ -129,8 +139,7 @@ class RecurrentKernel(Kernel):
         elif direction.reverse or self.full == count:
             np.copyto(y.reshape(*self.block, self.units).transpose(0, 2, 1), h[count])
         else:
-            assert self.input_lengths is not None
-            for row, length in enumerate(self.input_lengths.tolist()):
+            for row, length in enumerate(self.steps_real.tolist()):
                 np.copyto(y[row], h[length, row // self.block[1], :, row % self.block[1]])
 
     def backward(self, dy: Array) -> Array:
@@ -158,10 +167,9 @@ class RecurrentKernel(Kernel):
         if direction.reverse or self.full == count:
             np.copyto(self.outer[count - 1, 0], dy.T)
             return {count - 1}
-        assert self.input_lengths is not None
-        last = {length - 1 for length in self.input_lengths.tolist()} - {-1}
+        last = {length - 1 for length in self.steps_real.tolist()} - {-1}
         for slot in last:
-            np.multiply(dy.T, self.input_lengths == slot + 1, out=self.outer[slot, 0])
+            np.multiply(dy.T, self.steps_real == slot + 1, out=self.outer[slot, 0])
         return last
 
     def _give_back(self, direction: _Direction, first: bool) -> None:

@@ -79,8 +79,9 @@ class DropoutKernel(Kernel):
             return x
         assert moment is not None
         size = self.y.size
+        stream = self.stream + (moment.part << 32)
         words = random_words(
-            moment.seed, Purpose.DROPOUT, -(-size // 8), stream=self.stream, epoch=moment.epoch, step=moment.step
+            moment.seed, Purpose.DROPOUT, -(-size // 8), stream=stream, epoch=moment.epoch, step=moment.step
         )
         lots = words.view(np.uint8)[:size].reshape(self.y.shape)
         np.greater_equal(lots, self.threshold, out=self.keep)
