@@ -42,6 +42,11 @@ class SinglepointError(Exception):
         self.hint = hint
         super().__init__(self.message)
 
+    @property
+    def without_data(self) -> str:
+        """The message as it may be kept in a log or a history: no values of the user's data."""
+        return self.message
+
 
 class UsageError(SinglepointError):
     """The command was called wrongly."""
@@ -55,14 +60,24 @@ class Problem:
 
     field: where, as a path (`training.epochs`, `model.layers[2].kernel`, `data.path`).
     message: what is wrong, with the value.  hint: the remedy, or "".
+    cell: the value in the data that is to blame, if one is. Shown to whoever asks, never kept in a log or history.
     """
 
     field: str
     message: str
     hint: str = ""
+    cell: str = ""
 
     def __str__(self) -> str:
-        return f"{self.field}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+        return f"{self.field}: " + (f"'{self.cell[:40]}' " if self.cell else "") + self._rest
+
+    @property
+    def without_data(self) -> str:
+        return f"{self.field}: {self._rest}"
+
+    @property
+    def _rest(self) -> str:
+        return self.message + (f" ({self.hint})" if self.hint else "")
 
 
 class InvalidInput(SinglepointError):
@@ -73,6 +88,10 @@ class InvalidInput(SinglepointError):
     def __init__(self, problems: Sequence[Problem] | Problem, *, hint: str | None = None) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems) or None, hint=hint)
+
+    @property
+    def without_data(self) -> str:
+        return "\n".join(problem.without_data for problem in self.problems) or self.message
 
 
 class NeverFits(InvalidInput):

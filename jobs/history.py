@@ -114,7 +114,8 @@ def _ended(job: Job, at: float, entry: Facts) -> Job:
     usage = Usage.from_json(entry["usage"]) if entry.get("usage") else None
     names = ("end", "cause", "first_step", "steps", "lost_s")
     facts = {name: entry[name] for name in names if entry.get(name) is not None}
-    return replace(job.with_attempt(ended_at=entry.get("ended_at", at), usage=usage, **facts), asks={}, paused=False)
+    ended_at = seconds(entry["ended_at"]) if "ended_at" in entry else at
+    return replace(job.with_attempt(ended_at=ended_at, usage=usage, **facts), asks={}, paused=False)
 
 
 def _back(job: Job, at: float, entry: Facts) -> Job:

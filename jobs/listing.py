@@ -22,6 +22,8 @@ Row = dict[str, Any]
 
 NOTHING_RUNS = "nothing is running: `singlepoint up --detach` starts it"
 
+DIED = "its process died; `singlepoint up --detach` goes on with it"
+
 _ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "asked to pause"}
 
 
@@ -41,7 +43,15 @@ def listing(session: Session) -> Listing:
         rows, away = asked(session, lambda index: index.summaries() if index.is_complete() else None)
     if rows is None:
         rows = from_disk(session)
-    return Listing(with_reasons(rows, head, room(session), now()), away)
+    there = room(session)
+    if there is None:
+        rows = [{**row, "dead": is_dead(session, row)} for row in rows]
+    return Listing(with_reasons(rows, head, there, now()), away)
+
+
+def is_dead(session: Session, row: Row) -> bool:
+    """Whether a job that counts as running has nobody who works on it: no scheduler has noticed yet."""
+    return bool(row["state"] == "running" and not session.store.is_being_worked_on(row["id"]))
 
 
 def from_disk(session: Session) -> list[Row]:
@@ -90,7 +100,7 @@ def _reason(row: Row, head: Row | None, states: Mapping[str, str], room: Resourc
     if row["paused"] or row["held"]:
         return f"paused: `singlepoint resume {row['id']}`"
     if row["state"] == "running":
-        return None
+        return DIED if row.get("dead") else None
     if room is None:
         return NOTHING_RUNS
     if row["state"] == "queued":

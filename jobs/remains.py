@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .clock import iso
 from .records import Attempt
 
 _CHECKPOINT = re.compile(r"^(\d+)-(\d+)\.safetensors$")
@@ -38,7 +39,7 @@ class Remains:
         """The ledger's fields for an attempt that ended then."""
         steps = {} if self.steps is None else {"steps": self.steps}
         lost_s = round(max(0.0, ended_at - self.saved_at), 6)
-        return {"first_step": self.first_step, **steps, "lost_s": lost_s, "ended_at": ended_at}
+        return {"first_step": self.first_step, **steps, "lost_s": lost_s, "ended_at": iso(ended_at)}
 
 
 def examine(directory: Path, attempt: Attempt) -> Remains:
@@ -49,7 +50,7 @@ def examine(directory: Path, attempt: Attempt) -> Remains:
     saves = _own_checkpoints(directory / "checkpoints", attempt.number)
     step = max([int(progress["step"])] if "step" in progress else [], default=None)
     reached = max([step, *(saved for saved, _ in saves)], default=None, key=lambda one: -1 if one is None else one)
-    saved_at = max((at for _, at in saves), default=began_at)
+    saved_at = max([began_at, *(at for _, at in saves), *_counted(directory, began_at)])
     return Remains(
         first_step=first_step,
         steps=None if reached is None else max(0, reached - first_step),
@@ -87,6 +88,15 @@ def _own_checkpoints(directory: Path, number: int) -> list[tuple[int, float]]:
     except OSError:
         pass  # none yet, or one was dropped while we looked
     return found
+
+
+def _counted(directory: Path, after: float) -> list[float]:
+    """When a prediction last counted rows, if that was since it began."""
+    try:
+        at = os.stat(directory / "result" / "parts" / "manifest.jsonl").st_mtime
+    except OSError:
+        return []
+    return [at] if at > after else []
 
 
 def _written(directory: Path, after: float) -> list[float]:

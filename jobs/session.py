@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from .errors import BrokerAway
 from .home import Home, open_home
+from .singleton import holder
 from .store import JobStore
 
 if TYPE_CHECKING:
@@ -55,7 +56,13 @@ class Session:
         """Raises BrokerAway when Redis does not answer; a patient session waits for it instead."""
         from .broker import connect, locate
 
-        return connect(locate(self.home, self.redis_url), patient=self.patient)
+        broker = locate(self.home, self.redis_url)
+        try:
+            return connect(broker, patient=self.patient)
+        except BrokerAway as error:
+            if broker.ours and holder(self.home.lock("supervisor")) is not None:
+                error.hint = "it is being started again: try in a moment, or see what `singlepoint doctor` says"
+            raise
 
     @cached_property
     def index(self) -> Index:

@@ -19,6 +19,9 @@ from jobs.errors import UsageError
 from jobs.records import UNLIMITED, Resources
 
 MEMORY_SHARE = 0.8
+LEAST_MEMORY_BYTES = 256 * 2**20
+"""Redis, the scheduler, the supervisor and the workers, and one small job."""
+
 _HINT = "write it like --budget cpu=2,memory=4GiB"
 
 
@@ -77,6 +80,12 @@ def _amount(name: str, value: str, machine: Machine) -> int:
         raise UsageError(f"--budget: {name}={value} leaves nothing to run with", hint=_HINT)
     if name == "cpu" and amount > 1000 * len(machine.cores):
         raise UsageError(f"--budget: cpu={value}, but this process may run on {len(machine.cores)} cores only")
+    if name == "memory" and amount < LEAST_MEMORY_BYTES:
+        raise UsageError(
+            f"--budget: memory={value} is no room for jobs: singlepoint itself needs about half of "
+            f"{format_bytes(LEAST_MEMORY_BYTES)}",
+            hint=_HINT,
+        )
     if name == "memory" and amount > machine.memory_bytes:
         raise UsageError(f"--budget: memory={value}, but this machine has {format_bytes(machine.memory_bytes)}")
     return amount

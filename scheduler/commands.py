@@ -4,8 +4,6 @@ disk and need no Redis."""
 from __future__ import annotations
 
 import json
-import logging
-import sys
 import time
 from functools import partial
 
@@ -21,6 +19,7 @@ from jobs.index import LOOK_AT_EVERYTHING
 from jobs.processes import boot_id
 from jobs.records import Job
 from jobs.reference import find_job
+from jobs.service_log import log_to_stderr
 from jobs.session import Settings, open_session
 from jobs.singleton import acquire
 from jobs.store import JobStore
@@ -49,7 +48,7 @@ def scheduler(settings: Settings, budget: str | None) -> None:
     granted = parse_budget(budget, machine)
     session = open_session(settings)
     lock = acquire(session.home.lock("scheduler"))
-    _log_to_stderr()
+    log_to_stderr()
     Scheduler(
         session.store,
         partial(connect, locate(session.home, settings.redis_url)),
@@ -58,14 +57,6 @@ def scheduler(settings: Settings, budget: str | None) -> None:
         measure=partial(measured_reserve, session.home),
     ).run()
     assert lock >= 0  # held until the process ends
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log = logging.getLogger("singlepoint")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")

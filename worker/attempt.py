@@ -29,6 +29,7 @@ from jobs.store import JobStore
 from . import limits
 from .joblog import job_log
 from .leftovers import clear_away, sweep
+from .nn.trainer import Diverged
 from .prediction import predict
 from .stops import Stop, StopRequests
 from .training import train
@@ -162,6 +163,8 @@ def classify(work: Work) -> Outcome:
     except StorageFull as error:
         return _no_room(work, error)
     except SinglepointError as error:
+        return _failed(error.without_data, "failed")
+    except Diverged as error:
         return _failed(str(error), "failed")
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):

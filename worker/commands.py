@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from jobs.capacity import read_capacity
 from jobs.errors import EXIT_INVALID, UsageError
 from jobs.home import Home
 from jobs.reference import find_job, find_model
+from jobs.service_log import log_to_stderr
 from jobs.session import Settings, open_session
 
 from . import registry
@@ -34,7 +33,7 @@ def worker(settings: Settings, workers: int | None) -> None:
     """
     from .pool import Pool
 
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    log_to_stderr()
     session = open_session(settings, patient=True)
     Pool(session.home, settings.redis_url, workers or _default_workers(session.home)).run()
 
@@ -140,7 +139,9 @@ def model_document(place: Path) -> dict[str, Any]:
 def _model_text(document: dict[str, Any]) -> str:
     lines = [document["model"], f"  path     {document['path']}", f"  size     {format_bytes(document['bytes'])}"]
     lines += [f"  task     {document['task']}", f"  classes  {', '.join(map(str, document['classes'] or [])) or '-'}"]
-    lines += [f"  layer    {json.dumps(layer)}" for layer in document["layers"] or []]
+    for layer in document["layers"] or []:
+        options = ", ".join(f"{key} {value}" for key, value in layer.items() if key != "type" and value is not None)
+        lines.append(f"  layer    {layer['type']}{': ' if options else ''}{options}")
     lines += [f"  {key:<22} {value:.6g}" for key, value in document["metrics"].items()]
     lines += [f"  {key:<22} {value}" for key, value in (document["provenance"] or {}).items() if key != "environment"]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ Two runs in the same environment agree bit for bit. `differences` says why two m
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
     blas: dict[str, Any] = next((info for info in threadpool_info() if info["user_api"] == "blas"), {})
     features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return {
+        "singlepoint": version("singlepoint"),
         "numpy": np.__version__,
         "blas": f"{blas.get('internal_api')} {blas.get('version')}",
         "blas_architecture": blas.get("architecture"),

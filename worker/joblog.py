@@ -11,20 +11,14 @@ import faulthandler
 import logging
 import os
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.failpoints import reach
+from jobs.service_log import UtcFormatter
 
 LIMIT_BYTES = 10 * 2**20
 """A log above this is cut to its later half when an attempt begins."""
-
-
-class _Format(logging.Formatter):
-    converter = time.gmtime  # type: ignore[assignment]
-    default_time_format = "%Y-%m-%dT%H:%M:%S"
-    default_msec_format = "%s.%03dZ"
 
 
 @contextlib.contextmanager
@@ -32,7 +26,7 @@ def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
     """Send the logger, stdout and stderr of this process to the job's log."""
     descriptor = _open(directory / "log.txt")
     handler = _Forgiving(os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8"))
-    handler.setFormatter(_Format("%(asctime)s %(message)s"))
+    handler.setFormatter(UtcFormatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -31,6 +31,7 @@ class Overseer:
         self._over_memory = 0
         self._peak_bytes = 0
         self._killed_for: str | None = None
+        self._paused = False
         self._oom_kills = oom_kills()
         self.has_buried = False
 
@@ -43,7 +44,14 @@ class Overseer:
         if why is not None and self._killed_for is None:
             self._killed_for = why
             log.warning("attempt_killed job=%s attempt=%d why=%s", self._job_id, self._number, why)
+        self._tell_paused(self._look())
         return self._killed_for is not None
+
+    def _tell_paused(self, job: Job | None) -> None:
+        paused = job is not None and job.paused
+        if paused != self._paused:
+            self._paused = paused
+            self._place.tell_paused(paused)
 
     def _look(self) -> Job | None:
         if self._job is None or self._place.store.size(self._job_id) != self._job.size:
@@ -84,6 +92,7 @@ class Overseer:
     def ended(self, status: int) -> None:
         """The child has ended. When it did not settle its attempt, write down what became of it, and tell all."""
         job = self._look()
+        self._tell_paused(None)
         if status != 0 or (job is not None and job.state is State.RUNNING and job.attempt == self._number):
             self._bury(status)
 

@@ -1,4 +1,5 @@
-"""The worker process: loads numpy once, forks N rq workers, and keeps N of them alive.
+"""The worker process: loads numpy once, forks N rq workers, and keeps N of them alive, and one more for each
+that only holds a paused attempt.
 
 A worker that dies is noticed at once, its place taken by a fresh fork, and the scheduler woken: it finds
 the locks of the jobs that died with it. SIGTERM asks every worker to stop, which hands running jobs back with
@@ -32,17 +33,20 @@ log = logging.getLogger("singlepoint.worker")
 
 SHORT_LIFE_S = 1.0
 LONGEST_BACKOFF_S = 5.0
+CHILD_ENDED = "ended"
 
 
 @dataclass
 class Slot:
-    """One worker's place: who has it since when, and how often in a row it ended within a second."""
+    """One worker's place: who has it since when, how often in a row it ended within a second, and whether all it
+    does is keep a paused attempt."""
 
     number: int
     pid: int = 0
     name: str = ""
     since_s: float = 0.0
     short_lives: int = 0
+    paused: bool = False
 
 
 class Pool:
@@ -51,7 +55,9 @@ class Pool:
     def __init__(self, home: Home, redis_url: str | None, workers: int) -> None:
         self._home = home
         self._redis_url = redis_url
+        self._workers = workers
         self._slots = [Slot(number) for number in range(workers)]
+        self._hearing, self._telling = os.pipe()
         self._stopping = False
         self._broker = locate(home, redis_url)
 
@@ -60,13 +66,34 @@ class Pool:
         rehearse()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))
         for slot in self._slots:
             self._start(slot)
         log.info("pool_started workers=%d pid=%d", len(self._slots), os.getpid())
         self._ring()
         while any(slot.pid for slot in self._slots):
+            self._listen()
             self._reap()
+            self._stand_in()
         log.info("pool_ended")
+
+    def _listen(self) -> None:
+        """Wait until a worker ends, or says that the attempt in its hands was paused or goes on."""
+        for word in os.read(self._hearing, 4096).decode().split():
+            number, _, paused = word.partition("=")
+            if paused:
+                self._slots[int(number)].paused = paused == "paused"
+
+    def _tell(self, word: str) -> None:
+        """Said to the pool: by a worker, or by the signal of its end."""
+        os.write(self._telling, f"{word} ".encode())
+
+    def _stand_in(self) -> None:
+        """Have another worker for each that only keeps a paused attempt: the cores it lends need hands."""
+        while not self._stopping and sum(not slot.paused for slot in self._slots) < self._workers:
+            self._slots.append(Slot(len(self._slots)))
+            self._start(self._slots[-1])
+            log.info("worker_added workers=%d", len(self._slots))
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -81,22 +108,30 @@ class Pool:
         parent, stamp = os.getpid(), time.time_ns()
         pid = os.fork()
         if pid == 0:
-            self._be_worker(parent, rq_worker.unique_name(slot.number, os.getpid(), stamp))
+            self._be_worker(parent, slot.number, rq_worker.unique_name(slot.number, os.getpid(), stamp))
         slot.pid, slot.name = pid, rq_worker.unique_name(slot.number, pid, stamp)
         slot.since_s = time.monotonic()
         if self._stopping:  # asked while we forked: the handler saw no pid yet
             os.kill(pid, signal.SIGTERM)
 
-    def _be_worker(self, parent: int, name: str) -> None:
+    def _be_worker(self, parent: int, number: int, name: str) -> None:
         """The child: never returns."""
         status = 1
         try:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            for one in (signal.SIGTERM, signal.SIGCHLD):
+                signal.signal(one, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             die_with(parent)
             index = Index(connect_fleetingly(self._broker), self._home.uuid)
             grace_s = float(os.environ.get("SINGLEPOINT_GRACE_S", GRACE_S))
-            place = Workplace(self._home, JobStore(self._home), index, name, grace_s=grace_s)
+            place = Workplace(
+                self._home,
+                JobStore(self._home),
+                index,
+                name,
+                grace_s=grace_s,
+                tell_paused=lambda paused: self._tell(f"{number}={'paused' if paused else 'goes_on'}"),
+            )
             rq_worker.run(run_queue_name(self._home.uuid), name, place, connect(self._broker, patient=True))
             status = 0
         except SystemExit:
@@ -109,14 +144,15 @@ class Pool:
             os._exit(status)
 
     def _reap(self) -> None:
-        """Wait for a worker to end, and put another in its place unless we are stopping."""
-        try:
-            pid, status = os.wait()
-        except ChildProcessError:
-            return
-        slot = next((one for one in self._slots if one.pid == pid), None)
-        if slot is None:
-            return
+        """Put another worker in the place of each that has ended, unless we are stopping."""
+        for slot in self._slots:
+            if slot.pid:
+                pid, status = os.waitpid(slot.pid, os.WNOHANG)
+                if pid:
+                    self._ended(slot, status)
+
+    def _ended(self, slot: Slot, status: int) -> None:
+        slot.paused = False
         lived_s = time.monotonic() - slot.since_s
         slot.short_lives = slot.short_lives + 1 if lived_s < SHORT_LIFE_S else 0
         name, slot.pid = slot.name, 0

@@ -5,7 +5,6 @@ What is kept alive is written by the front door; see `supervisor` for how.
 
 from __future__ import annotations
 
-import logging
 import os
 import plistlib
 import shutil
@@ -22,6 +21,7 @@ from jobs.broker import connect, locate, shortcomings
 from jobs.errors import EXIT_NOT_NOW, BrokerAway
 from jobs.home import Home
 from jobs.server import prepare
+from jobs.service_log import log_to_stderr
 from jobs.services import SUPERVISOR, Services, look
 from jobs.singleton import acquire, holder
 
@@ -31,7 +31,6 @@ READY_S = 30.0
 POLL_S = 0.05
 TAIL_LINES = 12
 LOG_BYTES = 2**22
-LOG_FORMAT = "%(asctime)s %(name)s %(message)s"
 
 
 def log_path(home: Home) -> Path:
@@ -46,7 +45,7 @@ def keep_alive(home: Home, children: Sequence[Child]) -> int:
     """
     lock = acquire(home.lock(SUPERVISOR))
     try:
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+        log_to_stderr()
         return Supervisor(children, chore=lambda: keep_log_small(log_path(home))).run()
     finally:
         os.close(lock)

@@ -37,7 +37,8 @@ class Workplace:
 
     index: over a connection that gives up at once, so that Redis being away never delays the work.
     worker: this worker's name, as rq shows it.  grace_s: how long an attempt may take to answer a request to stop
-    before it is killed; longer than its longest step.
+    before it is killed; longer than its longest step.  tell_paused: called by whoever watches an attempt, when it is
+    paused and when it goes on.
     """
 
     home: Home
@@ -47,6 +48,7 @@ class Workplace:
     clock: Clock = now
     monotonic: Callable[[], float] = time.monotonic
     grace_s: float = GRACE_S
+    tell_paused: Callable[[bool], None] = lambda _paused: None
 
 
 class Stopped(Exception):

@@ -11,7 +11,7 @@ from jobs.amounts import format_bytes
 from jobs.clock import now
 from jobs.errors import BrokerAway
 from jobs.history import events
-from jobs.listing import Row, progress, room, with_reasons
+from jobs.listing import Row, is_dead, progress, room, with_reasons
 from jobs.records import Attempt, Job
 from jobs.reference import find_job
 from jobs.session import Session, Settings, asked, open_session
@@ -48,7 +48,10 @@ def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
         return {}, None
     head, away = asked(session, lambda index: index.head())
     needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
-    rows = with_reasons([summary(job), *needed], head, room(session), now())
+    there, row = room(session), summary(job)
+    if there is None:
+        row["dead"] = is_dead(session, row)
+    rows = with_reasons([row, *needed], head, there, now())
     live = {"reason": rows[0]["reason"]}
     if job.state == "running":
         live.update(progress(session, job.id))

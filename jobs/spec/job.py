@@ -135,8 +135,10 @@ def parse(document: dict[str, Any], resolve: Callable[[str], str] = str) -> Spec
     else:
         problems = []
         sections = {name: getattr(parsed, name) for name in spec.model_fields}
-    known = {problem.field for problem in problems}
-    problems += [problem for problem in cross_checked(kind, sections) if problem.field not in known]
+    known = [f"{problem.field}." for problem in problems]
+    # What is said of a section as a whole says nothing new when one of its fields is wrong already.
+    between = cross_checked(kind, sections)
+    problems += [one for one in between if not any(field.startswith(f"{one.field}.") for field in known)]
     if problems:
         raise InvalidInput(problems)
     return spec.model_validate(anchored(parsed.model_dump(exclude_unset=True), kind, resolve))

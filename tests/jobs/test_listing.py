@@ -10,7 +10,7 @@ from jobs.errors import BrokerAway
 from jobs.history import Note
 from jobs.home import Home
 from jobs.lifecycle import Event
-from jobs.listing import NOTHING_RUNS, listing, with_reasons
+from jobs.listing import DIED, NOTHING_RUNS, listing, with_reasons
 from jobs.records import Resources, Terms
 from jobs.session import Session
 from jobs.store import JobStore
@@ -99,4 +99,5 @@ def test_without_redis_the_directories_answer_and_the_absence_is_told(home: Home
 
     assert isinstance(found.away, BrokerAway)
     assert found.rows[0]["progress"] == 0.5
-    assert {**summary(store.load(job.id)), "progress": 0.5}.items() <= found.rows[0].items()
+    expected = {**summary(store.load(job.id)), "progress": 0.5, "dead": True, "reason": DIED}
+    assert expected.items() <= found.rows[0].items(), "nobody holds its lock, and no scheduler runs to see that"

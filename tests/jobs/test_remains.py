@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from jobs.records import Attempt, Resources, Terms
+from jobs.clock import iso
 from jobs.remains import examine
 
 ATTEMPT = Attempt(2, dispatched_at=1000.0, terms=Terms(Resources()), started_at=1001.0)
@@ -21,7 +22,7 @@ def write(path: Path, at: float, text: str = "") -> None:
 def test_an_attempt_that_left_nothing_lost_all_of_its_time(tmp_path: Path) -> None:
     remains = examine(tmp_path, ATTEMPT)
     assert (remains.steps, remains.last_sign_at) == (None, 1001.0)
-    assert remains.facts(1005.0) == {"first_step": 0, "lost_s": 4.0, "ended_at": 1005.0}
+    assert remains.facts(1005.0) == {"first_step": 0, "lost_s": 4.0, "ended_at": iso(1005.0)}
 
 
 def test_work_is_lost_since_the_newest_checkpoint_of_its_own(tmp_path: Path) -> None:
@@ -30,7 +31,7 @@ def test_work_is_lost_since_the_newest_checkpoint_of_its_own(tmp_path: Path) -> 
     write(tmp_path / "progress.json", 1012.0, json.dumps({"attempt": 2, "first_step": 50, "step": 95}))
     remains = examine(tmp_path, ATTEMPT)
     assert remains.last_sign_at == 1012.0
-    assert remains.facts(1013.0) == {"first_step": 50, "steps": 45, "lost_s": 3.0, "ended_at": 1013.0}
+    assert remains.facts(1013.0) == {"first_step": 50, "steps": 45, "lost_s": 3.0, "ended_at": iso(1013.0)}
 
 
 def test_a_checkpoint_newer_than_the_last_report_counts_as_steps(tmp_path: Path) -> None:

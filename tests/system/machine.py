@@ -164,6 +164,14 @@ class Machine:
     def wait_for_step(self, job_id: str, step: int) -> None:
         wait_until(lambda: self.step(job_id) >= step, lambda: f"{self.step(job_id)} {self.job(job_id)}\n{self.tail()}")
 
+    def wait_for_checkpoint(self, job_id: str) -> None:
+        """Until the newest attempt has saved."""
+
+        def saved() -> bool:
+            return any((self.home.job(job_id) / "checkpoints").glob(f"*-{self.job(job_id).attempt:04d}.safetensors"))
+
+        wait_until(saved, lambda: f"{self.job(job_id)}\n{self.tail()}")
+
     def worker_pid(self, job_id: str) -> int:
         """The rq worker that makes the newest attempt."""
         newest = self.job(job_id).newest

@@ -40,7 +40,7 @@ def epochs(machine: Machine, job_id: str) -> list[int]:
 def test_a_stopped_attempt_keeps_its_job_and_goes_on_when_it_wakes(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
     job_id = machine.train("asleep")
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     with machine.stopped(machine.child_pid(job_id)):
         other = machine.finished(machine.train("meanwhile", epochs=2))  # so the scheduler has looked, and decided
         assert other.state is State.SUCCEEDED
@@ -54,7 +54,7 @@ def test_an_attempt_that_lost_its_lock_and_wakes_beside_its_successor_writes_not
 ) -> None:
     machine = shared_machine
     job_id = machine.train("zombie")
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     parent, zombie = machine.worker_pid(job_id), machine.child_pid(job_id)
     with machine.stopped(parent):  # which would kill a replaced child before it could wake
         with machine.stopped(zombie):
@@ -74,7 +74,7 @@ def test_an_attempt_that_lost_its_lock_and_wakes_beside_its_successor_writes_not
 def test_work_goes_on_and_ends_while_redis_is_away(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
     running = machine.train("running")
-    machine.wait_for_step(running, 1)
+    machine.wait_for_checkpoint(running)
     waiting = [machine.train(f"waiting{n}", epochs=3) for n in range(3)]
     with machine.without_redis():
         ended = machine.finished(running)  # on disk, though nobody can be told
@@ -104,7 +104,7 @@ def test_a_redis_that_is_killed_comes_back_at_once_and_nothing_is_done_twice(
 def test_a_redis_that_hangs_holds_no_work_up(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
     job_id = machine.train("hung")
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     with machine.stopped(machine.server_pid()):
         ended = machine.finished(job_id)
         assert machine.run("cancel", job_id, check=False).returncode == 69
@@ -120,7 +120,7 @@ def test_a_crash_of_the_child_is_told_from_a_kill(shared_machine: Machine, undis
     spec = machine.directory / write_training(machine.directory, name="segv")
     spec.write_text("retries = 1\n" + spec.read_text())
     job_id = machine.submit("train", spec.name)
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     os.kill(machine.child_pid(job_id), signal.SIGSEGV)
     job = machine.finished(job_id)
     assert (sha256(job), job.attempts[0].end, job.failures) == (undisturbed, "crashed", 1)
@@ -136,7 +136,7 @@ def test_a_paused_job_lends_its_cores_and_goes_on_in_the_same_weights(
 ) -> None:
     machine = shared_machine
     other, paused = machine.train("other", epochs=100_000), machine.train("paused")
-    machine.wait_for_step(paused, 1)
+    machine.wait_for_checkpoint(paused)
     machine.ask("pause", paused)
     machine.wait(paused, lambda job: job.paused)
     assert sha256(machine.finished(machine.train("borrower", epochs=2)))
@@ -154,7 +154,7 @@ def test_a_paused_job_whose_worker_ends_stays_paused_and_goes_on_when_resumed(
 ) -> None:
     machine = shared_machine
     job_id = machine.train(f"paused-{end}")
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     machine.ask("pause", job_id)
     machine.wait(job_id, lambda job: job.paused)
     os.kill(machine.worker_pid(job_id), number)
@@ -167,7 +167,7 @@ def test_a_paused_job_whose_worker_ends_stays_paused_and_goes_on_when_resumed(
 def test_a_cancelled_job_that_does_not_answer_is_killed_after_the_grace_period(shared_machine: Machine) -> None:
     machine = shared_machine
     job_id = machine.train("deaf", epochs=100_000)
-    machine.wait_for_step(job_id, 1)
+    machine.wait_for_checkpoint(job_id)
     os.kill(machine.child_pid(job_id), signal.SIGSTOP)
     machine.run("cancel", job_id)
     job = machine.finished(job_id)
@@ -178,7 +178,7 @@ def test_a_drained_home_starts_nothing_and_hands_running_work_back(shared_machin
     machine = shared_machine
     machine.run("drain", "--off")  # again: no harm
     running = machine.train("handed-back")
-    machine.wait_for_step(running, 1)
+    machine.wait_for_checkpoint(running)
     machine.drain()
     job = machine.wait(running, lambda job: job.state is State.PENDING)
     assert (job.attempts[-1].end, job.attempts[-1].lost_s) == ("preempted", None) and job.attempts[-1].steps
@@ -229,7 +229,7 @@ def test_a_disk_that_is_really_full_delays_work_and_loses_nothing(small_disk: Pa
     machine = Machine(small_disk, workers=1).start()
     try:
         job_id = machine.train("cramped")
-        machine.wait_for_step(job_id, 1)
+        machine.wait_for_checkpoint(job_id)
         fill(small_disk / "filler")
         refused = wait_until(
             lambda: (done := machine.run("submit", "train", "cramped.toml", check=False)).returncode and done,

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,13 @@ class Maker:
         self.store.move(job_id, Event.DISPATCH, now(), attempt=job.attempt + 1, terms=terms.to_json())
         return job.attempt + 1
 
-    def begin(self, job_id: str, failpoint: str = "", **resources_: int) -> int:
-        """Dispatch the next attempt and make it in a child; answers the child's pid."""
+    def begin(
+        self, job_id: str, failpoint: str = "", *, spoil: Callable[[], None] = lambda: None, **resources_: int
+    ) -> int:
+        """Dispatch the next attempt and make it in a child; answers the child's pid.
+
+        spoil: done by the child before it begins.
+        """
         number = self.dispatch(job_id, **resources_)
         pid = os.fork()
         if pid:
@@ -77,6 +82,7 @@ class Maker:
         try:
             os.setpgrp()
             failpoints._SETTING = failpoint  # read from the environment long ago
+            spoil()
             attempt.work_at(self.place)
             attempt.perform(job_id, number)
             status = 0

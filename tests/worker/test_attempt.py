@@ -15,7 +15,9 @@ from jobs.lifecycle import Event, State
 from jobs.records import Job
 from jobs.requests import remove
 from tests.worker.making import TRAINING, Maker, stopped, woken
+from worker.nn.trainer import EpochReport
 from worker.overseer import Overseer
+from worker.training import Training
 
 MIB = 2**20
 
@@ -229,11 +231,21 @@ def test_an_allocation_above_the_grant_fails_and_the_next_attempt_asks_for_more(
 
 
 def test_a_training_that_fails_twice_at_the_same_step_is_quarantined(maker: Maker) -> None:
-    wild = {"optimiser": {"type": "sgd", "learning_rate": 1e30}}
-    job_id = maker.submit(retries=5, training=wild)
-    job = maker.make(job_id)
-    assert job.state is State.PENDING and job.failures == 1 and job.not_before > job.attempts[-1].ended_at
-    job = maker.make(job_id)
+    def spoil() -> None:
+        def note(training: Training, report: EpochReport) -> None:
+            if report.epoch == 9:
+                raise RuntimeError("the same as ever")
+
+        Training.note = note  # type: ignore[method-assign]
+
+    def attempt() -> Job:
+        return maker.oversee(job_id, maker.begin(job_id, spoil=spoil))
+
+    job_id = maker.submit(retries=5)
+    job = attempt()
+    assert job.state is State.PENDING and job.failures == 1
+    assert job.attempts[-1].ended_at is not None and job.not_before > job.attempts[-1].ended_at
+    job = attempt()
     assert job.state is State.FAILED
     assert job.reason is not None and job.reason.startswith("quarantined: attempts 1 and 2 failed alike at step")
 

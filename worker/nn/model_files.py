@@ -104,17 +104,23 @@ def save(model: Model, path: Path) -> ModelDigest:
 def load(path: Path) -> Model:
     """Read a model from its JSON file or the directory it is in.
 
-    Raises NotFound when a file is missing, ModelFormatError for anything else that is wrong.
+    Raises NotFound when there is no such model, ModelFormatError when it is damaged, incomplete, or no model.
     """
     document_path = path / DEFAULT_NAME if path.is_dir() else path
     try:
-        document = ModelDocument.model_validate(_undamaged(tensor_file.strict_json(_read_document(document_path))))
+        content = _read_document(document_path)
+        document = ModelDocument.model_validate(_undamaged(tensor_file.strict_json(content)))
         shapes = _checked_plan(document)
-        with _open(document_path.parent / document.weights.file) as file:
+        with (document_path.parent / document.weights.file).open("rb") as file:
             network = _read_weights(file, document.weights, shapes)
     except ModelFormatError:
         raise
-    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+    except FileNotFoundError:
+        raise ModelFormatError(
+            f"{document_path.name}: its weights, {document.weights.file}, are missing",
+            hint="put the file back beside it, or train the model again",
+        ) from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
         raise ModelFormatError(
             f"{document_path.name}: {_first_lines(error)}", hint="restore the file, or train the model again"
         ) from error
@@ -184,16 +190,12 @@ def _undamaged(content: Any) -> dict[str, Any]:
 
 
 def _read_document(path: Path) -> bytes:
-    with _open(path) as file:
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", hint="a model is model.json and model.safetensors, side by side")
+    with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size > DOCUMENT_LIMIT_BYTES:
             raise ValueError(f"is larger than {DOCUMENT_LIMIT_BYTES} bytes")
         return file.read()
-
-
-def _open(path: Path) -> BinaryIO:
-    if not path.is_file():
-        raise NotFound(f"there is no file {path}", hint="a model is model.json and model.safetensors, side by side")
-    return path.open("rb")
 
 
 def _checked_plan(document: ModelDocument) -> Plan:

@@ -157,7 +157,7 @@ def _values(
     if numbers is None:
         row, cell = next((i, word) for i, word in enumerate(values.ravel().tolist()) if not _is_number(word))
         hint = "use data.task = 'classification' for names"
-        raise BadRow(row, name, f"'{str(cell)[:40]}' is not a number, which a regression needs", hint)
+        raise BadRow(row, name, "is not a number, which a regression needs", hint, str(cell))
     numbers = numbers.reshape(len(numbers), -1)
     if not constant_is_fine and np.all(numbers == numbers[0]):
         raise InvalidInput(Problem("data.target", "all rows have the same target: there is nothing to learn"))

@@ -186,7 +186,7 @@ class _Parser:
 
     def _not_a_number(self, name: str, cells: Sequence[str], first_row: int) -> Problem:
         row = next(i for i, cell in enumerate(cells) if cell.strip() not in self.missing and not _is_number(cell))
-        return BadRow(first_row + row, name, f"'{cells[row][:40]}' is not a number", _CATEGORICAL_HINT).problems[0]
+        return BadRow(first_row + row, name, "is not a number", _CATEGORICAL_HINT, cells[row]).problems[0]
 
 
 def parse_numbers(cells: Sequence[str], name: str, missing: Iterable[str] = ("",)) -> npt.NDArray[np.float64]:

@@ -7,7 +7,9 @@ import pytest
 
 from jobs.spec.network import Dense, Dropout
 from jobs.spec.training import EarlyStopping, TrainingSpec
+from tests.worker.nn.checks import relative_gradient_error
 from worker.nn.network import Network
+from worker.nn.penalties import Penalties
 from worker.nn.trainer import Diverged, Trainer
 
 LAYERS = [
@@ -156,3 +158,67 @@ def test_parts_that_do_not_go_together_are_refused_with_the_field(options, layer
         return
     with pytest.raises(ValueError, match=message):
         a_training(layers, **options)
+
+
+class Doubled:
+    """Rows made when asked for."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.x, self.shape = x / 2, x.shape
+
+    def take_rows(self, indices: np.ndarray, out: np.ndarray) -> None:
+        out[...] = self.x[indices] * 2
+
+
+def test_rows_made_on_demand_and_a_memory_map_train_to_the_same_bits_as_an_array(tmp_path):
+    trainer = a_training()
+    x, y = trainer._x, trainer._y
+    np.save(tmp_path / "x.npy", x)
+    ends = []
+    for rows in (x, Doubled(x), np.load(tmp_path / "x.npy", mmap_mode="r")):
+        network = Network.build(LAYERS, (6,))
+        network.initialise(7)
+        spec = TrainingSpec(epochs=2, seed=7)
+        other = Trainer(network, spec, rows, y, rows, y, task="classification", n_classes=3)
+        reports = run(other)
+        ends.append((network.parameters.tobytes(), reports))
+    assert ends[0] == ends[1] == ends[2]
+
+
+def test_two_classes_may_share_one_sigmoid_output():
+    trainer = a_training()
+    y = (trainer._x[:, 0] > 0).astype(int)
+    network = Network.build([Dense(type="dense", units=1, activation="sigmoid")], (6,))
+    network.initialise(0)
+    adam = {"type": "adam", "learning_rate": 0.05}
+    spec = TrainingSpec.model_validate({"epochs": 30, "class_weights": "balanced", "optimiser": adam})
+    one = Trainer(network, spec, trainer._x, y, trainer._x, y, task="classification", n_classes=2)
+    assert one.objective.loss == "binary_cross_entropy"
+    assert run(one)[-1].metrics["accuracy"] > 0.9
+
+
+def test_values_are_learned_with_each_regression_loss():
+    x = np.random.default_rng(0).standard_normal((200, 6)).astype(np.float32)
+    y = x[:, :2] @ np.array([[1.0, 2.0], [0.5, -1.0]])
+    for loss in ("mean_squared_error", "mean_absolute_error", "huber"):
+        network = Network.build([Dense(type="dense", units=2)], (6,))
+        network.initialise(0)
+        spec = TrainingSpec.model_validate(
+            {"epochs": 60, "loss": loss, "optimiser": {"type": "adam", "learning_rate": 0.02}}
+        )
+        reports = run(Trainer(network, spec, x, y, x, y, task="regression"))
+        assert reports[-1].metrics["r2"] > 0.99, loss
+
+
+@pytest.mark.parametrize("penalty", [{"l1": 0.3}, {"l2": 0.3}])
+def test_a_penalty_is_part_of_the_loss_and_of_its_gradient(penalty):
+    layers = [Dense(type="dense", units=4, activation="tanh", **penalty), Dense(type="dense", units=2)]
+    network = Network.build(layers, (3,), dtype=np.float64)
+    network.initialise(0)
+    penalties = Penalties(network)
+    network.gradients[...] = 0
+    value = penalties.apply()
+    weight = network.state_dict()["0.weight"]
+    assert value == pytest.approx(0.3 * (np.abs(weight).sum() if "l1" in penalty else (weight**2).sum()))
+    gradient = network.gradients.copy()
+    assert relative_gradient_error(penalties.apply, gradient, network.parameters) < 1e-8
