@@ -28,8 +28,7 @@ from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import StratifiedKFold
 
 from jobs.spec.job import TrainSpec, parse
-from worker.nn.trainer import Trainer
-from worker.training_set import load_training_set, new_model
+from worker.training_set import load_training_set, new_model, new_trainer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = Path(os.environ.get("SINGLEPOINT_DATA", "data"))
@@ -233,17 +232,7 @@ def train(spec: TrainSpec, folder: Path) -> dict[str, float]:
     """What a job would: the metrics of the last epoch."""
     data = load_training_set(spec.data, spec.preprocessing, spec.training, folder, spec.model)
     model = new_model(spec.model, spec.training, data)
-    trainer = Trainer(
-        model.network,
-        spec.training,
-        data.x,
-        data.y,
-        data.x_validation,
-        data.y_validation,
-        task=data.task,
-        n_classes=data.outputs if data.classes else None,
-        classes=data.classes,
-    )
+    trainer = new_trainer(model, spec.training, data)
     report = None
     while not trainer.finished:
         report = trainer.advance() or report

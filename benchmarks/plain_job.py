@@ -5,9 +5,9 @@ from __future__ import annotations
 
 def train_once(csv: str) -> float:
     """What a plain RQ user would write: read a table, train, answer the accuracy."""
-    from singlepoint import Model
-
     import numpy as np
+
+    from singlepoint import Model
 
     table = np.genfromtxt(csv, delimiter=",", skip_header=1, dtype=str)
     x, y = table[:, 1:].astype(np.float32), table[:, 0]

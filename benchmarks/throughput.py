@@ -26,7 +26,6 @@ from rq import Queue
 
 from tests.system.machine import ROOT, Machine, wait_until, write_training
 
-
 _TUNED = """
 import sys, numpy
 import singlepoint

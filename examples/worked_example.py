@@ -20,8 +20,8 @@ from jobs.amounts import parse_bytes
 from jobs.records import Resources
 from jobs.spec.job import TrainSpec, parse
 from scheduler.utilisation import shares
-from worker.nn.trainer import EpochReport, Trainer
-from worker.training_set import load_training_set, new_model
+from worker.nn.trainer import EpochReport
+from worker.training_set import load_training_set, new_model, new_trainer
 
 HERE = Path(__file__).parent
 ROWS = 400
@@ -40,9 +40,7 @@ def train(spec: TrainSpec) -> EpochReport:
     """The report of the last epoch."""
     data = load_training_set(spec.data, spec.preprocessing, spec.training, HERE, spec.model)
     model = new_model(spec.model, spec.training, data)
-    trainer = Trainer(
-        model.network, spec.training, data.x, data.y, data.x_validation, data.y_validation, task=data.task
-    )
+    trainer = new_trainer(model, spec.training, data)
     report = None
     while not trainer.finished:
         report = trainer.advance() or report

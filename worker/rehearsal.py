@@ -13,10 +13,9 @@ from jobs.spec.job import TrainSpec, from_json, parse, to_json
 
 from . import environment, limits
 from .nn import model_files
-from .nn.trainer import Trainer
 from .output import CsvOutput
 from .reading import open_rows
-from .training_set import load_training_set, new_model
+from .training_set import load_training_set, new_model, new_trainer
 
 _ROWS = "a,b,answer\n" + "".join(f"{n % 7},{n % 5},{'yes' if n % 3 else 'no'}\n" for n in range(24))
 _TRAINING = {
@@ -43,9 +42,7 @@ def rehearse() -> None:
 def _train(spec: TrainSpec, directory: Path) -> None:
     data = load_training_set(spec.data, spec.preprocessing, spec.training, directory, spec.model)
     model = new_model(spec.model, spec.training, data)
-    trainer = Trainer(
-        model.network, spec.training, data.x, data.y, data.x_validation, data.y_validation, task=data.task, n_classes=2
-    )
+    trainer = new_trainer(model, spec.training, data)
     while not trainer.finished:
         trainer.advance()
     trainer.finish()

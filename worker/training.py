@@ -25,7 +25,7 @@ from .nn import model_files
 from .nn.model import Model
 from .nn.trainer import EpochReport, Trainer
 from .saving import Saver
-from .training_set import TrainingSet, load_training_set, new_model
+from .training_set import TrainingSet, load_training_set, new_model, new_trainer
 from .workplace import Outcome, Work
 
 
@@ -70,17 +70,7 @@ class Training:
         data = load_training_set(spec.data, spec.preprocessing, spec.training, work.directory, spec.model)
         work.settle_on(data_sha256=data.digest)
         model = new_model(spec.model, spec.training, data)
-        trainer = Trainer(
-            model.network,
-            spec.training,
-            data.x,
-            data.y,
-            data.x_validation,
-            data.y_validation,
-            task=data.task,
-            n_classes=len(data.classes) if data.classes is not None else None,
-            classes=data.classes,
-        )
+        trainer = new_trainer(model, spec.training, data)
         directory = work.directory / "checkpoints"
         directory.mkdir(exist_ok=True)
         identity = _identity(spec, data, trainer.state_size)

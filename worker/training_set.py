@@ -39,6 +39,7 @@ from .nn.preprocessing import (
 )
 from .nn.preprocessing.rows import Array, Indices, Raw
 from .nn.targets import ClassType, Target, Task
+from .nn.trainer import Trainer
 from .reading.training import RawData, data_files, read_training_data, validation_file
 
 CHECKED_CELLS = 4_000_000
@@ -119,7 +120,8 @@ def load_training_set(
     """
     files = data_files(data, base)
     raw = read_training_data(data, preprocessing, base, most_cells=most_cells)
-    target = targets.encode(raw.y, data.task or _task_of_loss(training), name=raw.target_name, whole=raw.complete)
+    task = data.task or _task_of_loss(training)
+    target = targets.encode(raw.y, task, name=raw.target_name, whole=raw.complete, positive=data.positive)
     other = validation_file(data)
     kept, held_back = targets.split(target, 0.0 if other else data.validation, training.seed)
     preprocessor = _fit(raw, kept, data, preprocessing, model)
@@ -187,6 +189,21 @@ def layers_of(model: ModelSpec, training: TrainingSpec, data: TrainingSet) -> tu
         outputs=data.outputs,
         tokens=data.preprocessor.vocabulary is not None,
         loss=training.loss,
+    )
+
+
+def new_trainer(model: Model, training: TrainingSpec, data: TrainingSet) -> Trainer:
+    """The training of a new model on this data, at its first step. Raises ValueError naming a field."""
+    return Trainer(
+        model.network,
+        training,
+        data.x,
+        data.y,
+        data.x_validation,
+        data.y_validation,
+        task=data.task,
+        n_classes=data.outputs if data.classes is not None else None,
+        classes=data.classes,
     )
 
 

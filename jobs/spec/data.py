@@ -26,6 +26,7 @@ class DataSpec(Part):
     target_path: str | None = None
     # None: by the loss; else text, or at most 20 different whole numbers, are classes
     task: Literal["classification", "regression"] | None = None
+    positive: str | None = None  # of two classes, the one that precision, recall and AUC are about; None: the second
     features: tuple[str, ...] | None = None  # None: every column that is not the target or ignored
     ignore: tuple[str, ...] = ()
     text: str | None = None  # the one column that holds text

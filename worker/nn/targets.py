@@ -39,10 +39,13 @@ class Target:
     class_type: ClassType = "text"
 
 
-def encode(values: Array, task: Task | None = None, *, name: str = "y", whole: bool = True) -> Target:
+def encode(
+    values: Array, task: Task | None = None, *, name: str = "y", whole: bool = True, positive: str | None = None
+) -> Target:
     """values: (n,) text objects, whole numbers or floats; or (n, k) numbers, always a regression.
 
     Text that all reads as numbers counts as numbers, but its classes keep their spelling.
+    positive: the class that is looked for, put last; otherwise classes are in sorted order.
     whole: False when these are only the first rows, where a single class or value need not be a mistake.
     Raises InvalidInput: a missing value (by row), a single class, values that never vary, text where values are
     needed, or a target of several columns for classes.
@@ -59,7 +62,17 @@ def encode(values: Array, task: Task | None = None, *, name: str = "y", whole: b
     if len(classes) < 2 and whole:
         hint = "a classification needs rows of at least two classes"
         raise InvalidInput(Problem("data.target", f"all rows have the one class '{classes[0]}'", hint))
+    if positive is not None:
+        classes = _with_last(classes, positive)
     return Target("classification", number_classes(values, classes, name), classes, class_type)
+
+
+def _with_last(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
+    """The classes with the one that is looked for last: scores of two classes are about the second."""
+    if positive not in classes:
+        known = ", ".join(classes[:10])
+        raise InvalidInput(Problem("data.positive", f"there is no class '{positive}'", f"the classes are {known}"))
+    return (*(one for one in classes if one != positive), positive)
 
 
 def encode_like(values: Array, target: Target, *, name: str = "y") -> Array:

@@ -94,3 +94,12 @@ def test_too_few_rows_for_the_share_is_refused(rows: int, share: float) -> None:
 def test_no_share_holds_nothing_back() -> None:
     train, validation = split(encode(np.arange(5)), 0.0, 0)
     assert (len(train), len(validation)) == (5, 0)
+
+
+def test_the_class_that_is_looked_for_is_the_second_of_two() -> None:
+    values = np.array(["well", "ill", "well", "ill"], object)
+    assert encode(values).classes == ("ill", "well")
+    target = encode(values, positive="ill")
+    assert target.classes == ("well", "ill") and target.y.tolist() == [0, 1, 0, 1]
+    with pytest.raises(InvalidInput, match=r"data.positive: there is no class 'sick' \(the classes are ill, well\)"):
+        encode(values, positive="sick")
