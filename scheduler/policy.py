@@ -134,7 +134,10 @@ def _put_down(world: World) -> Iterator[Decision]:
 
 
 def _hand_all_back(world: World) -> Iterator[Decision]:
-    return (_put_one_down(job, "the home is being drained") for job in world.holders() if not _is_going(job))
+    for job in world.holders():
+        is_dead = job.state is State.RUNNING and not world.may_live(job.id)
+        if not is_dead and not _is_going(job):
+            yield _put_one_down(job, "the home is being drained")
 
 
 def _put_one_down(job: Job, cause: str) -> Decision:

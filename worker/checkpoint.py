@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.durable import explained, sync_directory
+from jobs.errors import StorageFull
 from jobs.failpoints import reach
 
 Vector = npt.NDArray[Any]
@@ -106,6 +107,28 @@ def save(directory: Path, counters: Counters, vector: Vector, *, fence: Fence) -
 
     Raises Superseded from the fence, StorageFull when the disk is full; then nothing is left behind.
     """
+    try:
+        return _save(directory, counters, vector, fence)
+    except StorageFull:
+        if not _make_room(directory):
+            raise
+        return _save(directory, counters, vector, fence)
+
+
+def _make_room(directory: Path) -> bool:
+    """On a disk that is full: keep the newest checkpoint, if it is sound, and drop the others; False for none."""
+    newest, older = in_order(directory)[:1], in_order(directory)[1:]
+    try:
+        if not older or not read(newest[0]):
+            return False
+    except (Damaged, OSError):
+        return False
+    for path in older:
+        path.unlink(missing_ok=True)
+    return True
+
+
+def _save(directory: Path, counters: Counters, vector: Vector, fence: Fence) -> Path:
     final = directory / file_name(counters.step, counters.attempt)
     temporary = directory / f".{final.name}.tmp"
     body = np.ascontiguousarray(vector).view(np.uint8).data

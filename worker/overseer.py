@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import signal
 
 import psutil
@@ -11,7 +12,7 @@ import psutil
 from jobs import remains, retry
 from jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
 from jobs.lifecycle import State
-from jobs.records import Job
+from jobs.records import Job, Usage
 
 from .process import oom_kills, resident_bytes
 from .workplace import Workplace
@@ -33,6 +34,7 @@ class Overseer:
         self._killed_for: str | None = None
         self._paused = False
         self._oom_kills = oom_kills()
+        self._rusage: resource.struct_rusage | None = None
         self.has_buried = False
 
     def drain_began(self) -> None:
@@ -89,8 +91,12 @@ class Overseer:
             return "drained"
         return None
 
-    def ended(self, status: int) -> None:
-        """The child has ended. When it did not settle its attempt, write down what became of it, and tell all."""
+    def ended(self, status: int, rusage: resource.struct_rusage | None = None) -> None:
+        """The child has ended. When it did not settle its attempt, write down what became of it, and tell all.
+
+        rusage: what it used of the processor, with its children that ended.
+        """
+        self._rusage = rusage
         job = self._look()
         self._tell_paused(None)
         if status != 0 or (job is not None and job.state is State.RUNNING and job.attempt == self._number):
@@ -111,12 +117,18 @@ class Overseer:
             log.error("attempt_death_not_recorded job=%s: %s", self._job_id, error)  # the scheduler finds the free lock
             self._place.index.ring(self._job_id)
 
+    def _usage(self, job: Job, at: float) -> Usage:
+        """What the dead child used, as far as it can be seen from outside; what its saves cost died with it."""
+        began_at = job.attempts[-1].started_at or at
+        cpu_s = self._rusage.ru_utime + self._rusage.ru_stime if self._rusage else 0.0
+        return Usage(round(max(0.0, at - began_at), 6), round(cpu_s, 6), max(0, self._peak_bytes))
+
     def _verdict(self, job: Job, status: int) -> retry.Verdict:
         """Whose fault the death was: the job's own (memory, a crash in its code), or somebody else's (a kill)."""
         at = self._place.clock()
         assert job.newest is not None
         left = remains.examine(self._place.home.job(job.id), job.newest)
-        facts = left.facts(at)
+        facts = {**left.facts(at), "usage": self._usage(job, at).to_json()}
         killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
         step = left.first_step + (left.steps or 0)
         by_kernel = killed_by is signal.SIGKILL and oom_kills() > self._oom_kills

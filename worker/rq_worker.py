@@ -103,7 +103,7 @@ class AttemptWorker(Worker):
             return pid, 0, None
         if status != 0:
             kill_group(pid)  # children it may have left hold the job's lock
-        self._overseer.ended(status)
+        self._overseer.ended(status, usage)
         return pid, 0, usage  # 0: nothing is left for rq to handle
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:

@@ -91,6 +91,12 @@ class Saver:
         if self._thread is not None:
             self._thread.join()
 
+    def leave(self) -> None:
+        """Wait for the last save, whatever became of it: the work is done, and needs it no more."""
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = self._error = None
+
     def _run(self, counters: Mapping[str, Any]) -> None:
         begun = time.thread_time()
         try:

@@ -59,6 +59,7 @@ class Training:
     began_s: float
     worked_s: float = 0.0
     next_save_s: float = 0.0
+    next_line_s: float = 0.0
     differs: str = ""
     latest: EpochReport | None = field(default=None)
 
@@ -125,7 +126,18 @@ class Training:
     def note(self, report: EpochReport) -> None:
         """Write an epoch down."""
         self.latest = report
+        self._log_epoch(report)
         self.metrics.add(report, self.worked_s + self.work.place.monotonic() - self.began_s)
+
+    def _log_epoch(self, report: EpochReport) -> None:
+        """A line for whoever follows the log, at most one a second."""
+        now_s = self.work.place.monotonic()
+        if now_s < self.next_line_s and not self.trainer.finished:
+            return
+        self.next_line_s = now_s + 1.0
+        scores = {"validation_loss": report.validation_loss, **report.metrics}
+        shown = " ".join(f"{name}={value:.6g}" for name, value in scores.items() if value is not None)
+        self.work.log.info("epoch_ended epoch=%d step=%d loss=%.6g %s", report.epoch, report.step, report.loss, shown)
 
     def look_at_the_clock(self) -> None:
         """Save when it is time, and tell how far the work is."""
@@ -144,7 +156,7 @@ class Training:
 
     def finish(self) -> Outcome:
         """The trained model, ready to be published under the history's lock."""
-        self.saver.drain()
+        self.saver.leave()
         self.work.meter.saves = self.saver.cost
         self.trainer.finish()
         metrics = self._metrics()

@@ -130,3 +130,18 @@ def test_a_fresh_start_ignores_and_removes_what_earlier_attempts_saved(tmp_path:
 def test_left_over_temporary_files_are_no_checkpoints(tmp_path: Path) -> None:
     (tmp_path / ".000000000099-0001.safetensors.tmp").write_bytes(b"half")
     assert checkpoint.newest_sound(tmp_path, "this") == (None, [])
+
+
+def test_on_a_disk_with_room_for_one_more_the_older_checkpoint_makes_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10)
+    save(tmp_path, 20)
+
+    def room_for_two(name: str) -> None:
+        if name == "checkpoint.write" and len(checkpoint.in_order(tmp_path)) >= 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "reach", room_for_two)
+    save(tmp_path, 30)
+    assert [checkpoint.step_of(path) for path in checkpoint.in_order(tmp_path)] == [30, 20]

@@ -34,7 +34,7 @@ class Memory:
     def rewind(self) -> None:
         self._next = 0
 
-    def array(self, shape: Shape, dtype: npt.DTypeLike = None) -> Array:
+    def array(self, shape: Shape, dtype: npt.DTypeLike | None = None) -> Array:
         """A shared, uninitialised, C-ordered buffer; dtype is the network's unless given."""
         wanted = np.dtype(dtype) if dtype is not None else self.dtype
         size_bytes = prod(shape) * wanted.itemsize

@@ -68,7 +68,7 @@ class Plan:
         return {
             f"{layer.name}.{tensor.name}": tensor.shape
             for layer in self.layers
-            for tensor in (*layer.parameters, *layer.buffers)
+            for tensor in layer.tensors
         }
 
 
@@ -81,7 +81,7 @@ def plan(layers: Sequence[Layer], input_shape: Shape, vocabulary: int | None = N
     """
     if not layers or not input_shape:
         raise ValueError(f"a network needs a layer and an input shape, got {len(layers)} layers, shape {input_shape}")
-    shape, planned = tuple(input_shape), []
+    shape, planned = tuple(input_shape), list[LayerPlan]()
     for index, layer in enumerate(layers):
         place = Place(index, layer.name or str(index), layer, shape, vocabulary)
         if any(place.name == earlier.name for earlier in planned):

@@ -68,7 +68,8 @@ class Objective:
             return values.astype(np.intp)
         if self.outputs == 1:
             return values.astype(dtype)[:, None]
-        return np.eye(self.outputs, dtype=dtype)[values]
+        one_hot: Array = np.eye(self.outputs, dtype=dtype)[values]
+        return one_hot
 
     def class_weights(self, targets: Array, classes: Sequence[str] | None) -> Array | None:
         """(n_classes,) weights that the spec asks for, None when it asks for none.
@@ -82,7 +83,8 @@ class Objective:
         count = self.n_classes or 0
         if wanted == "balanced":
             rows = np.bincount(targets.reshape(-1).astype(np.intp), minlength=count)
-            return targets.shape[0] / (count * np.maximum(rows, 1))
+            weights: Array = targets.shape[0] / (count * np.maximum(rows, 1))
+            return weights
         names = list(classes) if classes is not None else [str(number) for number in range(count)]
         unknown = wanted.keys() - set(names)
         if unknown:

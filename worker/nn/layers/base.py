@@ -81,6 +81,10 @@ class LayerPlan:
     parameters: tuple[Parameter, ...] = ()
     buffers: tuple[Buffer, ...] = ()
 
+    @property
+    def tensors(self) -> tuple[Parameter | Buffer, ...]:
+        return (*self.parameters, *self.buffers)
+
 
 @dataclass(frozen=True)
 class Place:

@@ -110,9 +110,9 @@ class Scatter:
         ]
 
     def _covered(self) -> tuple[int, int]:
-        """Height and width, in windows, of what the grids cover."""
-        (rows, columns), (down, along) = self.grids[0].counts, self.grids[0].every
-        return rows * down, columns * along
+        """Height and width, in windows, of what the grids reach."""
+        (rows, columns), (down, along), last = self.grids[0].counts, self.grids[0].every, self.grids[-1].first
+        return (rows - 1) * down + last[0] + 1, (columns - 1) * along + last[1] + 1
 
     @staticmethod
     def _span(axis: Axis, offset: int, count: int) -> slice:
