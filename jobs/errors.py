@@ -9,6 +9,7 @@
     ├── NotNow              75  impossible in this state, or refused for the moment
     │   ├── ImpossibleMove  75  the life cycle has no such move
     │   ├── Superseded      75  an attempt that is not the newest tried to write
+    │   ├── HistoryBusy     75  a job's history is locked by a process that does not let go of it
     │   └── StorageFull     75  the disk is full
     └── NotPermitted        77  home directory not writable, or owned by somebody else
 
@@ -122,6 +123,10 @@ class ImpossibleMove(NotNow):
 
 class Superseded(NotNow):
     """A newer attempt of this job exists, so this one may not write."""
+
+
+class HistoryBusy(NotNow):
+    """The history of the job is locked by a process that does not let go of it."""
 
 
 class StorageFull(NotNow):

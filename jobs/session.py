@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HISTORY_PATIENCE_S = 5.0
+"""How long a command waits for a job whose history somebody holds locked."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -84,7 +87,7 @@ class Session:
 def open_session(settings: Settings, patient: bool = False) -> Session:
     """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
     home = open_home(settings.home_path)
-    return Session(home, JobStore(home), settings.redis_url, patient)
+    return Session(home, JobStore(home, patience_s=HISTORY_PATIENCE_S), settings.redis_url, patient)
 
 
 def asked(session: Session, question: Callable[[Index], T]) -> tuple[T | None, BrokerAway | None]:

@@ -15,6 +15,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 
 from .clock import iso
 from .durable import append, explained, move_into_place, sync_directory, write_new
-from .errors import ImpossibleMove, NotFound, Superseded
+from .errors import HistoryBusy, ImpossibleMove, NotFound, Superseded
 from .failpoints import reach
 from .history import Facts, Note, fold, line, step, whole_lines
 from .home import Home
@@ -40,10 +41,15 @@ def new_id() -> str:
 
 
 class JobStore:
-    """Creates, reads, moves and removes jobs on disk. Safe to use from many processes at once."""
+    """Creates, reads, moves and removes jobs on disk. Safe to use from many processes at once.
 
-    def __init__(self, home: Home) -> None:
+    patience_s: how long to wait for the lock of a history, which is held for milliseconds unless its holder was
+    stopped; None waits for ever, as an attempt must.
+    """
+
+    def __init__(self, home: Home, *, patience_s: float | None = None) -> None:
         self.home = home
+        self.patience_s = patience_s
 
     def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
         """Accept a job: put a directory with its spec and the first line of its history in place.
@@ -110,18 +116,39 @@ class JobStore:
 
     @contextlib.contextmanager
     def locked_history(self, job_id: str) -> Iterator[OpenHistory]:
-        """Hold a job's history lock, to check and write as one act (publishing a result, for example)."""
+        """Hold a job's history lock, to check and write as one act (publishing a result, for example).
+
+        Raises NotFound, and HistoryBusy when patience is over.
+        """
         directory = self.home.job(job_id)
         try:
             lock = os.open(directory / "history.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise NotFound(f"no job {job_id}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait_for(lock, job_id)
             with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory) as history:
                 yield history
         finally:
             os.close(lock)
+
+    def _wait_for(self, lock: int, job_id: str) -> None:
+        if self.patience_s is None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise HistoryBusy(
+                        f"the history of {job_id} has been locked for {self.patience_s:g} s",
+                        hint="a process that works on it stands still: wake it (kill -CONT) or end it (kill -KILL)",
+                    ) from None
+                time.sleep(0.002)
+            else:
+                return
 
     def lock_path(self, job_id: str) -> Path:
         return self.home.job(job_id) / "lock"

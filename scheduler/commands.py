@@ -26,7 +26,7 @@ from jobs.store import JobStore
 
 from . import reasons
 from .budget import chosen_cores, default_budget, parse_budget, this_machine
-from .loop import Scheduler
+from .loop import HISTORY_PATIENCE_S, Scheduler
 from .report import job_report, overall_report, page
 from .reserve import measured_reserve
 from .sight import Sight
@@ -50,7 +50,7 @@ def scheduler(settings: Settings, budget: str | None) -> None:
     lock = acquire(session.home.lock("scheduler"))
     log_to_stderr()
     Scheduler(
-        session.store,
+        JobStore(session.home, patience_s=HISTORY_PATIENCE_S),
         partial(connect, locate(session.home, settings.redis_url)),
         granted,
         chosen_cores(granted, machine),

@@ -21,7 +21,7 @@ import redis
 from jobs.capacity import Capacity, publish_capacity
 from jobs.clock import Clock, now
 from jobs.draining import draining_since
-from jobs.errors import BrokerAway, NotFound, StorageFull
+from jobs.errors import BrokerAway, HistoryBusy, NotFound, StorageFull
 from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.lifecycle import State
 from jobs.processes import boot_id, this_process
@@ -41,6 +41,9 @@ from .world import World
 log = logging.getLogger("singlepoint.scheduler")
 
 T = TypeVar("T")
+
+HISTORY_PATIENCE_S = 0.2
+"""How long one job whose history somebody holds locked may keep all others waiting."""
 
 ROUNDS = 8
 """Decisions that follow from decisions, in one pass; more wait for the next, which comes at once."""
@@ -153,12 +156,17 @@ class Scheduler:
 
     def _settle(self, acts: RedisActs) -> bool:
         """Decide and do, until nothing is left to do; True when there may be more."""
+        busy: set[str] = set()
         for _ in range(ROUNDS):
-            decisions = decide(self.world)
+            decisions = [decision for decision in decide(self.world) if decision.job_id not in busy]
             if not decisions:
                 return False
             for decision in decisions:
-                self._carry_out(decision, acts)
+                try:
+                    self._carry_out(decision, acts)
+                except HistoryBusy as error:  # whoever holds it stands still; all others must not wait for that
+                    log.warning("job_busy job=%s error=%r", decision.job_id, str(error))
+                    busy.add(decision.job_id)
             self.sight.probe(self.world.unprobed())
         return True
 

@@ -118,9 +118,10 @@ def save(directory: Path, counters: Counters, vector: Vector, *, fence: Fence) -
 def _make_room(directory: Path) -> bool:
     """On a disk that is full: keep the newest checkpoint, if it is sound, and drop the others; False for none."""
     newest, older = in_order(directory)[:1], in_order(directory)[1:]
+    if not older:
+        return False
     try:
-        if not older or not read(newest[0]):
-            return False
+        read(newest[0])
     except (Damaged, OSError):
         return False
     for path in older:

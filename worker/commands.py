@@ -12,6 +12,7 @@ import click
 from jobs import clock
 from jobs.amounts import format_bytes
 from jobs.capacity import read_capacity
+from jobs.commands.text import table
 from jobs.errors import EXIT_INVALID, UsageError
 from jobs.home import Home
 from jobs.reference import find_job, find_model
@@ -118,9 +119,13 @@ def models(settings: Settings, action: str, name: str | None, as_json: bool) -> 
         click.echo(json.dumps({"schema": 1, "models": rows}, indent=2))
     elif not rows:
         click.echo("no models yet; `singlepoint submit train SPEC.toml` makes one", err=True)
-    for row in rows if not as_json else []:
-        scores = "  ".join(f"{key} {value:.4g}" for key, value in row["metrics"].items())
-        click.echo(f"{row['model']:<24}  {format_bytes(row['bytes']):>10}  {scores}".rstrip())
+    else:
+        click.echo(table([_model_cells(row) for row in rows], ("model", "size", "task", "scores")))
+
+
+def _model_cells(row: dict[str, Any]) -> dict[str, str]:
+    scores = ", ".join(f"{key} {value:.4g}" for key, value in row["metrics"].items())
+    return {"model": row["model"], "size": format_bytes(row["bytes"]), "task": row["task"] or "", "scores": scores}
 
 
 def model_document(place: Path) -> dict[str, Any]:

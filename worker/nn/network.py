@@ -65,11 +65,7 @@ class Plan:
 
     def expected_tensors(self) -> dict[str, Shape]:
         """Names and shapes, PyTorch's, of all that `state_dict` holds."""
-        return {
-            f"{layer.name}.{tensor.name}": tensor.shape
-            for layer in self.layers
-            for tensor in layer.tensors
-        }
+        return {f"{layer.name}.{tensor.name}": tensor.shape for layer in self.layers for tensor in layer.tensors}
 
 
 def plan(layers: Sequence[Layer], input_shape: Shape, vocabulary: int | None = None) -> Plan:

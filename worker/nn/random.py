@@ -41,7 +41,8 @@ def permutation(seed: int, rows: int, epoch: int) -> npt.NDArray[np.intp]:
 
 def uniform(words: Words) -> npt.NDArray[np.float64]:
     """Uniform in [0, 1): the upper 53 bits of each word."""
-    return (words >> np.uint64(11)) * 2.0**-53
+    numbers: npt.NDArray[np.float64] = np.multiply(words >> np.uint64(11), 2.0**-53, dtype=np.float64)
+    return numbers
 
 
 def normal(words: Words) -> npt.NDArray[np.float64]:
