@@ -1,13 +1,13 @@
 # make demo    train, kill, resume and predict on real data, in an environment of its own
-# make test    every test
-# make check   format, lint and types
-# make bench   the benchmarks, one after another (BENCH=benchmarks/x.py for one)
+# make test    format, lint, types and every test
+# make check   format, lint and types alone
+# make bench   the benchmarks, one after another (BENCH=throughput for one)
 # make lock    write requirements.lock anew (needs uv)
 # make clean   remove what make built
 
 PYTHON ?=
 VENV ?= .venv
-BENCH ?= $(sort $(wildcard benchmarks/[a-z]*.py))
+BENCH ?= throughput faults network fuzz_models accuracy
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq
 
@@ -17,7 +17,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq
 demo: $(READY)
 	@$(VENV)/bin/singlepoint demo
 
-test: $(READY)
+test: check
 	@$(VENV)/bin/python -m pytest -q $(ARGS)
 
 check: $(READY)
@@ -26,7 +26,7 @@ check: $(READY)
 	@$(VENV)/bin/mypy
 
 bench: $(READY)
-	@for script in $(BENCH); do echo "== $$script"; $(VENV)/bin/python $$script || exit 1; done
+	@for name in $(BENCH); do echo "== $$name"; $(VENV)/bin/python -m benchmarks.$$name || exit 1; done
 
 # The lock says what is installed, to the byte; our own package is built by the hatchling in it. An environment
 # that an interrupted run left half made is made again.

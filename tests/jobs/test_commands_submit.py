@@ -232,7 +232,12 @@ def damage(file: Path) -> None:
         ({"--input": "absent.csv"}, None, EXIT_NOT_FOUND, ["absent.csv"]),
         ({}, lambda model, rows: damage(model / "model.safetensors"), EXIT_INVALID, ["model.safetensors"]),
         ({}, lambda model, rows: (model / "model.json").write_text("{"), EXIT_INVALID, ["model.json"]),
-        ({}, lambda model, rows: (model / "model.safetensors").unlink(), EXIT_INVALID, ["model.safetensors", "missing"]),
+        (
+            {},
+            lambda model, rows: (model / "model.safetensors").unlink(),
+            EXIT_INVALID,
+            ["model.safetensors", "missing"],
+        ),
         ({}, lambda model, rows: rows.write_text("a,c\n1,2\n"), EXIT_INVALID, ["'b'"]),
         ({}, lambda model, rows: rows.write_text(""), EXIT_INVALID, ["rows.csv"]),
         ({"--output": "out.xml"}, None, EXIT_INVALID, ["output", ".csv or .npy"]),

@@ -6,8 +6,8 @@ import json
 import os
 from pathlib import Path
 
-from jobs.records import Attempt, Resources, Terms
 from jobs.clock import iso
+from jobs.records import Attempt, Resources, Terms
 from jobs.remains import examine
 
 ATTEMPT = Attempt(2, dispatched_at=1000.0, terms=Terms(Resources()), started_at=1001.0)

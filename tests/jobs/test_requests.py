@@ -168,7 +168,12 @@ ROWS = [
 
 @pytest.mark.parametrize(
     ("older_than_s", "keep", "doomed"),
-    [(0.0, 0, ["new", "old", "older"]), (0.0, 1, ["old", "older"]), (3600.0, 0, ["old", "older"]), (3600.0, 2, ["older"])],
+    [
+        (0.0, 0, ["new", "old", "older"]),
+        (0.0, 1, ["old", "older"]),
+        (3600.0, 0, ["old", "older"]),
+        (3600.0, 2, ["older"]),
+    ],
 )
 def test_pruning_takes_what_is_old_and_beyond_what_is_kept(older_than_s: float, keep: int, doomed: list[str]) -> None:
     assert requests.prunable(ROWS, 86400.0, older_than_s, keep) == doomed
