@@ -24,11 +24,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime
-import torch
 from pydantic import TypeAdapter
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPClassifier
+
+from benchmarks.needs import needed
+
+with needed("parity"):
+    import onnxruntime
+    import torch
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
 
 from jobs.spec.network import Layer
 from jobs.spec.training import TrainingSpec
