@@ -176,7 +176,7 @@ def classify(work: Work) -> Outcome:
 
 _ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {
     Stop.CANCEL: (Event.CANCEL, {"end": "cancelled", "reason": "cancelled on request"}),
-    Stop.PREEMPT: (Event.HAND_BACK, {"end": "preempted", "cause": "made room for other work"}),
+    Stop.PREEMPT: (Event.HAND_BACK, {"end": "preempted", "cause": "asked to hand its room back"}),
     Stop.PAUSE: (Event.HAND_BACK, {"end": "preempted", "cause": "paused"}),
     Stop.DRAIN: (Event.HAND_BACK, {"end": "drained", "cause": "the worker was asked to stop"}),
 }

@@ -17,6 +17,9 @@ from jobs.records import Job, Usage
 from .process import oom_kills, resident_bytes
 from .workplace import Workplace
 
+TREE_EVERY = 8
+"""Looks between two searches for children of the child."""
+
 log = logging.getLogger("singlepoint.worker")
 
 
@@ -30,6 +33,8 @@ class Overseer:
         self._job: Job | None = None
         self._drain_began_s: float | None = None
         self._over_memory = 0
+        self._looks = 0
+        self._pids: list[int] = []
         self._peak_bytes = 0
         self._killed_for: str | None = None
         self._paused = False
@@ -74,11 +79,18 @@ class Overseer:
         if job is None or job.terms is None or job.attempt != self._number:
             return None
         granted = job.terms.resources.memory_bytes
-        used = tree_bytes(pid) - inherited_bytes()
+        used = sum(resident_bytes(one) or 0 for one in self._tree(pid)) - inherited_bytes()
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
         return "out_of_memory" if self._over_memory >= 2 else None
+
+    def _tree(self, pid: int) -> list[int]:
+        """The child and its children. Finding them reads all of /proc, so that is done at every eighth look only."""
+        if self._looks % TREE_EVERY == 0:
+            self._pids = tree(pid)
+        self._looks += 1
+        return self._pids
 
     def _deaf(self) -> str | None:
         """`drained` or `preempted` when a request to stop went unanswered for longer than the grace period."""
@@ -150,13 +162,12 @@ class Overseer:
         return event, {**facts, **more}
 
 
-def tree_bytes(pid: int) -> int:
-    """Anonymous and shared memory of a process and all its descendants."""
+def tree(pid: int) -> list[int]:
+    """A process and all its descendants; only itself when it is gone."""
     try:
-        pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.Error:
-        return 0
-    return sum(resident_bytes(one) or 0 for one in pids)
+        return [pid]
 
 
 def inherited_bytes() -> int:

@@ -154,13 +154,15 @@ class Pool:
     def _ended(self, slot: Slot, status: int) -> None:
         slot.paused = False
         lived_s = time.monotonic() - slot.since_s
-        slot.short_lives = slot.short_lives + 1 if lived_s < SHORT_LIFE_S else 0
+        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL  # says nothing of the worker
+        slot.short_lives = slot.short_lives + 1 if lived_s < SHORT_LIFE_S and not was_killed else 0
         name, slot.pid = slot.name, 0
         log.info("worker_ended name=%s status=%d", name, status)
+        if status != 0:
+            self._ring()  # first: another worker may be free to go on with its job
         if not self._stopping:
             self._start(slot)
         if status != 0:
-            self._ring()
             self._forget(name)
 
     def _ring(self) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from .machine import Machine, write_training
+from .machine import SHORT_EPOCHS, Machine
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,16 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 @pytest.fixture(scope="session")
 def undisturbed(shared_machine: Machine) -> str:
     """sha256 of the weights of the standard training, never interrupted."""
-    spec = write_training(shared_machine.directory, name="undisturbed")
-    job = shared_machine.finished(shared_machine.submit("train", spec))
+    return _calm(shared_machine, "undisturbed")
+
+
+@pytest.fixture(scope="session")
+def undisturbed_short(shared_machine: Machine) -> str:
+    """The same of a training that is just long enough to save once."""
+    return _calm(shared_machine, "undisturbed-short", epochs=SHORT_EPOCHS)
+
+
+def _calm(machine: Machine, name: str, **changes: Any) -> str:
+    job = machine.finished(machine.train(name, **changes))
     assert job.result is not None and len(job.attempts) == 1
     return str(job.result["sha256"])

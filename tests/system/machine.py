@@ -30,6 +30,9 @@ from singlepoint import submit
 
 T = TypeVar("T")
 
+SHORT_EPOCHS = 120
+"""Half a second of the standard training: two checkpoints."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -65,6 +68,12 @@ class Machine:
 
     def start(self) -> Machine:
         """Start the supervisor, as a child of ours, and wait until it is at work."""
+        self.launch()
+        wait_until(lambda: self.run("doctor", check=False).returncode == 0, self.tail)
+        return self
+
+    def launch(self) -> None:
+        """Start the supervisor, and do not wait."""
         environment = {"SINGLEPOINT_FAILPOINT": f"@{self.failpoint}", "SINGLEPOINT_GRACE_S": str(self.grace_s)}
         with open(self.log, "ab") as log:
             self.supervisor = subprocess.Popen(
@@ -74,8 +83,6 @@ class Machine:
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
                 cwd=self.directory,
             )
-        wait_until(lambda: self.run("doctor", check=False).returncode == 0, lambda: self.log.read_text()[-3000:])
-        return self
 
     def stop(self) -> None:
         if self.supervisor is not None and self.supervisor.poll() is None:

@@ -14,12 +14,12 @@ import pytest
 from jobs.lifecycle import State
 from jobs.records import Job
 
-from .machine import Machine, wait_until, write_rows, write_training
+from .machine import SHORT_EPOCHS, Machine, wait_until, write_rows, write_training
 
 
 def test_a_training_succeeds_and_its_model_predicts_a_file(shared_machine: Machine) -> None:
     machine = shared_machine
-    training = machine.finished(machine.submit("train", write_training(machine.directory, name="plain", epochs=50)))
+    training = machine.finished(machine.train("plain", epochs=50))
     assert training.state is State.SUCCEEDED and training.bit_identical is True
     assert training.metrics is not None and training.metrics["accuracy"] > 0.9
     write_rows(machine.directory / "rows.csv", repeats=2)
@@ -36,7 +36,7 @@ def test_a_training_succeeds_and_its_model_predicts_a_file(shared_machine: Machi
 
 def test_metrics_are_written_once_an_epoch(shared_machine: Machine) -> None:
     machine = shared_machine
-    job = machine.finished(machine.submit("train", write_training(machine.directory, name="epochs", epochs=20)))
+    job = machine.finished(machine.train("epochs", epochs=20))
     lines = [json.loads(line) for line in (machine.home.job(job.id) / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 21))
     assert {"loss", "validation_loss", "accuracy", "step", "wall_s"} <= lines[0].keys()
@@ -63,7 +63,7 @@ def test_a_killed_training_ends_in_the_same_weights(
     shared_machine: Machine, undisturbed: str, kill: Callable[[Machine, str], None]
 ) -> None:
     machine = shared_machine
-    job_id = machine.submit("train", write_training(machine.directory, name=kill.__name__))
+    job_id = machine.train(kill.__name__)
     machine.wait_for_step(job_id, 500)
     kill(machine, job_id)
     job = machine.finished(job_id)
@@ -76,7 +76,7 @@ def test_a_killed_training_ends_in_the_same_weights(
 
 def test_a_job_killed_again_and_again_ends_in_the_same_weights(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    job_id = machine.submit("train", write_training(machine.directory, name="again"))
+    job_id = machine.train("again")
     for number, kill in enumerate((kill_child, kill_worker, kill_child), 1):
         machine.wait(job_id, lambda job, number=number: job.attempt == number and job.state is State.RUNNING)  # type: ignore[misc]
         machine.wait_for_step(job_id, machine.step(job_id) + 1)
@@ -87,7 +87,7 @@ def test_a_job_killed_again_and_again_ends_in_the_same_weights(shared_machine: M
 
 def test_a_killed_prediction_writes_every_row_once(shared_machine: Machine) -> None:
     machine = shared_machine
-    machine.finished(machine.submit("train", write_training(machine.directory, name="scorer", epochs=20)))
+    machine.finished(machine.train("scorer", epochs=20))
     write_rows(machine.directory / "many.csv", repeats=100)
     arguments = ("predict", "--model", "scorer", "--input", "many.csv", "--output")
     calm = machine.finished(machine.submit(*arguments, "calm.csv"))
@@ -144,7 +144,7 @@ def queued(machine: Machine) -> int:
 
 def test_a_drained_worker_hands_its_job_back_and_it_goes_on(machine: Machine, undisturbed: str) -> None:
     machine.start()
-    job_id = machine.submit("train", write_training(machine.directory))
+    job_id = machine.train("wdbc")
     machine.wait_for_step(job_id, 500)
     machine.stop()
     job = machine.job(job_id)
@@ -157,7 +157,7 @@ def test_a_drained_worker_hands_its_job_back_and_it_goes_on(machine: Machine, un
 
 def test_a_cancelled_training_stops_and_can_be_retried(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    job_id = machine.submit("train", write_training(machine.directory, name="cancelled"))
+    job_id = machine.train("cancelled")
     machine.wait_for_step(job_id, 300)
     machine.run("cancel", job_id)
     assert machine.finished(job_id).state is State.CANCELLED
@@ -170,15 +170,14 @@ def test_all_of_redis_is_wiped_and_every_job_is_still_known_and_ends(machine: Ma
     import redis
 
     machine.start()
-    directory = machine.directory
-    done = machine.submit("train", write_training(directory, name="done", epochs=2))
+    done = machine.train("done", epochs=2)
     machine.finished(done)
-    bad = machine.submit("train", write_training(directory, name="stopped", epochs=100_000))
+    bad = machine.train("stopped", epochs=100_000)
     machine.wait_for_step(bad, 100)
     machine.run("cancel", bad)
     machine.finished(bad)
-    running = [machine.submit("train", write_training(directory, name=f"run{n}", epochs=400)) for n in range(2)]
-    waiting = machine.submit("train", write_training(directory, name="waiting", epochs=3))
+    running = [machine.train(f"run{n}", epochs=400) for n in range(2)]
+    waiting = machine.train("waiting", epochs=3)
     for job_id in running:
         machine.wait_for_step(job_id, 100)
     redis.Redis(unix_socket_path=str(machine.home.redis / "redis.sock")).flushall()
@@ -210,12 +209,12 @@ WRITES = [
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_process_killed_before_this_write_changes_nothing_in_the_end(
-    shared_machine: Machine, undisturbed: str, write: str
+    shared_machine: Machine, undisturbed_short: str, write: str
 ) -> None:
     machine = shared_machine
     name = write.replace(".", "-")
     with machine.failing(write, "kill"):
-        job = machine.finished(machine.submit("train", write_training(machine.directory, name=name)))
+        job = machine.finished(machine.train(name, epochs=SHORT_EPOCHS))
     assert job.state is State.SUCCEEDED and job.result is not None, job
-    assert job.result["sha256"] == undisturbed
+    assert job.result["sha256"] == undisturbed_short
     assert len(list((machine.home.models / name).iterdir())) == 1

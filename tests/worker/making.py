@@ -102,7 +102,8 @@ class Maker:
 
     def make(self, job_id: str, failpoint: str = "", **resources_: int) -> Job:
         """One whole attempt."""
-        return self.oversee(job_id, self.begin(job_id, failpoint, **resources_))
+        number = self.begin(job_id, failpoint, spoil=lambda: None, **resources_)
+        return self.oversee(job_id, number)
 
     def model(self, name: str = "wdbc", number: int = 1) -> Path:
         return self.home.models / name / str(number)

@@ -242,7 +242,7 @@ def test_a_training_that_fails_twice_at_the_same_step_is_quarantined(maker: Make
             if report.epoch == 9:
                 raise RuntimeError("the same as ever")
 
-        Training.note = note  # type: ignore[method-assign]
+        Training.note = note  # type: ignore[assignment]
 
     def attempt() -> Job:
         return maker.oversee(job_id, maker.begin(job_id, spoil=spoil))

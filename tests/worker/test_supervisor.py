@@ -140,6 +140,7 @@ def test_no_child_outlives_a_killed_supervisor(supervised: Supervised) -> None:
 def test_what_a_dead_child_left_in_its_group_is_killed_before_the_next_start(supervised: Supervised) -> None:
     supervised.start(("parent", 5, "sleep 60 & echo $! >> {file}; wait"))
     leftover = supervised.pids("parent")[0]
+    wait_until(lambda: "child_started" in supervised.said(), supervised.said)  # said after the start
     parent = int(next(line for line in supervised.said().splitlines() if "child_started" in line).rpartition("=")[2])
 
     os.kill(parent, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks.faults`: each measures one thing and answers with rows of the table."""
