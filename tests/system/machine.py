@@ -179,6 +179,19 @@ class Machine:
 
         wait_until(saved, lambda: f"{self.job(job_id)}\n{self.tail()}")
 
+    @contextmanager
+    def held_at_step(self, job_id: str, step: int) -> Iterator[None]:
+        """The attempt, suspended soon after that step: it cannot end while the test gets ready to kill somebody."""
+        self.wait(job_id, lambda job: job.state == "running")
+        child = self.child_pid(job_id)
+        self.wait_for_step(job_id, step)
+        os.kill(child, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+
     def worker_pid(self, job_id: str) -> int:
         """The rq worker that makes the newest attempt."""
         newest = self.job(job_id).newest

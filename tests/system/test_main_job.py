@@ -64,8 +64,8 @@ def test_a_killed_training_ends_in_the_same_weights(
 ) -> None:
     machine = shared_machine
     job_id = machine.train(kill.__name__)
-    machine.wait_for_step(job_id, 500)
-    kill(machine, job_id)
+    with machine.held_at_step(job_id, 500):
+        kill(machine, job_id)
     job = machine.finished(job_id)
     assert job.state is State.SUCCEEDED and job.bit_identical is True, job
     assert job.result is not None and job.result["sha256"] == undisturbed
@@ -79,8 +79,8 @@ def test_a_job_killed_again_and_again_ends_in_the_same_weights(shared_machine: M
     job_id = machine.train("again")
     for number, kill in enumerate((kill_child, kill_worker, kill_child), 1):
         machine.wait(job_id, lambda job, number=number: job.attempt == number and job.state is State.RUNNING)  # type: ignore[misc]
-        machine.wait_for_step(job_id, machine.step(job_id) + 1)
-        kill(machine, job_id)
+        with machine.held_at_step(job_id, machine.step(job_id) + 1):
+            kill(machine, job_id)
     job = machine.finished(job_id)
     assert job.result is not None and job.result["sha256"] == undisturbed
 
@@ -92,8 +92,8 @@ def test_a_killed_prediction_writes_every_row_once(shared_machine: Machine) -> N
     arguments = ("predict", "--model", "scorer", "--input", "many.csv", "--output")
     calm = machine.finished(machine.submit(*arguments, "calm.csv"))
     disturbed = machine.submit(*arguments, "disturbed.csv")
-    machine.wait_for_step(disturbed, 5000)
-    kill_child(machine, disturbed)
+    with machine.held_at_step(disturbed, 5000):
+        kill_child(machine, disturbed)
     job = machine.finished(disturbed)
     assert len(job.attempts) == 2 and job.result is not None and calm.result is not None
     assert job.result["sha256"] == calm.result["sha256"]
