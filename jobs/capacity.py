@@ -13,7 +13,7 @@ from typing import Any, Self
 from .amounts import amount_text
 from .clock import iso, seconds
 from .durable import replace_file
-from .errors import NeverFits, NotPermitted, Problem
+from .errors import InvalidInput, NeverFits, Problem
 from .home import Home
 from .processes import ProcessId
 from .records import Resources
@@ -70,17 +70,15 @@ def publish_capacity(home: Home, capacity: Capacity) -> None:
 
 
 def read_capacity(home: Home) -> Capacity | None:
-    """The newest record; None when no scheduler ever ran in this home. Raises NotPermitted for a damaged one."""
+    """The newest record; None when no scheduler ever ran in this home. Raises InvalidInput for a damaged one."""
     try:
         document = json.loads(home.capacity_record.read_bytes())
         return Capacity.from_json(document)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotPermitted(
-            f"{home.capacity_record} cannot be read ({error!r})",
-            hint="delete it; the scheduler writes it anew when it starts",
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "delete it; the scheduler writes it anew when it starts"
+        raise InvalidInput(Problem(str(home.capacity_record), f"is damaged ({type(error).__name__})", hint)) from error
 
 
 FIELDS: dict[str, tuple[str, str]] = {

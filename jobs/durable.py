@@ -52,6 +52,14 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_directory(path: Path) -> None:
+    """A directory whose name survives a power cut; one that is there already is fine."""
+    with explained(path):
+        if not path.is_dir():
+            path.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(path.parent)
+
+
 def write_new(path: Path, content: bytes, *, point: str) -> None:
     """Write and fsync a file under its own name, in a directory that nobody reads yet."""
     with explained(path):

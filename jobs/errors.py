@@ -3,7 +3,8 @@
     SinglepointError            any error of ours; the docstring is the default message
     ├── UsageError          64  the command was called wrongly
     ├── InvalidInput        65  spec, data, columns or model; carries every problem found
-    │   └── NeverFits       65  asks for more than the whole budget
+    │   ├── NeverFits       65  asks for more than the whole budget
+    │   └── HistoryDamaged  65  a job's history cannot be read
     ├── NotFound            66  no such job, model or file
     ├── BrokerAway          69  Redis cannot be reached, or nothing is running
     ├── NotNow              75  impossible in this state, or refused for the moment
@@ -97,6 +98,10 @@ class InvalidInput(SinglepointError):
 
 class NeverFits(InvalidInput):
     """The job asks for more than the whole budget."""
+
+
+class HistoryDamaged(InvalidInput):
+    """A job's history cannot be read."""
 
 
 class NotFound(SinglepointError):

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from .clock import iso, seconds
-from .errors import Superseded
+from .errors import HistoryDamaged, Problem, Superseded
 from .lifecycle import FINAL, Ask, Event, State, advance
 from .records import Attempt, Job, Resources, Terms, Usage
 
@@ -51,14 +51,25 @@ def whole_lines(content: bytes) -> bytes:
 
 
 def fold(job_id: str, content: bytes) -> Job:
-    """The job that this history tells of; raises ImpossibleMove when it tells the impossible."""
+    """The job that this history tells of.
+
+    Raises ImpossibleMove or Superseded when it tells the impossible, HistoryDamaged when it cannot be read.
+    """
     whole = whole_lines(content)
     job: Job | None = None
-    for raw in whole.splitlines():
-        job = step(job_id, job, json.loads(raw))
+    for number, raw in enumerate(whole.splitlines(), 1):
+        try:
+            job = step(job_id, job, json.loads(raw))
+        except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+            raise _damaged(job_id, f"line {number} is damaged ({type(error).__name__})") from error
     if job is None:
-        raise ValueError(f"the history of {job_id} is empty")
+        raise _damaged(job_id, "it is empty")
     return replace(job, size=len(whole))
+
+
+def _damaged(job_id: str, what: str) -> HistoryDamaged:
+    hint = f"restore the file, or delete the job with `singlepoint rm --force {job_id}`"
+    return HistoryDamaged(Problem(f"jobs/{job_id}/history.jsonl", what, hint))
 
 
 def step(job_id: str, job: Job | None, entry: Facts) -> Job:
@@ -153,6 +164,7 @@ def _retried(job: Job, _at: float, entry: Facts) -> Job:
         failures=0,
         not_before=0.0,
         fresh_after=job.attempt if entry.get("fresh") else job.fresh_after,
+        facts={} if entry.get("fresh") else job.facts,
     )
 
 

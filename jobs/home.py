@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .durable import explained, replace_file
-from .errors import NotPermitted, StorageFull
+from .errors import InvalidInput, NotPermitted, Problem, StorageFull
 
 FORMAT = 1
 
@@ -118,10 +118,15 @@ def _uuid(record: Path) -> str:
             pass  # somebody else opened it in the same instant; theirs is kept
         finally:
             os.unlink(temporary)
-    document = json.loads(record.read_bytes())
-    if document["format"] != FORMAT:
+    try:
+        document = json.loads(record.read_bytes())
+        made_by, uuid_of_home = int(document["format"]), str(document["uuid"])
+    except (ValueError, KeyError, TypeError):
+        hint = "restore it; it holds the UUID that the home's keys in Redis carry"
+        raise InvalidInput(Problem(str(record), "is damaged", hint)) from None
+    if made_by != FORMAT:
         raise NotPermitted(
-            f"{record.parent} has format {document['format']}, this singlepoint reads {FORMAT}",
+            f"{record.parent} has format {made_by}, this singlepoint reads {FORMAT}",
             hint="use the version of singlepoint that made it, or another --home",
         )
-    return str(document["uuid"])
+    return uuid_of_home

@@ -12,7 +12,7 @@ from typing import Any
 
 from .capacity import read_capacity
 from .clock import now, seconds
-from .errors import BrokerAway, NotFound
+from .errors import BrokerAway, HistoryDamaged, InvalidInput, NotFound
 from .lifecycle import FINAL
 from .records import Resources
 from .session import Session, asked
@@ -60,8 +60,8 @@ def from_disk(session: Session) -> list[Row]:
     for job_id in session.store.ids():
         try:
             job = session.store.load(job_id)
-        except NotFound:
-            continue  # removed while we looked
+        except (NotFound, HistoryDamaged):
+            continue  # removed while we looked, or nothing can be told of it
         rows.append({**summary(job), **(progress(session, job_id) if job.state == "running" else {})})
     return sorted(rows, key=lambda row: (row["submitted_at"], row["id"]))
 
@@ -76,7 +76,10 @@ def progress(session: Session, job_id: str) -> Row:
 
 def room(session: Session) -> Resources | None:
     """What jobs may have of the machine, all together; None when no scheduler runs in this home."""
-    capacity = read_capacity(session.home)
+    try:
+        capacity = read_capacity(session.home)
+    except InvalidInput:
+        return None  # a damaged record says nothing, and is nothing to stop a list for
     return capacity.room if capacity is not None and capacity.is_live() else None
 
 

@@ -57,7 +57,7 @@ def _candidates(store: JobStore, ids: list[str], word: str) -> list[str]:
 def _name(store: JobStore, job_id: str) -> str | None:
     try:
         return str(next(iter(events(store.history(job_id))))["name"])
-    except NotFound:
+    except (NotFound, ValueError, KeyError, TypeError, StopIteration):  # removed, or damaged: it has no name
         return None
 
 

@@ -48,8 +48,8 @@ def pause(session: Session, job_id: str, at: float) -> Job:
     session.require_redis()
     with session.store.locked_history(job_id) as history:
         job = history.job
-        if job.held or job.paused or Ask.PAUSE in job.asks:
-            return job
+        if job.held or Ask.PAUSE in job.asks:
+            return job  # but not for being paused alone: told to go on, it only waits for its cores
         if job.state in FINAL:
             raise NotNow(f"job {job_id} {_has_ended(job)}, so it cannot be paused")
         asked = job.state in _WITH_A_WORKER
@@ -113,6 +113,16 @@ def remove(session: Session, job_id: str) -> Job:
     with redis_may_be_away():
         session.index.forget(job_id)
     return job
+
+
+def remove_damaged(session: Session, job_id: str) -> None:
+    """Delete a job whose history cannot be read, unless somebody works on it still."""
+    session.require_redis()
+    if session.store.is_being_worked_on(job_id):
+        raise NotNow(f"an attempt of job {job_id} is at work", hint="`singlepoint down`, then try again")
+    session.store.remove(job_id)
+    with redis_may_be_away():
+        session.index.forget(job_id)
 
 
 def cancel_and_wait(session: Session, job_id: str, at: float, timeout_s: float) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .durable import explained, replace_file
-from .errors import BrokerAway, NotPermitted
+from .errors import BrokerAway, InvalidInput, NotPermitted, Problem
 from .home import Home
 
 OLDEST = (7, 0)
@@ -105,6 +105,9 @@ def _record(home: Home) -> dict[str, str]:
         return dict(json.loads(home.broker_record.read_bytes()))
     except FileNotFoundError:
         return {}
+    except (ValueError, TypeError):
+        hint = "delete it if this home was opened by the server installed now; it only says which one opened it last"
+        raise InvalidInput(Problem(str(home.broker_record), "is damaged", hint)) from None
 
 
 def recorded(home: Home) -> Server | None:

@@ -80,6 +80,8 @@ def read_document(path: Path) -> dict[str, Any]:
         raise NotFound(f"no spec file {path}", hint="give the path of a .toml or .json file") from None
     except OSError as error:
         raise NotFound(f"cannot read {path}: {error.strerror}") from error
+    except RecursionError:
+        raise InvalidInput(Problem(str(path), "is nested too deeply")) from None
     except ValueError as error:  # TOML's, JSON's and UTF-8's errors are all of this kind, and say where
         raise InvalidInput(Problem(str(path), f"is not valid {path.suffix[1:].upper()}: {error}")) from None
     if not isinstance(document, dict):

@@ -33,6 +33,7 @@ from .records import Job
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 8
 _UNFINISHED = ".new-"
+_DOOMED = ".old-"
 
 
 def new_id() -> str:
@@ -75,12 +76,22 @@ class JobStore:
 
     def ids(self) -> list[str]:
         """Every accepted job, in no order."""
-        return [entry.name for entry in os.scandir(self.home.jobs) if not entry.name.startswith(".")]
+        entries = os.scandir(self.home.jobs)
+        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
 
-    def sweep_unaccepted(self) -> None:
-        """Remove what a submit left behind that died before its job was accepted."""
+    def sweep_unaccepted(self, older_than: float) -> None:
+        """Remove what a submit left behind that died before its job was accepted, and before that time.
+
+        Renamed first: a submit that is still at work either accepts its job before that, and nothing is
+        removed, or fails and keeps nothing.
+        """
         for entry in list(os.scandir(self.home.jobs)):
-            if entry.name.startswith(_UNFINISHED):
+            doomed = self.home.jobs / f"{_DOOMED}{entry.name}"
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.startswith(_UNFINISHED) and entry.stat().st_mtime < older_than:
+                    os.rename(entry.path, doomed)
+                    shutil.rmtree(doomed, ignore_errors=True)
+            if entry.name.startswith(_DOOMED):
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def spec(self, job_id: str) -> bytes:
@@ -97,7 +108,7 @@ class JobStore:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
         try:
             return os.stat(self.home.job(job_id) / "history.jsonl").st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return 0
 
     def move(self, job_id: str, event: Event, at: float, **facts: Any) -> Job:
@@ -169,7 +180,7 @@ class JobStore:
 
     def remove(self, job_id: str) -> None:
         """Delete all that lies in a job's directory. It is gone from the moment of the rename."""
-        doomed = self.home.jobs / f"{_UNFINISHED}{job_id}-{os.getpid()}"
+        doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
         with explained(self.home.job(job_id)):
             move_into_place(self.home.job(job_id), doomed, point="remove")
         shutil.rmtree(doomed, ignore_errors=True)

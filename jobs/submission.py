@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .capacity import check_fits, read_capacity
-from .errors import InvalidInput, NotNow
+from .errors import InvalidInput, NotNow, Problem
 from .lifecycle import State
 from .records import Job
 from .reference import find_job, find_model
@@ -43,7 +44,7 @@ def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
     """
     spec = _resolved(session.store, spec)
     found: list[InvalidInput] = []
-    for look in (check, _budget_of(session)):
+    for look in (_outside(session), check, _budget_of(session)):
         try:
             if look is not None:
                 look(spec)
@@ -54,6 +55,17 @@ def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
     if found:
         raise InvalidInput([problem for error in found for problem in error.problems], hint=found[-1].hint)
     return spec
+
+
+def _outside(session: Session) -> Check:
+    """Answers belong to the user: a file in the home could be taken for one of ours."""
+
+    def look(spec: Spec) -> None:
+        if isinstance(spec, PredictSpec) and Path(spec.output).is_relative_to(session.home.path):
+            what = f"{spec.output} lies in singlepoint's own home"
+            raise InvalidInput(Problem("output", what, "choose another place"))
+
+    return look
 
 
 def _budget_of(session: Session) -> Check | None:

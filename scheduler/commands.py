@@ -3,6 +3,7 @@ disk and need no Redis."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from functools import partial
@@ -14,6 +15,7 @@ from jobs.capacity import read_capacity
 from jobs.clock import now
 from jobs.draining import drain as begin_drain
 from jobs.draining import draining_since, end_drain
+from jobs.errors import HistoryDamaged, NotFound
 from jobs.home import Home
 from jobs.index import LOOK_AT_EVERYTHING
 from jobs.processes import boot_id
@@ -113,6 +115,15 @@ def drain(settings: Settings, off: bool) -> None:
     session.index.ring(LOOK_AT_EVERYTHING)
 
 
+def _all_that_can_be_read(store: JobStore) -> list[Job]:
+    """Every job but those whose history is damaged, or that are removed while we look."""
+    found = []
+    for job_id in store.ids():
+        with contextlib.suppress(HistoryDamaged, NotFound):
+            found.append(store.load(job_id))
+    return found
+
+
 @click.command(epilog="\b\nExamples:\n  singlepoint report\n  singlepoint report last --json")
 @click.argument("job", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
@@ -120,7 +131,7 @@ def drain(settings: Settings, off: bool) -> None:
 def report(settings: Settings, job: str | None, as_json: bool) -> None:
     """Show what crashes cost: failure rate, reliability, checkpoint interval, waste; of one job, or of all."""
     session = open_session(settings)
-    everybody = [session.store.load(job_id) for job_id in session.store.ids()]
+    everybody = _all_that_can_be_read(session.store)
     if job is not None:
         job_id = find_job(session.store, job)
         document = job_report(session.store.load(job_id), everybody)

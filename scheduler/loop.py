@@ -21,7 +21,7 @@ import redis
 from jobs.capacity import Capacity, publish_capacity
 from jobs.clock import Clock, now
 from jobs.draining import draining_since
-from jobs.errors import BrokerAway, HistoryBusy, NotFound, StorageFull
+from jobs.errors import BrokerAway, HistoryBusy, NotFound, NotPermitted, StorageFull
 from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.lifecycle import State
 from jobs.processes import boot_id, this_process
@@ -51,6 +51,8 @@ ROUNDS = 8
 ANXIOUS_S = 0.015
 HEAD_EVERY_S = 0.25
 BUSY_S = 1.0
+LEFT_BEHIND_S = 600.0
+"""A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
 MEND_EVERY_S = 30.0
 MEND_SHARE = 0.01
@@ -101,7 +103,7 @@ class Scheduler:
     def start(self) -> None:
         """Learn the truth from disk, every job and every lock, then publish the budget. Needs no Redis."""
         world = self.world.seen_at(self._clock())
-        self.store.sweep_unaccepted()
+        self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
         self.sight.see_changed(self.store.ids())
         self.sight.probe(world.unprobed())
         self._publish_capacity()
@@ -164,7 +166,7 @@ class Scheduler:
             for decision in decisions:
                 try:
                     self._carry_out(decision, acts)
-                except HistoryBusy as error:  # whoever holds it stands still; all others must not wait for that
+                except (HistoryBusy, NotPermitted) as error:  # one job's trouble; all others must not wait for that
                     log.warning("job_busy job=%s error=%r", decision.job_id, str(error))
                     busy.add(decision.job_id)
             self.sight.probe(self.world.unprobed())

@@ -45,7 +45,8 @@ def _mend_index(sight: Sight, acts: RedisActs, on_disk: set[str]) -> None:
         if told.get(job_id) != sight.world.size(job_id) and (job := sight.load(job_id)) is not None:
             acts.tell(job)
     for job_id in told.keys() - on_disk:
-        acts.index.forget(job_id)
+        if sight.store.size(job_id) == 0:  # still: it may have been submitted since we looked
+            acts.index.forget(job_id)
 
 
 def _mend_queues(sight: Sight, acts: RedisActs) -> None:
@@ -64,4 +65,15 @@ def _mend_queues(sight: Sight, acts: RedisActs) -> None:
                 should_run.add(name)
                 sight.look_for(job.id, name in run)
     for left_over in (waiting - should_wait) | (run - should_run):
-        acts.queue.withdraw(*parse_rq_id(left_over))
+        job_id, attempt = parse_rq_id(left_over)
+        is_new = sight.world.job(job_id) is None  # to us: it may have been submitted since we looked
+        if not (is_new and _may_be_taken(sight.see(job_id), attempt)):
+            acts.queue.withdraw(job_id, attempt)
+
+
+def _may_be_taken(job: Job | None, attempt: int) -> bool:
+    """Whether an entry of rq's stands for something, by the disk as it is now."""
+    if job is None:
+        return False
+    waits = job.state is State.PENDING and attempt == job.attempt + 1
+    return waits or (job.state is State.QUEUED and attempt == job.attempt)

@@ -25,7 +25,7 @@ PROBE_EVERY_S = 1.0
 OVERDUE_S = 5.0
 """A dispatched attempt is begun within this, unless it waits in the run queue."""
 
-_UNREADABLE = (SinglepointError, ValueError, KeyError, TypeError, AssertionError)
+_UNREADABLE = (SinglepointError, OSError, ValueError, KeyError, TypeError, AssertionError)
 
 
 class Sight:

@@ -84,9 +84,7 @@ class World:
             self._file_dependents(job.id)
             return
         self._outcomes.pop(job.id, None)
-        if job.state is State.RUNNING and (
-            before is None or before.state is not State.RUNNING or before.attempt != job.attempt
-        ):
+        if _is_news_of_its_lock(before, job):
             self._locks.pop(job.id, None)  # what was seen before it was claimed says nothing of this attempt
         self._jobs[job.id] = job
         for other in job.after:
@@ -292,6 +290,14 @@ class World:
         if self.doom(job) is not None:
             return Place.DOOMED
         return Place.AFTER if any(other not in self._outcomes for other in job.after) else None
+
+
+def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:
+    """Whether somebody may have taken the job's lock since it was last tried."""
+    if job.state is State.PENDING:
+        return before is not None and before.state is State.QUEUED  # claimed and lost again, between two looks
+    begun = before is None or before.state is not State.RUNNING or before.attempt != job.attempt
+    return job.state is State.RUNNING and begun
 
 
 _HOLDING = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})

@@ -23,7 +23,6 @@ from jobs.failpoints import reach
 from jobs.lifecycle import Event
 from jobs.processes import boot_id
 from jobs.records import Job
-from jobs.spec import job as spec_of
 from jobs.store import JobStore
 
 from . import limits
@@ -128,7 +127,6 @@ def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
         place=place,
         job=job,
         attempt=attempt,
-        spec=spec_of.from_json(place.store.spec(job_id)),
         stops=stops,
         meter=Meter(place.monotonic),
         log=logging.getLogger(f"singlepoint.job.{job_id}"),
@@ -212,8 +210,12 @@ def settle(work: Work, outcome: Outcome) -> str:
     """
     try:
         job = _record(work, outcome)
+    except (Superseded, NotFound):
+        raise
     except StorageFull as error:
         job = _record(work, _no_room(work, error))
+    except (SinglepointError, OSError) as error:  # it cannot get its place, and will not by trying again
+        job = _record(work, _failed(str(error), "failed"))
     _log_end(work, job)
     clear_away(work, job)
     work.place.index.tell(job)

@@ -84,8 +84,11 @@ class Prediction:
             tile_rows=-(-(spec.tile or TILE_ROWS) // TILE) * TILE,
         )
         first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
+        why = environment.differences(first, here)
+        if why and "differs" not in work.stops.job.facts:
+            work.settle_on(differs=why)  # for good: rows that are counted stay
         shards = Shards(work.directory / "result" / "parts", work.attempt, work.fence)
-        for problem in shards.resume():
+        for problem in shards.resume(fresh_after=work.job.fresh_after):
             work.log.warning("part_set_aside problem=%r", problem)
         work.first_step = work.step = shards.end_row
         if shards.end_row:
@@ -100,7 +103,7 @@ class Prediction:
             tile_rows=int(settled["tile_rows"]),
             input_bytes=status.st_size,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
-            bit_identical=not environment.differences(first, here),
+            bit_identical="differs" not in work.stops.job.facts,
         )
 
     def remaining(self) -> Iterator[Tile]:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jobs.durable import explained, move_into_place
+from jobs.durable import make_directory, move_into_place
 from jobs.home import Home
 
 
@@ -30,8 +30,7 @@ def publish(home: Home, name: str, job_id: str, stage: Path) -> Mapping[str, Any
         shutil.rmtree(stage, ignore_errors=True)
         return _facts(existing, digest)
     shelf = home.models / name
-    with explained(shelf):
-        shelf.mkdir(mode=0o700, exist_ok=True)
+    make_directory(shelf)
     number = max(versions(home, name), default=0)
     while True:
         number += 1

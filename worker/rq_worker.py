@@ -11,6 +11,7 @@ What it changes of rq's Worker, and why (rq 3.0, pinned):
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -59,7 +60,14 @@ class AttemptWorker(Worker):
     def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
         self._overseer = Overseer(self._place, *parse_rq_id(job.id))
         self._parent = os.getpid()
-        super().fork_work_horse(job, queue)
+        # Held back across the fork, so that a request to stop finds either no child or one that hears it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().fork_work_horse(job, queue)
+            if self._stop_requested:  # it came just before: the handler had no child to tell
+                self._ask_horse_to_stop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def main_work_horse(self, job: RqJob, queue: RqQueue) -> None:
         die_with(self._parent)
@@ -69,14 +77,20 @@ class AttemptWorker(Worker):
         # Until the attempt has its own handler, a request to stop must not kill it between claim and work.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, attempt.remember_drain)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the child to save and hand back; the overseer insists, if it must."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         if self.horse_pid:
-            self.kill_horse(sig=signal.SIGTERM)
-            if self._overseer is not None:
-                self._overseer.drain_began()
+            self._ask_horse_to_stop()
+
+    def _ask_horse_to_stop(self) -> None:
+        # By its pid, not its group: it may not have one of its own yet, and ours is the pool's.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.horse_pid, signal.SIGTERM)
+        if self._overseer is not None:
+            self._overseer.drain_began()
 
     def set_shutdown_requested_date(self) -> None:
         """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""

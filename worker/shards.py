@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from jobs.durable import append, explained, sync_directory
+from jobs.durable import append, explained, make_directory, sync_directory, write_new
 from jobs.failpoints import reach
 
 _BLOCK_BYTES = 2**20
@@ -39,6 +39,11 @@ class Part:
     def end_row(self) -> int:
         return self.first_row + self.rows
 
+    @property
+    def attempt(self) -> int:
+        """Which attempt wrote it: the end of its name."""
+        return int(self.file.rpartition("-")[2])
+
 
 class Shards:
     """The parts of one prediction, in `directory`, written by one attempt at a time."""
@@ -53,11 +58,17 @@ class Shards:
         self._rows = 0
         self.parts: list[Part] = []
 
-    def resume(self) -> list[str]:
-        """Take over what earlier attempts counted; answers why the first one not taken over is not sound, if so."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+    def resume(self, *, fresh_after: int = 0) -> list[str]:
+        """Take over what earlier attempts counted; answers why the first one not taken over is not sound, if so.
+
+        fresh_after: parts of attempts up to this number are not wanted any more.
+        """
+        make_directory(self._directory.parent)
+        make_directory(self._directory)
         problems: list[str] = []
         for part in self._counted():
+            if part.attempt <= fresh_after:
+                break
             if part.first_row != self.end_row:
                 problems.append(f"{part.file} begins at row {part.first_row}, expected {self.end_row}")
             elif (problem := self._unsound(part)) is not None:
@@ -162,9 +173,10 @@ class Shards:
         lines = b"".join(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n" for part in self.parts)
         temporary = self._manifest.with_name(f".manifest-{self._attempt}.tmp")
         with explained(self._manifest):
-            temporary.write_bytes(lines)
+            write_new(temporary, lines, point="shard.manifest")
             with self._fence():
                 os.replace(temporary, self._manifest)
+                sync_directory(self._directory)  # before any part goes that the old one counted
                 counted = {part.file for part in self.parts}
                 for path in self._directory.glob("part-*"):
                     if path.name not in counted:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from jobs.durable import make_directory
 from jobs.lifecycle import Event
 from jobs.spec.job import TrainSpec
 
@@ -73,7 +74,7 @@ class Training:
         model = new_model(spec.model, spec.training, data)
         trainer = new_trainer(model, spec.training, data)
         directory = work.directory / "checkpoints"
-        directory.mkdir(exist_ok=True)
+        make_directory(directory)
         identity = _identity(spec, data, trainer.state_size)
         here = environment.fingerprint(len(work.terms.cores))
 

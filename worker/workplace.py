@@ -9,18 +9,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jobs.clock import Clock, now
-from jobs.errors import InvalidInput, Problem
+from jobs.errors import InvalidInput, NotFound, Problem
 from jobs.history import Note
 from jobs.home import Home
 from jobs.index import Index
 from jobs.interval import checkpoint_interval_s
 from jobs.lifecycle import Event
 from jobs.records import Job, Terms
-from jobs.spec.job import Spec
+from jobs.spec.job import Spec, from_json
 from jobs.store import JobStore
 
 from .saving import SaveCost
@@ -82,13 +83,21 @@ class Work:
     place: Workplace
     job: Job
     attempt: int
-    spec: Spec
     stops: StopRequests
     meter: Meter
     log: logging.Logger
     first_step: int = 0
     step: int = 0
     _next_report: float = field(default=0.0)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """What was asked for. Raises InvalidInput when the stored spec is damaged or gone."""
+        try:
+            return from_json(self.place.store.spec(self.job.id))
+        except (ValueError, KeyError, TypeError, NotFound):
+            problem = Problem("spec.json", "the stored spec is damaged or gone", "submit the job again")
+            raise InvalidInput(problem) from None
 
     @property
     def directory(self) -> Path:

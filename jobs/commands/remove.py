@@ -8,7 +8,7 @@ import click
 
 from jobs import requests
 from jobs.clock import now
-from jobs.errors import NotNow
+from jobs.errors import HistoryDamaged, NotNow
 from jobs.listing import listing
 from jobs.records import Job
 from jobs.reference import find_job
@@ -41,9 +41,15 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
             raise NotNow(
                 f"job {waits} waits for {job_id}", hint=f"remove that one first: `singlepoint rm --force {waits}`"
             )
-        if force:
-            requests.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)
-        _removed(requests.remove(session, job_id))
+        try:
+            if force:
+                requests.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)
+            _removed(requests.remove(session, job_id))
+        except HistoryDamaged:
+            if not force:
+                raise
+            requests.remove_damaged(session, job_id)
+            click.echo(f"{job_id} removed")
 
     each(jobs, act)
 

@@ -121,7 +121,7 @@ def parse(document: dict[str, Any], resolve: Callable[[str], str] = str) -> Spec
     Raises InvalidInput with every problem found.
     """
     kind = document.get("kind", "train")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         like = closest(str(kind), KINDS)
         hint = f"did you mean {like}?" if like else ""
         raise InvalidInput(Problem("kind", f"must be {' or '.join(map(repr, KINDS))}, is {shown(kind)}", hint))

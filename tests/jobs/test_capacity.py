@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from jobs.capacity import Capacity, check_fits, publish_capacity, read_capacity
-from jobs.errors import NeverFits, NotPermitted
+from jobs.errors import InvalidInput, NeverFits
 from jobs.home import Home
 from jobs.processes import this_process
 from jobs.records import UNLIMITED, Resources
@@ -35,7 +35,7 @@ def test_a_record_says_whether_its_scheduler_still_runs() -> None:
 
 def test_a_damaged_record_says_what_to_do(home: Home) -> None:
     home.capacity_record.write_text("{")
-    with pytest.raises(NotPermitted, match=r"capacity\.json cannot be read"):
+    with pytest.raises(InvalidInput, match=r"capacity\.json: is damaged .*delete it"):
         read_capacity(home)
 
 

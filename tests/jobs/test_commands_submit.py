@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import subprocess
 import sys
@@ -337,7 +338,7 @@ def test_killed_before_any_write_a_job_is_kept_whole_or_not_at_all(
     )
 
     assert (done.returncode, done.stdout) == (-9, "")
-    store.sweep_unaccepted()
+    store.sweep_unaccepted(math.inf)
     assert len(os.listdir(home.jobs)) == len(store.ids()) == int(kept)
     for job_id in store.ids():
         assert store.load(job_id).state is State.PENDING

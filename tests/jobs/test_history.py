@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import ImpossibleMove, Superseded
+from jobs.errors import HistoryDamaged, ImpossibleMove, Superseded
 from jobs.history import Note, fold, line
 from jobs.lifecycle import Ask, Event, State
 from jobs.records import Resources, Terms, Usage
@@ -100,3 +100,13 @@ def test_a_retry_starts_from_the_checkpoint_unless_it_is_fresh() -> None:
     fresh = fold("j", history(*failed, (Event.RETRY, 5.0, {"fresh": True})))
     assert plain.state is fresh.state is State.PENDING and plain.reason is None
     assert (plain.fresh_after, fresh.fresh_after) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    "junk", [b"garbage{\n", b"null\n", b"[]\n", b'{"event": "claim"}\n', b"\xff\xfe\n", b'{"at": 3}\n']
+)
+def test_a_damaged_line_is_named_and_says_what_can_be_done(junk: bytes) -> None:
+    with pytest.raises(HistoryDamaged, match=r"jobs/j/history.jsonl: line 2 is damaged.*rm --force j"):
+        fold("j", history() + junk)
+    with pytest.raises(HistoryDamaged, match="it is empty"):
+        fold("j", junk.rstrip(b"\n"))

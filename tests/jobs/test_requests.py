@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import requests
-from jobs.errors import BrokerAway, ImpossibleMove, NotNow
+from jobs.errors import BrokerAway, HistoryDamaged, ImpossibleMove, NotNow
 from jobs.history import Note
 from jobs.home import Home
 from jobs.lifecycle import Ask, Event, State
@@ -93,6 +93,8 @@ def test_a_paused_attempt_is_resumed_and_a_job_that_is_not_paused_is_not(session
     session.store.note(job.id, Note.PAUSE, 4.0)
 
     assert requests.pause(session, job.id, 5.0).paused, "again does no harm"
+    requests.resume(session, job.id, 5.5)
+    assert Ask.PAUSE in requests.pause(session, job.id, 5.6).asks, "it was only waiting for its cores, and now is not"
     requests.resume(session, job.id, 6.0)
     with pytest.raises(NotNow, match="not paused"):
         requests.resume(session, accept(session.store).id, 7.0)
@@ -184,3 +186,12 @@ def test_pruning_leaves_what_a_waiting_job_needs() -> None:
 
     assert requests.prunable(rows, 86400.0, 0.0, 0) == ["new", "older"]
     assert requests.dependents(rows) == {"old": "next"}
+
+
+def test_a_job_whose_history_is_damaged_can_still_be_deleted(session: Session) -> None:
+    job = accept(session.store)
+    (session.home.job(job.id) / "history.jsonl").write_bytes(b"garbage{\n")
+    with pytest.raises(HistoryDamaged):
+        requests.remove(session, job.id)
+    requests.remove_damaged(session, job.id)
+    assert session.store.ids() == []

@@ -57,8 +57,16 @@ def test_a_full_disk_at_submit_keeps_nothing(store: JobStore, monkeypatch: pytes
 def test_what_a_dead_submit_left_is_no_job_and_is_swept(store: JobStore) -> None:
     (store.home.jobs / ".new-abc").mkdir()
     assert store.ids() == []
-    store.sweep_unaccepted()
+    made_at = os.stat(store.home.jobs / ".new-abc").st_mtime
+    store.sweep_unaccepted(made_at)
+    assert [entry.name for entry in os.scandir(store.home.jobs)] == [".new-abc"], "it may be at work still"
+    store.sweep_unaccepted(made_at + 1)
     assert list(os.scandir(store.home.jobs)) == []
+
+
+def test_a_stray_file_among_the_jobs_is_no_job(store: JobStore) -> None:
+    (store.home.jobs / "notes.txt").write_text("mine")
+    assert store.ids() == [] and store.size("notes.txt") == 0
 
 
 def test_a_move_is_on_disk_when_it_returns(store: JobStore) -> None:

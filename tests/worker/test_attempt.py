@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from jobs import requests
 from jobs.clock import now
 from jobs.history import Note
 from jobs.lifecycle import Event, State
 from jobs.records import Job
 from jobs.requests import remove
 from tests.worker.making import TRAINING, Maker, stopped, woken
+from worker import environment
 from worker.nn.trainer import EpochReport
 from worker.overseer import Overseer
 from worker.training import Training
@@ -129,6 +131,40 @@ def test_a_full_disk_makes_a_prediction_wait_and_nothing_half_done_is_seen(
     assert output.read_bytes() == expected
     assert again.attempts[-1].first_step > 0, "the counted rows were lost"
     assert not list(maker.directory.glob(".*.tmp"))
+
+
+def test_a_result_that_cannot_get_its_place_fails_the_job_and_says_why(scorer: tuple[Maker, bytes]) -> None:
+    maker, _ = scorer
+    job_id = predict(maker, "blocked")
+    (maker.directory / "blocked.out.csv").mkdir()
+    job = maker.make(job_id)
+    assert (job.state, job.attempts[-1].end) == (State.FAILED, "failed")
+    assert "blocked.out.csv" in (job.reason or "")
+
+
+def test_a_fresh_retry_of_a_prediction_scores_every_row_again(scorer: tuple[Maker, bytes]) -> None:
+    maker, expected = scorer
+    job_id = predict(maker, "afresh")
+    assert maker.make(job_id, "shard.write@5:kill").attempts[-1].end == "killed"
+    requests.cancel(maker.session, job_id, now())
+    requests.retry(maker.session, job_id, now(), fresh=True)
+    job = maker.make(job_id)
+    succeeded(job)
+    assert job.attempts[-1].first_step == 0 and (maker.directory / "afresh.out.csv").read_bytes() == expected
+
+
+def test_rows_counted_in_another_environment_mark_the_result_for_good(scorer: tuple[Maker, bytes]) -> None:
+    maker, _ = scorer
+    job_id = predict(maker, "elsewhere")
+
+    def elsewhere() -> None:
+        environment.fingerprint = lambda threads: {"numpy": "of another day"}
+
+    maker.oversee(job_id, maker.begin(job_id, "shard.write@5:kill"))
+    maker.oversee(job_id, maker.begin(job_id, "shard.write@5:kill", spoil=elsewhere))
+    job = maker.make(job_id)
+    succeeded_differently = (job.state, job.bit_identical)
+    assert succeeded_differently == (State.SUCCEEDED, False) and "numpy was" in job.facts["differs"]
 
 
 # --- zombies -----------------------------------------------------------------------------------------------------
