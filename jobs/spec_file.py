@@ -58,7 +58,7 @@ def parse_document(
     for where, value in options.items():
         set_value(document, where, value)
     document.setdefault("name", _name_from(name))
-    if kind is not None and document.setdefault("kind", kind) != kind and document["kind"] in KINDS:
+    if kind is not None and document.setdefault("kind", kind) != kind and document["kind"] in list(KINDS):
         other = document["kind"]
         raise InvalidInput(Problem("kind", f"is {other!r}, not {kind!r}", f"use `singlepoint submit {other}`"))
     return parse(document, relative_to(base))

@@ -137,3 +137,9 @@ def test_a_prediction_needs_no_file(tmp_path: Path) -> None:
 
     assert isinstance(spec, PredictSpec)
     assert (spec.name, spec.input, spec.output) == ("out", "/in.csv", str(tmp_path / "out.csv"))
+
+
+@pytest.mark.parametrize("kind", [[], {"type": "adam"}, 3, None])
+def test_a_kind_of_any_other_type_is_a_problem_with_its_field(tmp_path: Path, kind: object) -> None:
+    with pytest.raises(InvalidInput, match=r"kind: must be 'train' or 'predict'"):
+        parse_document({"kind": kind}, tmp_path, "a", kind="train")
