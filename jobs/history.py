@@ -15,7 +15,7 @@ from typing import Any
 
 from .clock import iso, seconds
 from .errors import HistoryDamaged, Problem, Superseded
-from .lifecycle import FINAL, Ask, Event, State, advance
+from .lifecycle import Ask, Event, State, advance
 from .records import Attempt, Job, Resources, Terms, Usage
 
 Facts = Mapping[str, Any]
@@ -206,8 +206,3 @@ _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
 def events(content: bytes) -> Iterable[dict[str, Any]]:
     """The lines as they stand, for people and for `show --json`."""
     return (json.loads(raw) for raw in whole_lines(content).splitlines())
-
-
-def still_open(job: Job) -> bool:
-    """Whether the newest attempt has been dispatched and has not ended."""
-    return job.state not in FINAL and job.state is not State.PENDING

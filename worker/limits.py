@@ -2,7 +2,7 @@
 
 cores: affinity, where the system has it.  threads: threadpoolctl, since numpy is loaded before the fork.
 memory: RLIMIT_DATA on Linux, so that asking for more raises MemoryError; the parent watches the resident
-size besides (`rq_worker`). `abilities` says which of these this machine can do.
+size besides (`overseer`).
 """
 
 from __future__ import annotations
@@ -56,13 +56,3 @@ def limit_memory(memory_bytes: int) -> None:
     limit = data_bytes() + memory_bytes + MARGIN_BYTES
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def abilities() -> dict[str, bool]:
-    """What of the terms this machine can enforce, for `doctor`."""
-    return {
-        "cores by affinity": hasattr(os, "sched_setaffinity"),
-        "memory by a hard limit (RLIMIT_DATA)": sys.platform.startswith("linux"),
-        "memory by watching": Path("/proc/self/status").exists(),
-        "death noticed at once (pidfd)": hasattr(os, "pidfd_open"),
-    }

@@ -54,7 +54,6 @@ class Pool:
 
     def __init__(self, home: Home, redis_url: str | None, workers: int) -> None:
         self._home = home
-        self._redis_url = redis_url
         self._workers = workers
         self._slots = [Slot(number) for number in range(workers)]
         self._hearing, self._telling = os.pipe()

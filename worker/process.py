@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def prctl(option: int, value: int) -> None:
@@ -33,21 +32,12 @@ def die_with(parent_pid: int) -> None:
     """Have the kernel kill this process when the thread that forked it ends; call it first in a child.
 
     parent_pid: the parent's pid, noted before the fork. If the parent is dead already, this process ends.
-    Where prctl is missing (macOS) only the latter holds, and `is_orphan` has to be asked now and then.
+    Where prctl is missing (macOS) only the latter holds: a child may outlive its parent there.
     """
     with contextlib.suppress(OSError):
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(1)
-
-
-def adopt_orphans() -> bool:
-    """Become the parent of grandchildren whose parent dies; False where the system cannot."""
-    try:
-        prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    except OSError:
-        return False
-    return True
 
 
 def wait_for_exit(pid: int, timeout_s: float) -> bool:

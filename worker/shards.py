@@ -85,10 +85,6 @@ class Shards:
         return self.parts[-1].end_row if self.parts else 0
 
     @property
-    def pending_rows(self) -> int:
-        return self._rows
-
-    @property
     def cursor(self) -> dict[str, Any] | None:
         """Where the input goes on after the counted rows; None at the beginning."""
         return self.parts[-1].cursor if self.parts else None

@@ -129,15 +129,6 @@ def open_array(path: Path, name: str = "x") -> ArrayFile:
     return _sound(found)
 
 
-def member_names(path: Path) -> tuple[str, ...]:
-    """The names of the arrays in an .npz."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return tuple(name.removesuffix(".npy") for name in archive.namelist())
-    except _TROUBLE as error:
-        raise unreadable(path, f"cannot be read: {error}") from None
-
-
 def _sound(found: ArrayFile) -> ArrayFile:
     if found.dtype.kind not in "biufU":
         raise unreadable(found.path, f"'{found.name}' has values of type {found.dtype}", "numbers or text are needed")
