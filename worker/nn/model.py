@@ -221,6 +221,12 @@ class Model:
 
         return model_files.load(Path(path))
 
+    def export_onnx(self, path: str | Path) -> None:
+        """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the extra `onnx`."""
+        from . import model_files
+
+        model_files.export_onnx(self, Path(path))
+
     def note_training(self, metrics: Mapping[str, float], *, provenance: Mapping[str, Any]) -> None:
         """Keep how good the model is and where it comes from: plain JSON values, saved with it."""
         self.metrics, self.provenance = dict(metrics), dict(provenance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -95,3 +96,12 @@ def test_padded_tokens_agree_with_onnxruntime(layers: list[dict[str, Any]]) -> N
 
 def test_every_kind_of_layer_is_exported() -> None:
     assert _EMITTERS.keys() == KINDS.keys()
+
+
+def test_a_trained_model_is_exported_to_a_file_that_answers_alike(tmp_path: Path) -> None:
+    x = DRAW.normal(size=(60, 4)).astype(np.float32)
+    model = Model(hidden=(8,), seed=1).fit(x, (x[:, 0] > 0).astype(int), epochs=2)
+    model.export_onnx(tmp_path / "model.onnx")
+    session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (answers,) = session.run(None, {session.get_inputs()[0].name: x})
+    np.testing.assert_allclose(answers, model.predict_proba(x), atol=1e-5)
