@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 
 _SETTING = os.environ.get("SINGLEPOINT_FAILPOINT", "")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
@@ -45,7 +46,8 @@ def _act(name: str, plan: str) -> None:
     if action == "enospc" and _arrivals[plan] >= int(count or 1):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
     if _arrivals[plan] == int(count or 1) and _take(token):
-        os.kill(os.getpid(), _SIGNALS[action])
+        # To this very thread: of a signal to the process another thread may hear first, while this one writes on.
+        signal.pthread_kill(threading.get_ident(), _SIGNALS[action])
 
 
 def _take(token: str) -> bool:

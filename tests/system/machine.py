@@ -47,6 +47,12 @@ def wait_until(condition: Callable[[], T | None], describe: Callable[[], object]
     raise AssertionError(f"not within {timeout_s} s; last seen: {describe()}")
 
 
+def threads_stopped(pid: int) -> bool:
+    """Whether every thread of a process has stopped: a signal takes a moment to reach them all."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return set(states) == {"T"}
+
+
 class Machine:
     """`up` in the background, and the command line to speak to it.
 
@@ -183,14 +189,28 @@ class Machine:
     def held_at_step(self, job_id: str, step: int) -> Iterator[None]:
         """The attempt, suspended soon after that step: it cannot end while the test gets ready to kill somebody."""
         self.wait(job_id, lambda job: job.state == "running")
-        child = self.child_pid(job_id)
         self.wait_for_step(job_id, step)
-        os.kill(child, signal.SIGSTOP)
-        try:
+        with self.suspended(job_id):
             yield
+
+    def suspend(self, job_id: str) -> int:
+        """Stop the newest attempt at a moment when it does not hold its job's history, which others could not write
+        otherwise; its pid."""
+        pid = self.child_pid(job_id)
+        with self.store.locked_history(job_id):
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda: threads_stopped(pid), lambda: f"threads of {pid} still run")
+        return pid
+
+    @contextmanager
+    def suspended(self, job_id: str) -> Iterator[int]:
+        """The newest attempt stands still as long as this lasts; its pid."""
+        pid = self.suspend(job_id)
+        try:
+            yield pid
         finally:
             with suppress(ProcessLookupError):
-                os.kill(child, signal.SIGCONT)
+                os.kill(pid, signal.SIGCONT)
 
     def worker_pid(self, job_id: str) -> int:
         """The rq worker that makes the newest attempt."""

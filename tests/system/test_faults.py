@@ -41,7 +41,7 @@ def test_a_stopped_attempt_keeps_its_job_and_goes_on_when_it_wakes(shared_machin
     machine = shared_machine
     job_id = machine.train("asleep")
     machine.wait_for_checkpoint(job_id)
-    with machine.stopped(machine.child_pid(job_id)):
+    with machine.suspended(job_id):
         other = machine.finished(machine.train("meanwhile", epochs=2))  # so the scheduler has looked, and decided
         assert other.state is State.SUCCEEDED
         assert (machine.job(job_id).state, machine.job(job_id).attempt) == (State.RUNNING, 1)
@@ -55,9 +55,8 @@ def test_an_attempt_that_lost_its_lock_and_wakes_beside_its_successor_writes_not
     machine = shared_machine
     job_id = machine.train("zombie")
     machine.wait_for_checkpoint(job_id)
-    parent, zombie = machine.worker_pid(job_id), machine.child_pid(job_id)
-    with machine.stopped(parent):  # which would kill a replaced child before it could wake
-        with machine.stopped(zombie):
+    with machine.stopped(machine.worker_pid(job_id)):  # which would kill a replaced child before it could wake
+        with machine.suspended(job_id) as zombie:
             machine.store.lock_path(job_id).unlink()
             machine.wait(job_id, lambda job: job.attempt == 2 and job.state is State.RUNNING)
         wait_until(lambda: started(zombie) is None, lambda: f"the zombie lives on\n{machine.tail()}")
@@ -168,7 +167,7 @@ def test_a_cancelled_job_that_does_not_answer_is_killed_after_the_grace_period(s
     machine = shared_machine
     job_id = machine.train("deaf", epochs=100_000)
     machine.wait_for_checkpoint(job_id)
-    os.kill(machine.child_pid(job_id), signal.SIGSTOP)
+    machine.suspend(job_id)
     machine.run("cancel", job_id)
     job = machine.finished(job_id)
     assert job.state is State.CANCELLED and "did not answer" in (job.attempts[-1].cause or "")

@@ -25,7 +25,7 @@ from jobs.store import JobStore
 from jobs.submission import accept
 from worker import attempt
 from worker.overseer import Overseer
-from worker.process import kill_group, wait_for_exit
+from worker.process import die_with, kill_group, wait_for_exit
 from worker.workplace import Workplace
 
 TRAINING: dict[str, Any] = {
@@ -75,11 +75,13 @@ class Maker:
         spoil: done by the child before it begins.
         """
         number = self.dispatch(job_id, **resources_)
+        parent = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         status = 1
         try:
+            die_with(parent)  # a child that stands still must not outlive tests that were given up
             os.setpgrp()
             failpoints._SETTING = failpoint  # read from the environment long ago
             spoil()
