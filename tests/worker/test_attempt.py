@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,20 @@ def test_an_attempt_that_was_replaced_is_killed_by_the_worker_above_it(maker: Ma
     os.kill(zombie, signal.SIGKILL)
     overseer.ended(os.waitpid(zombie, 0)[1])
     assert maker.store.load(job_id).state is State.QUEUED  # and its death is nobody's business any more
+
+
+@pytest.mark.parametrize("status", [0, signal.SIGKILL])
+def test_an_attempt_that_was_pushed_twice_is_not_given_up_by_the_worker_that_was_turned_away(
+    maker: Maker, undisturbed: str, status: int
+) -> None:
+    job_id = maker.submit()
+    child = maker.begin(job_id, "metrics.write@9:stop")
+    stopped(child)
+    Overseer(replace(maker.place, worker="maker-2"), job_id, 1).ended(status)
+    job = maker.store.load(job_id)
+    assert (job.state, job.attempt, job.newest and job.newest.ended_at) == (State.RUNNING, 1, None)
+    os.kill(child, signal.SIGCONT)
+    assert succeeded(maker.oversee(job_id, child)) == undisturbed
 
 
 # --- memory ------------------------------------------------------------------------------------------------------
