@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from jobs.spec.network import Embedding, Layer
 
-from .arrays import Array, FloatType, Shape
+from .arrays import Array, FloatType, Shape, aligned_zeros
 from .initialisers import Draw, initial_values
 from .layers import KINDS
 from .layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
@@ -97,7 +97,7 @@ class Network:
     def __init__(self, plan: Plan, dtype: FloatType = np.float32) -> None:
         self.plan = plan
         self.dtype = np.dtype(dtype)
-        self.parameters: Array = np.zeros(plan.parameter_count, dtype)
+        self.parameters: Array = aligned_zeros(plan.parameter_count, dtype)
         self.buffers: Array = np.zeros(plan.buffer_count, dtype)
         self._gradients: Array | None = None
         self._predictor: Predictor | None = None
@@ -135,7 +135,7 @@ class Network:
     @property
     def gradients(self) -> Array:
         if self._gradients is None:  # a network that only predicts never pays for them
-            self._gradients = np.zeros_like(self.parameters)
+            self._gradients = aligned_zeros(self.parameters.size, self.dtype)
         return self._gradients
 
     def initialise(self, seed: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from jobs.spec.base import Part
 from jobs.spec.training import GD, SGD, Adam, AdamW, Optimiser, RMSProp
 
-from .arrays import Array
+from .arrays import Array, aligned_zeros
 
 BLOCK = 65_536  # values; with smaller ones the calls cost more than the cache saves
 
@@ -157,9 +157,9 @@ class Updater:
         self._numbers = np.zeros(len(self._rule.numbers(optimiser, 0.0, 1)), parameters.dtype)
         self._scalars = tuple(self._numbers[i : i + 1].reshape(()) for i in range(len(self._numbers)))
         count, size = self._rule.slots, parameters.size
-        self.slots = np.zeros(count * size, parameters.dtype)
+        self.slots = aligned_zeros(count * size, parameters.dtype)
         by_slot = self.slots.reshape(count, size)
-        scratch = np.empty(min(BLOCK, size), parameters.dtype)
+        scratch = aligned_zeros(min(BLOCK, size), parameters.dtype)
         self._blocks = []
         for start in range(0, size, BLOCK):
             part = slice(start, min(start + BLOCK, size))

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 
 from jobs.spec.network import Layer
 from jobs.spec.training import TrainingSpec
+from worker.nn.arrays import CACHE_LINE_BYTES, Memory, aligned_zeros
 from worker.nn.network import Network
 from worker.nn.trainer import Trainer
 
@@ -58,3 +59,12 @@ def test_a_steady_step_allocates_no_arrays(name, optimiser):
         worst = max(worst, tracemalloc.get_traced_memory()[1] - before)
     tracemalloc.stop()
     assert worst < 8192
+
+
+@pytest.mark.parametrize("size", [1, 10, 1000, 10**6])
+def test_what_a_step_walks_over_starts_at_a_cache_line(size):
+    network = Network.build(TypeAdapter(list[Layer]).validate_python([OUT]), (size,))
+    memory, zeros = Memory(np.float32), aligned_zeros(size, np.float32)
+    vectors = [zeros, network.parameters, network.gradients, memory.array((size,)), memory.array((3,), np.bool_)]
+    assert all(vector.ctypes.data % CACHE_LINE_BYTES == 0 for vector in vectors)
+    assert zeros.shape == (size,) and not zeros.any()
