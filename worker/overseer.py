@@ -111,24 +111,20 @@ class Overseer:
         self._rusage = rusage
         job = self._look()
         self._tell_paused(None)
-        if status != 0 or (job is not None and self._is_ours(job)):
+        if status != 0 or (job is not None and job.state is State.RUNNING and self._is_ours(job)):
             self._bury(status)
 
     def _is_ours(self, job: Job) -> bool:
-        """Whether the attempt runs as far as is known, and in our child: pushed twice, after Redis lost track, it may
+        """Whether our child makes the newest attempt, or nobody does yet: pushed twice, after Redis lost track, it may
         run under another worker, and ours was turned away."""
         newest = job.newest
-        return (
-            job.state is State.RUNNING
-            and newest is not None
-            and (newest.number, newest.worker) == (self._number, self._place.worker)
-        )
+        return newest is not None and newest.number == self._number and newest.worker in (None, self._place.worker)
 
     def _bury(self, status: int) -> None:
         self.has_buried = True
         try:
             job = self._place.store.load(self._job_id)
-            if self._is_ours(job) or (job.state is State.QUEUED and job.attempt == self._number):
+            if self._is_ours(job) and job.state in (State.RUNNING, State.QUEUED):
                 event, facts = self._verdict(job, status)
                 job = self._place.store.move(self._job_id, event, self._place.clock(), attempt=self._number, **facts)
             log.warning("attempt_died job=%s attempt=%d status=%d", self._job_id, self._number, status)
