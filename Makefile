@@ -7,7 +7,7 @@
 
 PYTHON ?=
 VENV ?= .venv
-BENCH ?= throughput faults network fuzz_models accuracy
+BENCH ?= throughput faults prediction network fuzz_models accuracy
 READY := $(VENV)/.ready
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq
 

@@ -11,10 +11,10 @@ import psutil
 
 from jobs import remains, retry
 from jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
-from jobs.lifecycle import State
+from jobs.lifecycle import Ask, State
 from jobs.records import Job, Usage
 
-from .process import oom_kills, resident_bytes
+from .process import oom_kills, private_bytes, resident_bytes
 from .workplace import Workplace
 
 TREE_EVERY = 8
@@ -32,6 +32,7 @@ class Overseer:
         self._number = number
         self._job: Job | None = None
         self._drain_began_s: float | None = None
+        self._asked_s: dict[tuple[Ask, float], float] = {}
         self._over_memory = 0
         self._looks = 0
         self._pids: list[int] = []
@@ -79,7 +80,8 @@ class Overseer:
         if job is None or job.terms is None or job.attempt != self._number:
             return None
         granted = job.terms.resources.memory_bytes
-        used = sum(resident_bytes(one) or 0 for one in self._tree(pid)) - inherited_bytes()
+        _, *children = self._tree(pid)
+        used = (resident_bytes(pid) or 0) - inherited_bytes() + sum(map(private_bytes, children))
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
@@ -94,14 +96,22 @@ class Overseer:
 
     def _deaf(self) -> str | None:
         """`drained` or `preempted` when a request to stop went unanswered for longer than the grace period."""
-        grace_s = self._place.grace_s
-        job = self._look()
-        asked = [at for ask, at in (job.asks.items() if job else ()) if not (job and job.paused and ask == "pause")]
-        if asked and self._place.clock() - min(asked) > grace_s:
+        longest_ago_s = self._place.monotonic() - self._place.grace_s
+        if any(since_s < longest_ago_s for since_s in self._unanswered().values()):
             return "preempted"
-        if self._drain_began_s is not None and self._place.monotonic() - self._drain_began_s > grace_s:
+        if self._drain_began_s is not None and self._drain_began_s < longest_ago_s:
             return "drained"
         return None
+
+    def _unanswered(self) -> dict[tuple[Ask, float], float]:
+        """What the child was asked and has not answered, and when we first saw it: the wall clock may be set meanwhile.
+
+        A paused attempt has answered a pause, though it stands in the history until the job is resumed.
+        """
+        job, now_s = self._look(), self._place.monotonic()
+        open_ = [(ask, at) for ask, at in job.asks.items() if not (job.paused and ask is Ask.PAUSE)] if job else []
+        self._asked_s = {one: self._asked_s.get(one, now_s) for one in open_}
+        return self._asked_s
 
     def ended(self, status: int, rusage: resource.struct_rusage | None = None) -> None:
         """The child has ended. When it did not settle its attempt, write down what became of it, and tell all.

@@ -3,11 +3,15 @@
 What decides the bytes of the output (model, tile, input) is settled at the first attempt and obeyed by later
 ones. Finished rows are counted in parts (`shards`), so a crash costs only the rows since the last count. The
 output appears under its name whole, in the same breath as the job's last move.
+
+This process finds the rows in the input and writes the finished ones. Parsing, scoring and formatting are a function
+of a tile's bytes, applied here when one core is granted, and else by children, one on each core.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +25,15 @@ from jobs.spec.job import PredictSpec
 
 from . import environment
 from .answers import answer
+from .children import ChildDied, Children, die_alike
 from .nn import model_files
 from .nn.model import Model
 from .nn.network import TILE
 from .nn.preprocessing import BadRow
 from .output import FORMATS, OutputFormat
-from .reading import RowSource, Tile, open_rows
+from .reading import Piece, RowSource, open_rows
 from .shards import Shards
+from .stops import Stop
 from .workplace import Outcome, Work
 
 TILE_ROWS = 1024
@@ -38,12 +44,13 @@ file's first row: a row's bits may depend on its place in that tile, and so on n
 def predict(work: Work) -> Outcome:
     """Do the prediction of one attempt. Raises Stopped when asked to stop, with finished rows counted."""
     prediction = Prediction.begin(work)
-    for tile in prediction.remaining():
-        stop = work.stops.due()
-        if stop is not None:
+    try:
+        while (stop := prediction.advance()) is not None:
             answer(work, stop, prediction.count_now)
-        prediction.score(tile)
-        prediction.look_at_the_clock()
+    except ChildDied as death:
+        work.log.warning("child_died step=%d: %s", work.step, death)
+        prediction.count_now()
+        die_alike(death)
     return prediction.finish()
 
 
@@ -55,13 +62,14 @@ class Prediction:
     spec: PredictSpec
     model: Model
     rows: RowSource
+    pieces: Iterator[Piece]
     format: OutputFormat
     shards: Shards
-    tile_rows: int
     input_bytes: int
     next_count_s: float
     bit_identical: bool
     cursor: Mapping[str, Any] | None = None
+    stop: Stop | None = None
 
     @classmethod
     def begin(cls, work: Work) -> Prediction:
@@ -93,32 +101,60 @@ class Prediction:
         work.first_step = work.step = shards.end_row
         if shards.end_row:
             work.log.info("prediction_resumed row=%d", shards.end_row)
+        tile_rows = int(settled["tile_rows"])
         return cls(
             work,
             spec,
             model,
             rows,
+            rows.pieces(shards.cursor, tile_rows),
             FORMATS[Path(spec.output).suffix](model, rows.columns),
             shards,
-            tile_rows=int(settled["tile_rows"]),
             input_bytes=status.st_size,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
             bit_identical="differs" not in work.stops.job.facts,
         )
 
-    def remaining(self) -> Iterator[Tile]:
-        """The tiles that are not counted yet."""
-        return self.rows.tiles(self.shards.cursor, self.tile_rows)
+    def advance(self) -> Stop | None:
+        """Score until no rows are left, or until a request to stop is due; answers which."""
+        self.stop = None
+        with self._scored() as scored:
+            for piece, content in scored:
+                self.shards.write(content, piece.rows)
+                self.cursor = piece.cursor
+                self.work.step += piece.rows
+                self.look_at_the_clock()
+        return self.stop
 
-    def score(self, tile: Tile) -> None:
-        """Predict one tile and write its rows."""
+    @contextmanager
+    def _scored(self) -> Iterator[Iterator[tuple[Piece, bytes]]]:
+        """The pieces and their finished rows, by this process or by children on the cores it has now."""
+        wanted = self._until_asked_to_stop()
+        if len(self.work.terms.cores) <= 1:
+            yield ((piece, self.score(piece)) for piece in wanted)
+            return
+        with Children(self.score, self.work.terms) as children:
+            self.work.meter.children = children.pids
+            yield children.map(wanted)
+        self.work.meter.children = ()
+
+    def _until_asked_to_stop(self) -> Iterator[Piece]:
+        """The pieces not scored yet. Those already handed out will be finished."""
+        while (stop := self.work.stops.due()) is None:
+            piece = next(self.pieces, None)
+            if piece is None:
+                return
+            yield piece
+        self.stop = stop
+
+    def score(self, piece: Piece) -> bytes:
+        """Parse and predict the rows of one piece: their bytes in the output."""
+        tile = self.rows.parse(piece)
         try:
             scores = self.model.predict_table(tile.raw)
         except BadRow as bad:
             raise bad.shifted(tile.first_row) from None
-        self.shards.write(self.format.rows(tile, scores), tile.rows)
-        self.cursor = tile.cursor
-        self.work.step += tile.rows
+        return self.format.rows(tile, scores)
 
     def look_at_the_clock(self) -> None:
         """Count the finished rows when it is time, and tell how far the work is."""

@@ -76,6 +76,16 @@ def resident_bytes(pid: int) -> int | None:
     return sum(int(text.split()[1]) * 1024 for text in lines if text.startswith(wanted))
 
 
+def private_bytes(pid: int) -> int:
+    """Memory that this process alone has, without what it shares with the one it was forked from; all of it where
+    the system does not tell (Linux does), 0 if the process is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return resident_bytes(pid) or 0
+    return next((int(text.split()[1]) * 1024 for text in lines if text.startswith("Private_Dirty:")), 0)
+
+
 def oom_kills() -> int:
     """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
     for events in _memory_events():

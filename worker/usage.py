@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from jobs.records import Usage
 
-from .process import resident_bytes
+from .process import private_bytes, resident_bytes
 from .saving import SaveCost
 
 
@@ -21,10 +21,13 @@ class Meter:
         self._cpu_begun = _cpu_s()
         self._peak_bytes = 0
         self.saves = SaveCost()
+        self.children: Sequence[int] = ()
+        """Processes whose memory is part of the work: what is theirs alone."""
 
     def look(self) -> None:
         """Notice the memory in use now; the peak is the largest seen."""
-        self._peak_bytes = max(self._peak_bytes, resident_bytes(os.getpid()) or 0)
+        used = (resident_bytes(os.getpid()) or 0) + sum(map(private_bytes, self.children))
+        self._peak_bytes = max(self._peak_bytes, used)
 
     def usage(self) -> Usage:
         self.look()

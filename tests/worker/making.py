@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import resources
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,14 @@ class Maker:
         }
         return accept(self.session, parse_document(document, self.directory, "job"), now()).job.id
 
-    def dispatch(self, job_id: str, **resources_: int) -> int:
-        """Grant the next attempt one core and what the job asks for; answers its number."""
+    def dispatch(self, job_id: str, *, cores: int = 1, **resources_: int) -> int:
+        """Grant the next attempt some cores and what the job asks for; answers its number.
+
+        cores: how many; more than there are means the same ones again.
+        """
         job = self.store.load(job_id)
-        terms = Terms(Resources(**{**job.requests.to_json(), **resources_}), cores=(min(os.sched_getaffinity(0)),))
+        granted = tuple(islice(cycle(sorted(os.sched_getaffinity(0))), cores))
+        terms = Terms(Resources(**{**job.requests.to_json(), **resources_}), cores=granted)
         self.store.move(job_id, Event.DISPATCH, now(), attempt=job.attempt + 1, terms=terms.to_json())
         return job.attempt + 1
 

@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from jobs.errors import InvalidInput, Problem
 
+from .preprocessing.numbers import number
+from .preprocessing.numbers import numbers as parsed
 from .preprocessing.rows import Array, BadRow, Indices
 from .random import Purpose, random_words
 
@@ -138,8 +140,7 @@ def as_numbers(values: Array) -> npt.NDArray[np.float64] | None:
     if values.dtype.kind in "biuf":
         return values.astype(np.float64)
     try:
-        words = ("nan" if word == "" else word for word in values.ravel().tolist())
-        return np.fromiter(map(float, words), np.float64, values.size).reshape(values.shape)
+        return parsed(["nan" if word == "" else str(word) for word in values.ravel().tolist()]).reshape(values.shape)
     except (TypeError, ValueError):
         return None
 
@@ -195,7 +196,7 @@ def _classes(values: Array, numbers: npt.NDArray[np.float64] | None) -> tuple[tu
 
 def _is_number(word: str) -> bool:
     try:
-        float(word)
+        number(word)
     except ValueError:
         return False
     return True

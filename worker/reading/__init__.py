@@ -5,19 +5,26 @@ Every reader streams: memory is bounded by the tile. Where a row is read from ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from jobs.errors import InvalidInput, Problem
-from worker.nn.preprocessing import ArrayPreprocessor, Preprocessor
+from worker.nn.preprocessing import (
+    ArrayPreprocessor,
+    Preprocessor,
+    SequencePreprocessor,
+    TablePreprocessor,
+    TfIdfPreprocessor,
+)
 
 from .arrays import ArrayFile, is_idx, open_array
 from .delimited import CsvFile
 from .parquet import ParquetFile
-from .tile import Cursor, RowSource, Tile, existing, unreadable
+from .tile import Cursor, Piece, RowSource, Tile, existing, unreadable
 
 TableFile = CsvFile | ParquetFile
 
@@ -75,17 +82,23 @@ class TableRows:
     """The columns of a table that a model takes, and those handed through."""
 
     table: TableFile
-    preprocessor: Preprocessor
+    preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor
     columns: tuple[str, ...]
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
+        """See `RowSource`."""
+        return self.table.pieces(cursor, tile_rows, (*self.preprocessor.input_names, *self.columns))
+
+    @cached_property
+    def parse(self) -> Callable[[Piece], Tile]:
+        """See `RowSource`."""
+        model = self.preprocessor
+        words = tuple(name for name in model.input_names if name not in model.number_names)
+        return self.table.parser(numbers=model.number_names, words=words, kept=self.columns, missing=model.missing)
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """See `RowSource`."""
-        model = self.preprocessor
-        assert not isinstance(model, ArrayPreprocessor)
-        words = tuple(name for name in model.input_names if name not in model.number_names)
-        return self.table.tiles(
-            cursor, tile_rows, numbers=model.number_names, words=words, kept=self.columns, missing=model.missing
-        )
+        return map(self.parse, self.pieces(cursor, tile_rows))
 
 
 def no_such_column(name: str, names: Sequence[str], field: str) -> Problem:
@@ -136,6 +149,7 @@ __all__ = [
     "ArrayFile",
     "CsvFile",
     "Cursor",
+    "Piece",
     "RowSource",
     "Tile",
     "existing",

@@ -22,7 +22,7 @@ import numpy as np
 from jobs.errors import InvalidInput
 from worker.nn.preprocessing.rows import Array
 
-from .tile import Cursor, Tile, unreadable
+from .tile import Cursor, Piece, Tile, unreadable
 
 _IDX_NAME = re.compile(r"(\.idx|-idx\d-[a-z]+|-ubyte)$")
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -66,21 +66,37 @@ class ArrayFile:
             self._fill(file, out)
         return _native(out)
 
-    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
-        """Tiles of `tile_rows` rows; see `RowSource`."""
+    def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
+        """See `RowSource`; of a mapped array without content."""
         row = (cursor or {"row": 0})["row"]
+        starts = range(row, self.shape[0], tile_rows)
         if self.mapped is not None:
-            for start in range(row, self.shape[0], tile_rows):
-                rows = _native(np.array(self.mapped[start : start + tile_rows]))
-                yield Tile(rows, len(rows), start, {"row": start + len(rows)})
+            for start in starts:
+                yield self._piece(start, min(tile_rows, self.shape[0] - start), b"")
             return
         assert self.open is not None
         with self.open() as file:
             self._skip(file, row)
-            for start in range(row, self.shape[0], tile_rows):
+            for start in starts:
                 rows = np.empty((min(tile_rows, self.shape[0] - start), *self.shape[1:]), self.dtype)
                 self._fill(file, rows)
-                yield Tile(_native(rows), len(rows), start, {"row": start + len(rows)})
+                yield self._piece(start, len(rows), rows.reshape(-1).view(np.uint8).data)
+
+    def parse(self, piece: Piece, /) -> Tile:
+        """See `RowSource`."""
+        if self.mapped is not None:
+            rows = np.array(self.mapped[piece.first_row : piece.first_row + piece.rows])
+        else:
+            rows = np.frombuffer(piece.content, self.dtype).reshape(piece.rows, *self.shape[1:])
+        return Tile(_native(rows), piece.rows, piece.first_row, piece.cursor)
+
+    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
+        """See `RowSource`."""
+        return map(self.parse, self.pieces(cursor, tile_rows))
+
+    @staticmethod
+    def _piece(start: int, rows: int, content: bytes | memoryview) -> Piece:
+        return Piece(start, rows, {"row": start + rows}, content)
 
     def _fill(self, file: IO[bytes], out: Array) -> None:
         """Read straight into an array, in pieces: readers of packed files would copy the whole otherwise."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -20,9 +22,11 @@ import numpy as np
 import numpy.typing as npt
 
 from jobs.errors import InvalidInput, Problem
+from worker.nn.preprocessing.numbers import number
+from worker.nn.preprocessing.numbers import numbers as parsed
 from worker.nn.preprocessing.rows import Array, BadRow
 
-from .tile import Cursor, Tile, unreadable
+from .tile import Cursor, Piece, Tile, unreadable
 
 Columns = Sequence[Sequence[str]]
 _BOM = b"\xef\xbb\xbf"
@@ -46,44 +50,84 @@ class CsvFile:
         kept: Sequence[str] = (),
         missing: Iterable[str] = (),
     ) -> Iterator[Tile]:
-        """Tiles whose `raw` has `numbers` as float64 (missing: NaN) and `words` as stripped text (missing: "").
+        """Tiles of these columns; see `parser`, and `RowSource`."""
+        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
+        return map(parse, self.pieces(cursor, tile_rows))
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
+        """Runs of `tile_rows` records, unparsed wherever a line is a record. columns: all are read anyway."""
+        at = cursor or {"offset": self.first_offset, "row": 0}
+        row, offset = at["row"], at["offset"]
+        with self._open() as file:
+            file.seek(offset)
+            while True:
+                try:
+                    content, rows, records = self._next_records(file, tile_rows)
+                except _TROUBLE as error:
+                    raise self._trouble(row, error) from None
+                if not rows:
+                    return
+                offset += len(content)
+                yield Piece(row, rows, {"offset": offset, "row": row + rows}, content, records)
+                row += rows
+
+    def parser(
+        self,
+        *,
+        numbers: Sequence[str] = (),
+        words: Sequence[str] = (),
+        kept: Sequence[str] = (),
+        missing: Iterable[str] = (),
+    ) -> Callable[[Piece], Tile]:
+        """What makes tiles whose `raw` has `numbers` as float64 (missing: NaN) and `words` as stripped text
+        (missing: "").
 
         Raises InvalidInput with one problem for each column that has a cell that is no number, and for a row with
         another number of cells than the header.
         """
         place = {name: i for i, name in enumerate(self.names)}
-        parse = _Parser(missing)
-        at = cursor or {"offset": self.first_offset, "row": 0}
-        for first_row, columns, offset in self._records(at, tile_rows):
-            raw = parse.columns({name: columns[place[name]] for name in numbers}, first_row)
-            raw.update((name, parse.words(columns[place[name]])) for name in words)
-            rows = len(columns[0])
-            yield Tile(
-                raw=raw,
-                rows=rows,
-                first_row=first_row,
-                cursor={"offset": offset, "row": first_row + rows},
-                kept={name: columns[place[name]] for name in kept},
-            )
+        cells = _Parser(missing)
 
-    def _records(self, at: Cursor, tile_rows: int) -> Iterator[tuple[int, Columns, int]]:
-        """(first row, cells by column, offset after) of each tile."""
-        row, width = at["row"], len(self.names)
-        with self._open() as file:
-            file.seek(at["offset"])
-            lines = _Lines(file, at["offset"])
-            reader = csv.reader(lines, strict=True, delimiter=self._delimiter)
-            while True:
-                try:
-                    records = list(islice(filter(None, reader), tile_rows))
-                except _TROUBLE as error:
-                    raise unreadable(self.path, f"after row {row}: {_reason(error)}") from None
-                if not records:
-                    return
-                if set(map(len, records)) != {width}:
-                    raise self._ragged(records, row)
-                yield row, list(zip(*records, strict=True)), lines.offset
-                row += len(records)
+        def parse(piece: Piece) -> Tile:
+            columns = self._columns(piece)
+            raw = cells.columns({name: columns[place[name]] for name in numbers}, piece.first_row)
+            raw.update((name, cells.words(columns[place[name]])) for name in words)
+            return Tile(raw, piece.rows, piece.first_row, piece.cursor, {name: columns[place[name]] for name in kept})
+
+        return parse
+
+    def _next_records(self, file: IO[bytes], most: int) -> tuple[bytes, int, list[list[str]] | None]:
+        """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
+        lines = list(islice(file, most))
+        content = b"".join(lines)
+        if _is_a_record_a_line(content):
+            return content, len(lines), None
+        more: list[bytes] = []  # a record takes a line at least, so all of `lines` belong to these, and perhaps more
+
+        def further() -> Iterator[bytes]:
+            for line in file:
+                more.append(line)
+                yield line
+
+        records = list(islice(filter(None, self._reader(map(bytes.decode, chain(lines, further())))), most))
+        return content + b"".join(more), len(records), records
+
+    def _columns(self, piece: Piece) -> Columns:
+        records = piece.parsed
+        try:
+            if records is None:
+                records = list(filter(None, self._reader(map(bytes.decode, io.BytesIO(piece.content)))))
+        except _TROUBLE as error:
+            raise self._trouble(piece.first_row, error) from None
+        if set(map(len, records)) != {len(self.names)}:
+            raise self._ragged(records, piece.first_row)
+        return list(zip(*records, strict=True))
+
+    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, strict=True, delimiter=self._delimiter)
+
+    def _trouble(self, row: int, error: Exception) -> InvalidInput:
+        return unreadable(self.path, f"after row {row}: {_reason(error)}")
 
     def _ragged(self, records: list[list[str]], row: int) -> InvalidInput:
         i = next(i for i, record in enumerate(records) if len(record) != len(self.names))
@@ -96,7 +140,7 @@ class CsvFile:
                 start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
                 file.seek(start)
                 lines = _Lines(file, start)
-                first = next(filter(None, csv.reader(lines, strict=True, delimiter=self._delimiter)), None)
+                first = next(filter(None, self._reader(lines)), None)
             except _TROUBLE as error:
                 raise unreadable(self.path, f"cannot be read as CSV: {_reason(error)}") from None
         if first is None:
@@ -118,6 +162,12 @@ class CsvFile:
 
 
 _TROUBLE = (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error)
+
+
+def _is_a_record_a_line(content: bytes) -> bool:
+    """Whether each line surely is one record: without a quote it cannot go on in the next, and none is blank."""
+    blank = content.startswith((b"\n", b"\r")) or b"\n\n" in content or b"\n\r" in content
+    return not blank and b'"' not in content
 
 
 def _reason(error: Exception) -> str:
@@ -148,8 +198,8 @@ class _Parser:
 
     def __init__(self, missing: Iterable[str]) -> None:
         self.missing = frozenset(missing)
-        # A number that stands for "no value" (-999) must not be parsed as one.
-        self.plain = not any(_is_number(word) for word in self.missing)
+        # A number that stands for "no value" (-999) must not be parsed as one; NaN may be, it is no value anyway.
+        self.plain = not any(_is_number(word) and not math.isnan(number(word)) for word in self.missing)
         self._seen: dict[str, str] = {}
 
     def columns(self, cells: dict[str, Sequence[str]], first_row: int) -> dict[str, Array]:
@@ -167,9 +217,10 @@ class _Parser:
     def numbers(self, cells: Sequence[str]) -> npt.NDArray[np.float64]:
         distinct = set(cells)
         if self.plain and len(distinct) * 4 > len(cells) and not distinct & self.missing:
-            return np.fromiter(map(float, cells), np.float64, len(cells))
+            with suppress(ValueError):  # a missing one may have spaces around it
+                return parsed(cells)
         # Few different cells: each is parsed once.
-        values = {cell: math.nan if cell.strip() in self.missing else float(cell) for cell in distinct}
+        values = {cell: math.nan if cell.strip() in self.missing else number(cell) for cell in distinct}
         return np.fromiter(map(values.__getitem__, cells), np.float64, len(cells))
 
     def words(self, cells: Sequence[str]) -> Array:
@@ -195,8 +246,8 @@ def parse_numbers(cells: Sequence[str], name: str, missing: Iterable[str] = ("",
 
 
 def _is_number(word: str) -> bool:
-    """Whether it is a number other than NaN, which is "no value" anyway."""
     try:
-        return not math.isnan(float(word))
+        number(word)
     except ValueError:
         return False
+    return True

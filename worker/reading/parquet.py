@@ -5,7 +5,7 @@ A cursor holds a row group and the rows already taken of it, so going on reads n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from jobs.errors import InvalidInput, Problem
 from worker.nn.preprocessing.rows import Array, BadRow
 
-from .tile import Cursor, Tile, unreadable
+from .tile import Cursor, Piece, Tile, unreadable
 
 
 class ParquetFile:
@@ -47,15 +47,36 @@ class ParquetFile:
         missing: Iterable[str] = (),
     ) -> Iterator[Tile]:
         """As `CsvFile.tiles`."""
+        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
+        return map(parse, self.pieces(cursor, tile_rows, (*numbers, *words, *kept)))
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
+        """Runs of `tile_rows` rows of these columns, as an Arrow stream."""
         at = cursor or {"group": 0, "skip": 0, "row": 0}
-        wanted = list(dict.fromkeys([*numbers, *words, *kept]))
-        row, absent = at["row"], frozenset(missing)
-        for table, group, skip in self._tables(at, wanted, tile_rows):
-            columns: dict[str, Array] = {name: self._numbers(table[name], name, row) for name in numbers}
-            columns.update((name, _words(table[name], absent)) for name in words)
+        row = at["row"]
+        for table, group, skip in self._tables(at, list(dict.fromkeys(columns)), tile_rows):
             after = {"group": group, "skip": skip, "row": row + len(table)}
-            yield Tile(columns, len(table), row, after, {name: _texts(table[name]) for name in kept})
+            yield Piece(row, len(table), after, _packed(table))
             row += len(table)
+
+    def parser(
+        self,
+        *,
+        numbers: Sequence[str] = (),
+        words: Sequence[str] = (),
+        kept: Sequence[str] = (),
+        missing: Iterable[str] = (),
+    ) -> Callable[[Piece], Tile]:
+        """As `CsvFile.parser`."""
+        absent = frozenset(missing)
+
+        def parse(piece: Piece) -> Tile:
+            table, row = _unpacked(piece.content), piece.first_row
+            raw: dict[str, Array] = {name: self._numbers(table[name], name, row) for name in numbers}
+            raw.update((name, _words(table[name], absent)) for name in words)
+            return Tile(raw, piece.rows, row, piece.cursor, {name: _texts(table[name]) for name in kept})
+
+        return parse
 
     def _tables(self, at: Cursor, names: list[str], tile_rows: int) -> Iterator[tuple[Any, int, int]]:
         """Tables of `tile_rows` rows, across row groups, and where the next one begins (group, rows to skip)."""
@@ -82,6 +103,22 @@ class ParquetFile:
         except self._trouble:
             hint = "list the column in preprocessing.categorical, or in data.ignore"
             raise BadRow(first_row, name, f"the column has type {column.type}, not numbers", hint) from None
+
+
+def _packed(table: Any) -> memoryview:
+    import pyarrow as arrow
+
+    sink = arrow.BufferOutputStream()
+    with arrow.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    return memoryview(sink.getvalue())
+
+
+def _unpacked(content: bytes | memoryview) -> Any:
+    import pyarrow as arrow
+
+    with arrow.ipc.open_stream(content) as stream:
+        return stream.read_all()
 
 
 def _texts(column: Any) -> list[str]:

@@ -1,17 +1,36 @@
-"""What every reader gives: tiles of raw rows, and a cursor that says where to go on after each."""
+"""What every reader gives: tiles of raw rows, and a cursor that says where to go on after each.
+
+Reading has two halves. Finding where a tile begins and ends has to go in order, and is cheap; parsing it is a function
+of the bytes found, and may happen in another process.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from jobs.errors import InvalidInput, NotFound, Problem
 from worker.nn.preprocessing import Raw
 
 Cursor = dict[str, int]
 """Plain numbers, fit for JSON: where in the file the next tile begins."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The rows of a tile, found in the file but not parsed.
+
+    cursor: where to go on after them.  content: their bytes; empty where parsing can take them from the file itself.
+    parsed: what had to be parsed anyway to find their end; may be lost on the way to `parse`, which is then slower.
+    """
+
+    first_row: int
+    rows: int
+    cursor: Cursor
+    content: bytes | memoryview
+    parsed: Any = None
 
 
 @dataclass(frozen=True)
@@ -36,11 +55,17 @@ class RowSource(Protocol):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that `Tile.kept` will have; empty for arrays."""
 
-    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
-        """Tiles of `tile_rows` rows (the last may be shorter), from the start or from a cursor.
+    def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
+        """Pieces of `tile_rows` rows (the last may be shorter), from the start or from a cursor.
 
-        Tiles begin at the same rows whether reading was interrupted or not. Raises InvalidInput.
+        Pieces begin at the same rows whether reading was interrupted or not. Raises InvalidInput.
         """
+
+    def parse(self, piece: Piece, /) -> Tile:
+        """A piece as a model takes it; a function of the piece alone. Raises InvalidInput."""
+
+    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
+        """Both halves: the pieces, parsed."""
 
 
 def existing(path: Path, field: str = "input") -> Path:

@@ -29,6 +29,12 @@ def test_the_task_follows_from_the_values(values: np.ndarray, task: str, classes
     assert (target.task, target.classes) == (task, classes)
 
 
+def test_codes_with_underscores_are_names_and_not_numbers() -> None:
+    assert encode(words("1_0", "2_0", "1_0"), None).classes == ("1_0", "2_0")
+    with pytest.raises(BadRow, match="'2_0' is not a number"):
+        encode(words("1", "2_0", "3"), "regression")
+
+
 def test_classes_are_numbered_in_order() -> None:
     assert encode(words("10", "9", "10")).y.tolist() == [1, 0, 1]
     assert encode(np.arange(21), "classification").y.tolist() == list(range(21))

@@ -102,6 +102,25 @@ def test_what_is_wrong_with_a_file_is_said_with_its_place(tmp_path: Path, conten
         read(a_file(tmp_path, content), numbers=["a", "b"])
 
 
+@pytest.mark.parametrize("cell", ["2_0.5", "1_000", "0x10", "１２", "1,0", "1 0", "--1", "twelve"])
+@pytest.mark.parametrize("others", [["3"] * 9, [str(i) for i in range(9)]], ids=["few different", "all different"])
+def test_what_only_a_programming_language_takes_for_a_number_is_text(
+    tmp_path: Path, cell: str, others: list[str]
+) -> None:
+    content = "a\n" + "".join(f"{other}\n" for other in others) + f'"{cell}"\n'
+    with pytest.raises(InvalidInput, match=f"row 10, column 'a': '{cell}' is not a number"):
+        read(a_file(tmp_path, content), numbers=["a"])
+
+
+@pytest.mark.parametrize("others", [["3"] * 9, [str(i) for i in range(9)]], ids=["few different", "all different"])
+def test_a_number_and_a_missing_one_may_have_spaces_around_them_and_nan_any_spelling(
+    tmp_path: Path, others: list[str]
+) -> None:
+    content = "a\n" + "".join(f"{other}\n" for other in others) + " -1.5e3\t\n NA \n nan \n-NaN\n+.5\n"
+    [tile] = read(a_file(tmp_path, content), numbers=["a"])
+    assert np.array_equal(tile.raw["a"][9:], [-1500.0, np.nan, np.nan, np.nan, 0.5], equal_nan=True)  # type: ignore[call-overload]
+
+
 def test_every_column_with_text_among_its_numbers_is_listed_at_once(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         read(a_file(tmp_path, "a,b,c\n1,x,3\ny,2,3\n"), numbers=["a", "b", "c"])
