@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jobs.amounts import format_bytes
 from jobs.errors import InvalidInput, NotFound, Problem
+from jobs.remains import staged_output
 from jobs.spec.job import PredictSpec, Spec, TrainSpec
 
 
@@ -24,7 +26,11 @@ def check(spec: Spec) -> None:
 def _check_train(spec: TrainSpec) -> None:
     from .training_set import check_training
 
-    check_training(spec, Path.cwd())
+    needed, granted = check_training(spec, Path.cwd()), spec.resources.memory
+    if needed > granted:
+        asked = f"is {format_bytes(granted)}, but weights, gradients and checkpoints of this network alone take"
+        hint = "ask for more than that, or make the network smaller"
+        raise InvalidInput(Problem("resources.memory", f"{asked} {format_bytes(needed)}", hint))
 
 
 def _check_predict(spec: PredictSpec) -> None:
@@ -40,10 +46,19 @@ def _check_predict(spec: PredictSpec) -> None:
                 Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
             )
         open_rows(source, model.preprocessor, spec.pass_through)
+    _check_output(output, source)
+
+
+def _check_output(output: Path, source: Path) -> None:
     if not output.parent.is_dir():
         raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
+    staged = staged_output(output, "12345678", 99999)  # the longest name that it has on its way
+    too_long = len(os.fsencode(staged.name)) - os.pathconf(output.parent, "PC_NAME_MAX")
+    if too_long > 0:
+        raise InvalidInput(Problem("output", f"its name is {too_long} bytes too long", "choose a shorter one"))
     if output.is_dir() or not os.access(output.parent, os.W_OK):
-        raise InvalidInput(Problem("output", f"{output} cannot be written", "choose another file"))
+        what = "is a directory" if output.is_dir() else "cannot be written"
+        raise InvalidInput(Problem("output", f"{output} {what}", "choose another file"))
     if output.exists() and source.samefile(output):
         raise InvalidInput(Problem("output", "is the input itself", "choose another file"))
 

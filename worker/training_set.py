@@ -26,6 +26,7 @@ from .nn.architecture import complete_layers, takes_sequences
 from .nn.model import Model
 from .nn.network import Network, plan
 from .nn.objective import resolve
+from .nn.optimisers import slot_count
 from .nn.preprocessing import (
     Preprocessor,
     Rows,
@@ -153,9 +154,11 @@ def _validation(
     return _prepared(raw.x, rows, preprocessor), target.y[rows]
 
 
-def check_training(spec: TrainSections, base: Path) -> None:
+def check_training(spec: TrainSections, base: Path) -> int:
     """Everything that can be told before a job runs, cheaply. Raises NotFound; InvalidInput with every problem.
 
+    Answers how many bytes the network takes while it trains, without its activations and the data: weights,
+    gradients and what the optimiser keeps, and the copy of the state that a checkpoint is written from.
     Reads at most `CHECKED_CELLS` values, so a bad cell far down a large file is found only by the job.
     """
     data = load_training_set(spec.data, spec.preprocessing, spec.training, base, spec.model, most_cells=CHECKED_CELLS)
@@ -170,6 +173,8 @@ def check_training(spec: TrainSections, base: Path) -> None:
     except ValueError as error:
         raise InvalidInput(_as_problem(str(error), spec.model)) from None
     _check_monitor(spec.training, data.task)
+    state = shapes.parameter_count * (1 + slot_count(spec.training.optimiser)) + shapes.buffer_count
+    return np.dtype(np.float32).itemsize * (2 * state + shapes.parameter_count)
 
 
 def _check_monitor(training: TrainingSpec, task: Task) -> None:
