@@ -26,6 +26,21 @@ from .summary import summary
 
 LOOK_AT_EVERYTHING = "*"
 
+_PUT = """
+local known = redis.call('HGET', KEYS[1], ARGV[1])
+if known then
+    local readable, row = pcall(cjson.decode, known)
+    if readable and type(row) == 'table' and (tonumber(row['size']) or 0) > tonumber(ARGV[3]) then return 0 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[4] == '1' then redis.call('HDEL', KEYS[2], ARGV[1]) end
+return 1
+"""
+"""Puts a summary in, unless what is there was folded from more history: whoever is late must not undo what is newer.
+
+KEYS: jobs, live.  ARGV: the job's id, its summary, bytes of history, 1 for one that has ended.
+"""
+
 
 class Index:
     """The index of one home, over one connection."""
@@ -40,14 +55,13 @@ class Index:
     def tell(self, job: Job, *, ring: bool = True, pipeline: redis.client.Pipeline | None = None) -> bool:
         """Put a job's summary in the index, announce it and (unless told not to) wake the scheduler.
 
+        A summary of a longer history stays: two who tell of the same job may overtake each other.
         Answers False when Redis is away: nothing is lost, the index is rebuilt from the directories.
         """
         try:
             reach("index.tell")
             pipe = pipeline if pipeline is not None else self.connection.pipeline()
-            pipe.hset(self.key("jobs"), job.id, json.dumps(summary(job), separators=(",", ":")))
-            if job.is_final:
-                pipe.hdel(self.key("live"), job.id)
+            self._put(job, pipe)
             if ring:
                 pipe.rpush(self.key("bell"), job.id)
             pipe.publish(self.key("news"), job.id)
@@ -56,6 +70,14 @@ class Index:
         except redis.RedisError:
             return False
         return True
+
+    def _put(self, job: Job, pipe: redis.client.Pipeline) -> None:
+        text = json.dumps(summary(job), separators=(",", ":"))
+        pipe.eval(_PUT, 2, self.key("jobs"), self.key("live"), job.id, text, str(job.size), str(int(job.is_final)))
+
+    def drop(self, job_id: str) -> None:
+        """Take a job's summary out, whatever it was folded from, so that the next one told is put in."""
+        self.connection.hdel(self.key("jobs"), job_id)
 
     def forget(self, job_id: str) -> None:
         """Take a removed job out of the index."""
@@ -88,10 +110,10 @@ class Index:
 
     def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
         """Fill the index from the directories; complete only once all of it is in."""
+        self.connection.delete(self.key("jobs"))  # at once: what is told from here on is newer than what we read
         with self.connection.pipeline(transaction=False) as pipe:
-            pipe.delete(self.key("jobs"))
             for count, job in enumerate(jobs, 1):
-                pipe.hset(self.key("jobs"), job.id, json.dumps(summary(job), separators=(",", ":")))
+                self._put(job, pipe)
                 if count % 500 == 0:
                     pipe.execute()
             pipe.execute()

@@ -9,6 +9,7 @@ same id is harmless, because only one claim of an attempt can succeed.
 from __future__ import annotations
 
 import redis
+from rq import worker_registration
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.queue import Queue
@@ -102,6 +103,10 @@ class DispatchQueue:
     def waiting_ids(self) -> set[str]:
         """The rq ids that are shown as waiting."""
         return set(self.waiting.job_ids)
+
+    def registered(self) -> frozenset[str]:
+        """The keys of the workers that are registered to take attempts; some may be dead."""
+        return frozenset(worker_registration.get_keys(self.run))
 
     def run_ids(self) -> set[str]:
         """The rq ids that a worker may still take."""

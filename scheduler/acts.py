@@ -163,6 +163,13 @@ class RedisActs:
         """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
         self.queue.withdraw(job.id, attempt)
 
+    def discard(self, foreign: str) -> None:
+        """Take what somebody else put there out of our queues, and touch nothing else of theirs."""
+        with self.queue.connection.pipeline() as pipe:
+            for queue in (self.queue.waiting, self.queue.run):
+                pipe.lrem(queue.key, 0, foreign)
+            pipe.execute()
+
     @staticmethod
     def name(job: Job) -> str:
         """The rq id of a job's newest attempt."""

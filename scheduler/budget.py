@@ -82,7 +82,7 @@ def _amount(name: str, value: str, machine: Machine) -> int:
         raise UsageError(f"--budget: cpu={value}, but this process may run on {len(machine.cores)} cores only")
     if name == "memory" and amount < LEAST_MEMORY_BYTES:
         raise UsageError(
-            f"--budget: memory={value} is no room for jobs: singlepoint itself needs about half of "
+            f"--budget: memory={value} is no room for jobs: singlepoint itself needs most of "
             f"{format_bytes(LEAST_MEMORY_BYTES)}",
             hint=_HINT,
         )

@@ -18,12 +18,14 @@ from jobs.draining import draining_since, end_drain
 from jobs.errors import HistoryDamaged, NotFound
 from jobs.home import Home
 from jobs.index import LOOK_AT_EVERYTHING
+from jobs.lifecycle import State
 from jobs.processes import boot_id
 from jobs.records import Job
 from jobs.reference import find_job
 from jobs.service_log import log_to_stderr
 from jobs.session import Settings, open_session
 from jobs.singleton import acquire
+from jobs.standstill import scheduler_complaint
 from jobs.store import JobStore
 
 from . import reasons
@@ -70,7 +72,9 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
     session = open_session(settings)
     job_id = find_job(session.store, job)
     known = session.store.load(job_id)
-    reason = reasons.explain(as_seen_now(session.home, session.store), job_id) if not known.is_final else _ending(known)
+    reason = _ending(known) if known.is_final else reasons.explain(as_seen_now(session.home, session.store), job_id)
+    if known.state is State.PENDING and (complaint := scheduler_complaint(session.home)):
+        reason = complaint
     if as_json:
         click.echo(json.dumps({"schema": 1, "id": job_id, "state": known.state.value, "reason": reason}))
     else:

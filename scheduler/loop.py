@@ -18,16 +18,28 @@ from typing import TypeVar
 
 import redis
 
-from jobs.capacity import Capacity, publish_capacity
+from jobs.capacity import Capacity, publish_capacity, read_capacity
 from jobs.clock import Clock, now
 from jobs.draining import draining_since
-from jobs.errors import BrokerAway, HistoryBusy, NotFound, NotPermitted, StorageFull
+from jobs.errors import (
+    BrokerAway,
+    HistoryBusy,
+    HistoryDamaged,
+    ImpossibleMove,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    StorageFull,
+    Superseded,
+)
+from jobs.home import Home
 from jobs.index import LOOK_AT_EVERYTHING, Index
 from jobs.lifecycle import State
 from jobs.processes import boot_id, this_process
 from jobs.queue import DispatchQueue
 from jobs.records import Resources
 from jobs.retry import backoff_s
+from jobs.services import live_workers
 from jobs.store import JobStore
 
 from .acts import DiskActs, RedisActs
@@ -63,11 +75,29 @@ class Stopping(BaseException):
     """Raised by the signal handler while the scheduler only waits."""
 
 
+def _empty_world(
+    home: Home, budget: Resources, cores: Iterable[int], measure: Callable[[Resources | None, int], Resources]
+) -> World:
+    """A world without jobs, whose reserve is what was published for this budget before, or more.
+
+    Unless the budget was lowered, whatever is granted beyond it was granted before our own reserve grew.
+    """
+    try:
+        before = read_capacity(home)
+    except InvalidInput:  # damaged; it is written anew in a moment
+        before = None
+    same = before is not None and before.budget == budget
+    lowered = before is None or not before.budget.fits_in(budget)
+    reserve = measure(before.reserve if before is not None and same else None, 0)
+    return World(budget, cores, reserve=reserve, outgrown=Resources() if lowered else reserve, boot_id=boot_id())
+
+
 class Scheduler:
     """The loop over one home. Whoever runs it holds the home's scheduler lock.
 
     connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
-    own processes, never below the one it is given.  clock, monotonic: seconds, the latter for waiting.
+    own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
+    latter for waiting.
     """
 
     def __init__(
@@ -77,12 +107,12 @@ class Scheduler:
         budget: Resources,
         cores: Iterable[int],
         *,
-        measure: Callable[[Resources | None], Resources] = lambda floor: floor or Resources(),
+        measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
-        self.world = World(budget, cores, reserve=measure(None), boot_id=boot_id())
+        self.world = _empty_world(store.home, budget, cores, measure)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
         self._redis: RedisActs | None = None
@@ -91,6 +121,8 @@ class Scheduler:
         self._clock = clock
         self._monotonic = monotonic
         self._next_mend = 0.0
+        self._registered: frozenset[str] = frozenset()
+        self._workers = 0  # the most that lived at a time
         self._head: dict[str, object] | None = None
         self._head_is_stale = False
         self._next_head = 0.0
@@ -166,8 +198,12 @@ class Scheduler:
             for decision in decisions:
                 try:
                     self._carry_out(decision, acts)
-                except (HistoryBusy, NotPermitted) as error:  # one job's trouble; all others must not wait for that
+                # One job's trouble; all others must not wait for that.
+                except (HistoryBusy, NotPermitted, OSError) as error:
                     log.warning("job_busy job=%s error=%r", decision.job_id, str(error))
+                    busy.add(decision.job_id)
+                except (HistoryDamaged, ImpossibleMove, Superseded) as error:
+                    self.sight.lose(decision.job_id, error)
                     busy.add(decision.job_id)
             self.sight.probe(self.world.unprobed())
         return True
@@ -209,7 +245,19 @@ class Scheduler:
         elif self._monotonic() >= self._next_mend:
             self._mend(acts)
             self._measure_again()
+        self._count_workers(acts)
         return acts
+
+    def _count_workers(self, acts: RedisActs) -> None:
+        """New workers need room of their own, before they work on anything."""
+        registered = acts.queue.registered()
+        if registered == self._registered:
+            return
+        self._registered = registered
+        workers = len(live_workers(acts.queue.connection, self.store.home))
+        if workers > self._workers:
+            self._workers = workers
+            self._measure_again()
 
     def _mend(self, acts: RedisActs) -> None:
         began = self._monotonic()
@@ -224,7 +272,7 @@ class Scheduler:
         self._redis = None
 
     def _measure_again(self) -> None:
-        reserve = self._measure(self.world.reserve)
+        reserve = self._measure(self.world.reserve, self._workers)
         if reserve != self.world.reserve:
             log.info("reserve_raised memory_bytes=%d", reserve.memory_bytes)
             self.world.budget_changed(self.world.budget, reserve)

@@ -43,6 +43,8 @@ def _mend_index(sight: Sight, acts: RedisActs, on_disk: set[str]) -> None:
     told = {row["id"]: row.get("size") for row in acts.index.summaries()}
     for job_id in on_disk:
         if told.get(job_id) != sight.world.size(job_id) and (job := sight.load(job_id)) is not None:
+            if (told.get(job_id) or 0) > job.size:
+                acts.index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
             acts.tell(job)
     for job_id in told.keys() - on_disk:
         if sight.store.size(job_id) == 0:  # still: it may have been submitted since we looked
@@ -65,10 +67,25 @@ def _mend_queues(sight: Sight, acts: RedisActs) -> None:
                 should_run.add(name)
                 sight.look_for(job.id, name in run)
     for left_over in (waiting - should_wait) | (run - should_run):
-        job_id, attempt = parse_rq_id(left_over)
+        ours = _parsed(left_over)
+        if ours is None:
+            log.warning("foreign_id_removed rq_id=%r", left_over)
+            acts.discard(left_over)
+            continue
+        job_id, attempt = ours
         is_new = sight.world.job(job_id) is None  # to us: it may have been submitted since we looked
         if not (is_new and _may_be_taken(sight.see(job_id), attempt)):
             acts.queue.withdraw(job_id, attempt)
+
+
+def _parsed(name: str) -> tuple[str, int] | None:
+    """(job, attempt) of an rq id of ours; None for what somebody else put into our queue."""
+    try:
+        job_id, attempt = parse_rq_id(name)
+    except ValueError:
+        return None
+    # It names a directory below: nothing but an id may get so far.
+    return (job_id, attempt) if job_id.isalnum() and rq_id(job_id, attempt) == name else None
 
 
 def _may_be_taken(job: Job | None, attempt: int) -> bool:

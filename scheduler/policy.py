@@ -117,8 +117,9 @@ def _revised(job: Job, need: Resources, cores: tuple[int, ...]) -> Terms:
 
 
 def _put_down(world: World) -> Iterator[Decision]:
-    """When more is granted than there is, enough work to mend that: lowest priority first, then the newest."""
-    free = world.free
+    """When the budget was lowered below what is granted, enough work to mend that: lowest priority first, then the
+    newest. That our own reserve grew is no reason: then nothing is granted until some work has ended by itself."""
+    free = world.free + world.outgrown
     if NOTHING.fits_in(free):
         return
     holders = sorted(world.holders(), key=key, reverse=True)

@@ -56,7 +56,7 @@ def _ready(world: World, job: Job) -> str:
         others = "1 job is" if in_front == 1 else f"{in_front} jobs are"
         return f"{others} in front, {world.lines[Place.READY].first} first"
     if not Resources().fits_in(world.free):
-        return "first in line; waits until work is put down, since more is granted than the budget allows"
+        return "first in line; waits until work ends or is put down, since more is granted than the budget allows"
     resuming = next(iter(world.standing(Place.RESUMING)), None)
     if resuming is not None and not cores_needed(world, resuming).fits_in(world.free):
         return f"first in line; the paused job {resuming.id} goes on before it"

@@ -1,13 +1,14 @@
 """What our own processes use of the memory budget: scheduler, supervisor, broker and workers, not the attempts.
 
-Measured, with head-room, and only ever raised while a scheduler runs: a reserve that came and went would
-have work put down for a few megabytes.
+Measured, with head-room, from a beginning that reckons with the workers to come, and only ever raised as long as
+the budget is the same. No work is put down because it was raised: nothing is granted until enough has ended by itself.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import psutil
 
@@ -20,16 +21,39 @@ STEP_BYTES = 64 * 2**20
 
 HEAD_ROOM = 1.25
 
+OURS_BYTES = 112 * 2**20
+WORKER_BYTES = 24 * 2**20
+"""What our own processes come to once they have worked: those there is one of together, and each worker. Reserved
+from the beginning, when the workers have yet to start, so that no job is accepted that will not fit a minute later."""
+
 _WORKER_DEPTH = 2
 """supervisor -> pool -> worker; what a worker has below it is an attempt, whose memory is granted."""
 
 
-def measured_reserve(home: Home, floor: Resources | None = None) -> Resources:
-    """The reserve for what runs now, never below `floor`."""
+def measured_reserve(home: Home, floor: Resources | None = None, workers: int = 0) -> Resources:
+    """The reserve for what runs now, never below `floor`, nor below what so many workers will need.
+
+    workers: those that are registered; as many as the supervisor was told to have are reckoned with in any case.
+    """
     used = sum(map(_memory_bytes, _own_processes(home)))
-    steps = -(-int(used * HEAD_ROOM) // STEP_BYTES)
-    least = floor.memory_bytes if floor else STEP_BYTES
-    return Resources(memory_bytes=max(least, steps * STEP_BYTES))
+    expected = OURS_BYTES + max(workers, _workers_to_come(home)) * WORKER_BYTES
+    steps = -(-max(int(used * HEAD_ROOM), expected) // STEP_BYTES)
+    return Resources(memory_bytes=max(floor.memory_bytes if floor else 0, steps * STEP_BYTES))
+
+
+def _workers_to_come(home: Home) -> int:
+    """How many workers the supervisor's pool was started for, by its command line; 0 where there is none."""
+    supervisor = holder(home.lock("supervisor"))
+    try:
+        children = psutil.Process(supervisor.pid).children() if supervisor else []
+        return max((_workers_asked_for(child.cmdline()) for child in children), default=0)
+    except psutil.Error:
+        return 0
+
+
+def _workers_asked_for(words: Sequence[str]) -> int:
+    asked = [count for word, count in pairwise(words) if word == "--workers" and "worker" in words]
+    return int(asked[-1]) if asked and asked[-1].isdecimal() else 0
 
 
 def _own_processes(home: Home) -> Iterator[psutil.Process]:

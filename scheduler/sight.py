@@ -60,7 +60,7 @@ class Sight:
         job = self.load(job_id)
         if job is not None:
             self.world.see(job)
-        elif self.store.size(job_id) == 0:
+        elif self._size(job_id) == 0:
             self.world.forget(job_id)
         if job is None or job.is_final:
             self.alive_at.pop(job_id, None)
@@ -69,20 +69,51 @@ class Sight:
     def load(self, job_id: str) -> Job | None:
         """The job as it is on disk. One damaged history must not stop all the others: it is logged, once."""
         try:
-            return self.store.load(job_id)
+            job = self.store.load(job_id)
         except NotFound:
             return None
         except _UNREADABLE as error:
-            if job_id not in self._unreadable:
-                log.error("job_unreadable job=%s error=%r", job_id, str(error))
-                self._unreadable.add(job_id)
+            self._complain(job_id, error)
             return None
+        self._unreadable.discard(job_id)
+        return job
+
+    def lose(self, job_id: str, error: Exception) -> None:
+        """Its history turned out to be damaged when something was to be written there: it stands still.
+
+        As long as somebody works on it, it keeps what it was granted.
+        """
+        self._complain(job_id, error)
+        if not self._is_held(job_id):
+            self.world.lose_sight(job_id)
+
+    def _complain(self, job_id: str, error: Exception) -> None:
+        if job_id not in self._unreadable:
+            log.error("job_unreadable job=%s error=%r", job_id, str(error))
+            self._unreadable.add(job_id)
 
     def see_changed(self, job_ids: Iterable[str]) -> None:
         """Read those whose history is not as long as it was."""
         for job_id in list(job_ids):
-            if self.store.size(job_id) != self.world.size(job_id):
+            size = self._size(job_id)
+            if size is not None and size != self.world.size(job_id):
                 self.see(job_id)
+
+    def _size(self, job_id: str) -> int | None:
+        """Bytes of its history on disk, 0 when it is gone; None when that cannot be told."""
+        try:
+            return self.store.size(job_id)
+        except (OSError, ValueError) as error:
+            self._complain(job_id, error)
+            return None
+
+    def _is_held(self, job_id: str) -> bool:
+        """Whether somebody works on it; so it is said of a lock that cannot be tried, since nobody may guess."""
+        try:
+            return self.store.is_being_worked_on(job_id)
+        except OSError as error:
+            self._complain(job_id, error)
+            return True
 
     def probe(self, job_ids: Iterable[str]) -> None:
         """Try their locks. A queued job's is left alone: its worker may be taking it in this instant."""
@@ -90,7 +121,7 @@ class Sight:
             job = self.world.job(job_id)
             if job is None or job.state is State.QUEUED:
                 continue
-            held = self.store.is_being_worked_on(job_id)
+            held = self._is_held(job_id)
             if held:
                 self.alive_at[job_id] = self._clock()
             self.world.lock_seen(job_id, held)
@@ -138,7 +169,7 @@ class Sight:
         self._pushed_at[job_id] = self._monotonic()
         job = self.see(job_id)
         is_waiting = is_in_queue or job is None or job.state is not State.QUEUED
-        if not is_waiting and not self.store.is_being_worked_on(job_id):
+        if not is_waiting and not self._is_held(job_id):
             self.world.missing(job_id)
 
     @property
@@ -146,7 +177,7 @@ class Sight:
         """Whether something may be dead or gone in a moment, so that the next look should come at once."""
         present = self._clock()
         ending = (job.newest.ended_at for job in self.world.standing(Place.ENDING) if job.newest)
-        return bool(self._suspects) or any(at is not None and present - at < SUSPECT_FOR_S for at in ending)
+        return bool(self._suspects) or any(at is not None and abs(present - at) < SUSPECT_FOR_S for at in ending)
 
 
 _SUSPICIOUS = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})

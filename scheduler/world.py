@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from jobs.lifecycle import Ask, State
 from jobs.records import Job, Resources
+from jobs.retry import LONGEST_BACKOFF_S
 
 from .line import Key, Line, key
 from .reliability import Evidence, Reliability, evidence
@@ -39,7 +40,8 @@ NOTHING = Resources()
 class World:
     """See the module. Times are seconds since the epoch, as told.
 
-    draining: nothing may be granted, and whoever holds something shall hand it back.
+    draining: nothing may be granted, and whoever holds something shall hand it back.  outgrown: by how much our
+    own reserve grew under work that was granted its room before; that is no reason to put it down.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class World:
         cores: Iterable[int],
         *,
         reserve: Resources = NOTHING,
+        outgrown: Resources = NOTHING,
         boot_id: str = "",
     ) -> None:
         self.budget, self.reserve, self.cores = budget, reserve, tuple(cores)
         self.room = budget - reserve
         """What jobs may have, all together."""
+        self.outgrown = outgrown
         self.boot_id = boot_id
         self.draining = False
         self.now = 0.0
@@ -98,6 +102,11 @@ class World:
         self._outcomes.setdefault(job_id, None)
         self._file_dependents(job_id)
 
+    def lose_sight(self, job_id: str) -> None:
+        """Its history cannot be read: it stands still, and so do those that come after it, until it is seen again."""
+        self._drop(job_id)
+        self._sizes.pop(job_id, None)
+
     def lock_seen(self, job_id: str, held: bool) -> None:
         """The kernel lock on a job's directory was tried."""
         if job_id in self._jobs and self._locks.get(job_id) is not held:
@@ -115,7 +124,10 @@ class World:
 
     def seen_at(self, now: float) -> World:
         """It is `now`. Jobs that backed off long enough step into line."""
-        self.now = now
+        self.now, before = now, self.now
+        if now < before:  # the clock was set back: the alarms stand at times that are too far away
+            for job_id in list(self.lines[Place.DELAYED]):
+                self._file(self._jobs[job_id])
         while self._alarms and self._alarms[0][0] <= now:
             _, job_id = heapq.heappop(self._alarms)
             if self.place(job_id) is Place.DELAYED:
@@ -124,6 +136,8 @@ class World:
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
         """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
+        was_lowered = not self.budget.fits_in(budget)
+        self.outgrown = NOTHING if was_lowered else _what_is_above_nothing(self.outgrown + reserve - self.reserve)
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         for place in (Place.OVERSIZED, Place.READY):
@@ -279,7 +293,7 @@ class World:
             return Place.HELD
         if waits_for is Place.AFTER:
             return Place.AFTER
-        if job.not_before > self.now:
+        if self.now < job.not_before <= self.now + LONGEST_BACKOFF_S:  # later: the clock was set back since
             return Place.DELAYED
         return Place.READY if self.need(job).fits_in(self.room) else Place.OVERSIZED
 
@@ -290,6 +304,10 @@ class World:
         if self.doom(job) is not None:
             return Place.DOOMED
         return Place.AFTER if any(other not in self._outcomes for other in job.after) else None
+
+
+def _what_is_above_nothing(amounts: Resources) -> Resources:
+    return Resources(*(max(0, amount) for amount in amounts.amounts()))
 
 
 def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from jobs.errors import HistoryBusy
+from jobs.errors import HistoryBusy, NotFound
 from jobs.history import Note
 from jobs.store import JobStore
 from tests.conftest import accept
@@ -23,3 +23,12 @@ def test_the_lock_of_a_history_is_waited_for_and_then_given_up_with_the_remedy(s
     assert job.id in refused.value.message and "kill -CONT" in (refused.value.hint or "")
     os.close(lock)
     assert hurried.note(job.id, Note.HOLD, job.submitted_at).held
+
+
+def test_a_job_removed_while_somebody_waited_for_its_history_is_not_there(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = accept(store)
+    monkeypatch.setattr(store, "_wait_for", lambda _lock, job_id: store.remove(job_id))
+    with pytest.raises(NotFound, match=job.id):
+        store.note(job.id, Note.HOLD, job.submitted_at)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -26,14 +27,22 @@ from tests.scheduler.paper import MIB, budget
 class Bench:
     """A home with a scheduler and a worker, both moved by hand. now: the time, for all of them."""
 
-    def __init__(self, store: JobStore, connection: redis.Redis, *, cpu: int = 2, memory_mib: int = 4096) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        connection: redis.Redis,
+        *,
+        cpu: int = 2,
+        memory_mib: int = 4096,
+        measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
+    ) -> None:
         self.now = 1_900_000_000.0
         self.store = store
         self.connection = connection
         self.index = Index(connection, store.home.uuid)
         self.queue = DispatchQueue(connection, store.home.uuid)
         self.locks: dict[str, int] = {}
-        self.cpu, self.memory_mib = cpu, memory_mib
+        self.cpu, self.memory_mib, self.measure = cpu, memory_mib, measure
         self.scheduler = self.new_scheduler()
 
     def clock(self) -> float:
@@ -46,6 +55,7 @@ class Bench:
             lambda: self.connection,
             budget(self.cpu, self.memory_mib),
             range(self.cpu),
+            measure=self.measure,
             clock=clock,
             monotonic=clock,
         )

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from collections.abc import Callable
 
 import pytest
 import redis
 
 from jobs.capacity import read_capacity
+from jobs.draining import drain as begin_drain
 from jobs.history import Note
 from jobs.index import LOOK_AT_EVERYTHING
 from jobs.lifecycle import Ask, Event, State
 from jobs.queue import rq_id
+from jobs.records import Resources
 from jobs.store import JobStore
 from scheduler.decisions import Decision
 from scheduler.loop import ANXIOUS_S, IDLE_S
 from scheduler.world import World
+from tests.scheduler.paper import MIB
 from tests.scheduler.pretend import Bench
 
 
@@ -294,6 +299,173 @@ def test_one_damaged_history_stops_nobody_else(bench: Bench) -> None:
     bench.new_scheduler()
     bench.look()
     assert bench.load(sound).state is State.QUEUED
+
+
+def damage(bench: Bench, job_id: str) -> bytes:
+    """One byte of its history, which is as long as before; answers what it was."""
+    history = bench.store.home.job(job_id) / "history.jsonl"
+    sound = history.read_bytes()
+    history.write_bytes(sound[:10] + b"\0" + sound[11:])
+    return sound
+
+
+def test_a_history_damaged_after_it_was_read_stops_only_its_job_until_it_is_restored(bench: Bench) -> None:
+    running, _, broken, sound = (bench.submit() for _ in range(4))
+    follower = bench.submit(after=[broken])
+    bench.look()
+    assert bench.claim() == running
+    bench.look()
+    before = damage(bench, broken)
+    bench.end(running)
+    bench.look()
+    assert bench.load(sound).state is State.QUEUED
+    assert bench.load(follower).state is State.PENDING
+    (bench.store.home.job(broken) / "history.jsonl").write_bytes(before)
+    bench.queue.withdraw(sound, 1)
+    bench.index.tell(bench.store.move(sound, Event.CANCEL, bench.now))
+    bench.look(31.0)
+    assert bench.load(broken).state is State.QUEUED
+
+
+def test_work_whose_history_was_damaged_keeps_what_it_was_granted_as_long_as_it_lives(bench: Bench) -> None:
+    broken = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.look()
+    damage(bench, broken)
+    begin_drain(bench.store.home, bench.now)  # has something written into every history
+    bench.look()
+    assert bench.scheduler.world.reserved.cpu_millis == 1000
+    bench.die(broken)
+    bench.look(1.1)
+    assert bench.scheduler.world.reserved.cpu_millis == 0
+
+
+def test_a_lock_or_a_history_that_may_not_be_looked_at_stops_nobody_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = bench.submit()
+    bench.look()
+    bench.claim()
+
+    def refused(job_id: str) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), job_id)
+
+    size, worked_on = bench.store.size, bench.store.is_being_worked_on
+    monkeypatch.setattr(bench.store, "size", lambda one: refused(one) if one == closed else size(one))
+    monkeypatch.setattr(
+        bench.store, "is_being_worked_on", lambda one: bool(one == closed and refused(one)) or worked_on(one)
+    )
+    sound = bench.submit()
+    bench.new_scheduler()
+    bench.look(31.0)
+    assert bench.load(sound).state is State.QUEUED
+
+
+def test_a_job_removed_while_its_history_was_waited_for_is_forgotten(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, sound = bench.submit(), bench.submit()
+    monkeypatch.setattr(
+        bench.store, "_wait_for", lambda _lock, job_id: bench.store.remove(job_id) if job_id == gone else None
+    )
+    bench.look()
+    assert bench.load(sound).state is State.QUEUED
+    assert list(bench.scheduler.world.ids()) == [sound]
+    assert bench.scheduler.world.reserved.cpu_millis == 1000
+
+
+@pytest.mark.parametrize("foreign", ["foo", "foo_bar", "foo_007", "../jobs_1", "foo\0_1", "_1"])
+def test_an_id_that_somebody_else_put_into_our_queues_is_taken_out_and_keeps_nobody_waiting(
+    bench: Bench, foreign: str
+) -> None:
+    job_id = bench.submit()
+    bench.look()
+    for queue in (bench.queue.waiting, bench.queue.run):
+        bench.connection.rpush(queue.key, foreign)
+    bench.look(31.0)
+    assert bench.queue.waiting_ids() == set()
+    assert bench.queue.run_ids() == {rq_id(job_id, 1)}
+
+
+def test_the_index_follows_a_history_that_was_restored_from_an_older_one(bench: Bench) -> None:
+    job_id = bench.submit(requests={"cpu_millis": 9000})  # so that nothing is added to it afterwards
+    history = bench.store.home.job(job_id) / "history.jsonl"
+    old = history.read_bytes()
+    bench.note(job_id, Note.HOLD)
+    bench.look()
+    history.write_bytes(old)
+    bench.look(31.0)
+    assert not bench.index.summaries()[0]["held"]
+
+
+def growing(reserves: list[int]) -> Callable[[Resources | None, int], Resources]:
+    """A measure that answers these MiB one after another, and the last one from then on; never below its floor."""
+
+    def measure(floor: Resources | None, _workers: int) -> Resources:
+        grown = reserves.pop(0) if len(reserves) > 1 else reserves[0]
+        return Resources(memory_bytes=max(grown * MIB, floor.memory_bytes if floor else 0))
+
+    return measure
+
+
+def test_work_is_not_put_down_because_our_own_reserve_grew_and_nothing_new_is_granted_beyond_it(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    bench = Bench(store, connection, memory_mib=1024, measure=growing([128, 192]))
+    running = bench.submit(requests=Resources(1000, 896 * MIB).to_json())
+    bench.look()
+    bench.claim()
+    small = bench.submit(requests=Resources(1000, 1 * MIB).to_json())
+    bench.look(31.0)
+    assert bench.scheduler.world.reserve.memory_bytes == 192 * MIB
+    for _ in range(2):  # a scheduler that starts anew knows it as well
+        assert bench.load(running).asks == {}
+        assert bench.load(small).state is State.PENDING
+        bench.new_scheduler()
+        bench.look()
+    bench.end(running)
+    bench.look()
+    assert bench.load(small).state is State.QUEUED
+
+
+def test_a_reserve_that_was_published_is_where_the_next_scheduler_of_that_budget_begins(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    bench = Bench(store, connection, memory_mib=1024, measure=growing([192, 128]))
+    assert bench.new_scheduler().world.reserve.memory_bytes == 192 * MIB
+    bench.memory_mib = 2048
+    assert bench.new_scheduler().world.reserve.memory_bytes == 128 * MIB
+
+
+def test_a_budget_that_was_lowered_still_puts_work_down(store: JobStore, connection: redis.Redis) -> None:
+    bench = Bench(store, connection, memory_mib=1024, measure=growing([128]))
+    running = bench.submit(requests=Resources(1000, 896 * MIB).to_json())
+    bench.look()
+    bench.claim()
+    bench.memory_mib = 1000
+    bench.new_scheduler()
+    bench.look()
+    assert Ask.PREEMPT in bench.load(running).asks
+
+
+def test_the_reserve_is_measured_again_as_soon_as_workers_register(
+    store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def measure(floor: Resources | None, workers: int) -> Resources:
+        asked.append(workers)
+        return floor or Resources()
+
+    bench = Bench(store, connection, measure=measure)
+    bench.look()
+    alive = {"one": None, "two": None}
+    monkeypatch.setattr("scheduler.loop.live_workers", lambda _connection, _home: alive)
+    connection.sadd(f"rq:workers:{bench.queue.run.name}", "rq:worker:one", "rq:worker:two")
+    bench.look()
+    bench.look()
+    assert asked == [0, 2]
 
 
 def test_a_job_is_not_dispatched_while_a_process_of_an_earlier_attempt_lives(bench: Bench) -> None:

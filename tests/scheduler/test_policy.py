@@ -291,6 +291,18 @@ def test_a_lowered_budget_takes_back_what_nobody_began() -> None:
     assert paper.settle() == [TakeBack("b", 1, "the budget was lowered")]
 
 
+def test_work_is_put_down_for_a_lowered_budget_but_not_because_our_own_reserve_grew() -> None:
+    paper = Paper(cpu=2, memory_mib=1024)
+    paper.submit("a", memory_mib=1000)
+    paper.settle()
+    paper.claim("a")
+    paper.world.budget_changed(paper.world.budget, Resources(memory_bytes=64 * MIB))
+    paper.submit("b", memory_mib=0)
+    assert paper.settle() == []
+    paper.world.budget_changed(budget(2, 1023), paper.world.reserve)
+    assert paper.settle() == [Preempt("a", 1)]
+
+
 def test_only_work_that_holds_what_is_lacking_is_put_down() -> None:
     paper = Paper(cpu=2, memory_mib=2048)
     paper.submit("fat", memory_mib=1500)
@@ -313,6 +325,30 @@ def test_a_request_that_grew_for_want_of_memory_is_cut_to_the_budget() -> None:
     (decision,) = paper.settle()
     assert isinstance(decision, Dispatch)
     assert decision.terms.resources.memory_bytes == 1000 * MIB
+
+
+def test_a_backoff_of_a_second_stays_short_when_the_clock_is_set_back_an_hour() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    paper.claim("a")
+    paper.end("a", Event.LOSE, counts=True, not_before=paper.now + 1)
+    assert paper.settle() == []
+    paper.pass_time(-3600)
+    (decision,) = paper.settle()
+    assert isinstance(decision, Dispatch)
+
+
+def test_a_clock_set_back_a_little_costs_a_backoff_no_more_than_the_longest_there_is() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    paper.claim("a")
+    paper.end("a", Event.LOSE, counts=True, not_before=paper.now + 1)
+    paper.pass_time(-30)
+    assert paper.settle() == []
+    paper.pass_time(31)
+    assert isinstance(paper.settle()[0], Dispatch)
 
 
 def test_a_job_that_backs_off_lets_others_pass_and_comes_back_in_time() -> None:

@@ -76,7 +76,7 @@ def test_the_head_says_when_a_paused_job_goes_first() -> None:
 def test_a_lowered_budget_is_a_reason(paper: Paper) -> None:
     paper.world.budget_changed(budget(1, 100), Resources())
     paper.submit("tiny", memory_mib=1)
-    assert explain(paper.world, "tiny").startswith("first in line; waits until work is put down")
+    assert explain(paper.world, "tiny").startswith("first in line; waits until work ends or is put down")
 
 
 def test_finished_jobs_say_how_and_unknown_ones_are_an_error(paper: Paper) -> None:

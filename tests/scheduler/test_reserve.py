@@ -8,7 +8,7 @@ import sys
 from jobs.home import Home
 from jobs.records import Resources
 from jobs.singleton import acquire
-from scheduler.reserve import HEAD_ROOM, STEP_BYTES, measured_reserve
+from scheduler.reserve import HEAD_ROOM, OURS_BYTES, STEP_BYTES, WORKER_BYTES, measured_reserve
 
 
 def test_the_reserve_is_whole_steps_and_covers_this_process(home: Home) -> None:
@@ -21,6 +21,21 @@ def test_the_reserve_is_whole_steps_and_covers_this_process(home: Home) -> None:
 def test_the_reserve_is_never_lowered(home: Home) -> None:
     floor = Resources(memory_bytes=1000 * STEP_BYTES)
     assert measured_reserve(home, floor) == floor
+
+
+def test_room_for_the_workers_is_reserved_before_they_are_there(home: Home) -> None:
+    acquire(home.lock("supervisor"))  # this process plays the supervisor, and its child a pool that just began
+    child = subprocess.Popen(
+        [sys.executable, "-c", "input()", "worker", "--workers", "40"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert measured_reserve(home).memory_bytes >= OURS_BYTES + 40 * WORKER_BYTES
+    finally:
+        child.communicate(b"\n")
+
+
+def test_registered_workers_are_reckoned_with_where_their_processes_cannot_be_seen(home: Home) -> None:
+    assert measured_reserve(home, None, 40).memory_bytes >= OURS_BYTES + 40 * WORKER_BYTES
 
 
 def test_the_supervisors_children_are_ours_too(home: Home) -> None:
