@@ -126,7 +126,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
 )
 @click.option(
     "--home",
-    type=click.Path(path_type=Path),
+    metavar="PATH",
     envvar="SINGLEPOINT_HOME",
     help="Where everything lies.  [$SINGLEPOINT_HOME]",
 )
@@ -138,7 +138,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
 @click.pass_context
-def front_door(ctx: click.Context, home: Path | None, redis_url: str | None) -> None:
+def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> None:
     """A job queue for training and batch inference on one machine.
 
     It fills the machine and never overruns its budget, and no crash costs more than seconds.
@@ -146,9 +146,11 @@ def front_door(ctx: click.Context, home: Path | None, redis_url: str | None) -> 
     """
     from jobs.session import Settings
 
+    if home == "":  # the value of a variable that is not set; `.` would be made a home
+        raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    ctx.obj = Settings(home, redis_url, _check)
+    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check)
 
 
 def _check(spec: Spec) -> None:
@@ -196,9 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _explained(error: Exception) -> int:
     from jobs.commands.text import complaint
+    from jobs.durable import refusal
     from jobs.session import redis_error
 
-    known = error if isinstance(error, SinglepointError) else redis_error(error)
+    known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error)
     if known is not None:
         click.echo(complaint(known), err=True)
         return known.exit_code

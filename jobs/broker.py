@@ -19,7 +19,10 @@ from redis.retry import Retry
 
 from .errors import BrokerAway, UsageError
 from .home import Home
-from .server import socket_path
+from .processes import is_stopped
+from .server import LOCK, socket_path
+from .singleton import holder
+from .standstill import remedy
 
 SCHEMES = ("redis", "rediss", "unix")
 
@@ -33,10 +36,17 @@ _IMPATIENT_ANSWER_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True)
 class Broker:
-    """url: as redis-py reads it.  ours: served from the home, so ours to start and stop."""
+    """url: as redis-py reads it.  ours: served from the home, so ours to start and stop; its server holds `lock`."""
 
     url: str
     ours: bool
+    lock: Path | None = None
+
+    @property
+    def halted(self) -> int | None:
+        """The pid of our server if it was stopped by a signal; it takes connections still, and never answers."""
+        server = holder(self.lock) if self.lock is not None else None
+        return server.pid if server is not None and is_stopped(server.pid) else None
 
     @property
     def socket(self) -> Path | None:
@@ -59,10 +69,19 @@ def locate(home: Home, redis_url: str | None = None) -> Broker:
     """
     url = redis_url or os.environ.get("SINGLEPOINT_REDIS_URL") or None
     if url is None:
-        return Broker(f"unix://{urllib.parse.quote(str(socket_path(home)))}", ours=True)
-    if urllib.parse.urlsplit(url).scheme not in SCHEMES:
+        return Broker(f"unix://{urllib.parse.quote(str(socket_path(home)))}", ours=True, lock=home.lock(LOCK))
+    if not _can_be_read(url):
         raise UsageError(f"{url!r} is no Redis URL", hint="redis://HOST:PORT/DB, rediss://… or unix:///path/to/socket")
     return Broker(url, ours=False)
+
+
+def _can_be_read(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port  # looked at by nobody before it is asked for
+    except ValueError:
+        return False
+    return parts.scheme in SCHEMES
 
 
 def connect(broker: Broker, *, patient: bool = False) -> redis.Redis:
@@ -73,6 +92,8 @@ def connect(broker: Broker, *, patient: bool = False) -> redis.Redis:
     """
     connection = redis.Redis.from_url(broker.url, **_options(patient=patient))
     if not patient:
+        if (pid := broker.halted) is not None:
+            raise BrokerAway(f"Redis does not answer: its process {pid} stands still", hint=remedy(pid))
         try:
             if broker.socket is not None and not broker.socket.exists():
                 raise redis.ConnectionError("there is no such socket")

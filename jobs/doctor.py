@@ -27,6 +27,7 @@ from .errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, SinglepointError
 from .home import Home, open_home
 from .server import find_server
 from .services import Services, look
+from .standstill import all_halted
 
 OLDEST_PYTHON = (3, 11)
 PACKAGES = ("jobs", "scheduler", "worker", "singlepoint")
@@ -175,8 +176,30 @@ def workers(patient: Patient) -> Finding:
     return Finding("workers", Grade.OK, f"{len(names)}: {', '.join(names)}")
 
 
+def standstill(patient: Patient) -> Finding:
+    """Whether a process of ours was stopped: it does not die, so no parent notices."""
+    halted = {pid: what for what, pid in all_halted(patient.home)}
+    halted = {**dict.fromkeys(patient.services.halted_workers, "worker"), **halted}
+    if not halted:
+        return Finding("standstill", Grade.OK, "no process of singlepoint stands still")
+    found = ", ".join(f"process {pid} ({what})" for pid, what in halted.items())
+    stands = "stands" if len(halted) == 1 else "stand"
+    return Finding("standstill", Grade.BROKEN, f"{found} {stands} still", f"kill -CONT {' '.join(map(str, halted))}")
+
+
 Question = Callable[[Patient], Finding]
-QUESTIONS: tuple[Question, ...] = (python, packages, home, disk, server, broker, supervisor, scheduler, workers)
+QUESTIONS: tuple[Question, ...] = (
+    python,
+    packages,
+    home,
+    disk,
+    server,
+    broker,
+    supervisor,
+    scheduler,
+    workers,
+    standstill,
+)
 
 
 def examine(patient: Patient, questions: Iterable[Question]) -> list[Finding]:

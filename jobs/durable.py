@@ -13,16 +13,43 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import NotPermitted, StorageFull
+from .errors import InvalidInput, NotNow, NotPermitted, Problem, SinglepointError, StorageFull
 from .failpoints import reach
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ}
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 
 
 def is_full(error: OSError) -> bool:
     """Whether the disk, or the user's share of it, has no room left."""
     return error.errno in _FULL
+
+
+def is_denied(error: OSError) -> bool:
+    """Whether it is permissions that stand in the way."""
+    return error.errno in _DENIED
+
+
+def is_exhausted(error: OSError) -> bool:
+    """Whether the machine, and not the file, is to blame, and only for now."""
+    return error.errno in _EXHAUSTED
+
+
+def refusal(error: BaseException) -> SinglepointError | None:
+    """What to tell of the operating system's refusal where nobody reckoned with it; None for any other error."""
+    if not isinstance(error, OSError):
+        return None
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    what = f"{error.strerror}{f': {name}' if name else ''}"
+    if is_full(error):
+        return StorageFull(what, hint="free some space")
+    if is_denied(error):
+        return NotPermitted(what, hint="mend the permissions, or have it done by whoever may")
+    if error.errno in _NO_NAME:
+        return InvalidInput(Problem("a name", what, "choose another"))
+    return NotNow(what, hint="the machine is short of it: try again later") if is_exhausted(error) else None
 
 
 @contextlib.contextmanager
@@ -35,7 +62,7 @@ def explained(path: Path) -> Iterator[None]:
             raise StorageFull(
                 f"no space left to write {path}", hint="free some space; the job goes on by itself"
             ) from error
-        if error.errno in _DENIED:
+        if is_denied(error):
             raise NotPermitted(
                 f"cannot write {path}: {error.strerror}",
                 hint="choose another directory with --home or $SINGLEPOINT_HOME, or mend its permissions",

@@ -18,10 +18,9 @@ from pathlib import Path
 from .errors import NotNow, StorageFull
 from .home import Home
 from .processes import ProcessId
-from .server import command, dotted, prepare, socket_path
+from .server import LOCK, command, dotted, prepare, socket_path
 from .singleton import acquire, holder
 
-LOCK = "broker"
 FREE_TO_START_BYTES = 4 * 2**20  # a server that cannot append exits at once; below this it is not worth a try
 _ADOPT_PATIENCE_S = 5.0
 

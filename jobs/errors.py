@@ -4,7 +4,7 @@
     ├── UsageError          64  the command was called wrongly
     ├── InvalidInput        65  spec, data, columns or model; carries every problem found
     │   ├── NeverFits       65  asks for more than the whole budget
-    │   └── HistoryDamaged  65  a job's history cannot be read
+    │   └── HistoryDamaged  65  a job's history or spec cannot be read
     ├── NotFound            66  no such job, model or file
     ├── BrokerAway          69  Redis cannot be reached, or nothing is running
     ├── NotNow              75  impossible in this state, or refused for the moment
@@ -101,7 +101,7 @@ class NeverFits(InvalidInput):
 
 
 class HistoryDamaged(InvalidInput):
-    """A job's history cannot be read."""
+    """A job's history, or its spec, cannot be read."""
 
 
 class NotFound(SinglepointError):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
 from .clock import iso, seconds
 from .errors import HistoryDamaged, Problem, Superseded
 from .lifecycle import Ask, Event, State, advance
-from .records import Attempt, Job, Resources, Terms, Usage
+from .records import Attempt, Job, Resources, Terms, Usage, changed
 
 Facts = Mapping[str, Any]
 
@@ -64,7 +63,7 @@ def fold(job_id: str, content: bytes) -> Job:
             raise _damaged(job_id, f"line {number} is damaged ({type(error).__name__})") from error
     if job is None:
         raise _damaged(job_id, "it is empty")
-    return replace(job, size=len(whole))
+    return changed(job, size=len(whole))
 
 
 def _damaged(job_id: str, what: str) -> HistoryDamaged:
@@ -84,7 +83,7 @@ def step(job_id: str, job: Job | None, entry: Facts) -> Job:
         return _accepted(job_id, at, entry)
     if "attempt" in entry and event is not Event.DISPATCH and entry["attempt"] != job.attempt:
         raise Superseded(f"attempt {entry['attempt']} of {job_id} cannot {event}: attempt {job.attempt} is the newest")
-    return replace(_MOVES[event](job, at, entry), state=state)
+    return changed(_MOVES[event](job, at, entry), state=state)
 
 
 def _accepted(job_id: str, at: float, entry: Facts) -> Job:
@@ -107,32 +106,32 @@ def _dispatched(job: Job, at: float, entry: Facts) -> Job:
     if entry["attempt"] != job.attempt + 1:
         raise Superseded(f"attempt {entry['attempt']} of {job.id} was dispatched already")
     attempt = Attempt(number=entry["attempt"], dispatched_at=at, terms=Terms.from_json(entry["terms"]))
-    return replace(job, attempts=(*job.attempts, attempt), reason=None)
+    return changed(job, attempts=(*job.attempts, attempt), reason=None)
 
 
 def _claimed(job: Job, at: float, entry: Facts) -> Job:
     earlier = job.attempts[:-1]
     if earlier and earlier[-1].ended_at is not None and earlier[-1].end not in {"succeeded", "cancelled"}:
-        earlier = (*earlier[:-1], replace(earlier[-1], recovery_s=round(at - earlier[-1].ended_at, 6)))
-    claimed = replace(job.attempts[-1], started_at=at, worker=entry.get("worker"), boot_id=entry.get("boot_id"))
-    return replace(job, attempts=(*earlier, claimed))
+        earlier = (*earlier[:-1], changed(earlier[-1], recovery_s=round(at - earlier[-1].ended_at, 6)))
+    claimed = changed(job.attempts[-1], started_at=at, worker=entry.get("worker"), boot_id=entry.get("boot_id"))
+    return changed(job, attempts=(*earlier, claimed))
 
 
 def _ended(job: Job, at: float, entry: Facts) -> Job:
     """Close the newest attempt with what the line says of it."""
     if not job.attempts or job.attempts[-1].ended_at is not None:
-        return replace(job, asks={})
+        return changed(job, asks={})
     usage = Usage.from_json(entry["usage"]) if entry.get("usage") else None
     names = ("end", "cause", "first_step", "steps", "lost_s")
     facts = {name: entry[name] for name in names if entry.get(name) is not None}
     ended_at = seconds(entry["ended_at"]) if "ended_at" in entry else at
-    return replace(job.with_attempt(ended_at=ended_at, usage=usage, **facts), asks={}, paused=False)
+    return changed(job.with_attempt(ended_at=ended_at, usage=usage, **facts), asks={}, paused=False)
 
 
 def _back(job: Job, at: float, entry: Facts) -> Job:
     """Handed back or lost: pending again, unless it was asked to be held."""
     held = job.held or Ask.PAUSE in job.asks
-    return replace(
+    return changed(
         _ended(job, at, entry),
         held=held,
         failures=job.failures + int(entry.get("counts", False)),
@@ -143,7 +142,7 @@ def _back(job: Job, at: float, entry: Facts) -> Job:
 
 
 def _settled(job: Job, at: float, entry: Facts) -> Job:
-    return replace(
+    return changed(
         _ended(job, at, entry),
         ended_at=at,
         reason=entry.get("reason"),
@@ -155,7 +154,7 @@ def _settled(job: Job, at: float, entry: Facts) -> Job:
 
 
 def _retried(job: Job, _at: float, entry: Facts) -> Job:
-    return replace(
+    return changed(
         job,
         ended_at=None,
         reason=None,
@@ -181,25 +180,25 @@ _MOVES: dict[Event, Callable[[Job, float, Facts], Job]] = {
 
 
 def _resumed(job: Job, _at: float, _entry: Facts) -> Job:
-    return replace(job, held=False, asks={ask: at for ask, at in job.asks.items() if ask is Ask.CANCEL})
+    return changed(job, held=False, asks={ask: at for ask, at in job.asks.items() if ask is Ask.CANCEL})
 
 
 def _paused(job: Job, _at: float, _entry: Facts) -> Job:
     """From here on the attempt holds its memory and no cores; new terms give it some again."""
     terms = job.attempts[-1].terms
-    kept = replace(terms, resources=replace(terms.resources, cpu_millis=0), cores=())
-    return replace(job.with_attempt(terms=kept), paused=True)
+    kept = changed(terms, resources=changed(terms.resources, cpu_millis=0), cores=())
+    return changed(job.with_attempt(terms=kept), paused=True)
 
 
 _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
-    Note.ASK: lambda job, at, entry: replace(job, asks={**job.asks, Ask(entry["ask"]): at}),
+    Note.ASK: lambda job, at, entry: changed(job, asks={**job.asks, Ask(entry["ask"]): at}),
     Note.RESUME: _resumed,
-    Note.HOLD: lambda job, _at, _entry: replace(job, held=True),
+    Note.HOLD: lambda job, _at, _entry: changed(job, held=True),
     Note.PAUSE: _paused,
-    Note.GO_ON: lambda job, _at, _entry: replace(job, paused=False),
-    Note.PRIORITISE: lambda job, _at, entry: replace(job, priority=entry["priority"]),
+    Note.GO_ON: lambda job, _at, _entry: changed(job, paused=False),
+    Note.PRIORITISE: lambda job, _at, entry: changed(job, priority=entry["priority"]),
     Note.REVISE: lambda job, _at, entry: job.with_attempt(terms=Terms.from_json(entry["terms"])),
-    Note.RECORD: lambda job, _at, entry: replace(job, facts={**job.facts, **entry["facts"]}),
+    Note.RECORD: lambda job, _at, entry: changed(job, facts={**job.facts, **entry["facts"]}),
 }
 
 

@@ -121,7 +121,7 @@ def _uuid(record: Path) -> str:
     try:
         document = json.loads(record.read_bytes())
         made_by, uuid_of_home = int(document["format"]), str(document["uuid"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
         hint = "restore it; it holds the UUID that the home's keys in Redis carry"
         raise InvalidInput(Problem(str(record), "is damaged", hint)) from None
     if made_by != FORMAT:

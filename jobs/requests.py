@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from .clock import seconds
-from .errors import ImpossibleMove, NotNow
+from .errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
 from .following import wait_for
 from .history import Note
 from .lifecycle import FINAL, Ask, Event, State
 from .records import Job
 from .remains import staged_outputs
 from .session import Session, redis_may_be_away
-from .submission import announce
+from .submission import NEVER_SUCCEEDS, announce
 
 _WITH_A_WORKER = frozenset({State.QUEUED, State.RUNNING})
 
@@ -71,15 +71,33 @@ def resume(session: Session, job_id: str, at: float) -> Job:
 
 
 def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> Job:
-    """Send a failed or cancelled job round again: from its checkpoint, or (fresh) from nothing."""
+    """Send a failed or cancelled job round again: from its checkpoint, or (fresh) from nothing.
+
+    Raises NotNow for one that never began and would fail at once: a job that it comes after has not succeeded.
+    """
     session.require_redis()
     with session.store.locked_history(job_id) as history:
         if history.job.state not in (State.FAILED, State.CANCELLED):
             stands = f"job {job_id} is {history.job.state.value}"
             raise ImpossibleMove(f"{stands}: only a failed or cancelled one can be retried", hint=_see(job_id))
+        _check_what_comes_first(session, history.job)
         job = history.append(Event.RETRY, at, {"fresh": fresh})
     announce(session, job)
     return job
+
+
+def _check_what_comes_first(session: Session, job: Job) -> None:
+    if job.attempts:
+        return  # it has waited for them already
+    for other in job.after:
+        try:
+            fate = NEVER_SUCCEEDS.get(session.store.load(other).state)
+        except NotFound:
+            gone = f"job {other}, which {job.id} comes after, was removed"
+            raise NotNow(gone, hint=f"submit the job of {job.id} anew, without it") from None
+        if fate is not None:
+            what = f"job {other}, which {job.id} comes after, {fate}: retry that first"
+            raise NotNow(what, hint=f"`singlepoint retry {other} {job.id}` does both")
 
 
 def prioritise(session: Session, job_id: str, priority: int, at: float) -> Job:
@@ -154,7 +172,7 @@ def _staged(session: Session, job_id: str) -> list[Path]:
     """What dead attempts of a prediction left beside its output."""
     try:
         output = json.loads(session.store.spec(job_id))["output"]
-    except (KeyError, ValueError, TypeError):
+    except (KeyError, ValueError, TypeError, HistoryDamaged):
         return []
     return staged_outputs(Path(output), job_id)
 

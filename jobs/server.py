@@ -25,6 +25,9 @@ from .durable import explained, replace_file
 from .errors import BrokerAway, InvalidInput, NotPermitted, Problem
 from .home import Home
 
+LOCK = "broker"
+"""What a server holds as long as it serves a home."""
+
 OLDEST = (7, 0)
 _SOCKET_LIMIT_BYTES = 103  # macOS; Linux allows 107
 

@@ -15,7 +15,7 @@ from .broker import connect, locate
 from .capacity import read_capacity
 from .errors import BrokerAway
 from .home import Home
-from .processes import ProcessId, started
+from .processes import ProcessId, is_stopped, started
 from .queue import run_queue_name
 from .singleton import holder
 
@@ -30,13 +30,14 @@ class Services:
     """What lives now.
 
     broker: whether Redis answers; the process is only known of our own.  scheduler: the one whose capacity
-    is published.  workers: their rq names.
+    is published.  workers: their rq names.  halted_workers: pids of those that were stopped by a signal.
     """
 
     supervisor: ProcessId | None = None
     broker: bool = False
     scheduler: ProcessId | None = None
     workers: tuple[str, ...] = ()
+    halted_workers: tuple[int, ...] = ()
 
     def missing(self, workers: int = 1) -> Iterator[str]:
         """What is not there, in the order in which one needs the other."""
@@ -54,16 +55,19 @@ def look(home: Home, redis_url: str | None = None) -> Services:
     scheduler = capacity.process if capacity is not None and capacity.is_live() else None
     try:
         with connect(locate(home, redis_url)) as connection:
-            return Services(holder(home.lock(SUPERVISOR)), True, scheduler, live_workers(connection, home))
+            workers = live_workers(connection, home)
+            halted = tuple(pid for pid in workers.values() if pid is not None and is_stopped(pid))
+            return Services(holder(home.lock(SUPERVISOR)), True, scheduler, tuple(workers), halted)
     except BrokerAway:
         return Services(holder(home.lock(SUPERVISOR)), False, scheduler)
 
 
-def live_workers(connection: redis.Redis, home: Home) -> tuple[str, ...]:
-    """The names of the registered workers; one of this machine whose process is gone does not count."""
+def live_workers(connection: redis.Redis, home: Home) -> dict[str, int | None]:
+    """The registered workers by name, with their pid here; one of this machine whose process is gone does not count."""
     from rq.queue import Queue
     from rq.worker import Worker
 
     here = socket.gethostname()
     workers = Worker.all(queue=Queue(run_queue_name(home.uuid), connection=connection))
-    return tuple(sorted(one.name for one in workers if one.hostname != here or (one.pid and started(one.pid))))
+    pids = {one.name: one.pid if one.hostname == here else None for one in workers if one.hostname != here or one.pid}
+    return {name: pid for name, pid in sorted(pids.items()) if pid is None or started(pid)}

@@ -63,7 +63,7 @@ class Session:
         try:
             return connect(broker, patient=self.patient)
         except BrokerAway as error:
-            if broker.ours and holder(self.home.lock("supervisor")) is not None:
+            if broker.ours and broker.halted is None and holder(self.home.lock("supervisor")) is not None:
                 error.hint = "it is being started again: try in a moment, or see what `singlepoint doctor` says"
             raise
 

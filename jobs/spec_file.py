@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .errors import InvalidInput, NotFound, Problem, UsageError
+from .errors import InvalidInput, NotFound, NotPermitted, Problem, UsageError
 from .spec.job import KINDS, Spec, parse
 
 _KEY = re.compile(r"\.?([A-Za-z0-9_-]+)|\[([0-9]+)\]")
@@ -30,7 +30,7 @@ def parse_file(
     """The spec in a file, changed by `sets` (`a.b=value`) and `options` (a path in the spec, and its value).
 
     Its name is the file's unless it says one.  kind: what it must be, if that is known.
-    Raises NotFound, UsageError (a set that makes no sense) or InvalidInput with every problem.
+    Raises NotFound, NotPermitted, UsageError (a set that makes no sense) or InvalidInput with every problem.
     """
     document = read_document(Path(path))
     return parse_document(document, Path(path).absolute().parent, Path(path).stem, sets, options, kind=kind)
@@ -70,16 +70,18 @@ def relative_to(base: Path) -> Callable[[str], str]:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The table in a .toml or .json file; raises NotFound or InvalidInput."""
+    """The table in a .toml or .json file; raises NotFound, NotPermitted or InvalidInput."""
     reader = _READERS.get(path.suffix)
     if reader is None:
         raise InvalidInput(Problem(str(path), "a spec is a .toml or a .json file"))
     try:
-        document = reader(path.read_text(encoding="utf-8"))
+        document = reader(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise NotFound(f"no spec file {path}", hint="give the path of a .toml or .json file") from None
+    except PermissionError:
+        raise NotPermitted(f"cannot read {path}: not permitted", hint="mend its permissions") from None
     except OSError as error:
-        raise NotFound(f"cannot read {path}: {error.strerror}") from error
+        raise NotFound(f"cannot read {path}: {error.strerror}", hint="give another file") from error
     except RecursionError:
         raise InvalidInput(Problem(str(path), "is nested too deeply")) from None
     except ValueError as error:  # TOML's, JSON's and UTF-8's errors are all of this kind, and say where
@@ -101,7 +103,7 @@ def set_value(document: dict[str, Any], where: str, value: Any) -> None:
         )
     holder: Any = document
     for key, following in zip(keys, [*keys[1:], None], strict=True):
-        if isinstance(key, int) != isinstance(holder, list) or (isinstance(key, int) and key >= len(holder)):
+        if not _may_hold(holder, key):
             raise UsageError(f"there is no {where} in this spec")
         if following is None:
             holder[key] = value
@@ -110,6 +112,10 @@ def set_value(document: dict[str, Any], where: str, value: Any) -> None:
         if isinstance(inner, str):
             inner = holder[key] = {"type": inner}
         holder = inner
+
+
+def _may_hold(holder: Any, key: str | int) -> bool:
+    return isinstance(holder, list) and key < len(holder) if isinstance(key, int) else isinstance(holder, dict)
 
 
 def _keys(where: str) -> list[str | int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -22,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from .clock import iso
-from .durable import append, explained, move_into_place, sync_directory, write_new
-from .errors import HistoryBusy, ImpossibleMove, NotFound, Superseded
+from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
+from .errors import HistoryBusy, HistoryDamaged, ImpossibleMove, NotFound, Problem, Superseded
 from .failpoints import reach
-from .history import Facts, Note, fold, line, step, whole_lines
+from .history import Facts, Note, events, fold, line, step, whole_lines
 from .home import Home
 from .lifecycle import Event
 from .records import Job
@@ -34,6 +35,8 @@ _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 8
 _UNFINISHED = ".new-"
 _DOOMED = ".old-"
+_BEGINNING_BYTES = 4096
+"""Of a history: far more than its first line holds up to the name."""
 
 
 def new_id() -> str:
@@ -51,6 +54,7 @@ class JobStore:
     def __init__(self, home: Home, *, patience_s: float | None = None) -> None:
         self.home = home
         self.patience_s = patience_s
+        self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
     def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
         """Accept a job: put a directory with its spec and the first line of its history in place.
@@ -78,6 +82,29 @@ class JobStore:
         """Every accepted job, in no order."""
         entries = os.scandir(self.home.jobs)
         return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+    def named(self, name: str) -> list[str]:
+        """The jobs of that name. Of each history only the beginning is read; a damaged one has no name."""
+        quoted = json.dumps(name).encode()
+        return [job_id for job_id in self.ids() if quoted in self._beginning(job_id) and self._name(job_id) == name]
+
+    def _beginning(self, job_id: str) -> bytes:
+        try:
+            descriptor = os.open(self._file(job_id, "history.jsonl"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""  # removed in this instant, or no job
+        try:
+            return os.read(descriptor, _BEGINNING_BYTES)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+    def _name(self, job_id: str) -> str | None:
+        try:
+            return str(next(iter(events(self.history(job_id))))["name"])
+        except (NotFound, OSError, ValueError, KeyError, TypeError, StopIteration):
+            return None
 
     def sweep_unaccepted(self, older_than: float) -> None:
         """Remove what a submit left behind that died before its job was accepted, and before that time.
@@ -107,7 +134,7 @@ class JobStore:
     def size(self, job_id: str) -> int:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
         try:
-            return os.stat(self.home.job(job_id) / "history.jsonl").st_size
+            return os.stat(self._file(job_id, "history.jsonl")).st_size
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
@@ -185,11 +212,27 @@ class JobStore:
             move_into_place(self.home.job(job_id), doomed, point="remove")
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def _file(self, job_id: str, name: str) -> str:
+        return f"{self._jobs}/{job_id}/{name}"
+
     def _read(self, job_id: str, name: str) -> bytes:
-        try:
-            return (self.home.job(job_id) / name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"no job {job_id}") from None
+        with _unreadable_explained(job_id, name), open(self._file(job_id, name), "rb", buffering=0) as file:
+            return file.read()
+
+
+@contextlib.contextmanager
+def _unreadable_explained(job_id: str, name: str) -> Iterator[None]:
+    """A file that is gone: no such job.  One that cannot be read stops its own job, and must not stop any other."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"no job {job_id}", hint="`singlepoint ps -a` lists all of them") from None
+    except OSError as error:
+        if is_exhausted(error):
+            raise
+        hint = f"restore the file, or delete the job with `singlepoint rm --force {job_id}`"
+        problem = Problem(f"jobs/{job_id}/{name}", f"cannot be read: {error.strerror}", hint)
+        raise HistoryDamaged(problem) from error
 
 
 class OpenHistory:
@@ -204,7 +247,8 @@ class OpenHistory:
     @contextlib.contextmanager
     def open(cls, job_id: str, directory: Path) -> Iterator[OpenHistory]:
         path = directory / "history.jsonl"
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        with _unreadable_explained(job_id, path.name):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
             content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
             whole = whole_lines(content)

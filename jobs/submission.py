@@ -6,20 +6,26 @@ when Redis returns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .capacity import check_fits, read_capacity
-from .errors import InvalidInput, NotNow, Problem
+from .durable import is_denied
+from .errors import InvalidInput, NotNow, NotPermitted, Problem
 from .lifecycle import State
 from .records import Job
 from .reference import find_job, find_model
 from .session import Session
-from .spec.job import PredictSpec, Spec, fingerprint, to_json
+from .spec.job import PredictSpec, Spec, fingerprint, paths, to_json
 from .store import JobStore
 
 Check = Callable[[Spec], None]
+
+_SHOWN = 200
+"""Characters of a refused name."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +46,16 @@ def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
 
     check: raises InvalidInput for data and shapes that do not do.
     Raises NotFound, UsageError, NotNow for what `model` and `after` say, NeverFits, or InvalidInput with every
-    problem of data, shapes and budget together.
+    problem of data, shapes and budget together; NotPermitted for a file that may not be read.
     """
-    spec = _resolved(session.store, spec)
+    with _refusals_explained(spec):
+        spec = _resolved(session.store, spec)
     found: list[InvalidInput] = []
     for look in (_outside(session), check, _budget_of(session)):
         try:
             if look is not None:
-                look(spec)
+                with _refusals_explained(spec):
+                    look(spec)
         except InvalidInput as error:
             found.append(error)
     if len(found) == 1:
@@ -55,6 +63,20 @@ def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
     if found:
         raise InvalidInput([problem for error in found for problem in error.problems], hint=found[-1].hint)
     return spec
+
+
+@contextlib.contextmanager
+def _refusals_explained(spec: Spec) -> Iterator[None]:
+    """Turn the operating system's refusal of a name in the spec into an error with the field's path."""
+    try:
+        yield
+    except OSError as error:
+        name = os.fsdecode(error.filename or "")
+        field = next((field for field, path in paths(spec).items() if name and (name in path or path in name)), "spec")
+        what = f"{error.strerror or error}: {name[:_SHOWN]}{'…' if len(name) > _SHOWN else ''}"
+        if is_denied(error):
+            raise NotPermitted(f"{field}: {what}", hint="mend the permissions, or choose another file") from error
+        raise InvalidInput(Problem(field, what, "choose another file")) from error
 
 
 def _outside(session: Session) -> Check:
@@ -106,7 +128,8 @@ def announce(session: Session, job: Job) -> int | None:
         return None
 
 
-_NEVER_SUCCEEDS = {State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
+NEVER_SUCCEEDS = {State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
+"""As long as nobody retries it."""
 
 
 def _resolved(store: JobStore, spec: Spec) -> Spec:
@@ -118,6 +141,6 @@ def _resolved(store: JobStore, spec: Spec) -> Spec:
         if not model.startswith("/"):
             after.append(model)  # a training that has yet to end: its model is there once it succeeded
     for job_id in after:
-        if (fate := _NEVER_SUCCEEDS.get(store.load(job_id).state)) is not None:
+        if (fate := NEVER_SUCCEEDS.get(store.load(job_id).state)) is not None:
             raise NotNow(f"job {job_id}, which must come first, {fate}", hint=f"`singlepoint retry {job_id}`")
     return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(after))})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import subprocess
@@ -13,7 +14,16 @@ import pytest
 import redis
 
 import singlepoint
-from jobs.errors import EXIT_BROKER_AWAY, EXIT_CANCELLED, EXIT_NOT_NOW, EXIT_OK, EXIT_USAGE, NotNow
+from jobs.errors import (
+    EXIT_BROKER_AWAY,
+    EXIT_CANCELLED,
+    EXIT_INVALID,
+    EXIT_NOT_NOW,
+    EXIT_NOT_PERMITTED,
+    EXIT_OK,
+    EXIT_USAGE,
+    NotNow,
+)
 from jobs.session import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +109,10 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
         (KeyboardInterrupt(), EXIT_CANCELLED, ""),
         (RuntimeError("odd"), singlepoint.EXIT_DEFECT, "SINGLEPOINT_DEBUG=1"),
         (NotNow("impossible", hint="try later"), EXIT_NOT_NOW, "singlepoint: impossible\n  hint: try later"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "ooo"), EXIT_INVALID, "File name too long: ooo"),
+        (OSError(errno.EACCES, "Permission denied", "f"), EXIT_NOT_PERMITTED, "Permission denied: f\n  hint"),
+        (OSError(errno.EMFILE, "Too many open files"), EXIT_NOT_NOW, "Too many open files\n  hint"),
+        (OSError(errno.ENOSPC, "No space left on device"), EXIT_NOT_NOW, "No space left"),
         (redis.ConnectionError("lost"), EXIT_BROKER_AWAY, "Redis does not answer: lost"),
     ],
 )
@@ -113,6 +127,16 @@ def test_no_end_of_a_command_shows_a_traceback(
     assert singlepoint.main(["ps"]) == code
     err = capfd.readouterr().err
     assert piece in err and "Traceback" not in err
+
+
+def test_an_empty_home_is_refused_and_the_current_directory_is_not_made_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert singlepoint.main(["ps", "--home", ""]) == EXIT_USAGE
+    assert "--home" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_that_leaves_early_is_no_failure() -> None:

@@ -18,12 +18,14 @@ from pathlib import Path
 import click
 
 from jobs.broker import connect, locate, shortcomings
-from jobs.errors import EXIT_NOT_NOW, BrokerAway
+from jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
 from jobs.home import Home
+from jobs.processes import is_stopped
 from jobs.server import prepare
 from jobs.service_log import log_to_stderr
 from jobs.services import SUPERVISOR, Services, look
 from jobs.singleton import acquire, holder
+from jobs.standstill import remedy
 
 from .supervisor import USELESS_TO_REPEAT, Child, Supervisor
 
@@ -107,13 +109,26 @@ def up_detached(
     home: Home, redis_url: str | None, argv: Sequence[str], environment: Mapping[str, str], workers: int
 ) -> int:
     """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work."""
-    running = holder(home.lock(SUPERVISOR))
-    if running is not None:
-        click.echo(f"singlepoint is up already: process {running.pid}", err=True)
-        return 0
-    services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers)
+    if _is_up_already(home):
+        return EXIT_OK
+    try:
+        services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers)
+    except BrokerAway as error:
+        if error.exit_code == EXIT_NOT_NOW and _is_up_already(home):  # somebody else was faster by an instant
+            return EXIT_OK
+        raise
     click.echo(f"singlepoint is up: {len(services.workers)} workers, home {home.path}", err=True)
-    return 0
+    return EXIT_OK
+
+
+def _is_up_already(home: Home) -> bool:
+    running = holder(home.lock(SUPERVISOR))
+    if running is None:
+        return False
+    if is_stopped(running.pid):
+        raise NotNow(f"process {running.pid}, which keeps it up, stands still", hint=remedy(running.pid))
+    click.echo(f"singlepoint is up already: process {running.pid}", err=True)
+    return True
 
 
 def await_ready(detached: Detached, look: Callable[[], Services], workers: int) -> Services:

@@ -12,7 +12,8 @@ from jobs.errors import EXIT_JOB_FAILED, EXIT_NOT_NOW, EXIT_OK, EXIT_TIMED_OUT
 from jobs.following import EXIT_CODES, Log, follow, log_path, wait_for
 from jobs.lifecycle import State
 from jobs.reference import find_job
-from jobs.session import Settings, open_session
+from jobs.session import Session, Settings, open_session
+from jobs.standstill import scheduler_complaint
 from jobs.summary import SCHEMA, detail
 
 from .options import as_json, examples, job_argument, jobs_argument, length_s
@@ -35,7 +36,7 @@ def logs(settings: Settings, job: str, following: bool, as_json: bool) -> None:
     job_id = find_job(session.store, job)
     if following:
         if not session.store.load(job_id).is_final:
-            _ = session.connection  # nobody would ever end this job: say so instead of waiting
+            _require_work(session)
         with detaching(job_id):
             ended = follow(session.store, job_id, lambda text: click.echo(text, nl=False))
         click.echo(f"{job_id} {coloured(ended.state.value)}{f': {ended.reason}' if ended.reason else ''}", err=True)
@@ -64,7 +65,7 @@ def wait(settings: Settings, jobs: tuple[str, ...], timeout: float | None, as_js
     session = open_session(settings)
     ids = [find_job(session.store, word) for word in jobs]
     if not all(session.store.load(job_id).is_final for job_id in ids):
-        _ = session.connection
+        _require_work(session)
     with detaching(*ids):
         ended = wait_for(session.store, ids, timeout)
     if as_json:
@@ -76,6 +77,13 @@ def wait(settings: Settings, jobs: tuple[str, ...], timeout: float | None, as_js
         raise click.exceptions.Exit(EXIT_TIMED_OUT)
     succeeded = all(job.state is State.SUCCEEDED for job in ended)
     raise click.exceptions.Exit(EXIT_OK if succeeded else EXIT_JOB_FAILED)
+
+
+def _require_work(session: Session) -> None:
+    """Nobody may be there to end a job: say so, before waiting for it."""
+    _ = session.connection
+    if complaint := scheduler_complaint(session.home):
+        click.echo(f"warning: {complaint}", err=True)
 
 
 @contextlib.contextmanager

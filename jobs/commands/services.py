@@ -10,9 +10,10 @@ import click
 
 from jobs.errors import NotNow
 from jobs.home import Home, open_home
-from jobs.processes import ProcessId
+from jobs.processes import ProcessId, is_stopped
 from jobs.session import Settings
 from jobs.singleton import holder
+from jobs.standstill import remedy
 
 PATIENCE_S = 120.0  # above the sum of the graces that the supervisor gives
 PATIENCE_NOW_S = 15.0
@@ -55,6 +56,9 @@ def down(settings: Settings, now: bool) -> None:
 
 def _end_supervisor(supervisor: ProcessId, *, now: bool) -> None:
     """Signal the supervisor and wait for its end. Raises NotNow when it does not come."""
+    if not now and is_stopped(supervisor.pid):
+        hint = f"{remedy(supervisor.pid)}; or `singlepoint down --now`"
+        raise NotNow(f"process {supervisor.pid}, which would end the others, stands still", hint=hint)
     began = time.monotonic()
     _signal(supervisor, signal.SIGQUIT if now else signal.SIGTERM)
     patience_s = PATIENCE_NOW_S if now else PATIENCE_S

@@ -15,6 +15,7 @@ from jobs.listing import Row, is_dead, progress, room, with_reasons
 from jobs.records import Attempt, Job
 from jobs.reference import find_job
 from jobs.session import Session, Settings, asked, open_session
+from jobs.standstill import scheduler_complaint
 from jobs.summary import detail, summary
 
 from .options import as_json, examples, job_argument
@@ -51,7 +52,7 @@ def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
     there, row = room(session), summary(job)
     if there is None:
         row["dead"] = is_dead(session, row)
-    rows = with_reasons([row, *needed], head, there, now())
+    rows = with_reasons([row, *needed], head, there, now(), scheduler_complaint(session.home))
     live = {"reason": rows[0]["reason"]}
     if job.state == "running":
         live.update(progress(session, job.id))

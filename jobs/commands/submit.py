@@ -17,6 +17,7 @@ from jobs.listing import room
 from jobs.session import Session, Settings, open_session
 from jobs.spec.job import Spec, is_model_name
 from jobs.spec_file import parse_document, parse_file
+from jobs.standstill import scheduler_complaint
 from jobs.submission import Submitted, accept, prepare
 from jobs.summary import SCHEMA
 
@@ -69,7 +70,7 @@ def submit() -> None:
         "singlepoint submit train wdbc.toml --set training.epochs=5 --follow",
     )
 )
-@click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path))
+@click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path, readable=False))
 @_common
 @click.pass_obj
 def train(settings: Settings, /, spec: Path, sets: tuple[str, ...], **options: Any) -> None:
@@ -83,7 +84,7 @@ def train(settings: Settings, /, spec: Path, sets: tuple[str, ...], **options: A
         "singlepoint submit predict score.toml --set tile=4096 --wait",
     )
 )
-@click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path))
+@click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option("--model", metavar="MODEL", help="NAME, NAME/n, a directory, or the id of a training job.")
 @click.option("--input", metavar="FILE", help="The rows to score.")
 @click.option("--output", metavar="FILE", help="Where the answers go: .csv or .npy.")
@@ -150,6 +151,8 @@ def _next_steps(session: Session, submitted: Submitted, *, waits: bool) -> str:
         return "Redis went away just now: the job is kept, and queued when Redis returns"
     if room(session) is None:
         return "kept; nothing is running: `singlepoint up --detach` starts it"
+    if complaint := scheduler_complaint(session.home):
+        return f"kept; {complaint}"
     ahead = [f"{plural(submitted.ahead, 'job')} waited before it"] if submitted.ahead else []
     return "; ".join([*ahead, *([] if waits else [f"follow it with `singlepoint logs -f {submitted.job.id}`"])])
 

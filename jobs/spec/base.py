@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
@@ -28,6 +28,16 @@ Count = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 
 Fraction = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
 """A share of a whole: 0 <= value < 1."""
+
+
+def _without_nul(path: str) -> str:
+    if "\0" in path:
+        raise ValueError("must not hold a NUL character")
+    return path
+
+
+FilePath = Annotated[str, AfterValidator(_without_nul)]
+"""The name of a file, as the operating system takes it."""
 
 NonNegative = Annotated[float, Field(strict=True, ge=0.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0)]

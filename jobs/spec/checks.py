@@ -94,6 +94,8 @@ def _monitor(data: DataSpec, training: TrainingSpec) -> Iterator[Problem]:
 
 
 def _columns(data: DataSpec) -> Iterator[Problem]:
+    if data.features is not None and not data.features:
+        yield Problem("data.features", "is empty: there is nothing to learn from", "leave it out for all columns")
     targets = (data.target,) if isinstance(data.target, str) else data.target or ()
     for name in targets:
         if data.features is not None and name in data.features:
@@ -125,6 +127,11 @@ def _preprocessing(data: DataSpec, preprocessing: PreprocessingSpec) -> Iterator
             yield Problem("preprocessing.categorical", f"{name!r} is in data.{where}")
 
 
+def _name(name: str) -> Iterator[Problem]:
+    if name == "last":  # see `reference`
+        yield Problem("name", f"{name!r} means the newest job in every command", "give another: --name NAME")
+
+
 def _output(output: str, source: str) -> Iterator[Problem]:
     suffix = PurePath(output).suffix
     if suffix not in OUTPUT_SUFFIXES:
@@ -137,6 +144,7 @@ _Check = tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]
 
 _CHECKS: dict[str, tuple[_Check, ...]] = {
     "train": (
+        (("name",), _name),
         (("data",), _columns),
         (("data",), _validation),
         (("data", "preprocessing"), _preprocessing),
@@ -146,5 +154,5 @@ _CHECKS: dict[str, tuple[_Check, ...]] = {
         (("data", "training"), _task),
         (("data", "training"), _monitor),
     ),
-    "predict": ((("output", "input"), _output),),
+    "predict": ((("name",), _name), (("output", "input"), _output)),
 }

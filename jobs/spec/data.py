@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Count, Fraction, Part, Positive
+from .base import Count, FilePath, Fraction, Part, Positive
 
 
 class DataSpec(Part):
@@ -21,9 +21,9 @@ class DataSpec(Part):
     with more than two axes holds images, or sequences when the network reads those; one of text, texts.
     """
 
-    path: str
+    path: FilePath
     target: str | tuple[str, ...] | None = None  # column name(s); for .npz the array, by default "y"
-    target_path: str | None = None
+    target_path: FilePath | None = None
     # None: by the loss; else text, or at most 20 different whole numbers, are classes
     task: Literal["classification", "regression"] | None = None
     positive: str | None = None  # of two classes, the one that precision, recall and AUC are about; None: the second
@@ -33,8 +33,8 @@ class DataSpec(Part):
     header: bool = True  # without one, columns are called "0", "1", …
     missing: tuple[str, ...] = ("", "?", "NA", "NaN", "nan")  # cells that mean "no value"
     validation: Fraction = 0.2
-    validation_path: str | None = None  # a file of its own instead of a share of `path`
-    validation_target_path: str | None = None
+    validation_path: FilePath | None = None  # a file of its own instead of a share of `path`
+    validation_target_path: FilePath | None = None
 
 
 class Median(Part):

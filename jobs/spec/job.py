@@ -21,7 +21,7 @@ from jobs.amounts import parse_bytes
 from jobs.errors import InvalidInput, Problem
 from jobs.records import Resources
 
-from .base import Count, Part, Positive
+from .base import Count, FilePath, Part, Positive
 from .checks import cross_checked
 from .data import DataSpec, PreprocessingSpec
 from .fields import Place, child, expanded
@@ -96,9 +96,9 @@ class PredictSpec(_JobSpec):
     """
 
     kind: Literal["predict"] = "predict"
-    model: Annotated[str, Field(min_length=1)]
-    input: str
-    output: str
+    model: Annotated[FilePath, Field(min_length=1)]
+    input: FilePath
+    output: FilePath
     pass_through: tuple[str, ...] | None = None
     tile: Count | None = None
 
@@ -174,6 +174,16 @@ def anchored(document: dict[str, Any], kind: str, resolve: Callable[[str], str])
     if kind == "predict" and not is_model_name(document["model"]):
         document["model"] = resolve(document["model"])
     return document
+
+
+def paths(spec: Spec) -> dict[str, str]:
+    """What a spec says of files, by field."""
+    found = {}
+    for place in (*_PATHS[spec.kind], *((("model",),) if spec.kind == "predict" else ())):
+        value: Any = reduce(getattr, place, spec)
+        if value is not None:
+            found[".".join(place)] = str(value)
+    return found
 
 
 def is_model_name(word: str) -> bool:

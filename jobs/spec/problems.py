@@ -31,6 +31,7 @@ _WANTS: Mapping[str, str] = {
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
+    "string_unicode": "must be text in Unicode",
     "string_too_short": "must not be empty",
     "string_pattern_mismatch": "must be at most 64 letters, digits, - and _",
     "tuple_type": "must be a list",

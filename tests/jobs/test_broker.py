@@ -115,3 +115,9 @@ def test_a_server_that_forgets_or_evicts_is_warned_about(home: Home, server: sub
     warnings = shortcomings(connection)
 
     assert ["appendonly" in warnings[0], "allkeys-lru" in warnings[1]] == [True, True]
+
+
+@pytest.mark.parametrize("url", ["garbage", "http://h/0", "redis://h:99999/0", "redis://h:six/0", "redis://[::1/0"])
+def test_a_url_that_is_none_is_a_mistake_of_use(home: Home, url: str) -> None:
+    with pytest.raises(UsageError, match="no Redis URL"):
+        locate(home, url)

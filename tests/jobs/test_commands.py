@@ -17,6 +17,7 @@ from jobs import broker
 from jobs.errors import (
     EXIT_BROKER_AWAY,
     EXIT_CANCELLED,
+    EXIT_INVALID,
     EXIT_JOB_FAILED,
     EXIT_NOT_FOUND,
     EXIT_NOT_NOW,
@@ -68,6 +69,31 @@ def ran(store: JobStore, event: Event, job: Job | None = None, **facts: Any) -> 
     store.move(job.id, Event.DISPATCH, at, attempt=number, terms=Terms(Resources()).to_json())
     store.move(job.id, Event.CLAIM, at + 5, attempt=number)
     return store.move(job.id, event, at + 15, attempt=number, **facts)
+
+
+def test_a_history_that_cannot_be_opened_stops_its_own_job_alone(without_redis: Command, store: JobStore) -> None:
+    sound, broken = accept(store), accept(store)
+    path = store.home.job(broken.id) / "history.jsonl"
+    path.unlink()
+    path.mkdir()  # as a bad sector or another's permissions would be: there, and not to be read
+
+    for arguments in (("ps", "-a"), ("report",), ("show", sound.id), ("explain", sound.id)):
+        code, out, err = without_redis(*arguments)
+        assert code in (EXIT_OK, EXIT_BROKER_AWAY) and "defect" not in err, (arguments, err)
+    code, out, err = without_redis("show", broken.id)
+    assert (code, out) == (EXIT_INVALID, "")
+    assert f"jobs/{broken.id}/history.jsonl: cannot be read" in err and f"rm --force {broken.id}" in err
+
+
+def test_a_job_that_cannot_be_opened_may_be_deleted(command: Command, store: JobStore) -> None:
+    broken = accept(store)
+    path = store.home.job(broken.id) / "history.jsonl"
+    path.unlink()
+    path.mkdir()
+
+    assert command("cancel", broken.id)[0] == EXIT_INVALID
+    assert command("rm", "--force", broken.id)[0] == EXIT_OK
+    assert store.ids() == []
 
 
 # ---- ps ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from jobs.errors import (
     EXIT_USAGE,
     InvalidInput,
     NotNow,
+    NotPermitted,
     Problem,
     StorageFull,
 )
@@ -245,6 +246,15 @@ def damage(file: Path) -> None:
         ({"--output": "absent/out.csv"}, None, EXIT_NOT_FOUND, ["absent"]),
         ({"--output": "rows.csv"}, None, EXIT_INVALID, ["output", "input"]),
         ({"--output": None}, None, EXIT_INVALID, ["output: is missing"]),
+        ({"--output": "."}, None, EXIT_INVALID, ["output", ".csv or .npy"]),
+        ({"--output": "f.csv"}, lambda _model, rows: (rows.parent / "f.csv").mkdir(), EXIT_INVALID, ["is a directory"]),
+        ({"--output": "o" * 300 + ".csv"}, None, EXIT_INVALID, ["output: its name", "too long"]),
+        ({"--output": "o" * 240 + ".csv"}, None, EXIT_INVALID, ["output: its name is 9 bytes too long"]),
+        ({"--output": "o" * 300 + "/out.csv"}, None, EXIT_INVALID, ["output: File name too long"]),
+        ({"--input": "i" * 300 + ".csv"}, None, EXIT_INVALID, ["input: File name too long"]),
+        ({"--model": "m" * 300}, None, EXIT_INVALID, ["model: File name too long"]),
+        ({"--output": None, "--set": 'output="o\\u0000.csv"'}, None, EXIT_INVALID, ["output: must not hold a NUL"]),
+        ({"--input": None, "--set": 'input="i\\u0000.csv"'}, None, EXIT_INVALID, ["input: must not hold a NUL"]),
     ],
 )
 def test_a_prediction_that_cannot_be_made_is_refused_before_it_is_kept(
@@ -294,6 +304,21 @@ def test_a_prediction_waits_for_the_training_that_makes_its_model(session: Sessi
     stored = from_json(session.store.spec(job.id))
     assert isinstance(stored, PredictSpec)
     assert (stored.model, job.after) == (training.id, (training.id,))
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "code"),
+    [(errno.EACCES, NotPermitted, EXIT_NOT_PERMITTED), (errno.EIO, InvalidInput, EXIT_INVALID)],
+)
+def test_a_file_the_system_refuses_is_told_by_the_field_that_named_it(
+    session: Session, spec: Path, number: int, kind: type[NotPermitted] | type[InvalidInput], code: int
+) -> None:
+    def refused(wish: TrainSpec | PredictSpec) -> None:
+        raise OSError(number, os.strerror(number), str(spec.parent / "rows.csv"))
+
+    with pytest.raises(kind, match=r"data\.path: .*rows\.csv") as caught:
+        submit(session, parse_file(spec), 0.0, refused)
+    assert caught.value.exit_code == code
 
 
 def test_a_job_cannot_wait_for_one_that_failed(session: Session, spec: Path) -> None:

@@ -54,8 +54,29 @@ def test_a_name_is_not_silently_taken_for_the_beginning_of_another_jobs_id(store
     job(store, "wdbc2345", "other")
     job(store, "abzz2345", "wdbc")
 
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="it begins wdbc2345 and it is the name of abzz2345"):
         find_job(store, "wdbc")
+
+
+def test_a_damaged_history_has_no_name_and_hides_no_other(store: JobStore) -> None:
+    for job_id, content in (("abcd2345", b'"wdbc"\xff\n'), ("abce2345", b""), ("abcf2345", b'{"name":"wdbc"}')):
+        (store.home.job(job(store, job_id)) / "history.jsonl").write_bytes(content)
+    job(store, "abzz2345", "wdbc")
+
+    assert find_job(store, "wdbc") == "abzz2345"
+
+
+def test_a_job_is_found_by_its_name_though_nothing_but_the_beginnings_of_histories_is_read(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(9):
+        job(store, f"abcd234{number}", f"job{number}")
+    read: list[str] = []
+    whole = JobStore.history
+    monkeypatch.setattr(JobStore, "history", lambda store, job_id: (read.append(job_id), whole(store, job_id))[1])
+
+    assert find_job(store, "job7") == find_job(store, "abcd2347") == "abcd2347"
+    assert read == ["abcd2347"]  # to be sure, of the only one that could be it
 
 
 @pytest.mark.parametrize("word", ["nobody", "..", ".new-x"])

@@ -115,6 +115,30 @@ def test_retry_sends_a_failed_job_round_again_under_its_id(session: Session, fre
         requests.retry(session, job.id, 6.0)
 
 
+def test_a_job_that_never_began_is_retried_only_after_what_comes_first(session: Session) -> None:
+    first = failed(session)
+    job = accept(session.store, after=[first.id])
+    session.store.move(job.id, Event.FAIL, 4.0, reason=f"comes after {first.id}, which failed")
+
+    with pytest.raises(NotNow, match=f"{first.id}.*has failed: retry that first") as caught:
+        requests.retry(session, job.id, 5.0)
+    assert f"retry {first.id} {job.id}" in str(caught.value.hint)
+    assert session.store.load(job.id).state is State.FAILED
+    requests.retry(session, first.id, 6.0)
+    assert requests.retry(session, job.id, 7.0).state is State.PENDING
+
+
+def test_a_job_whose_predecessor_is_gone_says_that_it_must_be_submitted_anew(session: Session) -> None:
+    first = failed(session)
+    job = accept(session.store, after=[first.id])
+    session.store.move(job.id, Event.FAIL, 4.0, reason="comes after one that failed")
+    requests.remove(session, first.id)
+
+    with pytest.raises(NotNow, match="was removed") as caught:
+        requests.retry(session, job.id, 5.0)
+    assert "anew" in str(caught.value.hint)
+
+
 def test_a_priority_counts_until_the_end(session: Session) -> None:
     assert requests.prioritise(session, accept(session.store).id, 7, 5.0).priority == 7
     with pytest.raises(NotNow):

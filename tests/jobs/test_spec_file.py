@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.errors import InvalidInput, NotFound, SinglepointError, UsageError
+from jobs.errors import InvalidInput, NotFound, NotPermitted, SinglepointError, UsageError
 from jobs.spec.job import PredictSpec, TrainSpec
 from jobs.spec_file import parse_document, parse_file, set_value
 
@@ -85,7 +85,8 @@ def test_set_reaches_into_lists() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["training.epochs", "=5", "a..b=5", "model.layers[4].units=1", "data.path.x.y=1", "[0]=1"]
+    "text",
+    ["training.epochs", "=5", "a..b=5", "model.layers[4].units=1", "data.path.x.y=1", "[0]=1", "model.hidden[0].x=5"],
 )
 def test_a_set_that_leads_nowhere_is_a_mistake_of_use_or_of_the_spec(file: Path, text: str) -> None:
     with pytest.raises((UsageError, InvalidInput)):
@@ -123,6 +124,21 @@ def test_a_file_that_holds_no_spec_is_named(
 
     with pytest.raises(error, match=piece):
         parse_file(path)
+
+
+def test_a_spec_one_may_not_read_is_a_matter_of_permission(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_arguments: object, **_how: object) -> str:
+        raise PermissionError(13, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(NotPermitted, match=file.name):
+        parse_file(file)
+
+
+def test_a_mark_that_some_editors_put_in_front_is_no_part_of_the_spec(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert isinstance(parse_file(file), TrainSpec)
 
 
 def test_a_spec_of_the_other_kind_is_met_with_the_command_for_it(file: Path) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from jobs import embedded
-from jobs.errors import BrokerAway, NotNow
+from jobs.errors import EXIT_NOT_NOW, BrokerAway, NotNow
 from jobs.home import Home, open_home
 from jobs.processes import this_process
 from jobs.services import Services
@@ -138,6 +138,21 @@ def test_a_detached_start_that_fails_gives_the_reason_the_end_of_the_log_and_the
 
     assert "it ended with exit code 1\n  a line\n  budget: what is a flurb?" in caught.value.message
     assert str(home.path / "up.log") in str(caught.value.hint)
+
+
+def test_who_loses_a_race_to_start_says_that_it_is_up_and_prints_no_log_of_the_winners(
+    home: Home,
+    supervisor: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = iter([None])  # at the first look there was no supervisor yet
+    monkeypatch.setattr(service, "holder", lambda path: next(seen, holder(path)))
+    loser = [sys.executable, "-c", f"raise SystemExit({EXIT_NOT_NOW})"]
+
+    assert service.up_detached(home, None, loser, {}, workers=1) == 0
+
+    assert capsys.readouterr().err == f"singlepoint is up already: process {supervisor.pid}\n"
 
 
 def test_the_log_of_a_long_life_is_cut_and_one_older_part_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
