@@ -122,7 +122,9 @@ def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
         return None
     place.index.tell(job)
     stops = StopRequests(place.store, job, place.monotonic)
-    stops.catch_signals(already=_drain_early)
+    stops.catch_signals()
+    if _drain_early:  # looked at only now, when no signal can set it any more
+        stops.drain()
     return Work(
         place=place,
         job=job,

@@ -42,10 +42,20 @@ def apply(terms: Terms) -> None:
 
 
 def use_cores(terms: Terms) -> None:
-    """Run on the granted cores only."""
+    """Run on the granted cores only, with every thread there is: each has an affinity of its own, which those it starts
+    inherit."""
     if terms.cores and hasattr(os, "sched_setaffinity"):
-        with contextlib.suppress(OSError):  # a core that went away: the count is still right by threads
-            os.sched_setaffinity(0, terms.cores)
+        for thread in threads():
+            with contextlib.suppress(OSError):  # it ended; or a core went away: the count is still right by threads
+                os.sched_setaffinity(thread, terms.cores)
+
+
+def threads() -> list[int]:
+    """The threads of this process as the kernel numbers them; only 0, the calling one, where it does not tell."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return [0]
 
 
 def limit_memory(memory_bytes: int) -> None:

@@ -137,7 +137,7 @@ class Overseer:
             if self._is_ours(job) and job.state in (State.RUNNING, State.QUEUED):
                 event, facts = self._verdict(job, status)
                 job = self._place.store.move(self._job_id, event, self._place.clock(), attempt=self._number, **facts)
-            log.warning("attempt_died job=%s attempt=%d status=%d", self._job_id, self._number, status)
+                log.warning("attempt_died job=%s attempt=%d status=%d", self._job_id, self._number, status)
             self._place.index.tell(job)
         except (ImpossibleMove, Superseded, NotFound) as error:
             log.warning("attempt_died_unrecorded job=%s attempt=%d: %s", self._job_id, self._number, error)

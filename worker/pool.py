@@ -8,6 +8,7 @@ their state saved; the pool ends when the last of them has.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -34,6 +35,7 @@ log = logging.getLogger("singlepoint.worker")
 SHORT_LIFE_S = 1.0
 LONGEST_BACKOFF_S = 5.0
 CHILD_ENDED = "ended"
+REQUESTS_TO_STOP = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass
@@ -63,7 +65,7 @@ class Pool:
     def run(self) -> None:
         """Work until asked to stop. Returns when every worker has ended."""
         rehearse()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))
         for slot in self._slots:
@@ -98,20 +100,28 @@ class Pool:
         self._stopping = True
         for slot in self._slots:
             if slot.pid:
-                os.kill(slot.pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # reaped this instant
+                    os.kill(slot.pid, signal.SIGTERM)
 
     def _start(self, slot: Slot) -> None:
         wait_s = min(LONGEST_BACKOFF_S, 0.1 * 2**slot.short_lives) if slot.short_lives else 0.0
         if wait_s:
             time.sleep(wait_s)
+        # Held back across the fork: here until the handler can see the child, there until it is no longer our handler.
+        signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS_TO_STOP)
+        try:
+            if not self._stopping:
+                self._fork(slot)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS_TO_STOP)
+
+    def _fork(self, slot: Slot) -> None:
         parent, stamp = os.getpid(), time.time_ns()
         pid = os.fork()
         if pid == 0:
             self._be_worker(parent, slot.number, rq_worker.unique_name(slot.number, os.getpid(), stamp))
         slot.pid, slot.name = pid, rq_worker.unique_name(slot.number, pid, stamp)
         slot.since_s = time.monotonic()
-        if self._stopping:  # asked while we forked: the handler saw no pid yet
-            os.kill(pid, signal.SIGTERM)
 
     def _be_worker(self, parent: int, number: int, name: str) -> None:
         """The child: never returns."""
@@ -120,6 +130,7 @@ class Pool:
             for one in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(one, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS_TO_STOP)
             die_with(parent)
             index = Index(connect_fleetingly(self._broker), self._home.uuid)
             grace_s = float(os.environ.get("SINGLEPOINT_GRACE_S", GRACE_S))

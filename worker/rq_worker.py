@@ -15,12 +15,15 @@ import contextlib
 import logging
 import os
 import signal
+import time
 from typing import Any
 
 import redis
+from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.queue import Queue as RqQueue
+from rq.timeouts import HorseMonitorTimeoutException
 from rq.worker import Worker
 
 from jobs.queue import FUNCTION, parse_rq_id
@@ -39,11 +42,15 @@ WATCH_S = 0.25
 class AttemptJob(RqJob):
     """An rq job that can only be an attempt."""
 
+    was_drained = False
+
     def _execute(self) -> Any:
         if self.func_name != FUNCTION or self.kwargs or len(self.args) != 2:
             raise ValueError(f"{self.id} asks for {self.func_name}; only {FUNCTION}(job, attempt) is ever called")
         job_id, number = self.args
-        return attempt.perform(str(job_id), int(number))
+        end = attempt.perform(str(job_id), int(number))
+        self.was_drained = end == "drained"
+        return end
 
 
 class AttemptWorker(Worker):
@@ -79,6 +86,14 @@ class AttemptWorker(Worker):
         signal.signal(signal.SIGTERM, attempt.remember_drain)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
+    def handle_execution_ended(self, job: RqJob, queue: RqQueue, heartbeat_ttl: int) -> None:
+        """As rq's, in the child. Only rq's books are left to be kept, and the end of the worker does not wait for them:
+        if Redis is away, the child just ends."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if isinstance(job, AttemptJob) and job.was_drained:
+            self.connection = job.connection = self._place.index.connection
+        super().handle_execution_ended(job, queue, heartbeat_ttl)
+
     def handle_warm_shutdown_request(self) -> None:
         """Ask the child to save and hand back; the overseer insists, if it must."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
@@ -92,31 +107,52 @@ class AttemptWorker(Worker):
         if self._overseer is not None:
             self._overseer.drain_began()
 
+    def teardown(self) -> None:
+        """As rq's, but never waiting for a Redis that is away: it forgets a worker by itself, a minute later."""
+        self.connection = self._place.index.connection
+        with contextlib.suppress(redis.RedisError):
+            super().teardown()  # type: ignore[no-untyped-call]
+
     def set_shutdown_requested_date(self) -> None:
         """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""
 
     def monitor_work_horse(self, job: RqJob, queue: RqQueue, execution: Execution) -> None:
-        """As rq's; and take a dead child's attempt out of rq's books, where nothing will ever finish it."""
+        """As rq's; and take a dead child's attempt out of rq's books, where nothing will ever finish it.
+
+        Raises StopRequested when it was: what rq would tell Redis next could wait for long.
+        """
         super().monitor_work_horse(job, queue, execution)
+        if self._stop_requested:
+            self.connection = job.connection = self._place.index.connection
         if self._overseer is not None and self._overseer.has_buried:
-            with self.connection.pipeline() as pipe:
-                self.cleanup_execution(job, pipe, execution)
-                pipe.execute()
-            job.delete(remove_from_queue=False)
+            with contextlib.suppress(redis.RedisError):
+                self._strike_out(job, execution)
+        if self._stop_requested:
+            raise StopRequested
+
+    def _strike_out(self, job: RqJob, execution: Execution) -> None:
+        with self.connection.pipeline() as pipe:
+            self.cleanup_execution(job, pipe, execution)
+            pipe.execute()
+        job.delete(remove_from_queue=False)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
         pid = self.horse_pid
         assert self._overseer is not None
+        signal.alarm(0)  # rq's, for its heartbeats: it would raise anywhere below, between a death and its record too
+        beat_at = time.monotonic() + self.job_monitoring_interval
         while not wait_for_exit(pid, WATCH_S):
             if self._overseer.must_die(pid):
                 kill_group(pid)
+            if time.monotonic() > beat_at:
+                raise HorseMonitorTimeoutException
+        # Children it may have left hold the job's lock. Before reaping: while the pid is taken, the group is ours.
+        kill_group(pid)
         try:
             _, status, usage = os.wait4(pid, 0)
         except ChildProcessError:
             return pid, 0, None
-        if status != 0:
-            kill_group(pid)  # children it may have left hold the job's lock
         self._overseer.ended(status, usage)
         return pid, 0, usage  # 0: nothing is left for rq to handle
 

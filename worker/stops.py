@@ -44,15 +44,15 @@ class StopRequests:
         self._attempt = job.attempt
         self.job = job
 
-    def catch_signals(self, *, already: bool = False) -> None:
-        """From now on SIGTERM means: drain. The handler only sets a flag; the next step acts.
-
-        already: one arrived before this call.
-        """
-        self._draining = already
+    def catch_signals(self) -> None:
+        """From now on SIGTERM means: drain. The handler only sets a flag; the next step acts."""
         signal.signal(signal.SIGTERM, self._on_signal)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.drain()
+
+    def drain(self) -> None:
+        """As if SIGTERM had come."""
         self._draining = True
 
     @property

@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,9 +18,10 @@ from jobs.lifecycle import Event, State
 from jobs.records import Job
 from jobs.requests import remove
 from tests.worker.making import TRAINING, Maker, stopped, woken
-from worker import environment
+from worker import attempt, environment, stops
 from worker.nn.trainer import EpochReport
 from worker.overseer import Overseer
+from worker.stops import Stop
 from worker.training import Training
 
 MIB = 2**20
@@ -131,7 +133,7 @@ def test_a_full_disk_makes_a_prediction_wait_and_nothing_half_done_is_seen(
     succeeded(again)
     assert output.read_bytes() == expected
     assert again.attempts[-1].first_step > 0, "the counted rows were lost"
-    assert not list(maker.directory.glob(".*.tmp"))
+    assert not list(maker.directory.glob(f".{name}*.tmp"))
 
 
 def test_a_result_that_cannot_get_its_place_fails_the_job_and_says_why(scorer: tuple[Maker, bytes]) -> None:
@@ -342,6 +344,68 @@ def test_an_attempt_that_does_not_answer_is_killed_after_its_grace(
     job = maker.oversee(job_id, pid)
     assert (job.state, job.attempts[-1].end, job.held) == (state, end, ask == "pause")
     assert job.failures == 0
+
+
+class Overseen:
+    """An attempt that never answers, and its overseer, by a clock of its own."""
+
+    def __init__(self, maker: Maker) -> None:
+        self.store, self.now_s, self.at = maker.store, 0.0, now()
+        self.job_id = maker.submit()
+        maker.dispatch(self.job_id)
+        maker.store.move(self.job_id, Event.CLAIM, self.at, attempt=1, worker=maker.place.worker)
+        place = replace(maker.place, grace_s=30, clock=lambda: self.at, monotonic=lambda: self.now_s)
+        self.overseer = Overseer(place, self.job_id, 1)
+
+    def note(self, note: Note, **facts: str) -> None:
+        self.at += 1
+        self.store.note(self.job_id, note, self.at, **facts)
+
+    def must_die_after(self, seconds: float) -> bool:
+        self.now_s += seconds
+        return self.overseer.must_die(os.getpid())
+
+
+@pytest.mark.parametrize("set_by_s", [3600, -3600])
+def test_the_grace_of_an_attempt_does_not_change_with_the_clock_on_the_wall(maker: Maker, set_by_s: float) -> None:
+    overseen = Overseen(maker)
+    overseen.note(Note.ASK, ask="cancel")
+    assert not overseen.must_die_after(0)
+    overseen.at += set_by_s
+    assert not overseen.must_die_after(29)
+    assert overseen.must_die_after(2)
+
+
+def test_each_request_has_a_grace_of_its_own_and_a_paused_attempt_all_the_time_there_is(maker: Maker) -> None:
+    overseen = Overseen(maker)
+    overseen.note(Note.ASK, ask="pause")
+    assert not overseen.must_die_after(29)
+    overseen.note(Note.PAUSE)
+    assert not overseen.must_die_after(1000)
+    for note in (Note.RESUME, Note.GO_ON):
+        overseen.note(note)
+    overseen.note(Note.ASK, ask="pause")
+    assert not overseen.must_die_after(1000)  # first seen now
+    assert overseen.must_die_after(31)
+
+
+def test_a_request_to_stop_just_before_the_attempt_has_its_own_handler_is_not_lost(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "_drain_early", False)
+    earlier, install = signal.signal(signal.SIGTERM, attempt.remember_drain), signal.signal
+
+    def late(number: int, handler: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return install(number, handler)
+
+    monkeypatch.setattr(stops.signal, "signal", late)
+    try:
+        job_id = maker.submit()
+        work = attempt.claim(maker.place, job_id, maker.dispatch(job_id))
+    finally:
+        install(signal.SIGTERM, earlier)
+    assert work is not None and work.stops.due() is Stop.DRAIN
 
 
 def test_a_cancellation_that_comes_while_an_attempt_hands_back_is_not_forgotten(maker: Maker) -> None:
