@@ -204,7 +204,8 @@ class Supervisor:
             return
         log.info("child_asked_to_end name=%s pid=%d", slot.child.name, slot.process.pid)
         asked_at = self._clock()
-        _signal(slot.process.pid, signal.SIGTERM)
+        for number in (signal.SIGTERM, signal.SIGCONT):  # one that stands still hears the first only once it goes on
+            _signal(slot.process.pid, number)
         while slot.process is not None:
             grace_s = slot.child.grace_s if self._asked < 2 else min(HURRIED_GRACE_S, slot.child.grace_s)
             left_s = asked_at + grace_s - self._clock()

@@ -115,6 +115,15 @@ def test_a_child_that_will_not_end_is_killed_after_its_grace(supervised: Supervi
     assert "child_killed name=stubborn" in supervised.said()
 
 
+def test_a_child_that_stands_still_ends_when_it_is_asked_to(supervised: Supervised) -> None:
+    process = supervised.start(("halted", 3600, SLEEPER))
+    os.kill(supervised.pids("halted")[0], signal.SIGSTOP)
+
+    process.terminate()
+
+    assert process.wait(timeout=20) == 0
+
+
 def test_a_second_request_cuts_the_grace_short(supervised: Supervised) -> None:
     process = supervised.start(("stubborn", 3600, "trap '' TERM; echo $$ >> {file}; while :; do sleep 60; done"))
 
