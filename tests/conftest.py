@@ -25,7 +25,14 @@ from jobs.records import Job, Resources
 from jobs.session import Session
 from jobs.store import JobStore
 
-_SERVE = "import sys; from jobs.home import open_home; from jobs.embedded import run; run(open_home(sys.argv[1]))"
+_SERVE = """
+import sys
+from jobs.embedded import run
+from jobs.home import open_home
+from worker.process import die_with
+die_with(int(sys.argv[2]))  # also when the tests are ended by force
+run(open_home(sys.argv[1]))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -55,15 +62,18 @@ def redis_server() -> Iterator[str]:
         if os.environ.get("CI"):
             raise
         pytest.skip(str(error))
-    process = subprocess.Popen([sys.executable, "-c", _SERVE, str(home.path)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not embedded.answers(home):
-        assert process.poll() is None and time.monotonic() < deadline, "the embedded server does not answer"
-        time.sleep(0.01)
-    yield locate(home).url
-    process.terminate()
-    process.wait(10)
-    shutil.rmtree(home.path, ignore_errors=True)
+    words = [sys.executable, "-c", _SERVE, str(home.path), str(os.getpid())]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not embedded.answers(home):
+            assert process.poll() is None and time.monotonic() < deadline, "the embedded server does not answer"
+            time.sleep(0.01)
+        yield locate(home).url
+    finally:
+        process.kill()  # it keeps nothing that anybody needs
+        process.wait(60)
+        shutil.rmtree(home.path, ignore_errors=True)
 
 
 @pytest.fixture

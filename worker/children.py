@@ -81,7 +81,9 @@ class _Child:
     def _alive(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, ConnectionError):  # its end of the pipe is closed: nobody else has it
+        except (EOFError, OSError):  # its end of the pipe, which nobody else has, is closed: maybe in mid-message
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # should it live on, it is no use any more; nor is waiting for it
             raise ChildDied(self.pid, os.waitpid(self.pid, 0)[1]) from None
 
     def end(self) -> None:

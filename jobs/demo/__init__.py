@@ -56,6 +56,10 @@ memory = "256MiB"
 """
 
 
+LONGEST_S = 600
+"""Seconds for one command; a training takes about ten of them."""
+
+
 @click.command(epilog="Examples:  singlepoint demo   |   singlepoint demo --keep")
 @click.option("--epochs", default=3000, show_default=True, help="How long the trainings are.")
 @click.option("--keep", is_flag=True, help="Keep the demo's home, and say where it is.")
@@ -89,19 +93,25 @@ class Stage:
     directory: Path
 
     def run(self, *arguments: str, check: bool = True, shown: bool = False) -> str:
-        """One `singlepoint` command; its answer. A failure ends the demo with what it said."""
+        """One `singlepoint` command; its answer. A failure ends the demo with what it said, and so does a command
+        that takes longer than any should, `check` or not."""
+        line = f"singlepoint {' '.join(arguments)}"
         if shown:
-            say(click.style(f"$ singlepoint {' '.join(arguments)}", bold=True))
-        done = subprocess.run(
-            [sys.executable, "-m", "singlepoint", "--home", str(self.directory / "home"), *arguments],
-            cwd=self.directory,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
-        )
+            say(click.style(f"$ {line}", bold=True))
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "singlepoint", "--home", str(self.directory / "home"), *arguments],
+                cwd=self.directory,
+                capture_output=True,
+                text=True,
+                check=False,
+                env={name: value for name, value in os.environ.items() if name != "SINGLEPOINT_REDIS_URL"},
+                timeout=LONGEST_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(f"`{line}` did not end within {LONGEST_S} s; --keep keeps its logs") from None
         if check and done.returncode != 0:
-            raise DemoFailed(f"`singlepoint {' '.join(arguments)}` ended with {done.returncode}:\n{done.stderr}")
+            raise DemoFailed(f"`{line}` ended with {done.returncode}:\n{done.stderr}")
         return done.stdout.strip()
 
     def show(self, job: str) -> dict[str, Any]:
@@ -134,7 +144,7 @@ def play(stage: Stage) -> None:
     disturbed = stage.run("submit", "train", "train.toml", "--name", "disturbed", "-q", shown=True)
     pid = kill_in_the_middle(stage, disturbed)
     say(f"  $ kill -9 {pid}")
-    stage.run("wait", disturbed, "--timeout", "120", shown=True)
+    stage.run("wait", disturbed, "--timeout", "300", shown=True)
     report(calm, stage.show(disturbed))
 
     say("a prediction with the model that was interrupted:")
@@ -156,7 +166,7 @@ def play(stage: Stage) -> None:
 
 def kill_in_the_middle(stage: Stage, job: str) -> int:
     """Send SIGKILL to the worker process that makes this job's attempt, once it is well under way."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         document = stage.show(job)
         if document["state"] == "running" and (document["progress"] or 0) > 0.4:
@@ -165,7 +175,7 @@ def kill_in_the_middle(stage: Stage, job: str) -> int:
             return pid
         if document["state"] in ("succeeded", "failed"):
             raise DemoFailed("the training was over before it could be killed; try a larger --epochs")
-    raise DemoFailed("the training did not get going within a minute")
+    raise DemoFailed("the training did not get going within five minutes")
 
 
 def report(calm: dict[str, Any], disturbed: dict[str, Any]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import functools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +35,10 @@ T = TypeVar("T")
 SHORT_EPOCHS = 120
 """Half a second of the standard training: two checkpoints."""
 
+SECOND_SAVE = "checkpoint.write@2"
+"""Where a training that saved once is about to save again: no thread of it holds its job's history here, which others
+could not write otherwise."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -49,8 +55,27 @@ def wait_until(condition: Callable[[], T | None], describe: Callable[[], object]
 
 def threads_stopped(pid: int) -> bool:
     """Whether every thread of a process has stopped: a signal takes a moment to reach them all."""
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states == {"T"}
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process that stands still."""
+    [pending] = re.findall(r"^ShdPnd:\s*(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(pending, 16) >> (number - 1) & 1)
+
+
+@functools.cache
+def dying_with_us() -> tuple[str, ...]:
+    """What to put before a command that must not outlive the tests, should they be ended by force; nothing where the
+    system has no such program."""
+    words = ("setpriv", "--pdeathsig", "KILL")
+    if shutil.which(words[0]) is None:
+        return ()
+    return () if subprocess.run([*words, "true"], capture_output=True, check=False, timeout=60).returncode else words
 
 
 class Machine:
@@ -83,7 +108,7 @@ class Machine:
         environment = {"SINGLEPOINT_FAILPOINT": f"@{self.failpoint}", "SINGLEPOINT_GRACE_S": str(self.grace_s)}
         with open(self.log, "ab") as log:
             self.supervisor = subprocess.Popen(
-                self._argv("up", "--budget", self.budget, "--workers", str(self.workers)),
+                [*dying_with_us(), *self._argv("up", "--budget", self.budget, "--workers", str(self.workers))],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -91,13 +116,26 @@ class Machine:
             )
 
     def stop(self) -> None:
+        """End the supervisor and all below it."""
         if self.supervisor is not None and self.supervisor.poll() is None:
             self.supervisor.send_signal(signal.SIGTERM)
-            try:
-                self.supervisor.wait(30)
-            except subprocess.TimeoutExpired:
-                self.supervisor.kill()
-                self.supervisor.wait()
+            self.wait_for_its_end()
+
+    def wait_for_its_end(self) -> None:
+        """Until the supervisor, asked to end, has; by force when it takes too long."""
+        assert self.supervisor is not None
+        try:
+            self.supervisor.wait(60)
+        except subprocess.TimeoutExpired:
+            self.supervisor.kill()
+            self.supervisor.wait(60)
+
+    def drain_workers(self, job_id: str) -> None:
+        """Ask the supervisor to end; answers when the job's attempt, which stands still, has been asked as well."""
+        assert self.supervisor is not None
+        pid = self.child_pid(job_id)
+        self.supervisor.send_signal(signal.SIGTERM)
+        wait_until(lambda: is_pending(pid, signal.SIGTERM), self.tail)
 
     @contextmanager
     def failing(self, place: str, action: str) -> Iterator[None]:
@@ -186,31 +224,32 @@ class Machine:
         wait_until(saved, lambda: f"{self.job(job_id)}\n{self.tail()}")
 
     @contextmanager
-    def held_at_step(self, job_id: str, step: int) -> Iterator[None]:
-        """The attempt, suspended soon after that step: it cannot end while the test gets ready to kill somebody."""
-        self.wait(job_id, lambda job: job.state == "running")
-        self.wait_for_step(job_id, step)
-        with self.suspended(job_id):
-            yield
-
-    def suspend(self, job_id: str) -> int:
-        """Stop the newest attempt at a moment when it does not hold its job's history, which others could not write
-        otherwise; its pid."""
-        pid = self.child_pid(job_id)
-        with self.store.locked_history(job_id):
-            os.kill(pid, signal.SIGSTOP)
-            wait_until(lambda: threads_stopped(pid), lambda: f"threads of {pid} still run")
-        return pid
-
-    @contextmanager
-    def suspended(self, job_id: str) -> Iterator[int]:
-        """The newest attempt stands still as long as this lasts; its pid."""
-        pid = self.suspend(job_id)
+    def held(self, begin: Callable[[], str], place: str) -> Iterator[str]:
+        """The job that `begin` begins, whose attempt stops itself at a failpoint: however fast or slow the machine is,
+        it cannot end while the test gets ready to disturb it. It goes on afterwards, if it lives."""
+        with self.failing(place, "stop"):
+            job_id = begin()
+            pid = self.wait_until_it_stops(job_id)
         try:
-            yield pid
+            yield job_id
         finally:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+
+    def held_training(self, name: str, **changes: Any) -> AbstractContextManager[str]:
+        """A training that stands still with a checkpoint behind it."""
+        return self.held(lambda: self.train(name, checkpoint_interval_s=0.05, **changes), SECOND_SAVE)
+
+    def wait_until_it_stops(self, job_id: str, attempt: int = 1) -> int:
+        """Until that attempt has stopped itself; its pid."""
+        self.wait(job_id, lambda job: (job.state, job.attempt) == ("running", attempt))
+        pid = self.child_pid(job_id)
+        wait_until(lambda: threads_stopped(pid), lambda: f"{pid} {self.job(job_id)}\n{self.tail()}", 60)
+        return pid
+
+    def wake(self, job_id: str) -> None:
+        """Let the newest attempt go on."""
+        os.kill(self.child_pid(job_id), signal.SIGCONT)
 
     def worker_pid(self, job_id: str) -> int:
         """The rq worker that makes the newest attempt."""
@@ -221,7 +260,7 @@ class Machine:
     def child_pid(self, job_id: str) -> int:
         """The process that makes the newest attempt."""
         children = subprocess.run(
-            ["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False
+            ["pgrep", "-P", str(self.worker_pid(job_id))], capture_output=True, text=True, check=False, timeout=60
         )
         return int(children.stdout.split()[0])
 
@@ -234,11 +273,20 @@ class Machine:
     @contextmanager
     def without_redis(self) -> Iterator[None]:
         """Kill the Redis server, and let none start as long as this lasts; it answers again afterwards."""
-        pid = self.server_pid()
         lock = os.open(self.home.lock("broker"), os.O_RDWR)
+
+        def taken() -> bool:
+            server = server_process(self.home)
+            if server is not None:  # the one that was there, or the next one, if it was faster than we
+                with suppress(ProcessLookupError):
+                    os.kill(server.pid, signal.SIGKILL)
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            return False
+
         try:
-            os.kill(pid, signal.SIGKILL)
-            fcntl.flock(lock, fcntl.LOCK_EX)  # whoever starts the next one is about to try
+            wait_until(taken, self.tail)
             yield
         finally:
             os.close(lock)
@@ -273,7 +321,8 @@ class Machine:
 TRAINING = """\
 kind = "train"
 name = "{name}"
-checkpoint_interval_s = 0.2
+retries = {retries}
+checkpoint_interval_s = {checkpoint_interval_s}
 [data]
 path = "wdbc.csv"
 target = "diagnosis"
@@ -290,12 +339,23 @@ memory = "256MiB"
 """
 
 
-def write_training(directory: Path, *, name: str = "wdbc", epochs: int = 400, optimiser: str = "adam") -> str:
+def write_training(
+    directory: Path,
+    *,
+    name: str = "wdbc",
+    epochs: int = 400,
+    optimiser: str = "adam",
+    checkpoint_interval_s: float = 0.2,
+    retries: int = 0,
+) -> str:
     """A spec of a real training beside its data; answers the spec's name."""
     data = directory / "wdbc.csv"
     if not data.exists():
         data.write_bytes(resources.files("jobs.demo").joinpath("wdbc.csv").read_bytes())
-    (directory / f"{name}.toml").write_text(TRAINING.format(name=name, epochs=epochs, optimiser=optimiser))
+    text = TRAINING.format(
+        name=name, epochs=epochs, optimiser=optimiser, checkpoint_interval_s=checkpoint_interval_s, retries=retries
+    )
+    (directory / f"{name}.toml").write_text(text)
     return f"{name}.toml"
 
 

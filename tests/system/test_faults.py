@@ -39,9 +39,7 @@ def epochs(machine: Machine, job_id: str) -> list[int]:
 
 def test_a_stopped_attempt_keeps_its_job_and_goes_on_when_it_wakes(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    job_id = machine.train("asleep")
-    machine.wait_for_checkpoint(job_id)
-    with machine.suspended(job_id):
+    with machine.held_training("asleep") as job_id:
         other = machine.finished(machine.train("meanwhile", epochs=2))  # so the scheduler has looked, and decided
         assert other.state is State.SUCCEEDED
         assert (machine.job(job_id).state, machine.job(job_id).attempt) == (State.RUNNING, 1)
@@ -53,12 +51,14 @@ def test_an_attempt_that_lost_its_lock_and_wakes_beside_its_successor_writes_not
     shared_machine: Machine, undisturbed: str
 ) -> None:
     machine = shared_machine
-    job_id = machine.train("zombie")
-    machine.wait_for_checkpoint(job_id)
-    with machine.stopped(machine.worker_pid(job_id)):  # which would kill a replaced child before it could wake
-        with machine.suspended(job_id) as zombie:
-            machine.store.lock_path(job_id).unlink()
-            machine.wait(job_id, lambda job: job.attempt == 2 and job.state is State.RUNNING)
+    with (
+        machine.held_training("zombie") as job_id,
+        machine.stopped(machine.worker_pid(job_id)),  # which would kill a replaced child before it could wake
+    ):
+        zombie = machine.child_pid(job_id)
+        machine.store.lock_path(job_id).unlink()
+        machine.wait(job_id, lambda job: job.attempt == 2 and job.state is State.RUNNING)
+        os.kill(zombie, signal.SIGCONT)
         wait_until(lambda: started(zombie) is None, lambda: f"the zombie lives on\n{machine.tail()}")
         job = machine.finished(job_id)
     assert sha256(job) == undisturbed
@@ -72,15 +72,15 @@ def test_an_attempt_that_lost_its_lock_and_wakes_beside_its_successor_writes_not
 
 def test_work_goes_on_and_ends_while_redis_is_away(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    running = machine.train("running")
-    machine.wait_for_checkpoint(running)
-    waiting = [machine.train(f"waiting{n}", epochs=3) for n in range(3)]
-    with machine.without_redis():
-        ended = machine.finished(running)  # on disk, though nobody can be told
-        for command in (("ps",), ("submit", "train", "running.toml"), ("cancel", waiting[-1])):
-            told = machine.run(*command, check=False)
-            assert told.returncode == 69 and "Redis" in told.stderr, (command, told)
-        assert running in machine.run("ps", "-a", check=False).stdout
+    with machine.held_training("running") as running:
+        waiting = [machine.train(f"waiting{n}", epochs=3) for n in range(3)]
+        with machine.without_redis():
+            machine.wake(running)
+            ended = machine.finished(running)  # on disk, though nobody can be told
+            for command in (("ps",), ("submit", "train", "running.toml"), ("cancel", waiting[-1])):
+                told = machine.run(*command, check=False)
+                assert told.returncode == 69 and "Redis" in told.stderr, (command, told)
+            assert running in machine.run("ps", "-a", check=False).stdout
     assert (sha256(ended), len(ended.attempts)) == (undisturbed, 1)
     jobs = [machine.finished(job_id) for job_id in waiting]
     assert {(job.state, len(job.attempts)) for job in jobs} == {(State.SUCCEEDED, 1)}
@@ -102,9 +102,8 @@ def test_a_redis_that_is_killed_comes_back_at_once_and_nothing_is_done_twice(
 
 def test_a_redis_that_hangs_holds_no_work_up(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    job_id = machine.train("hung")
-    machine.wait_for_checkpoint(job_id)
-    with machine.stopped(machine.server_pid()):
+    with machine.held_training("hung") as job_id, machine.stopped(machine.server_pid()):
+        machine.wake(job_id)
         ended = machine.finished(job_id)
         assert machine.run("cancel", job_id, check=False).returncode == 69
     assert sha256(ended) == undisturbed
@@ -116,11 +115,8 @@ def test_a_redis_that_hangs_holds_no_work_up(shared_machine: Machine, undisturbe
 
 def test_a_crash_of_the_child_is_told_from_a_kill(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
-    spec = machine.directory / write_training(machine.directory, name="segv")
-    spec.write_text("retries = 1\n" + spec.read_text())
-    job_id = machine.submit("train", spec.name)
-    machine.wait_for_checkpoint(job_id)
-    os.kill(machine.child_pid(job_id), signal.SIGSEGV)
+    with machine.held_training("segv", retries=1) as job_id:
+        os.kill(machine.child_pid(job_id), signal.SIGSEGV)
     job = machine.finished(job_id)
     assert (sha256(job), job.attempts[0].end, job.failures) == (undisturbed, "crashed", 1)
     shown = machine.run("show", job_id).stdout
@@ -134,9 +130,10 @@ def test_a_paused_job_lends_its_cores_and_goes_on_in_the_same_weights(
     shared_machine: Machine, undisturbed: str
 ) -> None:
     machine = shared_machine
-    other, paused = machine.train("other", epochs=100_000), machine.train("paused")
-    machine.wait_for_checkpoint(paused)
-    machine.ask("pause", paused)
+    with machine.held_training("paused") as paused:
+        other = machine.train("other", epochs=100_000)
+        machine.wait(other, lambda job: job.state is State.RUNNING)
+        machine.ask("pause", paused)
     machine.wait(paused, lambda job: job.paused)
     assert sha256(machine.finished(machine.train("borrower", epochs=2)))
     assert machine.job(paused).state is State.RUNNING and machine.job(paused).paused
@@ -152,9 +149,8 @@ def test_a_paused_job_whose_worker_ends_stays_paused_and_goes_on_when_resumed(
     shared_machine: Machine, undisturbed: str, number: signal.Signals, end: str
 ) -> None:
     machine = shared_machine
-    job_id = machine.train(f"paused-{end}")
-    machine.wait_for_checkpoint(job_id)
-    machine.ask("pause", job_id)
+    with machine.held_training(f"paused-{end}") as job_id:
+        machine.ask("pause", job_id)
     machine.wait(job_id, lambda job: job.paused)
     os.kill(machine.worker_pid(job_id), number)
     job = machine.wait(job_id, lambda job: job.state is State.PENDING)
@@ -165,20 +161,18 @@ def test_a_paused_job_whose_worker_ends_stays_paused_and_goes_on_when_resumed(
 
 def test_a_cancelled_job_that_does_not_answer_is_killed_after_the_grace_period(shared_machine: Machine) -> None:
     machine = shared_machine
-    job_id = machine.train("deaf", epochs=100_000)
-    machine.wait_for_checkpoint(job_id)
-    machine.suspend(job_id)
-    machine.run("cancel", job_id)
-    job = machine.finished(job_id)
+    with machine.held_training("deaf") as job_id:
+        machine.run("cancel", job_id)
+        job = machine.finished(job_id)
     assert job.state is State.CANCELLED and "did not answer" in (job.attempts[-1].cause or "")
 
 
 def test_a_drained_home_starts_nothing_and_hands_running_work_back(shared_machine: Machine, undisturbed: str) -> None:
     machine = shared_machine
     machine.run("drain", "--off")  # again: no harm
-    running = machine.train("handed-back")
-    machine.wait_for_checkpoint(running)
-    machine.drain()
+    with machine.held_training("handed-back") as running:
+        machine.drain()
+        machine.wait(running, lambda job: bool(job.asks))
     job = machine.wait(running, lambda job: job.state is State.PENDING)
     assert (job.attempts[-1].end, job.attempts[-1].lost_s) == ("preempted", None) and job.attempts[-1].steps
     waiting = machine.train("accepted", epochs=2)
@@ -225,14 +219,14 @@ def fill(path: Path) -> None:
 
 
 def test_a_disk_that_is_really_full_delays_work_and_loses_nothing(small_disk: Path, undisturbed: str) -> None:
-    machine = Machine(small_disk, workers=1).start()
+    machine = Machine(small_disk, workers=1)
     try:
-        job_id = machine.train("cramped")
-        machine.wait_for_checkpoint(job_id)
-        fill(small_disk / "filler")
-        # Redis may be gone already (69: it ends when it cannot write), or the client finds no room itself (75).
-        refused = machine.run("submit", "train", "cramped.toml", check=False)
-        assert refused.returncode in (69, 75), refused
+        machine.start()
+        with machine.held_training("cramped") as job_id:
+            fill(small_disk / "filler")
+            # Redis may be gone already (69: it ends when it cannot write), or the client finds no room itself (75).
+            refused = machine.run("submit", "train", "cramped.toml", check=False)
+            assert refused.returncode in (69, 75), refused
         wait_until(lambda: not machine.store.is_being_worked_on(job_id), lambda: machine.job(job_id))
         (small_disk / "filler").unlink()
         job = machine.finished(job_id)

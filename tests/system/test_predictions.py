@@ -39,8 +39,7 @@ def test_whichever_process_of_a_prediction_is_killed_every_row_is_written_once(
     scorer: tuple[Machine, bytes], victim: Callable[[Machine, str], int]
 ) -> None:
     machine, expected = scorer
-    job_id = machine.submit(*ARGUMENTS, "two-cores.csv", "--cpu", "2")
-    with machine.held_at_step(job_id, 5000):
+    with machine.held(lambda: machine.submit(*ARGUMENTS, "two-cores.csv", "--cpu", "2"), "shard.write@5") as job_id:
         os.kill(victim(machine, job_id), signal.SIGKILL)
     assert [attempt.end for attempt in machine.finished(job_id).attempts] == ["killed", "succeeded"]
     assert (machine.directory / "two-cores.csv").read_bytes() == expected

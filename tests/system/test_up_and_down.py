@@ -20,7 +20,7 @@ from jobs.home import Home, open_home
 from jobs.server import command, prepare
 from jobs.singleton import holder
 
-from .machine import ROOT, wait_until
+from .machine import ROOT, dying_with_us, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -88,7 +88,7 @@ def test_a_redis_of_ones_own_is_used_warned_about_and_left_running(home: Home) -
     theirs = open_home(Path(tempfile.mkdtemp(prefix="sp-")))
     argv = [*command(prepare(theirs), theirs), "--appendonly", "no"]
     socket = theirs.redis / "redis.sock"
-    with subprocess.Popen(argv) as server:
+    with subprocess.Popen([*dying_with_us(), *argv]) as server:
         try:
             wait_until(socket.exists, lambda: "no socket")
             url = ("--redis-url", f"unix://{socket}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -38,6 +39,10 @@ TRAINING: dict[str, Any] = {
     "resources": {"cpu": 1, "memory": "256MiB"},
     "checkpoint_interval_s": 0.01,
 }
+
+
+LONGEST_S = 120.0
+"""Seconds until a child that neither ends nor stops fails its test, instead of ending the whole run."""
 
 
 class Maker:
@@ -101,7 +106,9 @@ class Maker:
     def oversee(self, job_id: str, pid: int) -> Job:
         """Watch a child to its end, as its worker does; the job afterwards."""
         overseer = Overseer(self.place, job_id, self.store.load(job_id).attempt)
+        deadline = time.monotonic() + LONGEST_S
         while not wait_for_exit(pid, 0.05):
+            assert time.monotonic() < deadline, f"{pid} goes on and on: {self.store.load(job_id)}"
             if overseer.must_die(pid):
                 kill_group(pid)
         overseer.ended(os.waitpid(pid, 0)[1])
@@ -128,13 +135,26 @@ class Maker:
         return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in wanted}
 
 
+def reaped(pid: int, options: int = 0) -> int:
+    """The status of a child once it has ended; with WUNTRACED also once it has stopped."""
+    deadline = time.monotonic() + LONGEST_S
+    while True:
+        found, status = os.waitpid(pid, options | os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() > deadline:
+            kill_group(pid)
+            raise AssertionError(f"{pid} has neither ended nor stopped after {LONGEST_S} s")
+        time.sleep(0.001)
+
+
 def stopped(pid: int) -> None:
     """Wait until a child has stopped itself."""
-    _, status = os.waitpid(pid, os.WUNTRACED)
+    status = reaped(pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status), f"it ended with status {status} instead of stopping"
 
 
 def woken(pid: int) -> int:
     """Let a stopped child go on, and wait for its end; its status."""
     os.kill(pid, signal.SIGCONT)
-    return os.waitpid(pid, 0)[1]
+    return reaped(pid)

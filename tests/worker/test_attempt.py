@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jobs.history import Note
 from jobs.lifecycle import Event, State
 from jobs.records import Job
 from jobs.requests import remove
-from tests.worker.making import TRAINING, Maker, stopped, woken
+from tests.worker.making import LONGEST_S, TRAINING, Maker, stopped, woken
 from worker import attempt, environment, stops
 from worker.nn.trainer import EpochReport
 from worker.overseer import Overseer
@@ -91,9 +92,9 @@ def test_a_log_that_finds_no_room_costs_lines_and_not_the_work(maker: Maker, und
 def test_an_attempt_that_has_not_even_room_to_say_so_is_written_down_later(maker: Maker, undisturbed: str) -> None:
     job_id = maker.submit()
     pid = maker.begin(job_id, "history.lose:enospc")
-    job = maker.store.load(job_id)
-    while job.state is State.QUEUED:
-        job = maker.store.load(job_id)
+    deadline = time.monotonic() + LONGEST_S
+    while maker.store.load(job_id).state is State.QUEUED:
+        assert time.monotonic() < deadline, "the attempt does not begin"
     os.kill(pid, signal.SIGKILL)
     assert maker.oversee(job_id, pid).attempts[-1].end == "killed"
     assert succeeded(maker.make(job_id)) == undisturbed

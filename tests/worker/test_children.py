@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 
 import psutil
@@ -106,14 +107,28 @@ def test_a_child_that_is_killed_is_noticed_at_once(number: signal.Signals, at_wo
             if not at_work and piece.first_row == 4:
                 child = psutil.Process().children()[0]
                 child.send_signal(number)
+                deadline = time.monotonic() + 60
                 while child.status() != psutil.STATUS_ZOMBIE:
-                    pass
+                    assert time.monotonic() < deadline
             yield piece
 
     with pytest.raises(ChildDied) as caught, Children(score, terms(2)) as pool:
         list(pool.map(pieces()))
     assert os.WTERMSIG(caught.value.status) == number
     assert not psutil.Process().children()
+
+
+def test_a_child_that_is_killed_in_the_middle_of_its_answer_is_noticed_as_well() -> None:
+    def pieces() -> Iterator[Piece]:
+        for piece in numbered(2):
+            if piece.first_row:
+                assert pool._children[0].connection.poll(60)  # it answers, with more than the pipe holds
+                os.kill(pool.pids[0], signal.SIGKILL)
+            yield piece
+
+    with pytest.raises(ChildDied) as caught, Children(lambda piece: bytes(2**24), terms(2)) as pool:
+        list(pool.map(pieces()))
+    assert os.WTERMSIG(caught.value.status) == signal.SIGKILL
 
 
 def test_an_attempt_dies_the_death_of_its_child() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import psutil
 import pytest
@@ -12,7 +13,7 @@ from jobs.clock import now
 from jobs.history import Note
 from jobs.lifecycle import State
 from jobs.records import Job, Resources, Terms
-from tests.worker.making import Maker, stopped
+from tests.worker.making import LONGEST_S, Maker, stopped
 from worker import prediction
 from worker.attempt import held_lock
 from worker.children import PIECES_PER_CHILD
@@ -154,8 +155,9 @@ def test_a_paused_prediction_has_no_children_and_new_ones_afterwards(scorer: tup
     before = {child.pid for child in psutil.Process(pid).children()}
     maker.store.note(job_id, Note.ASK, now(), ask="pause")
     os.kill(pid, signal.SIGCONT)
+    deadline = time.monotonic() + LONGEST_S
     while not maker.store.load(job_id).paused:
-        assert not wait_for_exit(pid, 0.01)
+        assert not wait_for_exit(pid, 0.01) and time.monotonic() < deadline
     assert before and not psutil.Process(pid).children()
     maker.store.note(job_id, Note.RESUME, now())
     terms = Terms(Resources(memory_bytes=512 * 2**20), cores=tuple(sorted(os.sched_getaffinity(0))), revision=1)
