@@ -105,7 +105,7 @@ def test_a_child_that_is_killed_is_noticed_at_once(number: signal.Signals, at_wo
     def pieces() -> Iterator[Piece]:
         for piece in numbered(50):
             if not at_work and piece.first_row == 4:
-                child = psutil.Process().children()[0]
+                child = psutil.Process(pool.pids[0])
                 child.send_signal(number)
                 deadline = time.monotonic() + 60
                 while child.status() != psutil.STATUS_ZOMBIE:
@@ -113,9 +113,10 @@ def test_a_child_that_is_killed_is_noticed_at_once(number: signal.Signals, at_wo
             yield piece
 
     with pytest.raises(ChildDied) as caught, Children(score, terms(2)) as pool:
+        began = pool.pids
         list(pool.map(pieces()))
     assert os.WTERMSIG(caught.value.status) == number
-    assert not psutil.Process().children()
+    assert not {child.pid for child in psutil.Process().children()}.intersection(began)
 
 
 def test_a_child_that_is_killed_in_the_middle_of_its_answer_is_noticed_as_well() -> None:
