@@ -24,9 +24,7 @@ from worker.nn.preprocessing import (
 from .arrays import ArrayFile, is_idx, open_array
 from .delimited import CsvFile
 from .parquet import ParquetFile
-from .tile import Cursor, Piece, RowSource, Tile, existing, unreadable
-
-TableFile = CsvFile | ParquetFile
+from .tile import Cursor, Piece, RowSource, Table, Tile, existing, unreadable
 
 _SUFFIXES: dict[str, Literal["csv", "parquet", "array"]] = {
     ".csv": "csv",
@@ -50,7 +48,7 @@ def format_of(path: Path, field: str = "data.path") -> Literal["csv", "parquet",
     return _SUFFIXES[suffix]
 
 
-def open_table(path: Path, *, header: bool = True, field: str = "data.path") -> TableFile:
+def open_table(path: Path, *, header: bool = True, field: str = "data.path") -> Table:
     """A file with named columns. Raises NotFound, InvalidInput."""
     kind = format_of(path, field)
     existing(path, field)
@@ -81,7 +79,7 @@ def open_rows(path: Path, preprocessor: Preprocessor, keep: Sequence[str] | None
 class TableRows:
     """The columns of a table that a model takes, and those handed through."""
 
-    table: TableFile
+    table: Table
     preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor
     columns: tuple[str, ...]
 
@@ -151,6 +149,7 @@ __all__ = [
     "Cursor",
     "Piece",
     "RowSource",
+    "Table",
     "Tile",
     "existing",
     "format_of",

@@ -26,33 +26,19 @@ from worker.nn.preprocessing.numbers import number
 from worker.nn.preprocessing.numbers import numbers as parsed
 from worker.nn.preprocessing.rows import Array, BadRow
 
-from .tile import Cursor, Piece, Tile, unreadable
+from .tile import Cursor, Piece, Table, Tile, unreadable
 
 Columns = Sequence[Sequence[str]]
 _BOM = b"\xef\xbb\xbf"
 _CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
 
 
-class CsvFile:
+class CsvFile(Table):
     """A CSV file and the names of its columns: those of its header, or "0", "1", … without one."""
 
     def __init__(self, path: Path, *, header: bool = True) -> None:
         self.path, self.header = path, header
         self.names, self.first_offset = self._names()
-
-    def tiles(
-        self,
-        cursor: Cursor | None,
-        tile_rows: int,
-        *,
-        numbers: Sequence[str] = (),
-        words: Sequence[str] = (),
-        kept: Sequence[str] = (),
-        missing: Iterable[str] = (),
-    ) -> Iterator[Tile]:
-        """Tiles of these columns; see `parser`, and `RowSource`."""
-        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
-        return map(parse, self.pieces(cursor, tile_rows))
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """Runs of `tile_rows` records, unparsed wherever a line is a record. columns: all are read anyway."""
@@ -79,8 +65,7 @@ class CsvFile:
         kept: Sequence[str] = (),
         missing: Iterable[str] = (),
     ) -> Callable[[Piece], Tile]:
-        """What makes tiles whose `raw` has `numbers` as float64 (missing: NaN) and `words` as stripped text
-        (missing: "").
+        """See `Table`.
 
         Raises InvalidInput with one problem for each column that has a cell that is no number, and for a row with
         another number of cells than the header.

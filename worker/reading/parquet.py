@@ -15,10 +15,10 @@ import numpy.typing as npt
 from jobs.errors import InvalidInput, Problem
 from worker.nn.preprocessing.rows import Array, BadRow
 
-from .tile import Cursor, Piece, Tile, unreadable
+from .tile import Cursor, Piece, Table, Tile, unreadable
 
 
-class ParquetFile:
+class ParquetFile(Table):
     """A Parquet file of flat columns."""
 
     def __init__(self, path: Path) -> None:
@@ -35,20 +35,6 @@ class ParquetFile:
         except self._trouble as error:
             raise unreadable(path, f"cannot be read: {error}") from None
         self.names: tuple[str, ...] = tuple(self._file.schema_arrow.names)
-
-    def tiles(
-        self,
-        cursor: Cursor | None,
-        tile_rows: int,
-        *,
-        numbers: Sequence[str] = (),
-        words: Sequence[str] = (),
-        kept: Sequence[str] = (),
-        missing: Iterable[str] = (),
-    ) -> Iterator[Tile]:
-        """As `CsvFile.tiles`."""
-        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
-        return map(parse, self.pieces(cursor, tile_rows, (*numbers, *words, *kept)))
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """Runs of `tile_rows` rows of these columns, as an Arrow stream."""
@@ -67,7 +53,7 @@ class ParquetFile:
         kept: Sequence[str] = (),
         missing: Iterable[str] = (),
     ) -> Callable[[Piece], Tile]:
-        """As `CsvFile.parser`."""
+        """See `Table`."""
         absent = frozenset(missing)
 
         def parse(piece: Piece) -> Tile:

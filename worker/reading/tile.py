@@ -6,7 +6,8 @@ of the bytes found, and may happen in another process.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,6 +67,43 @@ class RowSource(Protocol):
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """Both halves: the pieces, parsed."""
+
+
+class Table(ABC):
+    """A file of named columns. Which of them are read, and how, is told with each reading."""
+
+    path: Path
+    names: tuple[str, ...]
+
+    @abstractmethod
+    def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
+        """As `RowSource.pieces`, of these columns or of all."""
+
+    @abstractmethod
+    def parser(
+        self,
+        *,
+        numbers: Sequence[str] = (),
+        words: Sequence[str] = (),
+        kept: Sequence[str] = (),
+        missing: Iterable[str] = (),
+    ) -> Callable[[Piece], Tile]:
+        """What makes tiles whose `raw` has `numbers` as float64 (missing: NaN) and `words` as stripped text
+        (missing: ""). Raises InvalidInput."""
+
+    def tiles(
+        self,
+        cursor: Cursor | None,
+        tile_rows: int,
+        *,
+        numbers: Sequence[str] = (),
+        words: Sequence[str] = (),
+        kept: Sequence[str] = (),
+        missing: Iterable[str] = (),
+    ) -> Iterator[Tile]:
+        """Tiles of these columns, in this process: the pieces, parsed."""
+        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
+        return map(parse, self.pieces(cursor, tile_rows, (*numbers, *words, *kept)))
 
 
 def existing(path: Path, field: str = "input") -> Path:

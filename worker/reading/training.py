@@ -13,7 +13,7 @@ from jobs.spec.data import DataSpec, PreprocessingSpec
 from worker.nn.preprocessing import Raw, row_count
 from worker.nn.preprocessing.rows import Array
 
-from . import TableFile, existing, format_of, no_such_column, open_array, open_table
+from . import Table, existing, format_of, no_such_column, open_array, open_table
 from .arrays import ArrayFile
 from .delimited import parse_numbers
 from .tile import Tile
@@ -86,7 +86,7 @@ class _Columns:
     targets: tuple[str, ...]
 
 
-def _columns(table: TableFile, data: DataSpec, preprocessing: PreprocessingSpec) -> _Columns:
+def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec) -> _Columns:
     """Raises InvalidInput with every column that is named but not there, or named for two things."""
     targets = (data.target,) if isinstance(data.target, str) else data.target or ()
     named = {
@@ -120,7 +120,7 @@ def _columns(table: TableFile, data: DataSpec, preprocessing: PreprocessingSpec)
     return _Columns(tuple(n for n in features if n not in words), (*words, *targets), features, targets)
 
 
-def _read_table(table: TableFile, columns: _Columns, data: DataSpec, most_cells: int | None) -> RawData:
+def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None) -> RawData:
     width = len(columns.numbers) + len(columns.words)
     most_rows = _most_rows(most_cells, width)
     tiles: list[dict[str, Array]] = []
