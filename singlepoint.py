@@ -20,11 +20,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+# In a checkout this file is no folder, but the folders beside it have its name: `singlepoint.jobs` is `jobs/`.
+# Installed it is the __init__.py of a folder, and Python has set this already.
+if Path(__file__).name == "singlepoint.py":
+    __path__ = [str(Path(__file__).parent)]
+
+from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
 
 if TYPE_CHECKING:
-    from jobs.session import Settings
-    from jobs.spec.job import Spec
+    from singlepoint.jobs.client.session import Settings
+    from singlepoint.jobs.spec.job import Spec
 
 __all__ = ["Model", "submit"]  # noqa: F822 - `Model` is loaded by __getattr__
 
@@ -33,36 +38,39 @@ EXIT_DEFECT = 70
 # section -> command -> where it is, and its line in --help; a section without a name is not listed
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Jobs": {
-        "submit": ("jobs.commands.submit:submit", "Hand in a training or a prediction."),
-        "ps": ("jobs.commands.ps:ps", "List the jobs, with the reason for which each one waits."),
-        "show": ("jobs.commands.show:show", "Show one job, its attempts and its result."),
-        "logs": ("jobs.commands.logs:logs", "Print a job's log; -f follows it."),
-        "wait": ("jobs.commands.logs:wait", "Wait for jobs to end."),
-        "cancel": ("jobs.commands.stop:cancel", "End jobs for good."),
-        "pause": ("jobs.commands.stop:pause", "Keep jobs from going on until `resume`."),
-        "resume": ("jobs.commands.stop:resume", "Let paused jobs go on."),
-        "retry": ("jobs.commands.stop:retry", "Run failed or cancelled jobs again."),
-        "priority": ("jobs.commands.stop:priority", "Give a job another priority."),
-        "rm": ("jobs.commands.remove:rm", "Delete jobs that have ended."),
-        "prune": ("jobs.commands.remove:prune", "Delete old jobs."),
+        "submit": ("singlepoint.jobs.commands.submit:submit", "Hand in a training or a prediction."),
+        "ps": ("singlepoint.jobs.commands.ps:ps", "List the jobs, with the reason for which each one waits."),
+        "show": ("singlepoint.jobs.commands.show:show", "Show one job, its attempts and its result."),
+        "logs": ("singlepoint.jobs.commands.logs:logs", "Print a job's log; -f follows it."),
+        "wait": ("singlepoint.jobs.commands.logs:wait", "Wait for jobs to end."),
+        "cancel": ("singlepoint.jobs.commands.stop:cancel", "End jobs for good."),
+        "pause": ("singlepoint.jobs.commands.stop:pause", "Keep jobs from going on until `resume`."),
+        "resume": ("singlepoint.jobs.commands.stop:resume", "Let paused jobs go on."),
+        "retry": ("singlepoint.jobs.commands.stop:retry", "Run failed or cancelled jobs again."),
+        "priority": ("singlepoint.jobs.commands.stop:priority", "Give a job another priority."),
+        "rm": ("singlepoint.jobs.commands.remove:rm", "Delete jobs that have ended."),
+        "prune": ("singlepoint.jobs.commands.remove:prune", "Delete old jobs."),
     },
     "Results and reasons": {
-        "models": ("worker.commands:models", "List the trained models."),
-        "checkpoints": ("worker.commands:checkpoints", "List or verify a job's checkpoints."),
-        "explain": ("scheduler.commands:explain", "Say why a job waits."),
-        "report": ("scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
+        "models": ("singlepoint.worker.commands:models", "List the trained models."),
+        "checkpoints": ("singlepoint.worker.commands:checkpoints", "List or verify a job's checkpoints."),
+        "explain": ("singlepoint.scheduler.commands:explain", "Say why a job waits."),
+        "report": ("singlepoint.scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
     },
     "Services": {
         "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),
-        "down": ("jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
-        "drain": ("scheduler.commands:drain", "Start nothing and have running work handed back, until --off."),
-        "doctor": ("worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
-        "scheduler": ("scheduler.commands:scheduler", "Run the scheduler in the foreground."),
-        "worker": ("worker.commands:worker", "Run the workers in the foreground."),
-        "demo": ("jobs.demo:demo", "Train, kill, resume and predict, on real data."),
+        "down": ("singlepoint.jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
+        "drain": (
+            "singlepoint.scheduler.commands:drain",
+            "Start nothing and have running work handed back, until --off.",
+        ),
+        "doctor": ("singlepoint.worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
+        "scheduler": ("singlepoint.scheduler.commands:scheduler", "Run the scheduler in the foreground."),
+        "worker": ("singlepoint.worker.commands:worker", "Run the workers in the foreground."),
+        "demo": ("singlepoint.jobs.demo:demo", "Train, kill, resume and predict, on real data."),
     },
     "": {
-        "broker": ("jobs.commands.services:broker", "Run the home's Redis in the foreground."),
+        "broker": ("singlepoint.jobs.commands.services:broker", "Run the home's Redis in the foreground."),
     },
 }
 
@@ -144,7 +152,7 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> N
     It fills the machine and never overruns its budget, and no crash costs more than seconds.
     --home and --redis-url may also stand behind a command.
     """
-    from jobs.session import Settings
+    from singlepoint.jobs.client.session import Settings
 
     if home == "":  # the value of a variable that is not set; `.` would be made a home
         raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
@@ -155,7 +163,7 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> N
 
 def _check(spec: Spec) -> None:
     """What `worker` says of a spec's data and shapes; raises InvalidInput."""
-    from worker.submit_check import check
+    from singlepoint.worker.kinds.submit_check import check
 
     check(spec)
 
@@ -197,9 +205,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _explained(error: Exception) -> int:
-    from jobs.commands.text import complaint
-    from jobs.durable import refusal
-    from jobs.session import redis_error
+    from singlepoint.jobs.client.session import redis_error
+    from singlepoint.jobs.commands.text import complaint
+    from singlepoint.jobs.store.durable import refusal
 
     known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error)
     if known is not None:
@@ -227,31 +235,31 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
 @click.pass_obj
 def up(settings: Settings, detach: bool, workers: int | None, budget: str | None, print_unit: bool) -> int:
     """Start Redis, the scheduler and the workers, and keep them alive until told to stop."""
-    from jobs.home import open_home
-    from scheduler.budget import parse_budget, this_machine
-    from worker import service
-    from worker.supervisor import Child
+    from singlepoint.jobs.store.home import open_home
+    from singlepoint.scheduler.machine.budget import parse_budget, this_machine
+    from singlepoint.worker.supervision import up
+    from singlepoint.worker.supervision.supervisor import Child
 
     home = open_home(settings.home_path)
-    # By its path, not with -m: where we were started there may be a folder called `jobs` that is not ours.
-    command = (sys.executable, str(Path(__file__).resolve()), "--home", str(home.path))
+    # By its path, and without the folder it lies in or the one we were started in: names there are not ours.
+    command = (sys.executable, "-P", str(Path(__file__).resolve()), "--home", str(home.path))
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
     again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()))
     if print_unit:
-        click.echo(service.unit(home, again, environment))
+        click.echo(up.unit(home, again, environment))
         return EXIT_OK
-    ours = service.ready_broker(home, settings.redis_url)
+    ours = up.ready_broker(home, settings.redis_url)
     if detach:
-        return service.up_detached(home, settings.redis_url, again, environment, count)
+        return up.up_detached(home, settings.redis_url, again, environment, count)
     # The last is stopped first: a scheduler that still ran would dispatch what the workers just handed back.
     children = [
         *([Child("broker", (*command, "broker"))] if ours else []),
         Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
         Child("scheduler", (*command, "scheduler", *limit), environment),
     ]
-    return service.keep_alive(home, children)
+    return up.keep_alive(home, children)
 
 
 def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, redis_url: str | None = None) -> str:
@@ -260,10 +268,10 @@ def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, re
     spec: the path of a .toml or .json file, or its content as a dict (paths relative to the current directory).
     Raises what the command would say: InvalidInput with every problem, BrokerAway, StorageFull, …
     """
-    from jobs.clock import now
-    from jobs.session import Settings, open_session
-    from jobs.spec_file import parse_document, parse_file
-    from jobs.submission import submit as hand_in
+    from singlepoint.jobs.client.session import Settings, open_session
+    from singlepoint.jobs.client.submit import submit as hand_in
+    from singlepoint.jobs.clock import now
+    from singlepoint.jobs.spec.file import parse_document, parse_file
 
     parsed = parse_document(spec, Path.cwd(), "job") if isinstance(spec, dict) else parse_file(spec)
     session = open_session(Settings(Path(home) if home is not None else None, redis_url))
@@ -272,7 +280,7 @@ def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, re
 
 def __getattr__(name: str) -> Any:
     if name == "Model":
-        from worker.nn.model import Model
+        from singlepoint.worker.estimator.model import Model
 
         return Model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

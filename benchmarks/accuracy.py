@@ -32,8 +32,8 @@ with needed("parity"):
     from sklearn.datasets import load_breast_cancer, load_digits
     from sklearn.model_selection import StratifiedKFold
 
-from jobs.spec.job import TrainSpec, parse
-from worker.training_set import load_training_set, new_model, new_trainer
+from singlepoint.jobs.spec.job import TrainSpec, parse
+from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = Path(os.environ.get("SINGLEPOINT_DATA", "data"))

@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from tests.worker.nn.damage import damaged_copies
-from worker.nn.model import Model
-from worker.nn.model_files import ModelFormatError, load, save
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.models.files import ModelFormatError, load, save
+from tests.worker.models.damage import damaged_copies
 
 FIXED_BYTES = 1 << 20  # what parsing and messages may take beside the files
 

@@ -34,10 +34,10 @@ with needed("parity"):
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-from jobs.spec.network import Layer
-from jobs.spec.training import TrainingSpec
-from worker.nn.network import Network
-from worker.nn.trainer import Trainer
+from singlepoint.jobs.spec.network import Layer
+from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.learning.trainer import Trainer
+from singlepoint.worker.nn.network import Network
 
 torch.set_num_threads(1)
 warnings.simplefilter("ignore", ConvergenceWarning)

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from jobs.lifecycle import State
-from jobs.records import Job
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
 from tests.worker.making import Maker
 
 DATA = Path(os.environ.get("SINGLEPOINT_DATA", "data"))

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from jobs.amounts import parse_bytes
-from jobs.records import Resources
-from jobs.spec.job import TrainSpec, parse
-from scheduler.utilisation import shares
-from worker.nn.trainer import EpochReport
-from worker.training_set import load_training_set, new_model, new_trainer
+from singlepoint.jobs.amounts import parse_bytes
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.spec.job import TrainSpec, parse
+from singlepoint.scheduler.reporting.utilisation import shares
+from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
+from singlepoint.worker.nn.learning.trainer import EpochReport
 
 HERE = Path(__file__).parent
 ROWS = 400

@@ -10,31 +10,31 @@ from functools import partial
 
 import click
 
-from jobs.broker import connect, locate
-from jobs.capacity import read_capacity
-from jobs.clock import now
-from jobs.draining import drain as begin_drain
-from jobs.draining import draining_since, end_drain
-from jobs.errors import HistoryDamaged, NotFound
-from jobs.home import Home
-from jobs.index import LOOK_AT_EVERYTHING
-from jobs.lifecycle import State
-from jobs.processes import boot_id
-from jobs.records import Job
-from jobs.reference import find_job
-from jobs.service_log import log_to_stderr
-from jobs.session import Settings, open_session
-from jobs.singleton import acquire
-from jobs.standstill import scheduler_complaint
-from jobs.store import JobStore
+from singlepoint.jobs.broker.connection import connect, locate
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import HistoryDamaged, NotFound
+from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.processes import boot_id
+from singlepoint.jobs.host.service_log import log_to_stderr
+from singlepoint.jobs.host.singleton import acquire
+from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.services.draining import drain as begin_drain
+from singlepoint.jobs.services.draining import draining_since, end_drain
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.machine.budget import chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.reserve import measured_reserve
+from singlepoint.scheduler.reporting.report import job_report, overall_report, page
+from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
+from singlepoint.scheduler.runtime.seeing import Sight
+from singlepoint.scheduler.world.world import World
 
-from . import reasons
-from .budget import chosen_cores, default_budget, parse_budget, this_machine
-from .loop import HISTORY_PATIENCE_S, Scheduler
-from .report import job_report, overall_report, page
-from .reserve import measured_reserve
-from .sight import Sight
-from .world import World
+from .policy import reasons
 
 
 @click.command(

@@ -16,20 +16,20 @@ import fakeredis
 import pytest
 import redis
 
-from jobs import embedded, server
-from jobs.broker import locate
-from jobs.clock import now
-from jobs.errors import BrokerAway
-from jobs.home import Home, open_home
-from jobs.records import Job, Resources
-from jobs.session import Session
-from jobs.store import JobStore
+from singlepoint.jobs.broker import embedded, server_program
+from singlepoint.jobs.broker.connection import locate
+from singlepoint.jobs.client.session import Session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import BrokerAway
+from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.jobs.store.job_store import JobStore
 
 _SERVE = """
 import sys
-from jobs.embedded import run
-from jobs.home import open_home
-from worker.process import die_with
+from singlepoint.jobs.broker.embedded import run
+from singlepoint.jobs.store.home import open_home
+from singlepoint.worker.ground.process import die_with
 die_with(int(sys.argv[2]))  # also when the tests are ended by force
 run(open_home(sys.argv[1]))
 """
@@ -57,7 +57,7 @@ def redis_server() -> Iterator[str]:
     """The URL of a real server, started once; skips where none can be started, and fails in CI."""
     home = open_home(tempfile.mkdtemp(prefix="sp-"))  # short: a socket's path may have about 100 characters
     try:
-        server.find_server(home)
+        server_program.find_server(home)
     except BrokerAway as error:
         if os.environ.get("CI"):
             raise

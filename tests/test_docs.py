@@ -20,11 +20,11 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 import singlepoint
-from jobs import lifecycle
-from jobs.history import Note
-from jobs.spec import job, network
-from jobs.spec.base import Part
-from jobs.spec.fields import parts, tag
+from singlepoint.jobs.lifecycle import states
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.spec import job, network
+from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.fields import parts, tag
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.md")]
@@ -60,7 +60,7 @@ def test_every_command_of_the_readme_has_the_options_it_is_given(line: str) -> N
 
 
 def test_the_life_cycle_in_the_readme_is_the_one_in_the_code() -> None:
-    assert lifecycle.diagram() + "\n" in blocks("text")
+    assert states.diagram() + "\n" in blocks("text")
 
 
 def test_the_first_job_of_the_readme_passes_every_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,4 +212,4 @@ def read(record: type[Part], name: str, default: Default) -> Default:
 def test_every_kind_of_line_in_a_history_is_on_the_page_of_files() -> None:
     page = (ROOT / "docs" / "files.md").read_text()
 
-    assert {*lifecycle.Event, *Note} <= set(re.findall(r"`(\w+)`", page))
+    assert {*states.Event, *Note} <= set(re.findall(r"`(\w+)`", page))

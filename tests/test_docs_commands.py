@@ -10,11 +10,11 @@ import click
 import pytest
 
 import singlepoint
-from jobs import errors
-from jobs.history import fold, line
-from jobs.lifecycle import Event
-from jobs.records import Resources, Terms
-from jobs.summary import attempt, detail, summary
+from singlepoint.jobs import errors
+from singlepoint.jobs.lifecycle.history import fold, line
+from singlepoint.jobs.lifecycle.records import Resources, Terms
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.lifecycle.summary import attempt, detail, summary
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "commands.md").read_text()
 

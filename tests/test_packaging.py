@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from jobs.doctor import PACKAGES, intruders
+from hatch_build import INSTALLED_AS
 
 ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -40,24 +40,47 @@ def locked() -> dict[str, list[str]]:
 # ---- the package -----------------------------------------------------------------------------------------
 
 
-def test_nobody_else_installed_a_package_called_like_ours() -> None:
-    assert intruders(importlib.metadata.packages_distributions()) == {name: [] for name in PACKAGES}
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """What `pip install` gets, built from this checkout."""
+    place = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [path] = place.glob("*.whl")
+    return zipfile.ZipFile(path)
 
 
-def test_an_intruder_would_be_seen() -> None:
-    owners = {"scheduler": ["scheduler"], "worker": ["singlepoint"], "jobs": ["singlepoint", "jobs-plus"]}
+def test_everything_lives_under_one_name_when_installed(wheel: zipfile.ZipFile) -> None:
+    tops = {name.split("/")[0].partition("-")[0] for name in wheel.namelist()}
 
-    assert {name: who for name, who in intruders(owners).items() if who} == {
-        "scheduler": ["scheduler"],
-        "jobs": ["jobs-plus"],
-    }
+    assert tops == {"singlepoint"}
 
 
-def test_the_packages_are_listed_one_by_one_and_kept_off_the_index() -> None:
-    listed = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+def test_the_wheel_has_every_source_file_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", *INSTALLED_AS], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    expected = {INSTALLED_AS.get(name, f"singlepoint/{name}") for name in tracked}
 
-    assert listed == ["jobs", "scheduler", "worker", "singlepoint.py"]
-    assert "Private :: Do Not Upload" in PROJECT["project"]["classifiers"]
+    assert {name for name in wheel.namelist() if name.startswith("singlepoint/")} == expected
+
+
+def test_the_wheel_runs_beside_packages_of_the_same_names(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    wheel.extractall(tmp_path / "installed")
+    for name in ("jobs", "worker", "scheduler"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        (tmp_path / "own" / name / "__init__.py").write_text("raise ImportError('not yours')")
+    program = "from singlepoint import Model, submit; import singlepoint; print(singlepoint.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "own",
+        env={"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert found.stdout.strip() == str(tmp_path / "installed" / "singlepoint" / "__init__.py")
 
 
 def test_every_dependency_earns_its_place_in_a_sentence() -> None:
@@ -192,7 +215,7 @@ def test_only_keys_that_both_compose_versions_know_are_used(compose: dict[str, A
 
 def test_the_health_checks_and_commands_exist(compose: dict[str, Any]) -> None:
     from singlepoint import WHERE
-    from worker.doctor import ALL
+    from singlepoint.worker.doctor import ALL
 
     for service in compose["services"].values():
         assert service["command"][0] in WHERE
@@ -218,7 +241,7 @@ def test_the_image_copies_every_package_and_runs_as_somebody() -> None:
     image = (ROOT / "Dockerfile").read_text()
     copied = " ".join(re.findall(r"^COPY (.*)$", image, re.MULTILINE)).split()
 
-    assert set(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= set(copied)
+    assert {"hatch_build.py", *INSTALLED_AS} <= set(copied)
     assert re.search(r"^USER 10001", image, re.MULTILINE)
     # An engine of 2021 knows none of these.
     assert not re.search(r"RUN --mount|<<|COPY --chmod", image)

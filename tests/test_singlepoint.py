@@ -14,7 +14,8 @@ import pytest
 import redis
 
 import singlepoint
-from jobs.errors import (
+from singlepoint.jobs.client.session import Settings
+from singlepoint.jobs.errors import (
     EXIT_BROKER_AWAY,
     EXIT_CANCELLED,
     EXIT_INVALID,
@@ -24,10 +25,17 @@ from jobs.errors import (
     EXIT_USAGE,
     NotNow,
 )
-from jobs.session import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-HEAVY = ("numpy", "rq", "redis", "pydantic", "jobs.store", "worker", "scheduler")
+HEAVY = (
+    "numpy",
+    "rq",
+    "redis",
+    "pydantic",
+    "singlepoint.jobs.store.job_store",
+    "singlepoint.worker",
+    "singlepoint.scheduler",
+)
 
 
 def loaded_after(statement: str) -> set[str]:

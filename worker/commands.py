@@ -9,17 +9,17 @@ from typing import Any
 
 import click
 
-from jobs import clock
-from jobs.amounts import format_bytes
-from jobs.capacity import read_capacity
-from jobs.commands.text import table
-from jobs.errors import EXIT_INVALID, UsageError
-from jobs.home import Home
-from jobs.reference import find_job, find_model
-from jobs.service_log import log_to_stderr
-from jobs.session import Settings, open_session
+from singlepoint.jobs import clock
+from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.client.find import find_job, find_model
+from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.commands.text import table
+from singlepoint.jobs.errors import EXIT_INVALID, UsageError
+from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.service_log import log_to_stderr
+from singlepoint.jobs.store.home import Home
 
-from . import registry
+from .models import registry
 
 
 @click.command(
@@ -32,7 +32,7 @@ def worker(settings: Settings, workers: int | None) -> None:
 
     SIGTERM drains it: running jobs save, are handed back and go on later.
     """
-    from .pool import Pool
+    from singlepoint.worker.pool.pool import Pool
 
     log_to_stderr()
     session = open_session(settings, patient=True)
@@ -54,7 +54,7 @@ def _default_workers(home: Home) -> int:
 @click.pass_obj
 def checkpoints(settings: Settings, job: str, action: str, as_json: bool) -> None:
     """List a job's checkpoints; with `verify`, read each one whole. Exit code 65 when one is damaged."""
-    from .checkpoint import in_order, set_aside
+    from singlepoint.worker.checkpoints.checkpoint import in_order, set_aside
 
     session = open_session(settings)
     job_id = find_job(session.store, job)
@@ -72,7 +72,7 @@ def checkpoints(settings: Settings, job: str, action: str, as_json: bool) -> Non
 
 
 def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
-    from .checkpoint import Damaged, read, step_of
+    from singlepoint.worker.checkpoints.checkpoint import Damaged, read, step_of
 
     status = path.stat()
     row: dict[str, Any] = {

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 import click
 
-from jobs.commands.options import as_json, examples
-from jobs.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
-from jobs.session import Settings
+from singlepoint.jobs.client.session import Settings
+from singlepoint.jobs.commands.options import as_json, examples
+from singlepoint.jobs.services.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
 
 
 def numerics(_patient: Patient) -> Finding:
@@ -47,7 +47,7 @@ def control_groups(_patient: Patient) -> Finding:
 
 def deaths(_patient: Patient) -> Finding:
     """Whether the death of a process is told at once, upwards and downwards."""
-    from .process import prctl
+    from singlepoint.worker.ground.process import prctl
 
     upwards = hasattr(os, "pidfd_open")
     try:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from jobs.lifecycle import State
-from jobs.records import Job
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
 from tests.system.machine import Machine, write_rows
 
 from .jobs import NETWORKS, OPTIMISERS, submit_spec, training

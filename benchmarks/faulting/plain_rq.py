@@ -20,8 +20,8 @@ from pathlib import Path
 import redis
 from rq import Queue, Retry
 
-from jobs.home import open_home
-from jobs.server import command, prepare
+from singlepoint.jobs.broker.server_program import command, prepare
+from singlepoint.jobs.store.home import open_home
 from tests.system.machine import ROOT, wait_until
 
 TUNED: Mapping[str, int] = {"job_monitoring_interval": 5, "maintenance_interval": 5, "worker_ttl": 20}

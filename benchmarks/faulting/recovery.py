@@ -10,8 +10,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-from jobs.lifecycle import State
-from jobs.singleton import holder
+from singlepoint.jobs.host.singleton import holder
+from singlepoint.jobs.lifecycle.states import State
 from tests.system.machine import Machine, wait_until
 
 from .jobs import endless

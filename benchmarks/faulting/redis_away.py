@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import redis
 
-from jobs.lifecycle import FINAL, State
+from singlepoint.jobs.lifecycle.states import FINAL, State
 from tests.system.machine import Machine, write_training
 
 from .jobs import endless

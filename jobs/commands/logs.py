@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 import click
 
-from jobs.errors import EXIT_JOB_FAILED, EXIT_NOT_NOW, EXIT_OK, EXIT_TIMED_OUT
-from jobs.following import EXIT_CODES, Log, follow, log_path, wait_for
-from jobs.lifecycle import State
-from jobs.reference import find_job
-from jobs.session import Session, Settings, open_session
-from jobs.standstill import scheduler_complaint
-from jobs.summary import SCHEMA, detail
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.follow import EXIT_CODES, Log, follow, log_path, wait_for
+from singlepoint.jobs.client.session import Session, Settings, open_session
+from singlepoint.jobs.errors import EXIT_JOB_FAILED, EXIT_NOT_NOW, EXIT_OK, EXIT_TIMED_OUT
+from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.lifecycle.summary import SCHEMA, detail
 
 from .options import as_json, examples, job_argument, jobs_argument, length_s
 from .text import coloured

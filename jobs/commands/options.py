@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
-from jobs.errors import SinglepointError
+from singlepoint.jobs.errors import SinglepointError
 
 from .text import complaint
 

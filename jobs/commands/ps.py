@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 
 import click
 
-from jobs.amounts import format_bytes
-from jobs.clock import now, seconds
-from jobs.lifecycle import FINAL
-from jobs.listing import Listing, Row, listing
-from jobs.session import Session, Settings, open_session
-from jobs.summary import SCHEMA
+from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.client.query import Listing, Row, listing
+from singlepoint.jobs.client.session import Session, Settings, open_session
+from singlepoint.jobs.clock import now, seconds
+from singlepoint.jobs.lifecycle.states import FINAL
+from singlepoint.jobs.lifecycle.summary import SCHEMA
 
 from .options import as_json, examples
 from .text import age, duration, percent, plural, table

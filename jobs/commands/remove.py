@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import click
 
-from jobs import requests
-from jobs.clock import now
-from jobs.errors import HistoryDamaged, NotNow
-from jobs.listing import listing
-from jobs.records import Job
-from jobs.reference import find_job
-from jobs.session import Session, Settings, open_session
+from singlepoint.jobs.client import control
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.query import listing
+from singlepoint.jobs.client.session import Session, Settings, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import HistoryDamaged, NotNow
+from singlepoint.jobs.lifecycle.records import Job
 
 from .options import each, examples, jobs_argument, length_s
 from .text import plural
@@ -32,7 +32,7 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
     """
     session = open_session(settings)
     session.require_redis()
-    needed = requests.dependents(listing(session).rows)
+    needed = control.dependents(listing(session).rows)
 
     def act(word: str) -> None:
         job_id = find_job(session.store, word)
@@ -43,12 +43,12 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
             )
         try:
             if force:
-                requests.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)
-            _removed(requests.remove(session, job_id))
+                control.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)
+            _removed(control.remove(session, job_id))
         except HistoryDamaged:
             if not force:
                 raise
-            requests.remove_damaged(session, job_id)
+            control.remove_damaged(session, job_id)
             click.echo(f"{job_id} removed")
 
     each(jobs, act)
@@ -68,7 +68,7 @@ def prune(settings: Settings, older_than: float | None, keep: int | None, dry_ru
     session.require_redis()
     if older_than is None:
         older_than = 0.0 if keep is not None else length_s(OLDER_THAN_DEFAULT)
-    doomed = requests.prunable(listing(session).rows, now(), older_than, keep or 0)
+    doomed = control.prunable(listing(session).rows, now(), older_than, keep or 0)
     for job_id in doomed:
         if dry_run:
             click.echo(job_id)
@@ -78,7 +78,7 @@ def prune(settings: Settings, older_than: float | None, keep: int | None, dry_ru
 
 
 def _prune(session: Session, job_id: str) -> None:
-    requests.remove(session, job_id)
+    control.remove(session, job_id)
     click.echo(job_id)
 
 

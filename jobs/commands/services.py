@@ -8,12 +8,12 @@ import time
 
 import click
 
-from jobs.errors import NotNow
-from jobs.home import Home, open_home
-from jobs.processes import ProcessId, is_stopped
-from jobs.session import Settings
-from jobs.singleton import holder
-from jobs.standstill import remedy
+from singlepoint.jobs.client.session import Settings
+from singlepoint.jobs.errors import NotNow
+from singlepoint.jobs.host.processes import ProcessId, is_stopped
+from singlepoint.jobs.host.singleton import holder
+from singlepoint.jobs.host.standstill import remedy
+from singlepoint.jobs.store.home import Home, open_home
 
 PATIENCE_S = 120.0  # above the sum of the graces that the supervisor gives
 PATIENCE_NOW_S = 15.0
@@ -24,7 +24,7 @@ REMIND_S = 5.0
 @click.pass_obj
 def broker(settings: Settings) -> None:
     """Serve this home's Redis in the foreground."""
-    from jobs.embedded import run
+    from singlepoint.jobs.broker.embedded import run
 
     run(open_home(settings.home_path))
 
@@ -40,7 +40,7 @@ def down(settings: Settings, now: bool) -> None:
 
     Running jobs save their state and go on at the next `up`.
     """
-    from jobs.embedded import server_process, stop
+    from singlepoint.jobs.broker.embedded import server_process, stop
 
     home = open_home(settings.home_path)
     supervisor = holder(home.lock("supervisor"))

@@ -7,16 +7,16 @@ from typing import Any
 
 import click
 
-from jobs.amounts import format_bytes
-from jobs.clock import now
-from jobs.errors import BrokerAway
-from jobs.history import events
-from jobs.listing import Row, is_dead, progress, room, with_reasons
-from jobs.records import Attempt, Job
-from jobs.reference import find_job
-from jobs.session import Session, Settings, asked, open_session
-from jobs.standstill import scheduler_complaint
-from jobs.summary import detail, summary
+from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.query import Row, is_dead, progress, room, with_reasons
+from singlepoint.jobs.client.session import Session, Settings, asked, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import BrokerAway
+from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.history import events
+from singlepoint.jobs.lifecycle.records import Attempt, Job
+from singlepoint.jobs.lifecycle.summary import detail, summary
 
 from .options import as_json, examples, job_argument
 from .text import age, coloured, duration, fields, percent, table

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
-from jobs import requests
-from jobs.clock import now
-from jobs.lifecycle import State
-from jobs.records import Job
-from jobs.reference import find_job
-from jobs.session import Settings, open_session
+from singlepoint.jobs.client import control
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
 
 from .options import each, examples, job_argument, jobs_argument
 
@@ -22,7 +22,7 @@ def cancel(settings: Settings, jobs: tuple[str, ...]) -> None:
     session = open_session(settings)
 
     def act(word: str) -> None:
-        job = requests.cancel(session, find_job(session.store, word), now())
+        job = control.cancel(session, find_job(session.store, word), now())
         _say(job, "cancelled" if job.is_final else "asked to stop")
 
     each(jobs, act)
@@ -36,7 +36,7 @@ def pause(settings: Settings, jobs: tuple[str, ...]) -> None:
     session = open_session(settings)
 
     def act(word: str) -> None:
-        job = requests.pause(session, find_job(session.store, word), now())
+        job = control.pause(session, find_job(session.store, word), now())
         _say(job, "held back" if job.state is State.PENDING else "paused" if job.paused else "asked to pause")
 
     each(jobs, act)
@@ -50,7 +50,7 @@ def resume(settings: Settings, jobs: tuple[str, ...]) -> None:
     session = open_session(settings)
 
     def act(word: str) -> None:
-        _say(requests.resume(session, find_job(session.store, word), now()), "goes on when there is room")
+        _say(control.resume(session, find_job(session.store, word), now()), "goes on when there is room")
 
     each(jobs, act)
 
@@ -64,7 +64,7 @@ def retry(settings: Settings, jobs: tuple[str, ...], fresh: bool) -> None:
     session = open_session(settings)
 
     def act(word: str) -> None:
-        _say(requests.retry(session, find_job(session.store, word), now(), fresh=fresh), "pending")
+        _say(control.retry(session, find_job(session.store, word), now(), fresh=fresh), "pending")
 
     each(jobs, act)
 
@@ -79,7 +79,7 @@ def retry(settings: Settings, jobs: tuple[str, ...], fresh: bool) -> None:
 def priority(settings: Settings, job: str, priority: int) -> None:
     """Give a job another priority: higher ones run earlier, 0 is usual."""
     session = open_session(settings)
-    _say(requests.prioritise(session, find_job(session.store, job), priority, now()), f"priority {priority}")
+    _say(control.prioritise(session, find_job(session.store, job), priority, now()), f"priority {priority}")
 
 
 def _say(job: Job, what: str) -> None:

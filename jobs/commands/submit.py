@@ -10,16 +10,16 @@ from typing import Any
 
 import click
 
-from jobs.capacity import read_capacity
-from jobs.clock import now
-from jobs.following import EXIT_CODES, follow, wait_for
-from jobs.listing import room
-from jobs.session import Session, Settings, open_session
-from jobs.spec.job import Spec, is_model_name
-from jobs.spec_file import parse_document, parse_file
-from jobs.standstill import scheduler_complaint
-from jobs.submission import Submitted, accept, prepare
-from jobs.summary import SCHEMA
+from singlepoint.jobs.client.follow import EXIT_CODES, follow, wait_for
+from singlepoint.jobs.client.query import room
+from singlepoint.jobs.client.session import Session, Settings, open_session
+from singlepoint.jobs.client.submit import Submitted, accept, prepare
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.summary import SCHEMA
+from singlepoint.jobs.spec.file import parse_document, parse_file
+from singlepoint.jobs.spec.job import Spec, is_model_name
 
 from .logs import detaching
 from .options import examples

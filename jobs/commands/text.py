@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from jobs.errors import SinglepointError
+from singlepoint.jobs.errors import SinglepointError
 
 STATE_COLOURS: dict[str, str] = {
     "running": "cyan",

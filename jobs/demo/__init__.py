@@ -24,7 +24,7 @@ from typing import Any
 
 import click
 
-from jobs.errors import SinglepointError
+from singlepoint.jobs.errors import SinglepointError
 
 SPEC = """\
 kind = "train"

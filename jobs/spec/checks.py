@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from jobs.errors import Problem
+from singlepoint.jobs.errors import Problem
 
 from .data import DataSpec, PreprocessingSpec
 from .network import ModelSpec

@@ -12,6 +12,9 @@ from pydantic import Field
 
 from .base import Count, FilePath, Fraction, Part, Positive
 
+Task = Literal["classification", "regression"]
+"""What is learned: one of several classes, or values."""
+
 
 class DataSpec(Part):
     """`[data]`: the file, what is to be learned, and what is held back to check it.
@@ -25,7 +28,7 @@ class DataSpec(Part):
     target: str | tuple[str, ...] | None = None  # column name(s); for .npz the array, by default "y"
     target_path: FilePath | None = None
     # None: by the loss; else text, or at most 20 different whole numbers, are classes
-    task: Literal["classification", "regression"] | None = None
+    task: Task | None = None
     positive: str | None = None  # of two classes, the one that precision, recall and AUC are about; None: the second
     features: tuple[str, ...] | None = None  # None: every column that is not the target or ignored
     ignore: tuple[str, ...] = ()

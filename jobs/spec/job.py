@@ -1,4 +1,4 @@
-"""A job's spec as a whole: what may be asked, and how a document becomes one. Pure; `jobs.spec_file` reads files.
+"""A job's spec as a whole: what may be asked, and how a document becomes one. Pure; `spec.file` reads files.
 
 `parse` reports every problem at once, each with its path, or returns a spec that is sound in itself.
 A stored spec (`to_json`) is self-contained: paths absolute, defaults written out. `from_json` is its inverse.
@@ -17,9 +17,9 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
-from jobs.amounts import parse_bytes
-from jobs.errors import InvalidInput, Problem
-from jobs.records import Resources
+from singlepoint.jobs.amounts import parse_bytes
+from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.lifecycle.records import Resources
 
 from .base import Count, FilePath, Part, Positive
 from .checks import cross_checked

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from jobs.errors import Problem
+from singlepoint.jobs.errors import Problem
 
 from .base import Part
 from .fields import Place, at, child, dotted, everywhere, part_of

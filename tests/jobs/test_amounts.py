@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.amounts import format_bytes, format_cores, parse_bytes
+from singlepoint.jobs.amounts import format_bytes, format_cores, parse_bytes
 
 
 @pytest.mark.parametrize(

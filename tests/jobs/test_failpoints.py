@@ -12,7 +12,7 @@ import pytest
 
 THREAD_THAT_WRITES_ON = """
 import os, sys, threading
-from jobs.failpoints import reach
+from singlepoint.jobs.failpoints import reach
 target = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
 ready = threading.Event()
 def write():

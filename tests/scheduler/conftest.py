@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from jobs.home import Home, open_home
+from singlepoint.jobs.store.home import Home, open_home
 
 
 @pytest.fixture

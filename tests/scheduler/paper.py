@@ -7,14 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from jobs import retry
-from jobs.clock import iso
-from jobs.history import Note, step
-from jobs.lifecycle import FINAL, Event, State
-from jobs.records import UNLIMITED, Job, Resources
-from scheduler.decisions import Decision, Dispatch, Fail, Preempt, PushAgain, Rescue, Resume, TakeBack
-from scheduler.policy import decide
-from scheduler.world import World
+from singlepoint.jobs.clock import iso
+from singlepoint.jobs.lifecycle import retry
+from singlepoint.jobs.lifecycle.history import Note, step
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
+from singlepoint.jobs.lifecycle.states import FINAL, Event, State
+from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.decisions import (
+    Decision,
+    Dispatch,
+    Fail,
+    Preempt,
+    PushAgain,
+    Rescue,
+    Resume,
+    TakeBack,
+)
+from singlepoint.scheduler.world.world import World
 
 MIB = 2**20
 BOOT = "this boot"

@@ -12,15 +12,15 @@ from typing import Any
 
 import redis
 
-from jobs.clock import Clock
-from jobs.history import Note
-from jobs.index import Index
-from jobs.lifecycle import Event
-from jobs.processes import boot_id
-from jobs.queue import DispatchQueue, parse_rq_id
-from jobs.records import Job, Resources
-from jobs.store import JobStore
-from scheduler.loop import Scheduler
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.rq_queues import DispatchQueue, parse_rq_id
+from singlepoint.jobs.clock import Clock
+from singlepoint.jobs.host.processes import boot_id
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime.loop import Scheduler
 from tests.scheduler.paper import MIB, budget
 
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from jobs.home import Home
-from jobs.lifecycle import Event
-from jobs.records import Resources, Terms, Usage
-from jobs.store import JobStore
 from singlepoint import main
+from singlepoint.jobs.lifecycle.records import Resources, Terms, Usage
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
 
 AT = 1_900_000_000.0

@@ -19,16 +19,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jobs import requests
-from jobs.clock import now
-from jobs.draining import drain
-from jobs.embedded import answers, server_process
-from jobs.home import Home, open_home
-from jobs.index import LOOK_AT_EVERYTHING
-from jobs.records import Job
-from jobs.session import Settings, open_session
-from jobs.store import JobStore
 from singlepoint import submit
+from singlepoint.jobs.broker.embedded import answers, server_process
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
+from singlepoint.jobs.client import control
+from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.services.draining import drain
+from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.jobs.store.job_store import JobStore
 
 T = TypeVar("T")
 
@@ -176,7 +176,7 @@ class Machine:
 
     def ask(self, what: str, job_id: str) -> None:
         """`pause`, `cancel`, … as the command does it, but before a short training can end."""
-        getattr(requests, what)(open_session(Settings(self.home.path)), job_id, now())
+        getattr(control, what)(open_session(Settings(self.home.path)), job_id, now())
 
     def drain(self) -> None:
         """As the command does it."""
@@ -351,7 +351,7 @@ def write_training(
     """A spec of a real training beside its data; answers the spec's name."""
     data = directory / "wdbc.csv"
     if not data.exists():
-        data.write_bytes(resources.files("jobs.demo").joinpath("wdbc.csv").read_bytes())
+        data.write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
     text = TRAINING.format(
         name=name, epochs=epochs, optimiser=optimiser, checkpoint_interval_s=checkpoint_interval_s, retries=retries
     )
@@ -361,7 +361,7 @@ def write_training(
 
 def write_rows(path: Path, repeats: int) -> None:
     """An input for predictions: the table's rows, over and over, with a number in front."""
-    text = resources.files("jobs.demo").joinpath("wdbc.csv").read_text()
+    text = resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_text()
     header, *rows = csv.reader(text.splitlines())
     with open(path, "w", newline="") as file:
         out = csv.writer(file, lineterminator="\n")

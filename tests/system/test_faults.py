@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded import answers
-from jobs.lifecycle import State
-from jobs.processes import started
-from jobs.records import Job
+from singlepoint.jobs.broker.embedded import answers
+from singlepoint.jobs.host.processes import started
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
 
 from .machine import Machine, wait_until, write_training
 

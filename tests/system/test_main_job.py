@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import pytest
 
-from jobs.lifecycle import State
-from jobs.records import Job
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
 
 from .machine import SECOND_SAVE, SHORT_EPOCHS, Machine, wait_until, write_rows, write_training
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from jobs.embedded import server_process
-from jobs.home import Home, open_home
-from jobs.server import command, prepare
-from jobs.singleton import holder
+from singlepoint.jobs.broker.embedded import server_process
+from singlepoint.jobs.broker.server_program import command, prepare
+from singlepoint.jobs.host.singleton import holder
+from singlepoint.jobs.store.home import Home, open_home
 
 from .machine import ROOT, dying_with_us, wait_until
 

@@ -15,20 +15,20 @@ from typing import Any
 
 import fakeredis
 
-from jobs import failpoints
-from jobs.clock import now
-from jobs.home import open_home
-from jobs.index import Index
-from jobs.lifecycle import Event
-from jobs.records import Job, Resources, Terms
-from jobs.session import Session
-from jobs.spec_file import parse_document
-from jobs.store import JobStore
-from jobs.submission import accept
-from worker import attempt
-from worker.overseer import Overseer
-from worker.process import die_with, kill_group, wait_for_exit
-from worker.workplace import Workplace
+from singlepoint.jobs import failpoints
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.client.session import Session
+from singlepoint.jobs.client.submit import accept
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.file import parse_document
+from singlepoint.jobs.store.home import open_home
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.worker.attempt import pipeline
+from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
+from singlepoint.worker.ground.workplace import Workplace
+from singlepoint.worker.pool.watch import Overseer
 
 TRAINING: dict[str, Any] = {
     "kind": "train",
@@ -56,7 +56,7 @@ class Maker:
         self.session.__dict__["connection"] = fakeredis.FakeRedis()  # where cached_property keeps it
         index = Index(self.session.connection, self.home.uuid)
         self.place = Workplace(self.home, self.store, index, "maker-1", grace_s=0.3)
-        (directory / "wdbc.csv").write_bytes(resources.files("jobs.demo").joinpath("wdbc.csv").read_bytes())
+        (directory / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
 
     def submit(self, spec: Mapping[str, Any] = TRAINING, **changes: Any) -> str:
         """A job that waits. changes: sections of the spec to add to, or values to replace."""
@@ -95,8 +95,8 @@ class Maker:
             os.setpgrp()
             failpoints._SETTING = failpoint  # read from the environment long ago
             spoil()
-            attempt.work_at(self.place)
-            attempt.perform(job_id, number)
+            pipeline.work_at(self.place)
+            pipeline.perform(job_id, number)
             status = 0
         except BaseException:  # a child must never return into the tests
             traceback.print_exc()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.spec.job import TrainSpec
-from jobs.spec_file import parse_file
-from worker.training_set import check_training, load_training_set, new_model
+from singlepoint.jobs.spec.file import parse_file
+from singlepoint.jobs.spec.job import TrainSpec
+from singlepoint.worker.fitting.training_set import check_training, load_training_set, new_model
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 INCLUDED = ("image", "medical")

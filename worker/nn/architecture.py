@@ -5,8 +5,9 @@ Pure, and without a weight allocated: shapes are checked by `network.plan`.
 
 from __future__ import annotations
 
-from jobs.errors import InvalidInput, Problem
-from jobs.spec.network import (
+from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.spec.data import Task
+from singlepoint.jobs.spec.network import (
     GRU,
     LSTM,
     Activation,
@@ -22,9 +23,7 @@ from jobs.spec.network import (
     ModelSpec,
     SimpleRNN,
 )
-from jobs.spec.training import Loss
-
-from .targets import Task
+from singlepoint.jobs.spec.training import Loss
 
 _SEQUENTIAL = (Conv1D, MaxPool1D, AveragePool1D, SimpleRNN, GRU, LSTM)
 

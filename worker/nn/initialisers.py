@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from jobs.spec.base import Part
-from jobs.spec.network import Glorot, He, Initialiser, Normal, Orthogonal, Zeros
+from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.network import Glorot, He, Initialiser, Normal, Orthogonal, Zeros
 
 from .arrays import Shape
 from .random import Purpose, normal, random_words, uniform

@@ -16,14 +16,14 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from jobs.spec.network import Embedding, Layer
+from singlepoint.jobs.spec.network import Embedding, Layer
+from singlepoint.worker.nn.layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
 
 from .arrays import Array, FloatType, Shape, aligned_zeros
 from .initialisers import Draw, initial_values
 from .layers import KINDS
-from .layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
 from .passes import Pass
-from .prediction import TILE, Predictor
+from .predictor import TILE, Predictor
 
 __all__ = ["TILE", "Network", "Pass", "Plan", "ShapeError", "plan"]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from singlepoint.worker.nn.layers.base import Kernel, LayerPlan, Moment, Setting
+from singlepoint.worker.nn.layers.convolution import PooledConvolutionKernel, can_be_pooled
+
 from .arrays import Array, Memory
 from .layers import KINDS
-from .layers.base import Kernel, LayerPlan, Moment, Setting
-from .layers.convolution import PooledConvolutionKernel, can_be_pooled
 
 if TYPE_CHECKING:
     from .network import Network

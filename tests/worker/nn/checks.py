@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from worker.nn.arrays import Array
-from worker.nn.layers.base import Moment
-from worker.nn.network import Network, Pass
+from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.layers.base import Moment
+from singlepoint.worker.nn.network import Network, Pass
 
 MOMENT = Moment(seed=5, epoch=0, step=3)
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from jobs.spec.network import Layer
-from jobs.spec.training import TrainingSpec
-from worker.nn.arrays import CACHE_LINE_BYTES, Memory, aligned_zeros
-from worker.nn.network import Network
-from worker.nn.trainer import Trainer
+from singlepoint.jobs.spec.network import Layer
+from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.arrays import CACHE_LINE_BYTES, Memory, aligned_zeros
+from singlepoint.worker.nn.learning.trainer import Trainer
+from singlepoint.worker.nn.network import Network
 
 OUT = {"type": "dense", "units": 10, "activation": "softmax"}
 NETWORKS = {

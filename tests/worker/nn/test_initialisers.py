@@ -7,9 +7,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from jobs.spec.network import GRU, Conv2D, Dense, Embedding, Glorot, He, Normal, Orthogonal, Zeros
-from worker.nn.initialisers import Draw, initial_values
-from worker.nn.network import Network
+from singlepoint.jobs.spec.network import GRU, Conv2D, Dense, Embedding, Glorot, He, Normal, Orthogonal, Zeros
+from singlepoint.worker.nn.initialisers import Draw, initial_values
+from singlepoint.worker.nn.network import Network
 
 
 def values(initialiser, shape=(300, 200), fan_in=200, fan_out=300, blocks=1):

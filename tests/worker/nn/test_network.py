@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jobs.spec.network import (
+from singlepoint.jobs.spec.network import (
     LSTM,
     BatchNorm,
     Conv1D,
@@ -19,10 +19,10 @@ from jobs.spec.network import (
     MaxPool2D,
     Normal,
 )
-from jobs.spec.training import TrainingSpec
-from worker.nn.network import Network, ShapeError, plan
-from worker.nn.passes import Pass
-from worker.nn.trainer import Trainer
+from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.learning.trainer import Trainer
+from singlepoint.worker.nn.network import Network, ShapeError, plan
+from singlepoint.worker.nn.passes import Pass
 
 CONV = Conv2D(type="conv2d", filters=8, kernel=3, padding="same", activation="relu")
 POOL, FLAT = MaxPool2D(type="max_pool2d"), Flatten(type="flatten")
@@ -116,7 +116,8 @@ def test_pooling_a_convolution_as_one_gives_the_same_bits_as_one_after_the_other
     ends = []
     for together in (True, False):
         monkeypatch.setattr(
-            "worker.nn.passes.can_be_pooled", lambda conv, pool, together=together: together and pool.index == 1
+            "singlepoint.worker.nn.passes.can_be_pooled",
+            lambda conv, pool, together=together: together and pool.index == 1,
         )
         network = Network.build(layers, (11, 10, 3))
         network.initialise(1)

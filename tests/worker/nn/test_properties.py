@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.spec.network import (
+from singlepoint.jobs.spec.network import (
     GRU,
     LSTM,
     AveragePool2D,
@@ -18,10 +18,10 @@ from jobs.spec.network import (
     MaxPool2D,
     SimpleRNN,
 )
+from singlepoint.worker.nn.arrays import Memory
+from singlepoint.worker.nn.network import Network
+from singlepoint.worker.nn.passes import Pass
 from tests.worker.nn.checks import a_network, network_gradient_error
-from worker.nn.arrays import Memory
-from worker.nn.network import Network
-from worker.nn.passes import Pass
 
 few = settings(max_examples=25, deadline=None, derandomize=True)
 sizes, strides = st.integers(1, 4), st.integers(1, 3)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs.spec import network as spec
-from jobs.spec.training import TrainingSpec
-from worker.nn.network import Network
-from worker.nn.trainer import Trainer
+from singlepoint.jobs.spec import network as spec
+from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.learning.trainer import Trainer
+from singlepoint.worker.nn.network import Network
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from worker.nn.random import Purpose, normal, permutation, random_words, uniform
+from singlepoint.worker.nn.random import Purpose, normal, permutation, random_words, uniform
 
 
 def test_words_are_a_function_of_their_arguments():

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jobs.spec import network as spec
-from jobs.spec.base import Part
+from singlepoint.jobs.spec import network as spec
+from singlepoint.jobs.spec.base import Part
 
 from . import convolution, dense, embedding, normalisation, pooling, recurrent, reshaping
 from .base import Kernel, LayerPlan, Place

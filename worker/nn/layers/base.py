@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
-from jobs.spec.base import Part
-from jobs.spec.network import Activation, Glorot, He, Initialiser
+from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.network import Activation, Glorot, He, Initialiser
+from singlepoint.worker.nn.arrays import Array, Memory, Shape
 
-from ..activations import RECTIFIERS
-from ..arrays import Array, Memory, Shape
+from .activations import RECTIFIERS
 
 
 class ShapeError(ValueError):

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays import Array, Memory
+from singlepoint.worker.nn.arrays import Array, Memory
 
 
 class Cell:

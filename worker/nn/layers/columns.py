@@ -13,7 +13,8 @@ from math import prod
 
 import numpy as np
 
-from ..arrays import Array, Memory
+from singlepoint.worker.nn.arrays import Array, Memory
+
 from .windows import Windows
 
 CHUNK_VALUES = 1 << 18  # of columns: 1 MiB in float32

@@ -7,10 +7,10 @@ from math import prod
 
 import numpy as np
 
-from jobs.spec.network import Activation, Conv1D, Conv2D, MaxPool2D
+from singlepoint.jobs.spec.network import Activation, Conv1D, Conv2D, MaxPool2D
+from singlepoint.worker.nn.arrays import Array, Memory
 
-from ..activations import ACTIVATIONS
-from ..arrays import Array, Memory
+from .activations import ACTIVATIONS
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
 from .columns import FEW_CHANNELS, Columns, Grid
 from .pooling import Winners, windows_of

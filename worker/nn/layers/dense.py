@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.spec.network import Dense
+from singlepoint.jobs.spec.network import Dense
+from singlepoint.worker.nn.arrays import Array
 
-from ..activations import ACTIVATIONS
-from ..arrays import Array
+from .activations import ACTIVATIONS
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
 from .products import LANES, RowProduct, lane_blocks
 

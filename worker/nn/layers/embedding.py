@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.spec.network import Embedding, Normal
+from singlepoint.jobs.spec.network import Embedding, Normal
+from singlepoint.worker.nn.arrays import Array
 
-from ..arrays import Array
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 
 

@@ -6,9 +6,9 @@ from math import prod
 
 import numpy as np
 
-from jobs.spec.network import BatchNorm, LayerNorm, Zeros
+from singlepoint.jobs.spec.network import BatchNorm, LayerNorm, Zeros
+from singlepoint.worker.nn.arrays import Array
 
-from ..arrays import Array
 from .base import Buffer, Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 
 

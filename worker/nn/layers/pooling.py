@@ -7,9 +7,9 @@ from math import prod
 
 import numpy as np
 
-from jobs.spec.network import AveragePool1D, AveragePool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from singlepoint.jobs.spec.network import AveragePool1D, AveragePool2D, GlobalAveragePool, MaxPool1D, MaxPool2D
+from singlepoint.worker.nn.arrays import Array, Memory, Shape
 
-from ..arrays import Array, Memory, Shape
 from .base import Kernel, LayerPlan, Moment, Place, Setting, Tensors
 from .windows import Windows
 

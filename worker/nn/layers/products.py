@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..arrays import Array, Memory
+from singlepoint.worker.nn.arrays import Array, Memory
 
 LANES = 16  # rows in one product of a prediction
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from jobs.spec.network import GRU, LSTM, Glorot, Orthogonal, SimpleRNN
+from singlepoint.jobs.spec.network import GRU, LSTM, Glorot, Orthogonal, SimpleRNN
+from singlepoint.worker.nn.arrays import Array
 
-from ..arrays import Array
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 from .cells import Cell, GRUCell, LSTMCell, SimpleCell
 from .products import LANES, lane_blocks

@@ -6,10 +6,10 @@ from math import prod
 
 import numpy as np
 
-from jobs.spec.network import Dropout, Flatten
+from singlepoint.jobs.spec.network import Dropout, Flatten
+from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.random import Purpose, random_words
 
-from ..arrays import Array
-from ..random import Purpose, random_words
 from .base import Kernel, LayerPlan, Moment, Place, Setting, Tensors
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from jobs.spec.network import Padding
+from singlepoint.jobs.spec.network import Padding
+from singlepoint.worker.nn.arrays import Array, Shape
 
-from ..arrays import Array, Shape
 from .base import Place
 
 Pair = int | tuple[int, int]

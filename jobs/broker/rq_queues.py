@@ -1,0 +1,116 @@
+"""The only file that enqueues to rq.
+
+Two rq queues a home: `waiting`, which no worker listens to, holds a job from submission until it is
+granted room, so that `rq info` shows it; `run` is what the workers take from. An rq id is `<job>_<attempt>`.
+What rq stores is ids and the one dotted path below, as JSON; rq never retries, and a second push of the
+same id is harmless, because only one claim of an attempt can succeed.
+"""
+
+from __future__ import annotations
+
+import redis
+from rq import worker_registration
+from rq.job import Job as RqJob
+from rq.job import JobStatus
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+
+from singlepoint.jobs.failpoints import reach
+
+FUNCTION = "singlepoint.worker.attempt.perform"
+"""The one function rq may ever call. Stored in Redis: never move it, never add another."""
+
+FUNCTION_OF_0_1 = "worker.attempt.perform"
+"""What version 0.1.0 called it: entries that it left in Redis are still taken."""
+
+RESULT_TTL_S = 3600
+FOREVER = -1
+
+
+def rq_id(job_id: str, attempt: int) -> str:
+    return f"{job_id}_{attempt}"
+
+
+def parse_rq_id(text: str) -> tuple[str, int]:
+    """(job, attempt); raises ValueError for an id that is not ours."""
+    job_id, _, attempt = text.rpartition("_")
+    return job_id, int(attempt)
+
+
+def run_queue_name(home_uuid: str) -> str:
+    return f"singlepoint-run-{home_uuid[:8]}"
+
+
+class DispatchQueue:
+    """Puts attempts where rq workers find them."""
+
+    def __init__(self, connection: redis.Redis, home_uuid: str) -> None:
+        self.connection = connection
+        self.run = Queue(run_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
+        self.waiting = Queue(f"singlepoint-waiting-{home_uuid[:8]}", connection=connection, serializer=JSONSerializer)
+
+    def wait(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Show `attempt`, which has not been granted room, as waiting."""
+        self._enqueue(self.waiting, job_id, attempt, pipeline)
+
+    def dispatch(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
+        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`, once.
+
+        pipeline: one whose transaction has begun (`multi`); its owner executes it.
+        """
+        reach("queue.push")
+        if pipeline is not None:
+            self._move_to_run(job_id, attempt, pipeline)
+            return
+        with self.connection.pipeline() as pipe:
+            pipe.multi()  # first, or rq opens the transaction itself and finds commands before it
+            self._move_to_run(job_id, attempt, pipe)
+            pipe.execute()
+
+    def _move_to_run(self, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
+        name = rq_id(job_id, attempt)
+        pipe.lrem(self.waiting.key, 1, name)  # one: it stands near the front, and the rest need not be read
+        pipe.lrem(self.run.key, 0, name)
+        pipe.lrem(self.run.intermediate_queue_key, 0, name)
+        self._enqueue(self.run, job_id, attempt, pipe)
+
+    def _enqueue(self, queue: Queue, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None) -> None:
+        job = RqJob.create(
+            FUNCTION,
+            args=[job_id, attempt],
+            id=rq_id(job_id, attempt),
+            origin=queue.name,
+            connection=self.connection,
+            serializer=JSONSerializer,
+            timeout=FOREVER,
+            result_ttl=RESULT_TTL_S,
+            failure_ttl=RESULT_TTL_S,
+            status=JobStatus.QUEUED,
+            description=f"{job_id} attempt {attempt}",
+        )
+        queue.enqueue_job(job, pipeline=pipeline)
+
+    def withdraw(self, job_id: str, attempt: int) -> None:
+        """Take an attempt out of every queue and registry, with all that rq kept of it."""
+        name = rq_id(job_id, attempt)
+        with self.connection.pipeline() as pipe:
+            for queue in (self.waiting, self.run):
+                pipe.lrem(queue.key, 0, name)
+                pipe.lrem(queue.intermediate_queue_key, 0, name)
+            pipe.execute()
+        try:
+            RqJob.fetch(name, connection=self.connection, serializer=JSONSerializer).delete(remove_from_queue=False)
+        except Exception:  # noqa: BLE001 - rq has several errors for a job that is gone, and gone is what we want
+            return
+
+    def waiting_ids(self) -> set[str]:
+        """The rq ids that are shown as waiting."""
+        return set(self.waiting.job_ids)
+
+    def registered(self) -> frozenset[str]:
+        """The keys of the workers that are registered to take attempts; some may be dead."""
+        return frozenset(worker_registration.get_keys(self.run))
+
+    def run_ids(self) -> set[str]:
+        """The rq ids that a worker may still take."""
+        return set(self.run.job_ids)

@@ -1,0 +1,193 @@
+"""What a person may ask of a job that exists: cancel, pause, resume, retry, another priority, removal.
+
+Each is written into the job's history first and told to Redis after. All raise BrokerAway before anything is
+written when Redis does not answer, NotFound for a job that is gone, and NotNow for what its state forbids.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.clock import seconds
+from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import FINAL, Ask, Event, State
+from singlepoint.jobs.store.post_mortem import staged_outputs
+
+from .follow import wait_for
+from .session import Session, redis_may_be_away
+from .submit import NEVER_SUCCEEDS, announce
+
+_WITH_A_WORKER = frozenset({State.QUEUED, State.RUNNING})
+
+
+def cancel(session: Session, job_id: str, at: float) -> Job:
+    """End a waiting job now; ask a running one to end at its next step. Again: no harm."""
+    session.require_redis()
+    with session.store.locked_history(job_id) as history:
+        waiting = history.job
+        if waiting.state is State.CANCELLED or Ask.CANCEL in waiting.asks:
+            return waiting
+        if waiting.is_final:
+            raise ImpossibleMove(f"job {job_id} {_has_ended(waiting)}, so it cannot be cancelled", hint=_see(job_id))
+        if waiting.state is State.RUNNING:
+            job = history.append(Note.ASK, at, {"ask": Ask.CANCEL})
+        else:
+            job = history.append(Event.CANCEL, at, {"end": "cancelled", "reason": "cancelled on request"})
+    session.index.tell(job)
+    if job.is_final:
+        _withdraw(session, waiting)
+    return job
+
+
+def pause(session: Session, job_id: str, at: float) -> Job:
+    """Keep a waiting job waiting; ask a running one to stop, with its memory kept."""
+    session.require_redis()
+    with session.store.locked_history(job_id) as history:
+        job = history.job
+        if job.held or Ask.PAUSE in job.asks:
+            return job  # but not for being paused alone: told to go on, it only waits for its cores
+        if job.state in FINAL:
+            raise NotNow(f"job {job_id} {_has_ended(job)}, so it cannot be paused")
+        asked = job.state in _WITH_A_WORKER
+        job = history.append(Note.ASK, at, {"ask": Ask.PAUSE}) if asked else history.append(Note.HOLD, at, {})
+    session.index.tell(job)
+    return job
+
+
+def resume(session: Session, job_id: str, at: float) -> Job:
+    """Take a pause back."""
+    session.require_redis()
+    with session.store.locked_history(job_id) as history:
+        job = history.job
+        if not (job.held or job.paused or Ask.PAUSE in job.asks):
+            raise NotNow(f"job {job_id} is not paused but {job.state.value}")
+        job = history.append(Note.RESUME, at, {})
+    session.index.tell(job)
+    return job
+
+
+def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> Job:
+    """Send a failed or cancelled job round again: from its checkpoint, or (fresh) from nothing.
+
+    Raises NotNow for one that never began and would fail at once: a job that it comes after has not succeeded.
+    """
+    session.require_redis()
+    with session.store.locked_history(job_id) as history:
+        if history.job.state not in (State.FAILED, State.CANCELLED):
+            stands = f"job {job_id} is {history.job.state.value}"
+            raise ImpossibleMove(f"{stands}: only a failed or cancelled one can be retried", hint=_see(job_id))
+        _check_what_comes_first(session, history.job)
+        job = history.append(Event.RETRY, at, {"fresh": fresh})
+    announce(session, job)
+    return job
+
+
+def _check_what_comes_first(session: Session, job: Job) -> None:
+    if job.attempts:
+        return  # it has waited for them already
+    for other in job.after:
+        try:
+            fate = NEVER_SUCCEEDS.get(session.store.load(other).state)
+        except NotFound:
+            gone = f"job {other}, which {job.id} comes after, was removed"
+            raise NotNow(gone, hint=f"submit the job of {job.id} anew, without it") from None
+        if fate is not None:
+            what = f"job {other}, which {job.id} comes after, {fate}: retry that first"
+            raise NotNow(what, hint=f"`singlepoint retry {other} {job.id}` does both")
+
+
+def prioritise(session: Session, job_id: str, priority: int, at: float) -> Job:
+    """Give a job another priority; it counts from the next decision on."""
+    session.require_redis()
+    with session.store.locked_history(job_id) as history:
+        if history.job.is_final:
+            raise NotNow(f"job {job_id} {_has_ended(history.job)}, so its priority no longer matters")
+        job = history.append(Note.PRIORITISE, at, {"priority": priority})
+    session.index.tell(job)
+    return job
+
+
+def remove(session: Session, job_id: str) -> Job:
+    """Delete a final job with all that lies in its directory, and return what it was.
+
+    Its model and its answers, which lie elsewhere, are kept.
+    """
+    session.require_redis()
+    job = session.store.load(job_id)
+    if not job.is_final:
+        raise NotNow(
+            f"job {job_id} is {job.state.value}, so it cannot be removed",
+            hint=f"`singlepoint rm --force {job_id}` cancels it first",
+        )
+    if session.store.is_being_worked_on(job_id):
+        raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
+    for stage in _staged(session, job_id):
+        stage.unlink(missing_ok=True)
+    session.store.remove(job_id)
+    with redis_may_be_away():
+        session.index.forget(job_id)
+    return job
+
+
+def remove_damaged(session: Session, job_id: str) -> None:
+    """Delete a job whose history cannot be read, unless somebody works on it still."""
+    session.require_redis()
+    if session.store.is_being_worked_on(job_id):
+        raise NotNow(f"an attempt of job {job_id} is at work", hint="`singlepoint down`, then try again")
+    session.store.remove(job_id)
+    with redis_may_be_away():
+        session.index.forget(job_id)
+
+
+def cancel_and_wait(session: Session, job_id: str, at: float, timeout_s: float) -> None:
+    """Cancel a job that has not ended, and wait until it has; raises NotNow when it takes too long."""
+    if session.store.load(job_id).is_final:
+        return
+    cancel(session, job_id, at)
+    [job] = wait_for(session.store, [job_id], timeout_s)
+    if not job.is_final:
+        raise NotNow(f"job {job_id} was asked to stop and has not yet", hint="try again in a moment")
+
+
+def dependents(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Jobs that others, not yet ended, still need to have succeeded: each with one that needs it."""
+    return {needed: row["id"] for row in rows if row["state"] not in FINAL for needed in row["after"]}
+
+
+def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float, keep: int) -> list[str]:
+    """The final jobs that ended longer ago than `older_than_s` and are not among the `keep` newest; newest first."""
+    needed = dependents(rows)
+    ended = [row for row in rows if row["state"] in FINAL and row["ended_at"]]
+    ended.sort(key=lambda row: (row["ended_at"], row["id"]), reverse=True)
+    return [
+        row["id"] for row in ended[keep:] if now - seconds(row["ended_at"]) >= older_than_s and row["id"] not in needed
+    ]
+
+
+def _staged(session: Session, job_id: str) -> list[Path]:
+    """What dead attempts of a prediction left beside its output."""
+    try:
+        output = json.loads(session.store.spec(job_id))["output"]
+    except (KeyError, ValueError, TypeError, HistoryDamaged):
+        return []
+    return staged_outputs(Path(output), job_id)
+
+
+def _has_ended(job: Job) -> str:
+    return f"has ended ({job.state.value})"
+
+
+def _see(job_id: str) -> str:
+    return f"see `singlepoint show {job_id}`"
+
+
+def _withdraw(session: Session, waiting: Job) -> None:
+    """Take a cancelled job out of rq's queues; should that fail, a worker finds it cancelled and leaves it."""
+    attempt = waiting.attempt + (waiting.state is State.PENDING)
+    with redis_may_be_away():
+        session.queue.withdraw(waiting.id, attempt)

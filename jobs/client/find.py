@@ -1,0 +1,114 @@
+"""What a person's word for a job or a model means. Read from the directories, so Redis need not be there.
+
+A job: its id, any unique beginning of it, its name if no other job has it, or `last`. A model: NAME (its
+newest version), NAME/n, a directory with a model.json (or that file), or a training job.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem, UsageError
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+
+MODEL_FILE = "model.json"
+
+
+def find_job(store: JobStore, word: str) -> str:
+    """The id of the job that `word` means; raises NotFound, or UsageError when it could be several."""
+    ids = store.ids()
+    if word in ids:
+        return word
+    if word == "last":
+        return _newest(store, ids)
+    if not word:
+        raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
+    begun, named = {job_id for job_id in ids if job_id.startswith(word)}, set(store.named(word))
+    if len(begun | named) > 1:
+        raise _ambiguous(word, begun, named)
+    for job_id in begun | named:
+        return job_id
+    raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
+
+
+def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:
+    """That a word begins several ids, is several jobs' name, or both; each is listed as what it is."""
+    parts = []
+    if begun:
+        parts.append(f"it begins {_listed(begun)}")
+    if named:
+        parts.append(f"it is the name of {_listed(named)}")
+    hint = "give the whole id" if named else "give more of the id"
+    return UsageError(f"{word} could be any of {len(begun | named)} jobs: {' and '.join(parts)}", hint=hint)
+
+
+def _listed(ids: set[str]) -> str:
+    return ", ".join(sorted(ids)[:8]) + (", …" if len(ids) > 8 else "")
+
+
+def _newest(store: JobStore, ids: list[str]) -> str:
+    # A spec is written once and never touched again: its time is the job's, without opening a file.
+    times = {job_id: _written_at(store.home.job(job_id) / "spec.json") for job_id in ids}
+    if not times:
+        raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
+    return max(times, key=lambda job_id: (times[job_id], job_id))
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0  # removed in this instant
+
+
+def find_model(store: JobStore, word: str) -> str:
+    """Where the model that `word` means lies, as an absolute path; or the id of a training that has yet to end.
+
+    Raises NotFound, UsageError for an ambiguous job, or NotNow for a training that ended without a model.
+    """
+    directory = _stored(store.home, word) or _directory(Path(word))
+    if directory is not None:
+        return str(directory)
+    if os.path.isabs(word):
+        raise NotFound(f"no model in {word}", hint=f"a model's directory holds a {MODEL_FILE}")
+    try:
+        job = store.load(find_job(store, word))
+    except NotFound:
+        raise NotFound(f"no model {word}", hint="`singlepoint models` lists them; a directory works too") from None
+    return model_of(job) or job.id
+
+
+def model_of(job: Job) -> str | None:
+    """The directory of the model that a training made, or None while it may still make one."""
+    if job.kind != "train":
+        raise InvalidInput(Problem("model", f"job {job.id} is no training but a {job.kind}"))
+    if job.state is State.SUCCEEDED and job.result is not None:
+        return str(job.result["path"])
+    if job.is_final:
+        raise NotNow(f"job {job.id} {job.state.value}, so it made no model", hint=f"`singlepoint retry {job.id}`")
+    return None
+
+
+def _stored(home: Home, word: str) -> Path | None:
+    """The model of that name in the home: the version asked for, else the newest."""
+    name, _, version = word.partition("/")
+    if not name or name.startswith(".") or "/" in version:
+        return None
+    if version:
+        return _directory(home.models / name / version)
+    try:
+        versions = [int(entry.name) for entry in os.scandir(home.models / name) if entry.name.isdigit()]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    sound = (_directory(home.models / name / str(number)) for number in sorted(versions, reverse=True))
+    return next((directory for directory in sound if directory is not None), None)
+
+
+def _directory(path: Path) -> Path | None:
+    if path.name == MODEL_FILE:
+        path = path.parent
+    return path.absolute() if (path / MODEL_FILE).is_file() else None

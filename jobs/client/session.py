@@ -1,0 +1,121 @@
+"""One client's or service's view of a home: its directories at once, Redis when it is first needed.
+
+Importing this costs nothing: redis and rq are loaded by the first use of `connection`, `index` or `queue`,
+which raises BrokerAway when nobody answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from singlepoint.jobs.errors import BrokerAway
+from singlepoint.jobs.host.singleton import holder
+from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.jobs.store.job_store import JobStore
+
+if TYPE_CHECKING:
+    import redis
+
+    from singlepoint.jobs.broker.index import Index
+    from singlepoint.jobs.broker.rq_queues import DispatchQueue
+    from singlepoint.jobs.spec.job import Spec
+
+T = TypeVar("T")
+
+HISTORY_PATIENCE_S = 5.0
+"""How long a command waits for a job whose history somebody holds locked."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the front door knows before any command runs.
+
+    check: what `worker` says of a spec's data and shapes (raises InvalidInput); passed in, since `jobs` may
+    not know `worker`.
+    """
+
+    home_path: Path | None = None
+    redis_url: str | None = None
+    check: Callable[[Spec], None] | None = None
+
+
+@dataclass(frozen=True)
+class Session:
+    """A home with its store, and its Redis once somebody asks."""
+
+    home: Home
+    store: JobStore
+    redis_url: str | None = None
+    patient: bool = False
+
+    @cached_property
+    def connection(self) -> redis.Redis:
+        """Raises BrokerAway when Redis does not answer; a patient session waits for it instead."""
+        from singlepoint.jobs.broker.connection import connect, locate
+
+        broker = locate(self.home, self.redis_url)
+        try:
+            return connect(broker, patient=self.patient)
+        except BrokerAway as error:
+            if broker.ours and broker.halted is None and holder(self.home.lock("supervisor")) is not None:
+                error.hint = "it is being started again: try in a moment, or see what `singlepoint doctor` says"
+            raise
+
+    @cached_property
+    def index(self) -> Index:
+        from singlepoint.jobs.broker.index import Index
+
+        return Index(self.connection, self.home.uuid)
+
+    @cached_property
+    def queue(self) -> DispatchQueue:
+        from singlepoint.jobs.broker.rq_queues import DispatchQueue
+
+        return DispatchQueue(self.connection, self.home.uuid)
+
+    def require_redis(self) -> None:
+        """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer."""
+        _ = self.queue, self.index
+
+
+def open_session(settings: Settings, patient: bool = False) -> Session:
+    """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
+    home = open_home(settings.home_path)
+    return Session(home, JobStore(home, patience_s=HISTORY_PATIENCE_S), settings.redis_url, patient)
+
+
+def asked(session: Session, question: Callable[[Index], T]) -> tuple[T | None, BrokerAway | None]:
+    """What the index answers, or None and why Redis is away: for commands that can tell something without it."""
+    try:
+        return question(session.index), None
+    except Exception as error:
+        away = error if isinstance(error, BrokerAway) else redis_error(error)
+        if away is None:
+            raise
+        return None, away
+
+
+@contextlib.contextmanager
+def redis_may_be_away() -> Iterator[None]:
+    """For telling Redis what is already safe on disk: its absence is no error, it learns of it when it returns."""
+    import redis
+
+    with contextlib.suppress(redis.RedisError):
+        yield
+
+
+def redis_error(error: BaseException) -> BrokerAway | None:
+    """The error to tell when redis gave up on a command, or None for any other error."""
+    module = sys.modules.get("redis")
+    if module is None or not isinstance(error, module.RedisError):
+        return None
+    return BrokerAway(
+        f"Redis does not answer: {error}",
+        hint="`singlepoint doctor` says what is wrong; accepted jobs are kept on disk",
+    )

@@ -1,0 +1,147 @@
+"""From a sound spec to an accepted job: names resolved, data checked, budget asked, then kept, then told.
+
+Nothing is kept unless Redis answers first; once the job is kept, telling Redis may fail, and the job is queued
+when Redis returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
+from singlepoint.jobs.host.capacity import check_fits, read_capacity
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, paths, to_json
+from singlepoint.jobs.store.durable import is_denied
+from singlepoint.jobs.store.job_store import JobStore
+
+from .find import find_job, find_model
+from .session import Session
+
+Check = Callable[[Spec], None]
+
+_SHOWN = 200
+"""Characters of a refused name."""
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """An accepted job. ahead: how many others waited when it came, or None when Redis could not be told."""
+
+    job: Job
+    ahead: int | None
+
+
+def submit(session: Session, spec: Spec, at: float, check: Check | None = None) -> Submitted:
+    """Accept a job; see `prepare` and `accept` for what can be raised."""
+    return accept(session, prepare(session, spec, check), at)
+
+
+def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
+    """The spec with every word for a job or a model replaced by what it means, checked in full.
+
+    check: raises InvalidInput for data and shapes that do not do.
+    Raises NotFound, UsageError, NotNow for what `model` and `after` say, NeverFits, or InvalidInput with every
+    problem of data, shapes and budget together; NotPermitted for a file that may not be read.
+    """
+    with _refusals_explained(spec):
+        spec = _resolved(session.store, spec)
+    found: list[InvalidInput] = []
+    for look in (_outside(session), check, _budget_of(session)):
+        try:
+            if look is not None:
+                with _refusals_explained(spec):
+                    look(spec)
+        except InvalidInput as error:
+            found.append(error)
+    if len(found) == 1:
+        raise found[0]
+    if found:
+        raise InvalidInput([problem for error in found for problem in error.problems], hint=found[-1].hint)
+    return spec
+
+
+@contextlib.contextmanager
+def _refusals_explained(spec: Spec) -> Iterator[None]:
+    """Turn the operating system's refusal of a name in the spec into an error with the field's path."""
+    try:
+        yield
+    except OSError as error:
+        name = os.fsdecode(error.filename or "")
+        field = next((field for field, path in paths(spec).items() if name and (name in path or path in name)), "spec")
+        what = f"{error.strerror or error}: {name[:_SHOWN]}{'…' if len(name) > _SHOWN else ''}"
+        if is_denied(error):
+            raise NotPermitted(f"{field}: {what}", hint="mend the permissions, or choose another file") from error
+        raise InvalidInput(Problem(field, what, "choose another file")) from error
+
+
+def _outside(session: Session) -> Check:
+    """Answers belong to the user: a file in the home could be taken for one of ours."""
+
+    def look(spec: Spec) -> None:
+        if isinstance(spec, PredictSpec) and Path(spec.output).is_relative_to(session.home.path):
+            what = f"{spec.output} lies in singlepoint's own home"
+            raise InvalidInput(Problem("output", what, "choose another place"))
+
+    return look
+
+
+def _budget_of(session: Session) -> Check | None:
+    capacity = read_capacity(session.home)
+    return None if capacity is None else lambda spec: check_fits(spec.resources.amounts(), capacity)
+
+
+def accept(session: Session, spec: Spec, at: float) -> Submitted:
+    """Keep the job, then tell Redis. Raises BrokerAway, StorageFull or NotPermitted, and then keeps nothing."""
+    session.require_redis()
+    facts = {
+        "name": spec.name,
+        "kind": spec.kind,
+        "requests": spec.resources.amounts().to_json(),
+        "priority": spec.priority,
+        "retries": spec.retries,
+        "after": list(spec.after),
+        "fingerprint": fingerprint(spec),
+    }
+    job = session.store.create(to_json(spec), facts, at)
+    return Submitted(job, announce(session, job))
+
+
+def announce(session: Session, job: Job) -> int | None:
+    """Show a pending job as waiting and wake the scheduler, in one round trip.
+
+    Answers how many waited before it, or None when Redis is away: then it is queued when Redis returns.
+    """
+    import redis
+
+    try:
+        with session.connection.pipeline() as pipe:
+            session.queue.wait(job.id, job.attempt + 1, pipeline=pipe)
+            session.index.tell(job, pipeline=pipe)
+            pipe.llen(session.queue.waiting.key)
+            return max(0, int(pipe.execute()[-1]) - 1)
+    except redis.RedisError:
+        return None
+
+
+NEVER_SUCCEEDS = {State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
+"""As long as nobody retries it."""
+
+
+def _resolved(store: JobStore, spec: Spec) -> Spec:
+    after = [find_job(store, word) for word in spec.after]
+    changes: dict[str, object] = {}
+    if isinstance(spec, PredictSpec):
+        model = find_model(store, spec.model)
+        changes["model"] = model
+        if not model.startswith("/"):
+            after.append(model)  # a training that has yet to end: its model is there once it succeeded
+    for job_id in after:
+        if (fate := NEVER_SUCCEEDS.get(store.load(job_id).state)) is not None:
+            raise NotNow(f"job {job_id}, which must come first, {fate}", hint=f"`singlepoint retry {job_id}`")
+    return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(after))})

@@ -1,0 +1,109 @@
+"""The budget that the running scheduler enforces, as it publishes it in the home for others to read.
+
+`submit` refuses what can never fit; `doctor` and `up` see that a scheduler is there. The record of a
+scheduler that has ended is still an answer for the former (`budget`), and says so for the latter (`is_live`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Self
+
+from singlepoint.jobs.amounts import amount_text
+from singlepoint.jobs.clock import iso, seconds
+from singlepoint.jobs.errors import InvalidInput, NeverFits, Problem
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.store.durable import replace_file
+from singlepoint.jobs.store.home import Home
+
+from .processes import ProcessId
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """budget: C_max.  reserve: what of it our own processes use.  cores: the ids of the cores that may be granted.
+
+    process: the scheduler that published it.
+    """
+
+    budget: Resources
+    reserve: Resources
+    cores: tuple[int, ...]
+    process: ProcessId
+    published_at: float
+
+    @property
+    def room(self) -> Resources:
+        """What jobs may have, all together."""
+        return self.budget - self.reserve
+
+    def is_live(self) -> bool:
+        """Whether the scheduler that published this still runs."""
+        return self.process.is_alive()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "budget": self.budget.to_json(),
+            "reserve": self.reserve.to_json(),
+            "cores": list(self.cores),
+            "process": self.process.to_json(),
+            "published_at": iso(self.published_at),
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> Self:
+        return cls(
+            budget=Resources.from_json(document["budget"]),
+            reserve=Resources.from_json(document["reserve"]),
+            cores=tuple(document["cores"]),
+            process=ProcessId.from_json(document["process"]),
+            published_at=seconds(document["published_at"]),
+        )
+
+
+def publish_capacity(home: Home, capacity: Capacity) -> None:
+    """Write the record, whole or not at all."""
+    replace_file(home.capacity_record, json.dumps(capacity.to_json()).encode(), point="capacity")
+
+
+def read_capacity(home: Home) -> Capacity | None:
+    """The newest record; None when no scheduler ever ran in this home. Raises InvalidInput for a damaged one."""
+    try:
+        document = json.loads(home.capacity_record.read_bytes())
+        return Capacity.from_json(document)
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        hint = "delete it; the scheduler writes it anew when it starts"
+        raise InvalidInput(Problem(str(home.capacity_record), f"is damaged ({type(error).__name__})", hint)) from error
+
+
+FIELDS: dict[str, tuple[str, str]] = {
+    "cpu_millis": ("resources.cpu", "cpu"),
+    "memory_bytes": ("resources.memory", "memory"),
+    "storage_bytes": ("resources.storage", "storage"),
+    "network_bytes_s": ("resources.network", "network"),
+}
+"""A resource's field in a spec, and its name in `--budget`."""
+
+
+def check_fits(requests: Resources, capacity: Capacity) -> None:
+    """Raises NeverFits when the whole budget, less what we need ourselves, is too small for `requests`."""
+    problems = [_problem(name, requests, capacity) for name in requests.lacking_in(capacity.room)]
+    if problems:
+        raise NeverFits(problems, hint="see `singlepoint doctor` for the budget")
+
+
+def _problem(name: str, requests: Resources, capacity: Capacity) -> Problem:
+    field, word = FIELDS[name]
+    asked, budget, reserve = (getattr(vector, name) for vector in (requests, capacity.budget, capacity.reserve))
+    own = f", of which singlepoint itself needs {amount_text(name, reserve)}" if reserve else ""
+    return Problem(
+        field,
+        f"asks for {amount_text(name, asked)}, but the whole budget is {amount_text(name, budget)}{own}",
+        f"ask for at most {amount_text(name, budget - reserve)}, or give the scheduler a larger --budget {word}=…",
+    )

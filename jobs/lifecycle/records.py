@@ -1,0 +1,217 @@
+"""The values that scheduler, worker and client exchange. All frozen; nothing here reads a clock or a file.
+
+`Terms` is what the scheduler grants an attempt, `Usage` what the attempt really used. A `Job` is the fold
+of its history (`history.fold`), never edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from .states import FINAL, Ask, State
+
+UNLIMITED = 2**62
+"""A capacity nobody set a limit on."""
+
+if TYPE_CHECKING:
+    from dataclasses import replace
+
+    changed = replace
+else:
+    _Record = TypeVar("_Record")
+
+    def changed(record: _Record, **changes: Any) -> _Record:
+        """`dataclasses.replace`, in a sixth of its time: a start folds every history there is, field by field."""
+        new = object.__new__(type(record))
+        new.__dict__.update(record.__dict__, **changes)
+        return new
+
+
+@dataclass(frozen=True)
+class Resources:
+    """A vector of amounts, in whole numbers so that sums never drift.
+
+    cpu_millis: thousandths of a core.  memory_bytes: anonymous and shared memory, not the page cache.
+    storage_bytes: disk the job may add.  network_bytes_s: bytes a second.
+    """
+
+    cpu_millis: int = 0
+    memory_bytes: int = 0
+    storage_bytes: int = 0
+    network_bytes_s: int = 0
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(*(a + b for a, b in zip(self.amounts(), other.amounts(), strict=True)))
+
+    def __sub__(self, other: Resources) -> Resources:
+        return Resources(*(a - b for a, b in zip(self.amounts(), other.amounts(), strict=True)))
+
+    def amounts(self) -> tuple[int, ...]:
+        return tuple(getattr(self, name) for name in RESOURCE_NAMES)
+
+    def fits_in(self, room: Resources) -> bool:
+        return all(need <= have for need, have in zip(self.amounts(), room.amounts(), strict=True))
+
+    def lacking_in(self, room: Resources) -> tuple[str, ...]:
+        """The names of the resources of which `room` has too little."""
+        pairs = zip(RESOURCE_NAMES, self.amounts(), room.amounts(), strict=True)
+        return tuple(name for name, need, have in pairs if need > have)
+
+    def to_json(self) -> dict[str, int]:
+        return {name: amount for name, amount in zip(RESOURCE_NAMES, self.amounts(), strict=True) if amount}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, int]) -> Resources:
+        return cls(**{name: int(document.get(name, 0)) for name in RESOURCE_NAMES})
+
+
+RESOURCE_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Resources))
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the scheduler grants one attempt.
+
+    cores: the ids of the cores it may run on.  revision: counts up when the terms of a running attempt
+    change; it reads them again at each checkpoint.  checkpoint_interval_s: seconds of work between saves, until
+    the attempt has measured what a save costs.  failure_rate_per_s: λ as learned on this machine, from which and
+    the measured cost the attempt sets its interval afterwards (`interval.checkpoint_interval_s`).
+    """
+
+    resources: Resources
+    cores: tuple[int, ...] = ()
+    checkpoint_interval_s: float = 10.0
+    failure_rate_per_s: float = 0.0
+    revision: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "resources": self.resources.to_json(),
+            "cores": list(self.cores),
+            "checkpoint_interval_s": self.checkpoint_interval_s,
+            "failure_rate_per_s": self.failure_rate_per_s,
+            "revision": self.revision,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Terms:
+        return cls(
+            resources=Resources.from_json(document["resources"]),
+            cores=tuple(document["cores"]),
+            checkpoint_interval_s=document["checkpoint_interval_s"],
+            failure_rate_per_s=document["failure_rate_per_s"],
+            revision=document["revision"],
+        )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one attempt used.
+
+    wall_s, cpu_s: seconds.  peak_memory_bytes: high-water mark of its memory.  saves: checkpoints written;
+    save_s: seconds of work one of them cost (mean); overhead_s: what all of them cost together.
+    """
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    peak_memory_bytes: int = 0
+    saves: int = 0
+    save_s: float = 0.0
+    overhead_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        return cls(**{f.name: document[f.name] for f in fields(cls) if f.name in document})
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run of a job.
+
+    end: one word for how it ended (`succeeded`, `failed`, `killed`, `out_of_memory`, `preempted`,
+    `drained`, `cancelled`, `lost`: dispatched but never begun, `host_restart`), or None while it goes on.
+    first_step, steps: where it began and how many steps it did.  lost_s: seconds of work that have to be
+    done again.  recovery_s: from its end until the next attempt ran.
+    """
+
+    number: int
+    dispatched_at: float
+    terms: Terms
+    started_at: float | None = None
+    ended_at: float | None = None
+    end: str | None = None
+    cause: str | None = None
+    worker: str | None = None
+    boot_id: str | None = None
+    first_step: int = 0
+    steps: int | None = None
+    lost_s: float | None = None
+    recovery_s: float | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing asked for, as its history tells it.
+
+    requests: what it asks of the budget.  attempt: the newest attempt's number, 0 before the first.
+    asks: what a running attempt has been asked and has not answered.  held: not to be dispatched until
+    resumed.  paused: running, but stopped with its memory kept.  not_before: earliest next dispatch.
+    fresh_after: checkpoints of attempts up to this number must not be used.
+    retries: failures that may still be tried again.  after: ids that must have succeeded first.
+    result: the winner's `path` and `sha256`.  size: bytes of history this view was folded from.
+    """
+
+    id: str
+    name: str
+    kind: str
+    state: State
+    submitted_at: float
+    requests: Resources
+    priority: int = 0
+    retries: int = 0
+    failures: int = 0
+    after: tuple[str, ...] = ()
+    fingerprint: str = ""
+    attempts: tuple[Attempt, ...] = ()
+    asks: Mapping[Ask, float] = field(default_factory=dict)
+    held: bool = False
+    paused: bool = False
+    fresh_after: int = 0
+    not_before: float = 0.0
+    ended_at: float | None = None
+    reason: str | None = None
+    result: Mapping[str, Any] | None = None
+    metrics: Mapping[str, float] | None = None
+    bit_identical: bool | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    size: int = 0
+
+    @property
+    def attempt(self) -> int:
+        return self.attempts[-1].number if self.attempts else 0
+
+    @property
+    def newest(self) -> Attempt | None:
+        return self.attempts[-1] if self.attempts else None
+
+    @property
+    def terms(self) -> Terms | None:
+        return self.attempts[-1].terms if self.attempts else None
+
+    @property
+    def started_at(self) -> float | None:
+        return next((a.started_at for a in self.attempts if a.started_at is not None), None)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+    def with_attempt(self, **changes: Any) -> Job:
+        """The job with its newest attempt changed."""
+        return changed(self, attempts=(*self.attempts[:-1], changed(self.attempts[-1], **changes)))

@@ -1,0 +1,155 @@
+"""What follows when an attempt ended badly: again, later, with more memory, or not at all. Pure.
+
+Three kinds of end, told apart by whose fault they are:
+
+    the job's own      failed (it raised), crashed (it broke its own process)   spend a retry; the same one at
+                                                                               the same step twice: quarantine
+    from outside       killed, host_restart                                    free, at once, until three
+                                                                               attempts in a row did no step
+    for want of room   out_of_memory, disk_full                                free; with more memory, or later
+
+Worker and scheduler ask the same functions, so it does not matter who saw the death. Each returns the move
+to make and the facts that go with it.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from .records import Attempt, Job
+from .states import Ask, Event
+
+Verdict = tuple[Event, dict[str, Any]]
+"""The move, and its facts."""
+
+OWN_FAULT = frozenset({"failed", "crashed"})
+FROM_OUTSIDE = frozenset({"killed", "host_restart"})
+NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost"})
+
+CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT})
+"""Signals a process brings on itself; any other came from outside."""
+
+IDLE_ATTEMPTS = 3
+"""Deaths in a row without a single step before the next attempt has to wait."""
+
+MORE_MEMORY = 1.5
+LONGEST_BACKOFF_S = 60.0
+
+
+def backoff_s(times: int) -> float:
+    """Seconds before the next attempt after `times` reasons to wait: 0, then 1, 2, 4, … 60."""
+    return min(LONGEST_BACKOFF_S, 2.0 ** (times - 1)) if times > 0 else 0.0
+
+
+def after_failure(
+    job: Job, *, end: str, cause: str, step: int, at: float, peak_bytes: int = 0, lost_s: float | None = None
+) -> Verdict:
+    """After the job did it itself: it raised, crashed, or ran out of memory.
+
+    job: as it stands, its newest attempt still open.  end: `failed`, `crashed` or `out_of_memory`.
+    step: the step it had reached.  peak_bytes: the most memory it used.
+    """
+    facts = _facts(end, cause, lost_s=lost_s)
+    if Ask.CANCEL in job.asks:
+        return _cancelled(facts)
+    if end == "out_of_memory" and not at_full_budget(job):
+        return Event.LOSE, {**facts, "requests": _more_memory(job, peak_bytes)}
+    twin = _twin(job, end, cause, step)
+    if twin is not None:
+        return _for_good(
+            facts, f"quarantined: attempts {twin.number} and {job.attempt} failed alike at step {step}: {cause}"
+        )
+    if job.failures >= job.retries:
+        tried = f" (tried {job.failures + 1} times)" if job.failures else ""
+        return _for_good(facts, f"{cause}{tried}")
+    return Event.LOSE, {**facts, "counts": True, "not_before": at + backoff_s(job.failures + 1)}
+
+
+def after_death(
+    job: Job, *, end: str, cause: str, steps: int | None, at: float, lost_s: float | None = None
+) -> Verdict:
+    """After the attempt's process was killed or its machine restarted.
+
+    end: `killed` or `host_restart`.  steps: how many it did, None when nobody knows.
+    Spends no retry; waits only when this and the attempts before it did not do a single step.
+    """
+    facts = _facts(end, cause, lost_s=lost_s)
+    if Ask.CANCEL in job.asks:
+        return _cancelled(facts)
+    idle = 0 if steps else 1 + _idle_before(job)
+    wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
+    return Event.LOSE, {**facts, "not_before": at + wait_s} if wait_s else facts
+
+
+def disk_full(job: Job, cause: str, at: float) -> Verdict:
+    """After the disk was full: the job waits, longer each time, and spends nothing."""
+    facts = _facts("disk_full", cause)
+    if Ask.CANCEL in job.asks:
+        return _cancelled(facts)
+    times = 1
+    for attempt in reversed(job.attempts[:-1]):
+        if attempt.end != "disk_full":
+            break
+        times += 1
+    return Event.LOSE, {**facts, "not_before": at + backoff_s(times)}
+
+
+def at_full_budget(job: Job) -> bool:
+    """Whether the newest attempt was granted less than the job asks for, because there is no more.
+
+    The scheduler cuts a request that grew beyond the budget down to it.
+    """
+    return job.terms is not None and job.terms.resources.memory_bytes < job.requests.memory_bytes
+
+
+def is_quarantined(job: Job) -> bool:
+    """Whether the job ended because it failed twice in the same way at the same step."""
+    return job.reason is not None and job.reason.startswith("quarantined: ")
+
+
+def _facts(end: str, cause: str, *, lost_s: float | None = None) -> dict[str, Any]:
+    return {"end": end, "cause": cause} | ({} if lost_s is None else {"lost_s": lost_s})
+
+
+def as_asked(job: Job, verdict: Verdict) -> Verdict:
+    """`verdict`, or the cancellation that was asked for before it could be written down."""
+    event, facts = verdict
+    goes_on = event in (Event.HAND_BACK, Event.LOSE)
+    return _cancelled(facts) if goes_on and Ask.CANCEL in job.asks else verdict
+
+
+def _cancelled(facts: Mapping[str, Any]) -> Verdict:
+    # Somebody had asked for the end; that it came another way changes nothing.
+    return Event.CANCEL, {**facts, "end": "cancelled", "reason": "cancelled on request"}
+
+
+def _for_good(facts: Mapping[str, Any], reason: str) -> Verdict:
+    return Event.FAIL, {**facts, "reason": reason}
+
+
+def _more_memory(job: Job, peak_bytes: int) -> dict[str, int]:
+    granted = job.terms.resources.memory_bytes if job.terms else 0
+    most = max(peak_bytes, granted, job.requests.memory_bytes)
+    return replace(job.requests, memory_bytes=int(most * MORE_MEMORY)).to_json()
+
+
+def _twin(job: Job, end: str, cause: str, step: int) -> Attempt | None:
+    """An earlier attempt that failed in the same way at the same step, since somebody last said `retry`."""
+    own = [attempt for attempt in job.attempts[:-1] if attempt.end == end and end in OWN_FAULT | {"out_of_memory"}]
+    recent = own[-job.failures :] if job.failures else []
+    return next((a for a in recent if a.cause == cause and a.first_step + (a.steps or 0) == step), None)
+
+
+def _idle_before(job: Job) -> int:
+    """How many attempts in a row, before the newest, died from outside without a step."""
+    idle = 0
+    for attempt in reversed(job.attempts[:-1]):
+        if attempt.end in NOBODYS_FAULT:
+            continue
+        if attempt.end not in FROM_OUTSIDE or attempt.steps:
+            break
+        idle += 1
+    return idle

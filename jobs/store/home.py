@@ -1,0 +1,133 @@
+"""The home directory: where everything of singlepoint lies on disk, and what each name in it is for.
+
+    home.json            the home's UUID and format, written once
+    redis/               the embedded broker's socket, append-only file and log
+    broker.json          which server opened this home (family, version, socket)
+    capacity.json        the budget the running scheduler enforces
+    draining             there while the home is being drained: nothing is started
+    jobs/<id>/           spec.json, history.jsonl, history.lock, lock, log.txt, metrics.jsonl, checkpoints/, result/
+    models/<name>/<n>/   model.json, model.safetensors
+    *.lock               kernel locks: broker, scheduler, supervisor
+
+Opening a home creates it (mode 0700) and refuses one that belongs to somebody else or cannot be written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from singlepoint.jobs.errors import InvalidInput, NotPermitted, Problem, StorageFull
+
+from .durable import explained, replace_file
+
+FORMAT = 1
+
+
+def default_path(environment: dict[str, str] | os._Environ[str] = os.environ) -> Path:
+    """`$SINGLEPOINT_HOME`, else the platform's directory for user state."""
+    if chosen := environment.get("SINGLEPOINT_HOME"):
+        return Path(chosen)
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "singlepoint"
+    state = environment.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local" / "state") / "singlepoint"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths of one home, and its UUID (`""` until opened)."""
+
+    path: Path
+    uuid: str = ""
+
+    @property
+    def jobs(self) -> Path:
+        return self.path / "jobs"
+
+    @property
+    def models(self) -> Path:
+        return self.path / "models"
+
+    @property
+    def redis(self) -> Path:
+        return self.path / "redis"
+
+    def job(self, job_id: str) -> Path:
+        return self.jobs / job_id
+
+    def lock(self, name: str) -> Path:
+        """The kernel lock of a singleton: `broker`, `scheduler`, `supervisor`."""
+        return self.path / f"{name}.lock"
+
+    @property
+    def broker_record(self) -> Path:
+        return self.path / "broker.json"
+
+    @property
+    def draining(self) -> Path:
+        return self.path / "draining"
+
+    @property
+    def capacity_record(self) -> Path:
+        return self.path / "capacity.json"
+
+
+def open_home(path: Path | str | None = None) -> Home:
+    """The home at `path` (by default `default_path()`), created when it is not there.
+
+    Raises NotPermitted when it cannot be created or written, or belongs to another user.
+    """
+    root = Path(path).expanduser().absolute() if path is not None else default_path().expanduser().absolute()
+    home = Home(root)
+    try:
+        with explained(root):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_owner(root)
+            for directory in (home.jobs, home.models):
+                directory.mkdir(mode=0o700, exist_ok=True)
+            return Home(root, _uuid(root / "home.json"))
+    except StorageFull:
+        raise
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise NotPermitted(f"{root} is not and cannot be a directory", hint="choose another with --home") from error
+
+
+def _check_owner(root: Path) -> None:
+    owner = root.stat().st_uid
+    if owner != os.geteuid():
+        raise NotPermitted(
+            f"{root} belongs to user {owner}, not to you (user {os.geteuid()})",
+            hint="choose another directory with --home or $SINGLEPOINT_HOME",
+        )
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise NotPermitted(f"{root} is not writable", hint="choose another directory with --home or $SINGLEPOINT_HOME")
+
+
+def _uuid(record: Path) -> str:
+    """The UUID of this home; the first to open it chooses, and two at once agree on the one that is kept."""
+    if not record.exists():
+        temporary = record.with_name(f".home.{os.getpid()}.json")
+        replace_file(temporary, json.dumps({"format": FORMAT, "uuid": uuid.uuid4().hex}).encode(), point="home")
+        try:
+            os.link(temporary, record)
+        except FileExistsError:
+            pass  # somebody else opened it in the same instant; theirs is kept
+        finally:
+            os.unlink(temporary)
+    try:
+        document = json.loads(record.read_bytes())
+        made_by, uuid_of_home = int(document["format"]), str(document["uuid"])
+    except (ValueError, KeyError, TypeError, IsADirectoryError):
+        hint = "restore it; it holds the UUID that the home's keys in Redis carry"
+        raise InvalidInput(Problem(str(record), "is damaged", hint)) from None
+    if made_by != FORMAT:
+        raise NotPermitted(
+            f"{record.parent} has format {made_by}, this singlepoint reads {FORMAT}",
+            hint="use the version of singlepoint that made it, or another --home",
+        )
+    return uuid_of_home

@@ -1,0 +1,278 @@
+"""The directories of the jobs: the truth.
+
+A job exists from the rename that puts its directory in place. After that its history only grows: every
+move takes the history's lock, is checked against the life cycle, appended and fsynced, before anybody is
+told. A second kernel lock, held by an attempt for as long as it or any child of it lives, says that the job
+is being worked on; it is never broken.
+
+Nothing here knows Redis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.clock import iso
+from singlepoint.jobs.errors import HistoryBusy, HistoryDamaged, ImpossibleMove, NotFound, Problem, Superseded
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.lifecycle.history import Facts, Note, events, fold, line, step, whole_lines
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import Event
+
+from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
+from .home import Home
+
+_ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
+_ID_LENGTH = 8
+_UNFINISHED = ".new-"
+_DOOMED = ".old-"
+_BEGINNING_BYTES = 4096
+"""Of a history: far more than its first line holds up to the name."""
+
+
+def new_id() -> str:
+    """Eight characters, the first a letter, none easily mistaken for another."""
+    return secrets.choice(_ALPHABET[:24]) + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH - 1))
+
+
+class JobStore:
+    """Creates, reads, moves and removes jobs on disk. Safe to use from many processes at once.
+
+    patience_s: how long to wait for the lock of a history, which is held for milliseconds unless its holder was
+    stopped; None waits for ever, as an attempt must.
+    """
+
+    def __init__(self, home: Home, *, patience_s: float | None = None) -> None:
+        self.home = home
+        self.patience_s = patience_s
+        self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
+
+    def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
+        """Accept a job: put a directory with its spec and the first line of its history in place.
+
+        Once this returns, the job survives a power cut. Raises StorageFull or NotPermitted, and then
+        nothing is kept.
+        """
+        job_id = job_id or new_id()
+        first = line(Event.ACCEPT, at, facts)
+        temporary = self.home.jobs / f"{_UNFINISHED}{job_id}"
+        with explained(temporary):
+            reach("submit.mkdir")
+            temporary.mkdir(mode=0o700)
+            try:
+                write_new(temporary / "spec.json", spec, point="submit.spec")
+                write_new(temporary / "history.jsonl", first, point="submit.history")
+                sync_directory(temporary)
+                move_into_place(temporary, self.home.job(job_id), point="submit.accept")
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        return fold(job_id, first)
+
+    def ids(self) -> list[str]:
+        """Every accepted job, in no order."""
+        entries = os.scandir(self.home.jobs)
+        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+
+    def named(self, name: str) -> list[str]:
+        """The jobs of that name. Of each history only the beginning is read; a damaged one has no name."""
+        quoted = json.dumps(name).encode()
+        return [job_id for job_id in self.ids() if quoted in self._beginning(job_id) and self._name(job_id) == name]
+
+    def _beginning(self, job_id: str) -> bytes:
+        try:
+            descriptor = os.open(self._file(job_id, "history.jsonl"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""  # removed in this instant, or no job
+        try:
+            return os.read(descriptor, _BEGINNING_BYTES)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+    def _name(self, job_id: str) -> str | None:
+        try:
+            return str(next(iter(events(self.history(job_id))))["name"])
+        except (NotFound, OSError, ValueError, KeyError, TypeError, StopIteration):
+            return None
+
+    def sweep_unaccepted(self, older_than: float) -> None:
+        """Remove what a submit left behind that died before its job was accepted, and before that time.
+
+        Renamed first: a submit that is still at work either accepts its job before that, and nothing is
+        removed, or fails and keeps nothing.
+        """
+        for entry in list(os.scandir(self.home.jobs)):
+            doomed = self.home.jobs / f"{_DOOMED}{entry.name}"
+            with contextlib.suppress(FileNotFoundError):
+                if entry.name.startswith(_UNFINISHED) and entry.stat().st_mtime < older_than:
+                    os.rename(entry.path, doomed)
+                    shutil.rmtree(doomed, ignore_errors=True)
+            if entry.name.startswith(_DOOMED):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+    def spec(self, job_id: str) -> bytes:
+        return self._read(job_id, "spec.json")
+
+    def history(self, job_id: str) -> bytes:
+        return whole_lines(self._read(job_id, "history.jsonl"))
+
+    def load(self, job_id: str) -> Job:
+        """The job as its history tells it now; raises NotFound."""
+        return fold(job_id, self._read(job_id, "history.jsonl"))
+
+    def size(self, job_id: str) -> int:
+        """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
+        try:
+            return os.stat(self._file(job_id, "history.jsonl")).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
+    def move(self, job_id: str, event: Event, at: float, **facts: Any) -> Job:
+        """Make a move, durably, and return the job after it.
+
+        facts: those of the event; with `attempt`, only the newest attempt may move.
+        Raises ImpossibleMove, Superseded, NotFound, StorageFull.
+        """
+        with self.locked_history(job_id) as history:
+            return history.append(event, at, facts)
+
+    def note(self, job_id: str, note: Note, at: float, **facts: Any) -> Job:
+        """Write something down that is not a move; same promises as `move`."""
+        with self.locked_history(job_id) as history:
+            return history.append(note, at, facts)
+
+    @contextlib.contextmanager
+    def locked_history(self, job_id: str) -> Iterator[OpenHistory]:
+        """Hold a job's history lock, to check and write as one act (publishing a result, for example).
+
+        Raises NotFound, and HistoryBusy when patience is over.
+        """
+        directory = self.home.job(job_id)
+        try:
+            lock = os.open(directory / "history.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise NotFound(f"no job {job_id}") from None
+        try:
+            self._wait_for(lock, job_id)
+            with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory) as history:
+                yield history
+        finally:
+            os.close(lock)
+
+    def _wait_for(self, lock: int, job_id: str) -> None:
+        if self.patience_s is None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return
+        deadline = time.monotonic() + self.patience_s
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise HistoryBusy(
+                        f"the history of {job_id} has been locked for {self.patience_s:g} s",
+                        hint="a process that works on it stands still: wake it (kill -CONT) or end it (kill -KILL)",
+                    ) from None
+                time.sleep(0.002)
+            else:
+                return
+
+    def lock_path(self, job_id: str) -> Path:
+        return self.home.job(job_id) / "lock"
+
+    def is_being_worked_on(self, job_id: str) -> bool:
+        """Whether an attempt, or a child it left, still holds the job's lock."""
+        try:
+            descriptor = os.open(self.lock_path(job_id), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def remove(self, job_id: str) -> None:
+        """Delete all that lies in a job's directory. It is gone from the moment of the rename."""
+        doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
+        with explained(self.home.job(job_id)):
+            move_into_place(self.home.job(job_id), doomed, point="remove")
+        shutil.rmtree(doomed, ignore_errors=True)
+
+    def _file(self, job_id: str, name: str) -> str:
+        return f"{self._jobs}/{job_id}/{name}"
+
+    def _read(self, job_id: str, name: str) -> bytes:
+        with _unreadable_explained(job_id, name), open(self._file(job_id, name), "rb", buffering=0) as file:
+            return file.read()
+
+
+@contextlib.contextmanager
+def _unreadable_explained(job_id: str, name: str) -> Iterator[None]:
+    """A file that is gone: no such job.  One that cannot be read stops its own job, and must not stop any other."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"no job {job_id}", hint="`singlepoint ps -a` lists all of them") from None
+    except OSError as error:
+        if is_exhausted(error):
+            raise
+        hint = f"restore the file, or delete the job with `singlepoint rm --force {job_id}`"
+        problem = Problem(f"jobs/{job_id}/{name}", f"cannot be read: {error.strerror}", hint)
+        raise HistoryDamaged(problem) from error
+
+
+class OpenHistory:
+    """A history whose lock is held: `job` is what it tells, `append` adds one checked line."""
+
+    def __init__(self, job_id: str, path: Path, descriptor: int, job: Job) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self.job = job
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, job_id: str, directory: Path) -> Iterator[OpenHistory]:
+        path = directory / "history.jsonl"
+        with _unreadable_explained(job_id, path.name):
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+            whole = whole_lines(content)
+            if len(whole) != len(content):
+                os.ftruncate(descriptor, len(whole))  # a torn line never happened; the next must not follow it
+            yield cls(job_id, path, descriptor, fold(job_id, whole))
+        finally:
+            os.close(descriptor)
+
+    def append(self, event: Event | Note, at: float, facts: Facts) -> Job:
+        """One more line, durable when this returns; raises ImpossibleMove with the history that forbids it."""
+        new = line(event, at, facts)
+        try:
+            job = step(self.job.id, self.job, {**facts, "at": iso(at), "event": event.value})
+        except ImpossibleMove as error:
+            raise type(error)(f"{self.job.id}: {error.message}", hint=f"see `singlepoint show {self.job.id}`") from None
+        append(self._descriptor, new, path=self._path, point=f"history.{event.value}")
+        self.job = replace(job, size=self.job.size + len(new))
+        return self.job
+
+    def require_newest(self, attempt: int) -> None:
+        """Raises Superseded unless `attempt` is the newest: the fence before anything is published."""
+        if attempt != self.job.attempt or self.job.newest is None or self.job.newest.ended_at is not None:
+            raise Superseded(
+                f"attempt {attempt} of {self.job.id} may not write: attempt {self.job.attempt} is the newest"
+            )

@@ -1,0 +1,1 @@
+"""What this machine has, what of it may be used, and what our own processes need."""

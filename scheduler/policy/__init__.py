@@ -1,0 +1,1 @@
+"""What to do, given what is known, and why. Pure; the same live and on paper."""

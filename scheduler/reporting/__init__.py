@@ -1,0 +1,1 @@
+"""What became of the time: utilisation, and the account of what crashes cost. Pure."""

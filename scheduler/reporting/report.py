@@ -1,0 +1,150 @@
+"""What crashes cost: failure rate, reliability, checkpoint interval, waste, as the document of `report`. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
+from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources
+from singlepoint.scheduler.policy.decide import save_s
+from singlepoint.scheduler.world.reliability import CAUSES, Evidence, Posterior, Reliability, evidence
+
+from .utilisation import over
+
+SCHEMA = 1
+HOUR_S = 3600.0
+MASS = 0.9
+"""How sure the intervals are."""
+
+
+def overall_report(jobs: Sequence[Job], budget: Resources, now: float) -> dict[str, Any]:
+    """Of this machine, by all that ever ran on it. budget: C_max, for the utilisation since the first job."""
+    reliability = Reliability(sum((evidence(job) for job in jobs), Evidence()))
+    attempts = [attempt for job in jobs for attempt in job.attempts]
+    begin = min((attempt.dispatched_at for attempt in attempts), default=now)
+    readings = over(attempts, budget, begin, now) if begin < now else None
+    return {
+        "schema": SCHEMA,
+        **_reliability(reliability),
+        **_waste(attempts, mean_save_s(attempts), reliability),
+        "ends": _ends(attempts),
+        "utilisation": vars(readings) if readings else None,
+    }
+
+
+def job_report(job: Job, everybody: Iterable[Job]) -> dict[str, Any]:
+    """Of one job, with λ as all jobs taught it."""
+    reliability = Reliability(sum((evidence(other) for other in everybody), Evidence()))
+    return {
+        "schema": SCHEMA,
+        "id": job.id,
+        "state": job.state.value,
+        **_reliability(reliability),
+        **_waste(job.attempts, save_s(job), reliability),
+        "ends": _ends(job.attempts),
+    }
+
+
+def mean_save_s(attempts: Iterable[Attempt]) -> float | None:
+    """What a save cost on average, over all that were measured."""
+    measured = [attempt.usage for attempt in attempts if attempt.usage and attempt.usage.saves]
+    saves = sum(usage.saves for usage in measured)
+    return sum(usage.overhead_s for usage in measured) / saves if saves else None
+
+
+def _reliability(reliability: Reliability) -> dict[str, Any]:
+    low, mean, high = reliability.exponential_survival(HOUR_S, MASS)
+    return {
+        "exposure_s": reliability.exposure_s,
+        "failures_per_hour": _rate(reliability.overall),
+        "causes": {
+            cause.value: {"deaths": reliability.evidence.deaths[number], **_rate(reliability.of(cause))}
+            for number, cause in enumerate(CAUSES)
+        },
+        "survival_1h": {"predictive": reliability.survival(HOUR_S), "exponential": mean, "low": low, "high": high},
+    }
+
+
+def _rate(posterior: Posterior) -> dict[str, float]:
+    low, high = posterior.rate_interval(MASS)
+    return {"mean": posterior.rate_per_s * HOUR_S, "low": low * HOUR_S, "high": high * HOUR_S}
+
+
+def _waste(attempts: Iterable[Attempt], one_save_s: float | None, reliability: Reliability) -> dict[str, Any]:
+    """Predicted: of the interval in use.  actual: saves and repeated work over the time that was of use."""
+    rate_per_s = reliability.overall.rate_per_s
+    predicted = None
+    interval_s = checkpoint_interval_s(one_save_s or 0.0, rate_per_s) if one_save_s else None
+    if interval_s is not None and one_save_s is not None:
+        predicted = waste(interval_s, one_save_s, 1 / rate_per_s)
+    ended = [a for a in attempts if a.started_at is not None and a.ended_at is not None]
+    wall_s = sum((a.ended_at or 0.0) - (a.started_at or 0.0) for a in ended)
+    saving_s = sum(a.usage.overhead_s for a in ended if a.usage)
+    lost_s = sum(a.lost_s or 0.0 for a in ended)
+    useful_s = wall_s - saving_s - lost_s
+    return {
+        "save_s": one_save_s,
+        "checkpoint_interval_s": interval_s,
+        "waste": {
+            "predicted": predicted,
+            "actual": (saving_s + lost_s) / useful_s if useful_s > 0 else None,
+            "saving_s": saving_s,
+            "lost_s": lost_s,
+            "wall_s": wall_s,
+        },
+    }
+
+
+def _ends(attempts: Iterable[Attempt]) -> dict[str, int]:
+    return dict(sorted(Counter(attempt.end for attempt in attempts if attempt.end).items()))
+
+
+def page(document: dict[str, Any]) -> str:
+    """The document for people."""
+    rows = [*_failure_rows(document), *_waste_rows(document), *_utilisation_rows(document)]
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
+
+
+def _failure_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "attempts ran for", f"{document['exposure_s'] / HOUR_S:.2f} h"
+    yield "failures an hour", _interval(document["failures_per_hour"])
+    for cause, facts in document["causes"].items():
+        yield f"  {cause.replace('_', ' ')}", f"{_interval(facts)}, {facts['deaths']} seen"
+    survival = document["survival_1h"]
+    yield "R(1 h)", f"{survival['predictive']:.4f}, the doubt about the rate included"
+    yield "exp(-λ · 1 h)", f"{survival['exponential']:.4f} [{survival['low']:.4f}, {survival['high']:.4f}]"
+
+
+def _waste_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    waste = document["waste"]
+    yield "a save costs", _seconds(document["save_s"])
+    yield "saved every", _seconds(document["checkpoint_interval_s"])
+    yield "waste predicted", _share(waste["predicted"])
+    spent = f"saves {_seconds(waste['saving_s'])}, repeated {_seconds(waste['lost_s'])}"
+    yield "waste actual", f"{_share(waste['actual'])} ({spent})"
+    yield "attempts ended", ", ".join(f"{end} {count}" for end, count in document["ends"].items()) or "none yet"
+
+
+def _utilisation_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for reading, values in (document.get("utilisation") or {}).items():
+        yield f"utilisation, {reading}", ", ".join(f"{_WORD[name]} {100 * u:.1f}%" for name, u in values.items())
+
+
+_WORD = {"cpu_millis": "cpu", "memory_bytes": "memory", "storage_bytes": "disk", "network_bytes_s": "network"}
+
+
+def _interval(rate: dict[str, float]) -> str:
+    return f"{rate['mean']:.4f} [{rate['low']:.4f}, {rate['high']:.4f}]"
+
+
+def _seconds(length_s: float | None) -> str:
+    if length_s is None:
+        return "not measured yet"
+    return f"{1000 * length_s:.1f} ms" if length_s < 1 else f"{length_s:.1f} s"
+
+
+def _share(share: float | None) -> str:
+    return "not known yet" if share is None else f"{100 * share:.3f}%"

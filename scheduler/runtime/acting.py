@@ -1,0 +1,190 @@
+"""Carrying decisions out: on disk first, then in rq, then in the index. Each step may be repeated.
+
+On disk every decision is checked again under the history's lock, because the job may have moved since it was
+decided; then nothing is written, and the job as it is now is the answer. A crash between two steps leaves
+disk ahead of Redis, never behind, and `loop` mends that when it looks again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import redis
+
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
+from singlepoint.jobs.clock import Clock
+from singlepoint.jobs.lifecycle import retry
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.store import post_mortem
+from singlepoint.jobs.store.job_store import JobStore, OpenHistory
+from singlepoint.scheduler.policy.decisions import (
+    Decision,
+    Dispatch,
+    Fail,
+    Preempt,
+    PushAgain,
+    Rescue,
+    Resume,
+    TakeBack,
+)
+
+log = logging.getLogger("singlepoint.scheduler")
+
+WATCHED_S = 2.0
+"""A lock seen held this recently means that the death was seen as it happened."""
+
+
+class DiskActs:
+    """The half that makes moves. alive_at: when a job's lock was last seen held."""
+
+    def __init__(self, store: JobStore, clock: Clock, alive_at: Mapping[str, float]) -> None:
+        self.store = store
+        self.clock = clock
+        self.alive_at = alive_at
+
+    def carry_out(self, decision: Decision) -> tuple[Job, bool]:
+        """The job afterwards, and whether this did anything. Raises NotFound, StorageFull."""
+        with self.store.locked_history(decision.job_id) as history:
+            size = history.job.size
+            _ON_DISK[type(decision)](self, history, decision)
+            return history.job, history.job.size != size or isinstance(decision, PushAgain)
+
+    def dispatch(self, history: OpenHistory, decision: Dispatch) -> None:
+        job = history.job
+        if job.state is not State.PENDING or job.held or job.attempt != decision.attempt - 1:
+            return
+        if job.attempts and self.store.is_being_worked_on(job.id):
+            return
+        facts = {"attempt": decision.attempt, "terms": decision.terms.to_json()}
+        history.append(Event.DISPATCH, self.clock(), facts)
+        cores = ",".join(map(str, decision.terms.cores))
+        memory_bytes = decision.terms.resources.memory_bytes
+        log.info(
+            "job_dispatched job=%s attempt=%d cores=%s memory_bytes=%d", job.id, decision.attempt, cores, memory_bytes
+        )
+
+    def resume(self, history: OpenHistory, decision: Resume) -> None:
+        job = history.job
+        if not (_is(job, State.RUNNING, decision.attempt) and job.paused and Ask.PAUSE not in job.asks):
+            return
+        if job.attempts[-1].terms.revision >= decision.terms.revision:
+            return
+        history.append(Note.REVISE, self.clock(), {"attempt": job.attempt, "terms": decision.terms.to_json()})
+        log.info(
+            "job_resumed job=%s attempt=%d cores=%s", job.id, job.attempt, ",".join(map(str, decision.terms.cores))
+        )
+
+    def rescue(self, history: OpenHistory, decision: Rescue) -> None:
+        job = history.job
+        if not _is(job, State.RUNNING, decision.attempt) or self.store.is_being_worked_on(job.id):
+            return
+        now = self.clock()
+        left = post_mortem.examine(self.store.home.job(job.id), job.attempts[-1])
+        watched = now - self.alive_at.get(job.id, 0.0) <= WATCHED_S
+        ended_at = now if watched and decision.end == "killed" else min(now, left.last_sign_at)
+        event, facts = retry.after_death(job, end=decision.end, cause=decision.cause, steps=left.steps, at=now)
+        history.append(event, now, {"attempt": job.attempt, **facts, **left.facts(ended_at)})
+        log.warning(
+            "attempt_lost job=%s attempt=%d end=%s steps=%s lost_s=%.3f",
+            job.id,
+            job.attempt,
+            decision.end,
+            left.steps,
+            max(0.0, ended_at - left.saved_at),
+        )
+
+    def push_again(self, history: OpenHistory, decision: PushAgain) -> None:
+        log.warning("job_pushed_again job=%s attempt=%d", history.job.id, decision.attempt)
+
+    def preempt(self, history: OpenHistory, decision: Preempt) -> None:
+        job = history.job
+        if _is(job, State.RUNNING, decision.attempt) and Ask.PREEMPT not in job.asks:
+            history.append(Note.ASK, self.clock(), {"ask": Ask.PREEMPT.value})
+            log.info("job_preempted job=%s attempt=%d", job.id, job.attempt)
+
+    def take_back(self, history: OpenHistory, decision: TakeBack) -> None:
+        job = history.job
+        if _is(job, State.QUEUED, decision.attempt):
+            facts = {"attempt": job.attempt, "end": "lost", "cause": decision.cause}
+            history.append(Event.LOSE, self.clock(), facts)
+            log.info("job_taken_back job=%s attempt=%d cause=%r", job.id, job.attempt, decision.cause)
+
+    def fail(self, history: OpenHistory, decision: Fail) -> None:
+        if history.job.state is State.PENDING:
+            history.append(Event.FAIL, self.clock(), {"reason": decision.reason})
+            log.warning("job_failed job=%s reason=%r", history.job.id, decision.reason)
+
+
+def _is(job: Job, state: State, attempt: int) -> bool:
+    return job.state is state and job.attempt == attempt
+
+
+_ON_DISK: dict[type, Callable[[DiskActs, OpenHistory, Any], None]] = {
+    Dispatch: DiskActs.dispatch,
+    Resume: DiskActs.resume,
+    Rescue: DiskActs.rescue,
+    PushAgain: DiskActs.push_again,
+    Preempt: DiskActs.preempt,
+    TakeBack: DiskActs.take_back,
+    Fail: DiskActs.fail,
+}
+
+
+class RedisActs:
+    """The half that tells Redis: which queue has a job's next attempt, and its summary."""
+
+    def __init__(self, index: Index, queue: DispatchQueue) -> None:
+        self.index = index
+        self.queue = queue
+
+    def follow(self, before: Job | None, job: Job) -> None:
+        """Bring rq's queues in line with a move, whoever made it. Raises redis.RedisError when Redis is away."""
+        if before is not None and before.state is State.QUEUED and (job.is_final or job.state is State.PENDING):
+            self.queue.withdraw(job.id, before.attempt)
+        if before is not None and before.state is State.PENDING and job.is_final:
+            self.queue.withdraw(job.id, before.attempt + 1)
+        if job.state is State.PENDING and (before is None or before.state is not State.PENDING):
+            self.show_waiting(job)
+
+    def show_waiting(self, job: Job) -> None:
+        """Have the next attempt of a pending job in `waiting`, once."""
+        name = rq_id(job.id, job.attempt + 1)
+        with self.queue.connection.pipeline() as pipe:
+            pipe.multi()
+            pipe.lrem(self.queue.waiting.key, 0, name)
+            self.queue.wait(job.id, job.attempt + 1, pipe)
+            pipe.execute()
+
+    def push(self, job: Job) -> None:
+        """Hand the newest attempt of a queued job to the workers, and say so, in one transaction."""
+        with self.queue.connection.pipeline() as pipe:
+            pipe.multi()
+            self.queue.dispatch(job.id, job.attempt, pipe)
+            self.index.tell(job, ring=False, pipeline=pipe)
+            pipe.execute()
+
+    def withdraw(self, job: Job, attempt: int) -> None:
+        """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
+        self.queue.withdraw(job.id, attempt)
+
+    def discard(self, foreign: str) -> None:
+        """Take what somebody else put there out of our queues, and touch nothing else of theirs."""
+        with self.queue.connection.pipeline() as pipe:
+            for queue in (self.queue.waiting, self.queue.run):
+                pipe.lrem(queue.key, 0, foreign)
+            pipe.execute()
+
+    @staticmethod
+    def name(job: Job) -> str:
+        """The rq id of a job's newest attempt."""
+        return rq_id(job.id, job.attempt)
+
+    def tell(self, job: Job) -> None:
+        """Put the summary in the index. Raises redis.ConnectionError when Redis is away."""
+        if not self.index.tell(job, ring=False):
+            raise redis.ConnectionError("Redis is away")

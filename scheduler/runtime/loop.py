@@ -1,0 +1,361 @@
+"""The scheduler as it runs: keep the world true, decide, do, wait for the bell.
+
+A pass reads the jobs that rang, tries the locks in doubt, decides until nothing is left to do, and publishes why
+the head of the line waits. Bells are only hints: what a lost one would have said is found on disk, at once
+after Redis was away, and now and then in between.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import TypeVar
+
+import redis
+
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
+from singlepoint.jobs.clock import Clock, now
+from singlepoint.jobs.errors import (
+    BrokerAway,
+    HistoryBusy,
+    HistoryDamaged,
+    ImpossibleMove,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    StorageFull,
+    Superseded,
+)
+from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
+from singlepoint.jobs.host.processes import boot_id, this_process
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.retry import backoff_s
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.services.draining import draining_since
+from singlepoint.jobs.services.live import live_workers
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.decisions import Decision, Rescue
+from singlepoint.scheduler.policy.reasons import head_reason
+from singlepoint.scheduler.world.world import World
+
+from .acting import DiskActs, RedisActs
+from .mending import mend
+from .seeing import Sight
+
+log = logging.getLogger("singlepoint.scheduler")
+
+T = TypeVar("T")
+
+HISTORY_PATIENCE_S = 0.2
+"""How long one job whose history somebody holds locked may keep all others waiting."""
+
+ROUNDS = 8
+"""Decisions that follow from decisions, in one pass; more wait for the next, which comes at once."""
+
+ANXIOUS_S = 0.015
+HEAD_EVERY_S = 0.25
+BUSY_S = 1.0
+LEFT_BEHIND_S = 600.0
+"""A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
+IDLE_S = 3.0
+MEND_EVERY_S = 30.0
+MEND_SHARE = 0.01
+"""Looking through the whole home may take this share of the time."""
+
+
+class Stopping(BaseException):
+    """Raised by the signal handler while the scheduler only waits."""
+
+
+def _empty_world(
+    home: Home, budget: Resources, cores: Iterable[int], measure: Callable[[Resources | None, int], Resources]
+) -> World:
+    """A world without jobs, whose reserve is what was published for this budget before, or more.
+
+    Unless the budget was lowered, whatever is granted beyond it was granted before our own reserve grew.
+    """
+    try:
+        before = read_capacity(home)
+    except InvalidInput:  # damaged; it is written anew in a moment
+        before = None
+    same = before is not None and before.budget == budget
+    lowered = before is None or not before.budget.fits_in(budget)
+    reserve = measure(before.reserve if before is not None and same else None, 0)
+    return World(budget, cores, reserve=reserve, outgrown=Resources() if lowered else reserve, boot_id=boot_id())
+
+
+class Scheduler:
+    """The loop over one home. Whoever runs it holds the home's scheduler lock.
+
+    connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
+    own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
+    latter for waiting.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        connect: Callable[[], redis.Redis],
+        budget: Resources,
+        cores: Iterable[int],
+        *,
+        measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
+        clock: Clock = now,
+        monotonic: Clock = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.world = _empty_world(store.home, budget, cores, measure)
+        self.sight = Sight(store, self.world, clock, monotonic)
+        self._disk = DiskActs(store, clock, self.sight.alive_at)
+        self._redis: RedisActs | None = None
+        self._connect = connect
+        self._measure = measure
+        self._clock = clock
+        self._monotonic = monotonic
+        self._next_mend = 0.0
+        self._registered: frozenset[str] = frozenset()
+        self._workers = 0  # the most that lived at a time
+        self._head: dict[str, object] | None = None
+        self._head_is_stale = False
+        self._next_head = 0.0
+        self._unfinished = False
+        self._stopping = False
+        self._waiting = False
+
+    # --- one pass ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Learn the truth from disk, every job and every lock, then publish the budget. Needs no Redis."""
+        world = self.world.seen_at(self._clock())
+        self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
+        self.sight.see_changed(self.store.ids())
+        self.sight.probe(world.unprobed())
+        self._publish_capacity()
+        log.info(
+            "scheduler_started jobs=%d cpu_millis=%d memory_bytes=%d reserve_bytes=%d reserved_cpu_millis=%d",
+            sum(1 for _ in world.ids()),
+            world.budget.cpu_millis,
+            world.budget.memory_bytes,
+            world.reserve.memory_bytes,
+            world.reserved.cpu_millis,
+        )
+
+    def look(self, rung: Iterable[str] = ()) -> None:
+        """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull."""
+        acts = self._reach_redis()
+        self.world.seen_at(self._clock())
+        self._look_for_drain()
+        for job_id in rung:
+            self._answer(job_id, acts)
+        self.sight.probe_in_doubt()
+        self._look_for_overdue(acts)
+        self._unfinished = self._settle(acts)
+        self._publish_head(acts)
+
+    def _look_for_drain(self) -> None:
+        draining = draining_since(self.store.home) is not None
+        if draining != self.world.draining:
+            self.world.draining = draining
+            log.info("drain_began" if draining else "drain_ended")
+
+    def _answer(self, job_id: str, acts: RedisActs) -> None:
+        """A bell rang for a job, or for all that hold something."""
+        if job_id == LOOK_AT_EVERYTHING:
+            for holder in list(self.world.holders()):
+                self.sight.suspect(holder.id)
+            return
+        before, size = self.world.job(job_id), self.world.size(job_id)
+        job = self.sight.see(job_id)
+        if job is None:
+            return
+        if job.size == size:
+            self.sight.suspect(job_id)
+        acts.follow(before, job)
+
+    def _look_for_overdue(self, acts: RedisActs) -> None:
+        overdue = self.sight.overdue()
+        if overdue:
+            run = acts.queue.run_ids()
+            for job_id in overdue:
+                job = self.world.job(job_id)
+                self.sight.look_for(job_id, job is not None and acts.name(job) in run)
+
+    def _settle(self, acts: RedisActs) -> bool:
+        """Decide and do, until nothing is left to do; True when there may be more."""
+        busy: set[str] = set()
+        for _ in range(ROUNDS):
+            decisions = [decision for decision in decide(self.world) if decision.job_id not in busy]
+            if not decisions:
+                return False
+            for decision in decisions:
+                try:
+                    self._carry_out(decision, acts)
+                # One job's trouble; all others must not wait for that.
+                except (HistoryBusy, NotPermitted, OSError) as error:
+                    log.warning("job_busy job=%s error=%r", decision.job_id, str(error))
+                    busy.add(decision.job_id)
+                except (HistoryDamaged, ImpossibleMove, Superseded) as error:
+                    self.sight.lose(decision.job_id, error)
+                    busy.add(decision.job_id)
+            self.sight.probe(self.world.unprobed())
+        return True
+
+    def _carry_out(self, decision: Decision, acts: RedisActs) -> None:
+        """On disk, then in the world, then in Redis: what fails later is found undone by the next look."""
+        before = self.world.job(decision.job_id)
+        try:
+            job, changed = self._disk.carry_out(decision)
+        except NotFound:
+            self.world.forget(decision.job_id)
+            return
+        self.world.see(job)
+        if not changed:
+            self.sight.probe([job.id])  # it moved since, or somebody holds its lock after all
+        elif isinstance(decision, Rescue):
+            acts.withdraw(job, decision.attempt)
+        acts.follow(before, job)
+        if changed and job.state is State.QUEUED:
+            acts.push(job)
+            self.sight.pushed(job.id)
+        elif changed:
+            acts.tell(job)
+
+    # --- Redis, and what others read ---------------------------------------------------------------------
+
+    def _reach_redis(self) -> RedisActs:
+        """Redis, in line with the disk. Raises while it is away."""
+        acts = self._redis
+        if acts is None:
+            connection, home = self._connect(), self.store.home
+            acts = RedisActs(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
+            self._mend(acts)
+            self._redis, self._head = acts, None
+            log.info("redis_reached")
+        elif not acts.index.is_complete():  # another server, or its data was lost, faster than we could notice
+            self._mend(acts)
+            self._head = None
+        elif self._monotonic() >= self._next_mend:
+            self._mend(acts)
+            self._measure_again()
+        self._count_workers(acts)
+        return acts
+
+    def _count_workers(self, acts: RedisActs) -> None:
+        """New workers need room of their own, before they work on anything."""
+        registered = acts.queue.registered()
+        if registered == self._registered:
+            return
+        self._registered = registered
+        workers = len(live_workers(acts.queue.connection, self.store.home))
+        if workers > self._workers:
+            self._workers = workers
+            self._measure_again()
+
+    def _mend(self, acts: RedisActs) -> None:
+        began = self._monotonic()
+        mend(self.sight, acts)
+        ended = self._monotonic()
+        self._next_mend = ended + max(MEND_EVERY_S, (ended - began) / MEND_SHARE)
+
+    def _lose_redis(self, error: Exception) -> None:
+        """Redis went away: keep the world, and look through everything once it is back. Said once."""
+        if self._redis is not None:
+            log.warning("redis_away error=%r", str(error))
+        self._redis = None
+
+    def _measure_again(self) -> None:
+        reserve = self._measure(self.world.reserve, self._workers)
+        if reserve != self.world.reserve:
+            log.info("reserve_raised memory_bytes=%d", reserve.memory_bytes)
+            self.world.budget_changed(self.world.budget, reserve)
+            self._publish_capacity()
+
+    def _publish_head(self, acts: RedisActs) -> None:
+        """Say why the head of the line waits; not for every one of a hundred short jobs, but never long after."""
+        head = head_reason(self.world)
+        self._head_is_stale = head != self._head
+        if self._head_is_stale and self._monotonic() >= self._next_head:
+            acts.index.publish_head(head)
+            self._head, self._head_is_stale = head, False
+            self._next_head = self._monotonic() + HEAD_EVERY_S
+
+    def _publish_capacity(self) -> None:
+        world = self.world
+        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock())
+        publish_capacity(self.store.home, record)
+
+    # --- running -----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Until SIGTERM or SIGINT, which stop it between two decisions, never inside one."""
+        with self._signals():
+            try:
+                self.start()
+                self._go_round()
+            except Stopping:
+                pass
+        log.info("scheduler_stopped")
+
+    def _go_round(self) -> None:
+        rung: list[str] = []
+        failed = 0
+        while True:
+            try:
+                self.look(rung)
+                rung = self._rest(self._wait)
+                failed = 0
+                continue
+            except (redis.RedisError, BrokerAway) as error:
+                self._lose_redis(error)
+            except StorageFull as error:
+                log.warning("disk_full error=%r", str(error))
+                self._next_mend = 0.0  # what rang is read again then
+            rung = []
+            failed += 1
+            self._rest(partial(time.sleep, min(IDLE_S, backoff_s(failed) / 20)))
+
+    def patience_s(self) -> float:
+        """How long to wait for a bell before looking anyway."""
+        if self._unfinished or self.sight.is_anxious:
+            return ANXIOUS_S
+        alarm = self.world.next_alarm()
+        longest = BUSY_S if any(True for _ in self.world.holders()) else IDLE_S
+        longest = HEAD_EVERY_S if self._head_is_stale else longest
+        return longest if alarm is None else min(longest, max(ANXIOUS_S, alarm - self._clock()))
+
+    def _wait(self) -> list[str]:
+        assert self._redis is not None
+        return self._redis.index.wait_for_bell(self.patience_s())
+
+    def _rest(self, wait: Callable[[], T]) -> T:
+        """Wait in a way that a signal may end at once."""
+        self._waiting = True
+        try:
+            if self._stopping:
+                raise Stopping
+            return wait()
+        finally:
+            self._waiting = False
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, action in before.items():
+                signal.signal(number, action)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        if self._waiting:
+            self._waiting = False  # once: a second signal must not interrupt the leaving
+            raise Stopping

@@ -1,0 +1,65 @@
+"""The index keeps what is newest of each job, whoever tells of it last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import redis
+
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import accept
+
+
+def test_a_tell_that_comes_late_does_not_undo_a_newer_one(store: JobStore, connection: redis.Redis) -> None:
+    index = Index(connection, store.home.uuid)
+    job = accept(store)
+    old = store.note(job.id, Note.PRIORITISE, 2.0, priority=3)
+    new = store.move(job.id, Event.CANCEL, 3.0, end="cancelled", reason="r")
+    assert index.tell(new) and index.tell(old)
+    assert [row["state"] for row in index.summaries()] == ["cancelled"]
+    assert index.wait_for_bell(1) == [job.id]  # both rang all the same
+
+
+def test_a_late_end_of_an_earlier_round_does_not_take_the_progress_of_a_retried_job(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    index = Index(connection, store.home.uuid)
+    job = accept(store)
+    ended = store.move(job.id, Event.CANCEL, 2.0, end="cancelled", reason="r")
+    assert index.tell(store.move(job.id, Event.RETRY, 3.0))
+    index.report_progress(job.id, {"progress": 0.5})
+    assert index.tell(ended)
+    assert [row["state"] for row in index.summaries()] == ["pending"]
+    assert index.progress(job.id) == {"progress": 0.5}
+
+
+def test_a_job_that_was_forgotten_or_damaged_in_the_index_is_put_in_again(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    index = Index(connection, store.home.uuid)
+    job = accept(store)
+    new = store.note(job.id, Note.HOLD, 2.0)
+    index.tell(new)
+    index.forget(job.id)
+    index.tell(job)
+    assert [row["held"] for row in index.summaries()] == [False]
+    connection.hset(index.key("jobs"), job.id, "{no json")
+    index.tell(job)
+    assert [row["id"] for row in index.summaries()] == [job.id]
+
+
+def test_a_rebuild_does_not_undo_what_is_told_meanwhile(store: JobStore, connection: redis.Redis) -> None:
+    index = Index(connection, store.home.uuid)
+    job = accept(store)
+    assert index.tell(accept(store))  # and removed since
+
+    def read_before_it_moved() -> Iterator[Job]:
+        yield job
+        index.tell(store.move(job.id, Event.CANCEL, 2.0, end="cancelled", reason="r"))
+
+    index.rebuild(read_before_it_moved(), "epoch")
+    assert [(row["id"], row["state"]) for row in index.summaries()] == [(job.id, "cancelled")]

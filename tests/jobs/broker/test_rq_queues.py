@@ -1,0 +1,102 @@
+"""The index and rq's queues: told what is on disk, never the other way round. On fakeredis and a real server."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+from rq.job import Job as RqJob
+from rq.registry import StartedJobRegistry
+from rq.serializers import JSONSerializer
+
+from singlepoint.jobs.broker.connection import Broker, connect_fleetingly
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
+from singlepoint.jobs.broker.rq_queues import FUNCTION, DispatchQueue, parse_rq_id, rq_id
+from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.job_store import JobStore
+
+UUID = "0123456789abcdef0123456789abcdef"
+
+
+def a_job(store: JobStore) -> Job:
+    return store.create(b"{}", {"name": "a", "kind": "train", "requests": Resources(1000, 1).to_json()}, 1.0)
+
+
+def test_an_attempt_waits_is_dispatched_and_is_gone_when_withdrawn(connection: redis.Redis) -> None:
+    queue = DispatchQueue(connection, UUID)
+    queue.wait("abc", 1)
+    assert queue.waiting_ids() == {"abc_1"} and queue.run_ids() == set()
+    queue.dispatch("abc", 1)
+    assert queue.waiting_ids() == set() and queue.run_ids() == {"abc_1"}
+    queue.withdraw("abc", 1)
+    assert queue.run_ids() == set() and not connection.exists("rq:job:abc_1")
+    queue.withdraw("abc", 1)  # again is nothing
+
+
+def test_a_repeated_dispatch_leaves_one_entry(connection: redis.Redis) -> None:
+    queue = DispatchQueue(connection, UUID)
+    for _ in range(3):
+        queue.dispatch("abc", 1)
+    assert queue.run.job_ids == ["abc_1"]
+
+
+def test_rq_holds_ids_and_one_constant_path_as_json(connection: redis.Redis) -> None:
+    queue = DispatchQueue(connection, UUID)
+    queue.wait("abc", 3)
+    stored = RqJob.fetch("abc_3", connection=connection, serializer=JSONSerializer)
+    assert stored.func_name == FUNCTION and stored.args == ["abc", 3] and stored.kwargs == {}
+    assert not stored.retries_left
+    assert StartedJobRegistry(queue.run.name, connection=connection).count == 0
+
+
+def test_an_rq_id_is_job_and_attempt() -> None:
+    assert parse_rq_id(rq_id("abc", 12)) == ("abc", 12)
+
+
+def test_telling_puts_the_summary_in_the_index_and_rings_once(connection: redis.Redis, store: JobStore) -> None:
+    index, job = Index(connection, UUID), a_job(store)
+    assert index.tell(job) and index.tell(job)
+    assert index.wait_for_bell(1.0) == [job.id]
+    assert [row["id"] for row in index.summaries()] == [job.id]
+    index.forget(job.id)
+    assert index.summaries() == []
+
+
+def test_a_running_job_is_listed_with_its_progress_and_a_final_one_is_not(
+    connection: redis.Redis, store: JobStore
+) -> None:
+    index, job = Index(connection, UUID), a_job(store)
+    store.move(job.id, Event.DISPATCH, 2.0, attempt=1, terms=_terms())
+    index.tell(store.move(job.id, Event.CLAIM, 3.0, attempt=1))
+    index.report_progress(job.id, {"progress": 0.25})
+    assert index.summaries()[0]["progress"] == 0.25
+    index.tell(store.move(job.id, Event.SUCCEED, 4.0, attempt=1, end="succeeded"))
+    assert index.summaries()[0]["progress"] == 1.0 and index.progress(job.id) == {}
+
+
+def test_an_index_is_complete_only_after_a_rebuild(connection: redis.Redis, store: JobStore) -> None:
+    index, jobs = Index(connection, UUID), [a_job(store) for _ in range(3)]
+    index.tell(jobs[0])
+    assert not index.is_complete()
+    index.rebuild((store.load(job.id) for job in jobs), "epoch-1")
+    assert index.is_complete() and {row["id"] for row in index.summaries()} == {job.id for job in jobs}
+    connection.flushall()
+    assert not index.is_complete()
+
+
+def test_telling_a_redis_that_is_away_is_no_error(store: JobStore) -> None:
+    away = Index(connect_fleetingly(Broker("unix:///nowhere/redis.sock", ours=False)), UUID)
+    assert not away.tell(a_job(store)) and not away.ring(LOOK_AT_EVERYTHING)
+    assert not away.report_progress("abc", {})
+
+
+def _terms() -> dict[str, object]:
+    return {"resources": {}, "cores": [], "checkpoint_interval_s": 1.0, "failure_rate_per_s": 0.0, "revision": 0}
+
+
+def test_homes_that_share_a_redis_do_not_see_each_other(connection: redis.Redis, store: JobStore) -> None:
+    one, other = Index(connection, UUID), Index(connection, "f" * 32)
+    one.tell(a_job(store))
+    assert other.summaries() == [] and other.wait_for_bell(0.05) == []
+    assert all(json.loads(json.dumps(row))["state"] == "pending" for row in one.summaries())

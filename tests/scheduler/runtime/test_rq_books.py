@@ -1,0 +1,41 @@
+"""What rq still has of attempts whose worker died: nothing, once the scheduler has rescued them."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from rq.executions import Execution
+from rq.job import Job as RqJob
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.store.job_store import JobStore
+from tests.scheduler.pretend import Bench
+
+
+def begin_in_rq(bench: Bench, job_id: str, status: JobStatus) -> None:
+    """What an rq worker writes down when it takes an attempt, up to the given status."""
+    job = RqJob.fetch(rq_id(job_id, 1), connection=bench.connection, serializer=JSONSerializer)
+    with bench.connection.pipeline() as pipe:
+        Execution.create(job, 60, pipeline=pipe)
+        job.set_status(status, pipeline=pipe)
+        pipe.execute()
+
+
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.STARTED])
+def test_a_rescued_attempt_is_out_of_all_of_rqs_books(
+    store: JobStore, connection: redis.Redis, status: JobStatus
+) -> None:
+    bench = Bench(store, connection)
+    job_id = bench.submit()
+    bench.look()
+    begin_in_rq(bench, job_id, status)
+    bench.claim()
+    bench.look()
+    bench.die(job_id)
+    bench.look(1.5)
+    assert bench.load(job_id).attempt == 2
+    kept = {key.decode() for key in connection.scan_iter("rq:*")}
+    assert not [key for key in kept if rq_id(job_id, 1) in key], kept
+    assert connection.zrange(bench.queue.run.started_job_registry.key, 0, -1) == []

@@ -1,0 +1,112 @@
+"""The world's books are true whatever order things are seen in, and looking again changes nothing."""
+
+from __future__ import annotations
+
+import random
+
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.states import Event, State
+from singlepoint.scheduler.world.line import Line, key
+from singlepoint.scheduler.world.world import Place, World
+from tests.scheduler.paper import BOOT, Paper
+
+
+def test_a_line_is_sorted_and_knows_positions() -> None:
+    paper = Paper()
+    jobs = [paper.submit(f"j{n}", priority=n % 2) for n in range(6)]
+    line = Line()
+    for job in random.Random(0).sample(jobs, 6):
+        line.add(key(job))
+    assert list(line) == ["j1", "j3", "j5", "j0", "j2", "j4"]
+    assert line.first == "j1"
+    assert line.position(key(jobs[5])) == 2
+    line.remove(key(jobs[5]))
+    assert list(line) == ["j1", "j3", "j0", "j2", "j4"]
+    assert Line().first is None
+
+
+def test_seeing_a_job_again_changes_nothing() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    reserved = paper.world.reserved
+    for _ in range(3):
+        paper.world.see(paper.jobs["a"])
+    assert paper.world.reserved == reserved == Resources(1000, 512 * 2**20)
+    assert list(paper.world.lines[Place.QUEUED]) == ["a"]
+
+
+def test_a_change_of_priority_moves_a_job_in_the_line() -> None:
+    paper = Paper()
+    for job_id in ("a", "b", "c"):
+        paper.submit(job_id)
+    paper.note("c", Note.PRIORITISE, priority=3)
+    assert list(paper.world.lines[Place.READY]) == ["c", "a", "b"]
+
+
+def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> None:
+    for seed in range(30):
+        paper = a_random_life(random.Random(seed))
+        fresh = World(paper.world.budget, paper.world.cores, boot_id=BOOT).seen_at(paper.now)
+        for job_id in random.Random(seed).sample(sorted(paper.jobs), len(paper.jobs)):
+            fresh.see(paper.jobs[job_id])
+        for job_id in paper.jobs:
+            if fresh.job(job_id) is not None:
+                fresh.lock_seen(job_id, job_id in paper.alive)
+        assert {j: fresh.place(j) for j in paper.jobs} == {j: paper.world.place(j) for j in paper.jobs}
+        assert {p: list(line) for p, line in fresh.lines.items()} == {
+            p: list(line) for p, line in paper.world.lines.items()
+        }
+        assert (fresh.reserved, fresh.free_cores()) == (paper.world.reserved, paper.world.free_cores())
+        assert fresh.reliability == paper.world.reliability
+
+
+def a_random_life(chance: random.Random) -> Paper:
+    paper = Paper(cpu=3, memory_mib=2048)
+    for number in range(15):
+        after = [f"j{chance.randrange(number)}"] if number and chance.random() < 0.3 else []
+        paper.submit(f"j{number}", cpu=chance.randint(1, 3), memory_mib=chance.randint(1, 2500), after=after)
+        paper.settle()
+        for job_id in paper.in_state(State.QUEUED):
+            paper.claim(job_id)
+        for job_id in paper.in_state(State.RUNNING):
+            event, end = chance.choice([(Event.SUCCEED, "succeeded"), (Event.FAIL, "failed"), (Event.LOSE, "killed")])
+            if chance.random() < 0.5:
+                paper.end(job_id, event, end=end)
+        paper.pass_time(chance.random())
+    paper.look_at_locks()
+    return paper
+
+
+def test_a_forgotten_job_leaves_nothing_behind() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    paper.world.forget("a")
+    assert paper.world.reserved == Resources()
+    assert paper.world.free_cores() == [0, 1]
+    assert list(paper.world.ids()) == []
+    assert all(len(line) == 0 for line in paper.world.lines.values())
+
+
+def test_a_core_that_left_the_budget_stays_with_its_attempt_and_is_not_granted_again() -> None:
+    paper = Paper(cpu=2)
+    paper.submit("a")
+    paper.submit("b")
+    paper.settle()
+    paper.claim("a")
+    paper.claim("b")
+    paper.world.budget_changed(paper.world.budget, Resources(), [1, 2, 3])
+    assert paper.world.free_cores() == [2, 3]
+
+
+def test_running_time_is_exposure_before_the_attempt_ends() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    paper.claim("a")
+    before = paper.world.reliability.overall.rate_per_s
+    paper.pass_time(3600)
+    assert paper.world.reliability.exposure_s == 3600
+    assert paper.world.reliability.overall.rate_per_s < before

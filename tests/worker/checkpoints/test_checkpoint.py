@@ -1,0 +1,147 @@
+"""Checkpoints: whole or refused, fenced, and never at the cost of an older one."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import StorageFull, Superseded
+from singlepoint.worker.checkpoints import checkpoint
+from singlepoint.worker.checkpoints.checkpoint import Counters, Damaged
+
+
+@contextlib.contextmanager
+def open_fence() -> Iterator[None]:
+    yield
+
+
+@contextlib.contextmanager
+def closed_fence() -> Iterator[None]:
+    raise Superseded("attempt 1 is not the newest")
+    yield
+
+
+def counters(step: int, attempt: int = 1, identity: str = "this") -> Counters:
+    return Counters(step, attempt, identity, {"numpy": "1"}, {"step": step, "loss_sum": "0x1.8p+0"})
+
+
+def save(directory: Path, step: int, attempt: int = 1, size: int = 100) -> Path:
+    vector = np.arange(size, dtype=np.float32) + step
+    return checkpoint.save(directory, counters(step, attempt), vector, fence=open_fence)
+
+
+def test_what_is_saved_is_read_back_bit_for_bit(tmp_path: Path) -> None:
+    vector = np.array([1.5, -0.0, np.inf, 1e-45], np.float32)
+    path = checkpoint.save(tmp_path, counters(7), vector, fence=open_fence)
+    found = checkpoint.read(path)
+    assert found.vector.tobytes() == vector.tobytes()
+    assert found.counters == counters(7)
+
+
+def test_a_checkpoint_is_a_valid_safetensors_file(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.numpy")
+    path = save(tmp_path, 3)
+    assert np.array_equal(safetensors.load_file(path)["state"], np.arange(100, dtype=np.float32) + 3)
+
+
+def test_two_are_kept_and_the_newest_sound_one_is_loaded(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        save(tmp_path, step)
+    assert [checkpoint.step_of(path) for path in checkpoint.in_order(tmp_path)] == [30, 20]
+    found, damages = checkpoint.newest_sound(tmp_path, "this")
+    assert found is not None and found.counters.step == 30 and not damages
+
+
+def test_every_truncation_is_refused_and_the_older_one_used(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    newest = save(tmp_path, 20)
+    whole = newest.read_bytes()
+    for length in range(len(whole)):
+        newest.write_bytes(whole[:length])
+        with pytest.raises(Damaged):
+            checkpoint.read(newest)
+    found, damages = checkpoint.newest_sound(tmp_path, "this")
+    assert found is not None and found.counters.step == 10
+    assert [damage.path for damage in damages] == [newest]
+    assert [path.name for path in checkpoint.set_aside(tmp_path)] == [f"damaged-{newest.name}"]
+
+
+def test_every_flipped_byte_of_the_vector_is_noticed(tmp_path: Path) -> None:
+    path = save(tmp_path, 10, size=8)
+    whole = bytearray(path.read_bytes())
+    for position in range(len(whole) - 32, len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with pytest.raises(Damaged, match="checksum"):
+            checkpoint.read(path)
+
+
+def test_a_header_that_promises_more_than_the_file_has_takes_no_memory(tmp_path: Path) -> None:
+    path = save(tmp_path, 10)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["state"] = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+    with pytest.raises(Damaged, match="bytes"):
+        checkpoint.read(path)
+
+
+def test_an_older_attempt_cannot_publish_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(Superseded):
+        checkpoint.save(tmp_path, counters(5), np.zeros(3, np.float32), fence=closed_fence)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10)
+
+    def full(_name: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "reach", full)
+    with pytest.raises(StorageFull):
+        save(tmp_path, 20)
+    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.file_name(10, 1)]
+
+
+def test_checkpoints_of_another_identity_are_never_loaded(tmp_path: Path) -> None:
+    save(tmp_path, 10)
+    found, damages = checkpoint.newest_sound(tmp_path, "other data")
+    assert found is None and len(damages) == 1
+
+
+def test_a_fresh_start_ignores_and_removes_what_earlier_attempts_saved(tmp_path: Path) -> None:
+    save(tmp_path, 10, attempt=1)
+    save(tmp_path, 20, attempt=2)
+    found, damages = checkpoint.newest_sound(tmp_path, "this", fresh_after=2)
+    assert found is None and not damages and checkpoint.in_order(tmp_path) == []
+
+
+def test_left_over_temporary_files_are_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / ".000000000099-0001.safetensors.tmp").write_bytes(b"half")
+    assert checkpoint.newest_sound(tmp_path, "this") == (None, [])
+
+
+def test_on_a_disk_with_room_for_one_more_the_older_checkpoint_makes_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10)
+    save(tmp_path, 20)
+
+    def room_for_two(name: str) -> None:
+        if name == "checkpoint.write" and len(checkpoint.in_order(tmp_path)) >= 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "reach", room_for_two)
+    save(tmp_path, 30)
+    assert [checkpoint.step_of(path) for path in checkpoint.in_order(tmp_path)] == [30, 20]

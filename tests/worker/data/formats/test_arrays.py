@@ -1,0 +1,130 @@
+"""Array files: the same values whole, in tiles and from a cursor; damaged ones refused before anything is allocated."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import tracemalloc
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.worker.data.formats.arrays import ArrayFile, open_array
+
+X = np.arange(50 * 3 * 2, dtype=np.float32).reshape(50, 3, 2)
+
+
+def idx(values: np.ndarray, code: int = 0x0D) -> bytes:
+    header = struct.pack(f">HBB{values.ndim}I", 0, code, values.ndim, *values.shape)
+    return header + values.astype(values.dtype.newbyteorder(">")).tobytes()
+
+
+def npy(path: Path) -> None:
+    np.save(path, X)
+
+
+def npz(path: Path) -> None:
+    np.savez(path, x=X, y=np.arange(50))
+
+
+def npz_packed(path: Path) -> None:
+    np.savez_compressed(path, x=X)
+
+
+def idx_plain(path: Path) -> None:
+    path.write_bytes(idx(X))
+
+
+def idx_packed(path: Path) -> None:
+    path.write_bytes(gzip.compress(idx(X)))
+
+
+KINDS = [(npy, "x.npy"), (npz, "x.npz"), (npz_packed, "x.npz"), (idx_plain, "x-idx3-ubyte"), (idx_packed, "x.idx.gz")]
+
+
+def a_file(folder: Path, write: Callable[[Path], None], name: str) -> ArrayFile:
+    write(folder / name)
+    return open_array(folder / name)
+
+
+@pytest.mark.parametrize(("write", "name"), KINDS)
+def test_values_are_the_same_whole_and_in_tiles(tmp_path: Path, write: Callable[[Path], None], name: str) -> None:
+    file = a_file(tmp_path, write, name)
+    assert np.array_equal(file.read(), X)
+    assert np.array_equal(file.read(7), X[:7])
+    tiles = list(file.tiles(None, 8))
+    assert [tile.first_row for tile in tiles] == list(range(0, 50, 8))
+    assert np.array_equal(np.concatenate([tile.raw for tile in tiles]), X)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("write", "name"), KINDS)
+def test_reading_goes_on_at_any_cursor(tmp_path: Path, write: Callable[[Path], None], name: str) -> None:
+    file = a_file(tmp_path, write, name)
+    for tile in file.tiles(None, 8):
+        rest = [again.raw for again in file.tiles(tile.cursor, 8)]
+        assert np.array_equal(np.concatenate([X[:0], *rest]), X[tile.first_row + tile.rows :])  # type: ignore[list-item]
+
+
+def test_text_arrays_are_read(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", x=np.array(["good film", "bad"]), y=np.array(["p", "n"]))
+    assert open_array(tmp_path / "t.npz", "y").read().tolist() == ["p", "n"]
+
+
+def damaged_npy(path: Path) -> None:
+    np.save(path, X)
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def damaged_npz(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        np.save(path.parent / "whole.npy", X)
+        archive.writestr("x.npy", (path.parent / "whole.npy").read_bytes()[:-4])
+
+
+def pickled(path: Path) -> None:
+    np.savez(path, x=np.array([{}, 1], object)) if path.suffix == ".npz" else np.save(path, np.array([{}], object))
+
+
+@pytest.mark.parametrize(("write", "name", "message"), [
+    (damaged_npy, "x.npy", "cannot be read"),
+    (damaged_npz, "x.npz", "should have 1200 bytes of values, but there are 1196"),
+    (lambda p: np.savez(p, z=X), "x.npz", "has no array 'x'; there are: 'z'"),
+    (pickled, "x.npz", "pickle"),
+    (pickled, "x.npy", "cannot be read"),
+    (lambda p: p.write_bytes(b"PK\x03\x04 nonsense"), "x.npz", "cannot be read"),
+    (lambda p: p.write_bytes(b"nonsense"), "x.npy", "cannot be read"),
+    (lambda p: p.write_bytes(b""), "x.npy", "cannot be read"),
+    (lambda p: p.write_bytes(b"\x00\x00\x08"), "x.idx", "cannot be read"),
+    (lambda p: p.write_bytes(idx(X)[:-1]), "x.idx", "should have 1200 bytes"),
+    (lambda p: p.write_bytes(b"not gzip"), "x.idx.gz", "cannot be read"),
+    (lambda p: np.save(p, X.astype(complex)), "x.npy", "values of type complex128"),
+    (lambda p: np.save(p, np.zeros((0, 3))), "x.npy", "there is no row or no value"),
+    (lambda p: np.save(p, np.float64(3)), "x.npy", "there is no row or no value"),
+    (lambda p: np.savez(p, x=np.asfortranarray(X[:, :, 0])), "x.npz", "ascontiguousarray"),
+])  # fmt: skip
+def test_damaged_and_unfit_files_say_what_is_wrong(
+    tmp_path: Path, write: Callable[[Path], None], name: str, message: str
+) -> None:
+    write(tmp_path / name)
+    with pytest.raises(InvalidInput, match=message):
+        open_array(tmp_path / name).read()
+
+
+def test_a_header_that_promises_too_much_allocates_nothing(tmp_path: Path) -> None:
+    huge = struct.pack(">HBB3I", 0, 0x08, 3, 2**31, 2**10, 2**10)
+    (tmp_path / "x.idx.gz").write_bytes(gzip.compress(huge + b"\0" * 100))
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="more than the file can hold"):
+        open_array(tmp_path / "x.idx.gz").read()
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_a_packed_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "x.idx.gz").write_bytes(gzip.compress(idx(X)[:-8]))
+    with pytest.raises(InvalidInput, match="ends after 1192 bytes"):
+        open_array(tmp_path / "x.idx.gz").read()

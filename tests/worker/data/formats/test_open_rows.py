@@ -1,0 +1,108 @@
+"""A file to be scored must have what the model needs; everything that differs is said before a row is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput, NotFound
+from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.worker.data.formats import open_rows
+from singlepoint.worker.data.preprocessing import Preprocessor, fit_array, fit_table, fit_text
+
+TABLE = fit_table(
+    {"age": np.arange(3.0), "job": np.array(["a", "b", "a"], object)},
+    np.arange(3),
+    PreprocessingSpec(categorical=("job",)),
+    missing=("?",),
+)
+GRID = fit_array(np.zeros((3, 4, 4)), np.arange(3), PreprocessingSpec(), image=True)
+TEXT = fit_text({"review": np.array(["good good", "good"], object)}, np.arange(2), PreprocessingSpec(), column="review")
+MATRIX = fit_table(np.zeros((3, 2)), np.arange(3), PreprocessingSpec(), header=False)
+
+
+def a_csv(folder: Path, content: str) -> Path:
+    path = folder / "in.csv"
+    path.write_text(content)
+    return path
+
+
+def an_array(folder: Path, values: np.ndarray) -> Path:
+    np.save(folder / "in.npy", values)
+    return folder / "in.npy"
+
+
+def test_the_models_columns_are_found_by_name_in_any_order_among_others(tmp_path: Path) -> None:
+    path = a_csv(tmp_path, "id,job,note,age\n7,a,x,1\n8,?,y,2\n")
+    (tile,) = open_rows(path, TABLE).tiles(None, 10)
+    assert TABLE.transform(tile.raw).shape == (2, 4)
+    assert list(tile.kept) == ["id", "job", "note", "age"]
+    (tile,) = open_rows(path, TABLE, keep=["id"]).tiles(None, 10)
+    assert tile.kept == {"id": ("7", "8")}
+
+
+def test_text_is_read_from_its_column(tmp_path: Path) -> None:
+    (tile,) = open_rows(a_csv(tmp_path, 'x,review\n1,"good, very good"\n'), TEXT, keep=[]).tiles(None, 10)
+    assert TEXT.transform(tile.raw)[:].tolist() == [[1.0]]
+
+
+def test_a_headerless_file_fits_a_model_of_an_array(tmp_path: Path) -> None:
+    (tile,) = open_rows(a_csv(tmp_path, "1,2\n3,4\n"), MATRIX).tiles(None, 10)
+    assert MATRIX.transform(tile.raw).shape == (2, 2)
+
+
+@pytest.mark.parametrize(("content", "model", "keep", "messages"), [
+    ("Age,work\n1,a\n", TABLE, None, ["no column 'age'", "no column 'job'", "it has: Age, work"]),
+    ("age,job\n1,a\n", TABLE, ["jib"], ["pass_through: has no column 'jib'", "did you mean 'job'"]),
+    ("1\n2\n", MATRIX, None, ["no column '1'"]),
+    ("a,b\n1,2\n", GRID, None, ["is a table, but the model takes arrays (n, 4, 4)"]),
+])  # fmt: skip
+def test_missing_columns_are_all_named(
+    tmp_path: Path, content: str, model: Preprocessor, keep: list[str] | None, messages: list[str]
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        open_rows(a_csv(tmp_path, content), model, keep)
+    assert all(message in str(caught.value) for message in messages), str(caught.value)
+
+
+@pytest.mark.parametrize(("values", "model", "takes"), [
+    (np.zeros((5, 4, 5)), GRID, r"numbers of shape \(n, 4, 4\)"),
+    (np.zeros((5, 3)), MATRIX, r"numbers of shape \(n, 2\)"),
+    (np.zeros((5, 2)), TEXT, "text of shape"),
+    (np.array(["a", "b"]), MATRIX, r"numbers of shape \(n, 2\)"),
+])  # fmt: skip
+def test_an_array_of_another_shape_or_kind_is_refused(
+    tmp_path: Path, values: np.ndarray, model: Preprocessor, takes: str
+) -> None:
+    with pytest.raises(InvalidInput, match=takes):
+        open_rows(an_array(tmp_path, values), model)
+
+
+def test_a_missing_file_and_an_unknown_format_are_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="does not exist"):
+        open_rows(tmp_path / "none.csv", TABLE)
+    (tmp_path / "in.xls").write_bytes(b"")
+    with pytest.raises(InvalidInput, match="cannot tell the format"):
+        open_rows(tmp_path / "in.xls", TABLE)
+
+
+def test_parquet_tiles_do_not_end_with_their_row_groups(tmp_path: Path) -> None:
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = arrow.table({"age": np.arange(50), "job": ["a", None] * 25, "id": list(map(str, range(50)))})
+    parquet.write_table(table, tmp_path / "in.parquet", row_group_size=7)
+    source = open_rows(tmp_path / "in.parquet", TABLE, keep=["id"])
+    tiles = list(source.tiles(None, 16))
+    assert [tile.rows for tile in tiles] == [16, 16, 16, 2]
+    for i, tile in enumerate(tiles):
+        rest = [row for again in source.tiles(tile.cursor, 16) for row in again.kept["id"]]
+        assert rest == [row for later in tiles[i + 1 :] for row in later.kept["id"]]
+
+
+def test_many_missing_columns_are_one_problem_not_one_each(tmp_path: Path) -> None:
+    wide = fit_table({f"c{n}": np.arange(3.0) for n in range(20)}, np.arange(3), PreprocessingSpec())
+    with pytest.raises(InvalidInput, match="lacks 19 of the 20 columns") as caught:
+        open_rows(a_csv(tmp_path, "c0,other\n1,2\n"), wide)
+    assert len(caught.value.problems) == 1 and "it has: c0, other" in str(caught.value)

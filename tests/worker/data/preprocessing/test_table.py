@@ -1,0 +1,129 @@
+"""Columns are scaled and spread out as scikit-learn would, from the training rows alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.worker.data.preprocessing import BadRow, TablePreprocessor, fit_table, prepare
+
+ALL = np.arange(6)
+
+
+def table(**columns: list[object]) -> dict[str, np.ndarray]:
+    return {
+        name: np.array(cells, object if isinstance(cells[0], str) else np.float64) for name, cells in columns.items()
+    }
+
+
+def spec(**options: object) -> PreprocessingSpec:
+    return PreprocessingSpec.model_validate(options)
+
+
+@pytest.mark.parametrize(("normalise", "scaler"), [("standard", "StandardScaler"), ("min_max", "MinMaxScaler")])
+def test_scaling_agrees_with_scikit_learn(normalise: str, scaler: str) -> None:
+    sk = pytest.importorskip("sklearn.preprocessing")
+    raw = np.random.default_rng(0).normal(5.0, 3.0, (9000, 4))  # more rows than one chunk
+    raw[:, 2] = 7.1
+    fitted = fit_table(raw, np.arange(9000), spec(normalise=normalise))
+    expected = getattr(sk, scaler)().fit_transform(raw)
+    np.testing.assert_allclose(fitted.transform(raw), expected, atol=1e-6)
+
+
+def test_statistics_come_from_the_training_rows_only() -> None:
+    raw = table(a=[1.0, 2.0, 3.0, 1e6, -1e6, 5e5])
+    seen = fit_table(raw, np.arange(3), spec())
+    alone = fit_table(table(a=[1.0, 2.0, 3.0]), np.arange(3), spec())
+    assert seen == alone
+
+
+@pytest.mark.parametrize(("impute", "value"), [("mean", 2.5), ("median", 2.0), ("most_frequent", 1.0)])
+def test_a_missing_number_is_filled_from_the_training_rows(impute: str, value: float) -> None:
+    raw = table(a=[1.0, 1.0, 3.0, 5.0, np.nan, 99.0])
+    fitted = fit_table(raw, np.arange(5), spec(impute=impute, normalise="none"))
+    assert fitted.transform(table(a=[np.nan])).item() == value
+
+
+def test_a_missing_number_names_its_row_and_column_when_nothing_fills_it() -> None:
+    raw = table(a=[1.0, 2.0, 3.0], b=[1.0, np.nan, 3.0])
+    fitted = fit_table(raw, np.array([0, 2]), spec())
+    with pytest.raises(BadRow, match=r"row 2, column 'b'.*missing.*preprocessing.impute") as caught:
+        fitted.transform(raw)
+    assert (caught.value.row, caught.value.column) == (1, "b")
+
+
+def test_a_number_too_large_for_float32_is_refused() -> None:
+    fitted = fit_table(table(a=[1.0, 2.0]), np.arange(2), spec())
+    with pytest.raises(BadRow, match=r"row 1.*too large"):
+        fitted.transform(table(a=[1e300]))
+
+
+def test_an_infinite_number_is_refused_when_fitting() -> None:
+    with pytest.raises(BadRow, match="row 2, column 'a'"):
+        fit_table(table(a=[1.0, np.inf]), np.arange(2), spec())
+
+
+def test_categories_have_a_place_each_and_one_for_the_unknown() -> None:
+    raw = table(n=[0.0] * 6, c=["b", "a", "b", "c", "", "a"])
+    fitted = fit_table(raw, ALL, spec(categorical=["c"], normalise="none"))
+    assert fitted.output_names == ("n", "c=a", "c=b", "c=c", "c=(other)")
+    answer = fitted.transform(table(n=[0.0] * 4, c=["a", "c", "new", ""]))
+    assert answer[:, 1:].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+
+
+def test_rare_categories_beyond_the_limit_share_the_unknown_place() -> None:
+    raw = table(c=["b", "a", "b", "c", "b", "a"])
+    fitted = fit_table(raw, ALL, spec(categorical=["c"], max_categories=2))
+    assert fitted.output_names == ("c=a", "c=b", "c=(other)")
+
+
+def test_a_missing_category_becomes_the_most_frequent_when_asked() -> None:
+    raw = table(c=["b", "a", "b", "", "b", "a"])
+    fitted = fit_table(raw, ALL, spec(categorical=["c"], impute="most_frequent"))
+    assert fitted.transform(table(c=[""])).tolist() == [[0, 1, 0]]
+
+
+def test_columns_of_an_array_go_by_position() -> None:
+    raw = np.array([[1.0, 3.0], [2.0, 4.0], [3.0, 3.0]])
+    fitted = fit_table(raw, np.arange(3), spec(categorical=["1"], normalise="none"))
+    assert fitted.transform(raw).tolist() == [[1, 1, 0, 0], [2, 0, 1, 0], [3, 1, 0, 0]]
+    named = {"0": raw[:, 0], "1": np.array(["3", "4", "3"], object)}
+    assert np.array_equal(fitted.transform(named), fitted.transform(raw))
+
+
+def test_a_row_has_the_same_bits_alone_and_among_others() -> None:
+    draw = np.random.default_rng(1)
+    raw = {"a": draw.normal(size=300), "b": draw.lognormal(size=300)}
+    fitted = fit_table(raw, np.arange(300), spec())
+    whole = fitted.transform(raw)
+    alone = np.concatenate([fitted.transform({k: v[i : i + 1] for k, v in raw.items()}) for i in range(300)])
+    assert whole.tobytes() == alone.tobytes()
+
+
+def test_the_record_survives_json() -> None:
+    raw = table(n=[0.1, 1 / 3, 7e-9, 2.0, 5.0, 6.0], c=["b", "a", "b", "c", "", "ü"])
+    fitted = fit_table(raw, ALL, spec(categorical=["c"], impute="mean"), missing=("?",))
+    again = TablePreprocessor.model_validate_json(fitted.model_dump_json())
+    assert again == fitted
+    assert again.transform(raw).tobytes() == fitted.transform(raw).tobytes()
+
+
+@pytest.mark.parametrize(("raw", "options", "message"), [
+    (table(a=[1.0] * 6), {"categorical": ["z"]}, "no column 'z'"),
+    (table(a=[np.nan] * 6), {}, "column 'a' has no value"),
+    (table(a=[""] * 6), {"categorical": ["a"]}, "column 'a' has no value"),
+    (table(a=[1e308, -1e308, 0.0, 0.0, 0.0, 0.0]), {}, "too large to scale"),
+])  # fmt: skip
+def test_what_cannot_be_fitted_says_why(raw: dict[str, np.ndarray], options: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message), np.errstate(over="ignore", invalid="ignore"):
+        fit_table(raw, ALL, spec(**options))
+
+
+def test_a_bad_row_is_counted_in_the_whole_table() -> None:
+    raw = table(a=[*map(float, range(9000)), np.nan])
+    fitted = fit_table(raw, np.arange(9000), spec())
+    with pytest.raises(BadRow) as caught:
+        prepare(raw, np.arange(10, 9001), fitted)
+    assert caught.value.row == 9000

@@ -1,0 +1,39 @@
+"""What `submit` refuses before anything is kept."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.file import parse_document
+from singlepoint.worker.kinds.submit_check import check
+
+WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "adam"}}}
+"""16 million weights: 64 MB, and seven times that with gradients, Adam's slots and a checkpoint's copy."""
+
+
+def checked(directory: Path, **changes: Any) -> None:
+    (directory / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
+    document = {"kind": "train", "name": "t", "data": {"path": "wdbc.csv", "target": "diagnosis"}, **changes}
+    check(parse_document(document, directory, "spec"))
+
+
+def test_a_network_that_takes_more_memory_than_is_asked_for_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"resources\.memory: is 400 MiB, but .* 430\.9 MiB"):
+        checked(tmp_path, **WIDE, resources={"memory": "400MiB"})
+    with pytest.raises(InvalidInput, match="TiB"):
+        checked(tmp_path, model={"hidden": [10**6, 10**6]})
+
+
+def test_a_network_that_fits_is_not(tmp_path: Path) -> None:
+    checked(tmp_path, **WIDE, resources={"memory": "440MiB"})
+    checked(
+        tmp_path,
+        model={"hidden": [4000, 4000]},
+        training={"optimiser": {"type": "sgd", "learning_rate": 0.1}},
+        resources={"memory": "200MiB"},
+    )  # keeps no slots

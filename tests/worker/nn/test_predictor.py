@@ -1,0 +1,81 @@
+"""The bits of a predicted row depend on the weights and on that row only."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.spec.network import (
+    GRU,
+    LSTM,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Embedding,
+    Flatten,
+    GlobalAveragePool,
+    LayerNorm,
+    MaxPool2D,
+    SimpleRNN,
+)
+from singlepoint.worker.nn.network import Network
+
+OUT = Dense(type="dense", units=10, activation="softmax")
+CONV = Conv2D(type="conv2d", filters=16, kernel=3, activation="relu", padding="same")
+NETWORKS = {
+    "table": ([Dense(type="dense", units=64, activation="relu"), Dense(type="dense", units=33), OUT], (30,)),
+    "one output": ([Dense(type="dense", units=64, activation="tanh"), Dense(type="dense", units=1)], (41,)),
+    "wide": ([Dense(type="dense", units=512, activation="gelu"), Dropout(type="dropout", rate=0.5), OUT], (784,)),
+    "images": ([CONV, MaxPool2D(type="max_pool2d"), CONV, Flatten(type="flatten"), OUT], (11, 13, 2)),
+    "norms": ([Dense(type="dense", units=64), LayerNorm(type="layer_norm"), BatchNorm(type="batch_norm"), OUT], (30,)),
+    **{
+        f"{kind.__name__} over tokens": (
+            [
+                Embedding(type="embedding", dimension=20),
+                kind(type=name, units=24, bidirectional=True, return_sequence=True),
+                kind(type=name, units=40, bidirectional=True),
+                OUT,
+            ],
+            (9,),
+        )
+        for kind, name in ((SimpleRNN, "simple_rnn"), (GRU, "gru"), (LSTM, "lstm"))
+    },
+    "global": ([CONV, GlobalAveragePool(type="global_average_pool"), OUT], (11, 13, 2)),
+}
+
+
+def a_network(name: str) -> Network:
+    layers, shape = NETWORKS[name]
+    network = Network.build(layers, shape, vocabulary=50)
+    network.initialise(1)
+    return network
+
+
+def rows_for(network: Network, count: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    if network.plan.takes_tokens:
+        tokens = rng.integers(0, 50, (count, *network.input_shape)).astype(np.int32)
+        return tokens * (np.arange(network.input_shape[0]) < rng.integers(0, network.input_shape[0] + 1, (count, 1)))
+    return rng.standard_normal((count, *network.input_shape)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_prediction_has_the_same_bits_in_any_company(name):
+    network = a_network(name)
+    x = rows_for(network, 300)
+    whole = network.predict(x)
+    for size in (1, 7, 64, 299):
+        parts = [network.predict(x[start : start + size]) for start in range(0, len(x), size)]
+        assert np.array_equal(np.concatenate(parts), whole), f"{size} rows at a time"
+    shuffled = np.random.default_rng(1).permutation(len(x))
+    assert np.array_equal(network.predict(x[shuffled]), whole[shuffled])
+
+
+def test_rows_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(30,\).*\(5, 31\)"):
+        a_network("table").predict(np.zeros((5, 31)))
+
+
+def test_no_rows_give_no_predictions():
+    assert a_network("table").predict(np.zeros((0, 30))).shape == (0, 10)

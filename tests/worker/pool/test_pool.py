@@ -1,0 +1,70 @@
+"""The pool of workers, asked to stop at the worst instant."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from singlepoint.jobs.store.home import Home
+from singlepoint.worker.pool import rq_worker
+from singlepoint.worker.pool.pool import REQUESTS_TO_STOP, Pool
+
+
+@pytest.fixture
+def pool(home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pool]:
+    """A pool with one place, that hears signals; its worker would end at once, with status 0."""
+    monkeypatch.setattr(rq_worker, "run", lambda *_: None)
+    made = Pool(home, None, 1)
+    before = {number: signal.signal(number, made._on_signal) for number in REQUESTS_TO_STOP}
+    yield made
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def signalled_in_fork(monkeypatch: pytest.MonkeyPatch, *, child: bool) -> None:
+    """Have a fork after which the first thing that happens, in the child or here, is a SIGTERM."""
+    fork = os.fork
+
+    def fork_and_signal() -> int:
+        pid = fork()
+        if child is (pid == 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pid
+
+    monkeypatch.setattr(os, "fork", fork_and_signal)
+
+
+@pytest.mark.parametrize("child", [True, False])
+def test_a_request_to_stop_in_the_middle_of_a_fork_ends_the_worker(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, child: bool
+) -> None:
+    if not child:  # it waits for the signal that the pool passes on
+        monkeypatch.setattr(rq_worker, "run", lambda *_: signal.pause())
+    signalled_in_fork(monkeypatch, child=child)
+    slot = pool._slots[0]
+
+    pool._start(slot)
+
+    assert os.waitpid(slot.pid, 0)[1] == signal.SIGTERM
+
+
+def test_nobody_is_hired_after_a_request_to_stop(pool: Pool) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    pool._start(pool._slots[0])
+
+    assert pool._slots[0].pid == 0
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(REQUESTS_TO_STOP)
+
+
+def test_a_request_to_stop_while_a_worker_is_reaped_does_not_end_the_pool(pool: Pool) -> None:
+    slot = pool._slots[0]
+    pool._start(slot)
+    os.waitpid(slot.pid, 0)
+
+    pool._on_signal(signal.SIGTERM, None)
+
+    assert pool._stopping

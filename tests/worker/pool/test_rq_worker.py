@@ -1,0 +1,175 @@
+"""What the rq worker does for an attempt besides rq: at its end, and at the worker's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import fakeredis
+import pytest
+import redis
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.queue import Queue
+from rq.serializers import JSONSerializer
+from rq.timeouts import HorseMonitorTimeoutException
+
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.rq_queues import FUNCTION
+from singlepoint.worker.attempt import pipeline
+from singlepoint.worker.ground.process import die_with
+from singlepoint.worker.pool import rq_worker
+from singlepoint.worker.pool.rq_worker import AttemptJob, AttemptWorker
+from singlepoint.worker.pool.watch import Overseer
+from tests.worker.making import Maker
+
+
+class Watched(Overseer):
+    """Finds nothing wrong, at three looks at most, and keeps the end."""
+
+    status: int | None = None
+    looks = 0
+
+    def must_die(self, pid: int) -> bool:
+        self.looks += 1
+        assert self.looks <= 3, "looked on and on"
+        return False
+
+    def ended(self, status: int, rusage: Any = None) -> None:
+        self.status = status
+
+
+def make_worker(directory: Path, connection: redis.Redis | None = None) -> AttemptWorker:
+    """A worker whose index is over a Redis that is away; its own connection is `connection`."""
+    maker = Maker(directory)
+    server = fakeredis.FakeServer()
+    server.connected = False
+    place = replace(maker.place, index=Index(fakeredis.FakeRedis(server=server), maker.home.uuid))
+    worker = AttemptWorker(
+        ["q"], name="w", connection=connection or fakeredis.FakeRedis(), place=place, serializer=JSONSerializer
+    )
+    worker._overseer = Watched(place, "j", 1)
+    return worker
+
+
+def test_the_end_of_a_worker_does_not_wait_for_a_redis_that_is_away(tmp_path: Path) -> None:
+    patient = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, patient)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    never_again(patient)
+
+    worker.teardown()
+
+
+def never_again(patient: redis.Redis) -> None:
+    """From here on whoever uses this connection would wait for long."""
+    patient.execute_command = patient.pipeline = lambda *_, **__: pytest.fail("it would wait here")  # type: ignore
+
+
+def a_job(connection: redis.Redis) -> AttemptJob:
+    return AttemptJob.create(FUNCTION, ("j", 1), id="j_1", connection=connection, serializer=JSONSerializer)
+
+
+def execution_of(worker: AttemptWorker, job: AttemptJob) -> Execution:
+    with worker.connection.pipeline() as pipe:
+        execution = Execution.create(job, 60, pipe)
+        pipe.execute()
+    return execution
+
+
+def test_a_worker_that_was_asked_to_stop_tells_a_redis_that_is_away_nothing_of_its_last_attempt(
+    tmp_path: Path,
+) -> None:
+    patient = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, patient)
+    job = a_job(patient)
+    execution = execution_of(worker, job)
+    worker._stop_requested = True
+    assert worker._overseer is not None
+    worker._overseer.has_buried = True
+    kill(child(worker))
+    never_again(patient)
+
+    with pytest.raises(StopRequested):
+        worker.monitor_work_horse(job, Queue("q", connection=patient), execution)
+
+
+def test_a_child_that_handed_its_job_back_does_not_wait_for_a_redis_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patient = fakeredis.FakeRedis()
+    worker, job = make_worker(tmp_path, patient), a_job(patient)
+    monkeypatch.setattr(pipeline, "perform", lambda *_: "drained")
+    before = signal.getsignal(signal.SIGTERM)
+    never_again(patient)
+    try:
+        job._execute()
+        with pytest.raises(redis.ConnectionError):
+            worker.handle_execution_ended(job, Queue("q", connection=patient), 60)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # asked later, it ends at once
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def child(worker: AttemptWorker) -> int:
+    """Give the worker a child, in a group of its own, that waits to be killed."""
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        die_with(parent)
+        os.setpgrp()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        while True:
+            signal.pause()
+    worker._horse_pid = pid
+    return pid
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+
+def test_the_group_of_a_child_is_killed_while_the_child_still_holds_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, held = make_worker(tmp_path), []
+    pid = child(worker)
+    kill(pid)
+    monkeypatch.setattr(
+        rq_worker, "kill_group", lambda pgid: held.append(os.waitid(os.P_PID, pgid, os.WEXITED | os.WNOWAIT))
+    )
+
+    worker.wait_for_horse()
+
+    assert len(held) == 1
+
+
+def test_rqs_alarm_does_not_interrupt_the_record_of_a_death(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = make_worker(tmp_path)
+    pid = child(worker)
+    kill(pid)
+
+    def no_alarm(_overseer: Overseer, _status: int, _usage: Any) -> None:
+        assert signal.getitimer(signal.ITIMER_REAL)[0] == 0, "it may go off in the middle of this"
+
+    monkeypatch.setattr(Watched, "ended", no_alarm)
+    with worker.death_penalty_class(30, HorseMonitorTimeoutException):
+        assert worker.wait_for_horse()[0] == pid
+
+
+def test_a_heartbeat_is_due_between_two_looks_at_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = make_worker(tmp_path)
+    monkeypatch.setattr(worker, "job_monitoring_interval", 0)
+    monkeypatch.setattr(rq_worker, "WATCH_S", 0)
+    pid = child(worker)
+    try:
+        with pytest.raises(HorseMonitorTimeoutException):
+            worker.wait_for_horse()
+    finally:
+        kill(pid)
+    assert worker.wait_for_horse()[0] == pid
+    assert isinstance(worker._overseer, Watched) and worker._overseer.status == signal.SIGKILL

@@ -1,0 +1,214 @@
+"""`up` and `down` from the inside: one supervisor a home, set free of its terminal, ended on request."""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from singlepoint.jobs.broker import embedded
+from singlepoint.jobs.errors import EXIT_NOT_NOW, BrokerAway, NotNow
+from singlepoint.jobs.host.processes import this_process
+from singlepoint.jobs.host.singleton import acquire, holder
+from singlepoint.jobs.services.live import Services
+from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.worker.supervision import up
+
+ROOT = Path(__file__).parents[3]
+
+KEEP_BROKER = """
+import sys
+from singlepoint.jobs.store.home import open_home
+from singlepoint.worker.supervision.up import keep_alive
+from singlepoint.worker.supervision.supervisor import Child
+home = open_home(sys.argv[1])
+sys.exit(keep_alive(home, [Child("broker", (sys.executable, "-m", "singlepoint", "--home", sys.argv[1], "broker"))]))
+"""
+
+
+def wait_until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {limit_s} s in vain"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
+    monkeypatch.delenv("SINGLEPOINT_REDIS_URL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = Path(tempfile.mkdtemp(prefix="sp-"))
+    yield open_home(path)
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def supervisor(home: Home) -> Iterator[subprocess.Popen[bytes]]:
+    """A supervisor that keeps the home's Redis alive."""
+    with (home.path / "test.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", KEEP_BROKER, str(home.path)], stderr=log)
+    wait_until(lambda: embedded.answers(home))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def singlepoint(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "singlepoint", "--home", str(home.path), *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_home_has_one_supervisor_and_the_second_names_it(home: Home, supervisor: subprocess.Popen[bytes]) -> None:
+    with pytest.raises(NotNow, match=f"process {supervisor.pid}"):
+        up.keep_alive(home, [])
+
+
+@pytest.mark.parametrize("how", ["--drain", "--now"])
+def test_down_ends_the_supervisor_and_all_below_it(home: Home, supervisor: subprocess.Popen[bytes], how: str) -> None:
+    done = singlepoint(home, "down", how)
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "singlepoint is down" in done.stderr
+    assert supervisor.wait(timeout=20) == 0
+    assert not embedded.answers(home)
+    os.close(acquire(home.lock("broker")))
+
+
+def test_down_again_says_that_nothing_was_running_and_is_no_error(home: Home) -> None:
+    done = singlepoint(home, "down")
+
+    assert done.returncode == 0
+    assert "nothing was running" in done.stderr
+
+
+def test_down_stops_a_redis_whose_supervisor_is_gone(home: Home) -> None:
+    orphan = subprocess.Popen([sys.executable, "-m", "singlepoint", "--home", str(home.path), "broker"])
+    try:
+        wait_until(lambda: embedded.answers(home))
+
+        assert singlepoint(home, "down").returncode == 0
+        assert orphan.wait(timeout=20) == 0
+    finally:
+        orphan.kill()
+        orphan.wait()
+
+
+def test_down_now_ends_a_supervisor_that_is_stopped(
+    home: Home, supervisor: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from singlepoint.jobs.commands import services
+
+    monkeypatch.setattr(services, "PATIENCE_NOW_S", 0.1)
+    supervisor.send_signal(signal.SIGSTOP)
+    found = holder(home.lock("supervisor"))
+    assert found is not None
+
+    services._end_supervisor(found, now=True)
+
+    assert supervisor.wait(timeout=20) == -signal.SIGKILL
+
+
+def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor: subprocess.Popen[bytes]) -> None:
+    from singlepoint.jobs.broker.connection import connect, locate
+
+    first = embedded.server_process(home)
+    assert first is not None
+    connect(locate(home)).set("kept", "yes")
+
+    os.kill(first.pid, signal.SIGKILL)
+
+    assert connect(locate(home)).get("kept") == b"yes"
+
+
+def test_a_detached_start_that_fails_gives_the_reason_the_end_of_the_log_and_the_code(home: Home) -> None:
+    argv = (sys.executable, "-c", "import sys; sys.exit('a line\\nbudget: what is a flurb?')")
+    detached = up.detach(home, argv, {})
+
+    with pytest.raises(BrokerAway) as caught:
+        up.await_ready(detached, Services, workers=1)
+
+    assert "it ended with exit code 1\n  a line\n  budget: what is a flurb?" in caught.value.message
+    assert str(home.path / "up.log") in str(caught.value.hint)
+
+
+def test_who_loses_a_race_to_start_says_that_it_is_up_and_prints_no_log_of_the_winners(
+    home: Home,
+    supervisor: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen = iter([None])  # at the first look there was no supervisor yet
+    monkeypatch.setattr(up, "holder", lambda path: next(seen, holder(path)))
+    loser = [sys.executable, "-c", f"raise SystemExit({EXIT_NOT_NOW})"]
+
+    assert up.up_detached(home, None, loser, {}, workers=1) == 0
+
+    assert capsys.readouterr().err == f"singlepoint is up already: process {supervisor.pid}\n"
+
+
+def test_the_log_of_a_long_life_is_cut_and_one_older_part_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "LOG_BYTES", 10)
+    log = home.path / "up.log"
+    with log.open("a") as writer:
+        for line in ("the first long line\n", "the second long line\n", "short\n"):
+            writer.write(line)
+            writer.flush()
+            up.keep_log_small(log)
+
+    assert log.read_text() == "short\n"
+    assert log.with_suffix(".log.old").read_text() == "the second long line\n"
+
+
+def test_a_detached_start_says_what_it_still_waits_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(up, "READY_S", 0.1)
+    detached = up.detach(home, ("sleep", "60"), {})
+
+    with pytest.raises(BrokerAway, match="0 of 2 workers have registered"):
+        up.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
+
+    assert detached.process.wait(timeout=20) == -signal.SIGTERM
+
+
+def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Home) -> None:
+    seen = iter([Services(), Services(None, True), Services(None, True, this_process(), ("w",))])
+    detached = up.detach(home, ("sleep", "60"), {})
+
+    assert up.await_ready(detached, lambda: next(seen), workers=1).workers == ("w",)
+
+    detached.process.kill()
+    detached.process.wait()
+
+
+def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
+    argv = ("/opt/a python", "-m", "singlepoint", "--home", "/home/me/100%/$x", "up")
+    text = up.systemd_unit(argv, {"SINGLEPOINT_REDIS_URL": "redis://:a%20$b@h/0"})
+
+    assert 'ExecStart="/opt/a python" -m singlepoint --home "/home/me/100%%/$$x" up\n' in text
+    assert 'Environment="SINGLEPOINT_REDIS_URL=redis://:a%%20$b@h/0"\n' in text
+    assert "KillMode=mixed" in text
+
+
+def test_the_launchd_agent_runs_exactly_this_command(home: Home) -> None:
+    argv = ("/opt/a python", "-m", "singlepoint", "up")
+    agent = plistlib.loads(up.launchd_plist(argv, {"A": "<b>"}, Path("/tmp/up.log")).encode())
+
+    assert agent["ProgramArguments"] == list(argv)
+    assert agent["EnvironmentVariables"] == {"A": "<b>"}
+    assert agent["KeepAlive"] == {"SuccessfulExit": False}
+
+
+def test_printing_the_unit_starts_nothing(home: Home) -> None:
+    done = singlepoint(home, "up", "--print-unit", "--workers", "1")
+
+    assert done.returncode == 0
+    assert str(home.path) in done.stdout
+    assert holder(home.lock("supervisor")) is None

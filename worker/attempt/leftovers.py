@@ -1,0 +1,62 @@
+"""What attempts leave behind, and when it goes: so that a job takes no more disk the more often it dies.
+
+    when an attempt begins   temporary files and stages of the attempts before it
+    when an attempt ends     its own stage; once the job has succeeded, also checkpoints and parts, which only a
+                             further attempt would need
+
+Damaged checkpoints stay, two at most, for whoever wants to know. All the rest goes with the job (`rm`, `prune`).
+Nothing here ever fails: what cannot be removed now is removed later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.job import PredictSpec
+from singlepoint.jobs.store.post_mortem import staged_outputs
+from singlepoint.worker.checkpoints import checkpoint
+from singlepoint.worker.ground.workplace import Work
+
+_PLACES = (".", "checkpoints", "result", "result/parts")
+
+
+def sweep(work: Work) -> None:
+    """Remove what earlier attempts did not finish. Raises Superseded unless this attempt is the newest."""
+    with work.fence():  # so that no newer attempt can have begun, whose files these might be
+        for place in _PLACES:
+            for path in (work.directory / place).glob(".*.tmp"):
+                _remove(path)
+        for path in (work.directory / "result").glob("attempt-*"):
+            _remove(path)
+        _remove_staged_outputs(work)
+        for path in checkpoint.set_aside(work.directory / "checkpoints")[: -checkpoint.KEPT]:
+            _remove(path)
+
+
+def clear_away(work: Work, job: Job) -> None:
+    """Remove what nobody needs after the end of `work`, which left `job` as it is."""
+    _remove(work.directory / "result" / f"attempt-{work.attempt}")
+    if job.state is not State.PENDING:
+        _remove_staged_outputs(work)
+    if job.state is State.SUCCEEDED:
+        _remove(work.directory / "result")
+        for path in checkpoint.in_order(work.directory / "checkpoints"):
+            _remove(path)
+
+
+def _remove_staged_outputs(work: Work) -> None:
+    if isinstance(work.spec, PredictSpec):
+        for path in staged_outputs(Path(work.spec.output), work.job.id):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

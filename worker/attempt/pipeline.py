@@ -1,0 +1,251 @@
+"""One attempt of a job, as a pipeline over one value: claim -> prepare -> perform -> classify -> settle.
+
+`perform` is the one function rq may call; its arguments are ids. The attempt holds the kernel lock on its
+job's directory from claim to settle, so no job is worked on twice at once, and settles with a move that
+only the newest attempt can make. Whatever goes wrong becomes an `Outcome`; nothing here retries.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from singlepoint.jobs.errors import ImpossibleMove, NotFound, SinglepointError, StorageFull, Superseded
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.host.processes import boot_id
+from singlepoint.jobs.lifecycle import retry
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.durable import is_full
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.worker.ground import limits
+from singlepoint.worker.ground.job_log import job_log
+from singlepoint.worker.ground.stop_requests import Stop, StopRequests
+from singlepoint.worker.ground.usage import Meter
+from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
+from singlepoint.worker.kinds.predict import predict
+from singlepoint.worker.kinds.train import train
+from singlepoint.worker.nn.learning.trainer import Diverged
+
+from .leftovers import clear_away, sweep
+
+KINDS: dict[str, Callable[[Work], Outcome]] = {"train": train, "predict": predict}
+
+LOCK_PATIENCE_S = 2.0
+"""How long a claim waits for the job's lock: somebody may be probing it for an instant."""
+
+_workplace: Workplace | None = None
+_drain_early = False
+
+
+def work_at(place: Workplace) -> None:
+    """Say where attempts of this process are made, before it forks one."""
+    global _workplace
+    _workplace = place
+
+
+def remember_drain(_number: int, _frame: FrameType | None) -> None:
+    """The signal handler of a child before its attempt has one: the request must not be lost, nor kill it."""
+    global _drain_early
+    _drain_early = True
+
+
+def perform(job_id: str, attempt: int) -> str:
+    """Make an attempt and answer in one word how it ended; called by rq in a process of its own."""
+    assert _workplace is not None, "the worker process says first where it works (work_at)"
+    with held_lock(_workplace.store, job_id) as held:
+        if not held:
+            return "busy"
+        work = claim(_workplace, job_id, attempt)
+        if work is None:
+            return "superseded"
+        with job_log(work.log, work.directory):
+            return _to_the_end(work)
+
+
+@contextlib.contextmanager
+def held_lock(store: JobStore, job_id: str) -> Iterator[bool]:
+    """Hold the job's kernel lock; False when another attempt, or a child it left, has it.
+
+    Children inherit the descriptor, so the lock is free only once all of them are gone.
+    """
+    try:
+        descriptor = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
+    except FileNotFoundError:  # the job was removed
+        yield False
+        return
+    try:
+        yield _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    deadline = time.monotonic() + LOCK_PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+        else:
+            return True
+
+
+def _to_the_end(work: Work) -> str:
+    """Perform, classify, settle. An attempt that may not write any more leaves without a word in the history."""
+    try:
+        return settle(work, classify(work))
+    except (Superseded, NotFound) as error:
+        work.log.warning("attempt_superseded attempt=%d: %s", work.attempt, error)
+        return "superseded"
+    except StorageFull as error:
+        work.log.error("attempt_end_not_recorded attempt=%d: %s", work.attempt, error)
+        return "disk_full"  # whoever is above us tells the scheduler, which writes it down when there is room
+
+
+def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
+    """Take the attempt, or None when it is not (or no longer) to be made."""
+    reach("claim")
+    try:
+        job = place.store.move(
+            job_id, Event.CLAIM, place.clock(), attempt=attempt, worker=place.worker, boot_id=boot_id()
+        )
+    except (ImpossibleMove, Superseded, NotFound):
+        return None
+    place.index.tell(job)
+    stops = StopRequests(place.store, job, place.monotonic)
+    stops.catch_signals()
+    if _drain_early:  # looked at only now, when no signal can set it any more
+        stops.drain()
+    return Work(
+        place=place,
+        job=job,
+        attempt=attempt,
+        stops=stops,
+        meter=Meter(place.monotonic),
+        log=logging.getLogger(f"singlepoint.job.{job_id}"),
+    )
+
+
+def carry_out(work: Work) -> Outcome:
+    """Prepare this process for the work, and do it."""
+    terms = work.terms
+    limits.apply(terms)
+    work.log.info(
+        "attempt_began attempt=%d kind=%s cores=%s memory_bytes=%d",
+        work.attempt,
+        work.job.kind,
+        ",".join(map(str, terms.cores)),
+        terms.resources.memory_bytes,
+    )
+    sweep(work)
+    return KINDS[work.job.kind](work)
+
+
+def classify(work: Work) -> Outcome:
+    """Do the work and turn whatever comes of it into an outcome."""
+    try:
+        return carry_out(work)
+    except Stopped as stopped:
+        return Outcome(*_ANSWERS[stopped.stop])
+    except Superseded:
+        raise
+    except MemoryError as error:
+        return _own_fault(work, "out_of_memory", f"ran out of memory: {error}".rstrip(": "))
+    except StorageFull as error:
+        return _no_room(work, error)
+    except SinglepointError as error:
+        return _failed(error.without_data, "failed")
+    except Diverged as error:
+        return _failed(str(error), "failed")
+    except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            return _no_room(work, error)
+        # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
+        work.log.exception("attempt_raised attempt=%d step=%d", work.attempt, work.step)
+        return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
+
+
+_ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {
+    Stop.CANCEL: (Event.CANCEL, {"end": "cancelled", "reason": "cancelled on request"}),
+    Stop.PREEMPT: (Event.HAND_BACK, {"end": "preempted", "cause": "asked to hand its room back"}),
+    Stop.PAUSE: (Event.HAND_BACK, {"end": "preempted", "cause": "paused"}),
+    Stop.DRAIN: (Event.HAND_BACK, {"end": "drained", "cause": "the worker was asked to stop"}),
+}
+
+
+def _failed(reason: str, end: str) -> Outcome:
+    return Outcome(Event.FAIL, {"end": end, "reason": reason, "cause": reason})
+
+
+def _no_room(work: Work, error: Exception) -> Outcome:
+    return Outcome(*retry.disk_full(work.stops.job, str(error), work.place.clock()))
+
+
+def _own_fault(work: Work, end: str, cause: str) -> Outcome:
+    """A failure of the job itself: again if it may, for good if it may not."""
+    event, facts = retry.after_failure(
+        work.stops.job,
+        end=end,
+        cause=cause,
+        step=work.step,
+        at=work.place.clock(),
+        peak_bytes=work.meter.usage().peak_memory_bytes,
+    )
+    return Outcome(event, facts)
+
+
+def settle(work: Work, outcome: Outcome) -> str:
+    """Publish and record the end as one act under the history's lock; then tell Redis.
+
+    If the process dies between publishing and recording, the next attempt publishes the same bits again. If the
+    disk is full, that is recorded instead, and the next attempt publishes. Raises Superseded, NotFound; StorageFull
+    when there is not even room for the record.
+    """
+    try:
+        job = _record(work, outcome)
+    except (Superseded, NotFound):
+        raise
+    except StorageFull as error:
+        job = _record(work, _no_room(work, error))
+    except (SinglepointError, OSError) as error:  # it cannot get its place, and will not by trying again
+        job = _record(work, _failed(str(error), "failed"))
+    _log_end(work, job)
+    clear_away(work, job)
+    work.place.index.tell(job)
+    return str(job.attempts[-1].end)
+
+
+def _record(work: Work, outcome: Outcome) -> Job:
+    ledger = {
+        "attempt": work.attempt,
+        "first_step": work.first_step,
+        "steps": work.step - work.first_step,
+        "usage": work.meter.usage().to_json(),
+    }
+    with work.place.store.locked_history(work.job.id) as history:
+        history.require_newest(work.attempt)
+        published = outcome.publish() if outcome.publish else {}
+        reach("settle")
+        event, facts = retry.as_asked(history.job, (outcome.event, dict(outcome.facts)))
+        return history.append(event, work.place.clock(), {**ledger, **facts, **published})
+
+
+def _log_end(work: Work, job: Job) -> None:
+    newest = job.attempts[-1]
+    work.log.info(
+        "attempt_ended attempt=%d end=%s step=%d wall_s=%.3f%s",
+        work.attempt,
+        newest.end,
+        work.step,
+        newest.usage.wall_s if newest.usage else 0.0,
+        f" cause={newest.cause!r}" if newest.cause else "",
+    )

@@ -1,0 +1,1 @@
+"""Saving the state of a training, and finding the newest sound one."""

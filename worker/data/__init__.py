@@ -1,0 +1,1 @@
+"""Data as it comes: file formats, preprocessing, targets."""

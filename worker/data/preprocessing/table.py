@@ -1,0 +1,320 @@
+"""Tables: columns of numbers scaled, columns of categories spread out. Fitted on the training rows alone.
+
+A prepared row is its numeric columns in order, then for each categorical column one place a known value and a
+last place for a value that is missing or was never seen in training. The fitted record is plain values: it is
+saved inside `model.json` and is all that prediction needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.spec.base import Part, Positive
+from singlepoint.jobs.spec.data import PreprocessingSpec
+
+from .rows import CHUNK_ROWS, Array, BadRow, Fitted, Floats, Indices, Raw, row_count, select
+
+Doubles = npt.NDArray[np.float64]
+
+
+class NumericColumn(Part):
+    """(value - offset) / scale; a missing value becomes `fill` first, or is an error when that is None."""
+
+    type: Literal["numeric"] = "numeric"
+    name: str
+    offset: float = 0.0
+    scale: Positive = 1.0
+    fill: float | None = None
+
+
+class CategoricalColumn(Part):
+    """One place a value, in this order, and one more for any other; a missing value becomes `fill` first."""
+
+    type: Literal["categorical"] = "categorical"
+    name: str
+    values: Annotated[tuple[str, ...], Field(min_length=1)]
+    fill: str | None = None
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len(set(self.values)) < len(self.values) or not {self.fill} <= {None, *self.values}:
+            raise ValueError("values must differ, and fill must be one of them")
+        return self
+
+
+Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="type")]
+
+
+class TablePreprocessor(Fitted):
+    """What was learned about a table's columns.
+
+    header: whether its CSV files begin with the columns' names; without, and for arrays, a column's name is its
+    position ("0", "1", …).  missing: the cells that mean "no value".
+    """
+
+    type: Literal["table"] = "table"
+    header: bool = True
+    missing: tuple[str, ...] = ()
+    columns: Annotated[tuple[Column, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _sound(self) -> Self:
+        if len(set(self.input_names)) < len(self.columns):
+            raise ValueError("column names must differ")
+        return self
+
+    @cached_property
+    def numeric(self) -> tuple[NumericColumn, ...]:
+        """The columns of numbers, in order."""
+        return tuple(column for column in self.columns if isinstance(column, NumericColumn))
+
+    @cached_property
+    def categorical(self) -> tuple[CategoricalColumn, ...]:
+        """The columns of categories, in order."""
+        return tuple(column for column in self.columns if isinstance(column, CategoricalColumn))
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The raw columns needed, in order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def number_names(self) -> tuple[str, ...]:
+        """Those of them that are read as numbers."""
+        return tuple(column.name for column in self.numeric)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A name for each place of a prepared row."""
+        places = [(column.name, (*column.values, "(other)")) for column in self.categorical]
+        return self.number_names + tuple(f"{name}={value}" for name, values in places for value in values)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(width,) of a prepared row."""
+        return (len(self.numeric) + sum(len(column.values) + 1 for column in self.categorical),)
+
+    @property
+    def vocabulary(self) -> int | None:
+        """None: these are not tokens."""
+        return None
+
+    def transform(self, raw: Raw) -> Floats:
+        """Prepared rows, (n, width). See `transform_into`."""
+        out = np.empty((row_count(raw), *self.output_shape), np.float32)
+        self.transform_into(raw, out)
+        return out
+
+    def transform_into(self, raw: Raw, out: Floats) -> None:
+        """Prepare named columns, or an array of shape (n, columns), into `out` (n, width).
+
+        Raises BadRow for a missing number without a `fill`, and for one that is not finite or too large.
+        """
+        width = len(self.numeric)
+        if width:
+            self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
+        for column in self.categorical:
+            place = out[:, width : width + len(column.values) + 1]
+            place[...] = 0
+            place[np.arange(len(out)), self._codes(column, raw)] = 1
+            width += place.shape[1]
+
+    @cached_property
+    def _scaling(self) -> tuple[Doubles, Doubles, Doubles]:
+        """Offset, scale and fill (NaN: none) of each numeric column."""
+        rows = [(c.offset, c.scale, np.nan if c.fill is None else c.fill) for c in self.numeric]
+        offset, scale, fill = np.array(rows, np.float64).T
+        return offset, scale, fill
+
+    @cached_property
+    def _lookups(self) -> dict[str, dict[str, int]]:
+        return {c.name: {value: place for place, value in enumerate(c.values)} for c in self.categorical}
+
+    def _positions(self, raw: Raw) -> list[int]:
+        """Where the numeric columns are in an array; unused for named columns."""
+        if isinstance(raw, Mapping):
+            return []
+        if raw.ndim != 2 or raw.shape[1] != len(self.columns):
+            raise InvalidInput(
+                Problem("x", f"has shape {raw.shape}, but the model was trained on {len(self.columns)} columns")
+            )
+        return [place for place, column in enumerate(self.columns) if isinstance(column, NumericColumn)]
+
+    def _scale(self, values: Doubles, out: Floats) -> None:
+        offset, scale, fill = self._scaling
+        missing = np.isnan(values)
+        if missing.any():
+            values = np.where(missing, fill, values)
+        values -= offset
+        values /= scale
+        with np.errstate(over="ignore"):
+            out[...] = values
+        finite = np.isfinite(out)
+        if not finite.all():
+            row, place = (int(i) for i in np.argwhere(~finite)[0])
+            raise _bad_number(row, self.numeric[place].name, bool(missing[row, place]))
+
+    def _codes(self, column: CategoricalColumn, raw: Raw) -> Indices:
+        """The place of each row's value."""
+        lookup, other = self._lookups[column.name], len(column.values)
+        cells = words(raw[column.name] if isinstance(raw, Mapping) else raw[:, self.columns.index(column)])
+        if column.fill is not None:
+            lookup = {"": lookup[column.fill], **lookup}
+        return np.fromiter((lookup.get(cell, other) for cell in cells), np.intp, len(cells))
+
+
+def fit_table(
+    raw: Raw, rows: Indices, spec: PreprocessingSpec, *, header: bool = True, missing: tuple[str, ...] = ()
+) -> TablePreprocessor:
+    """Learn from these rows of a table what `spec` asks for.
+
+    raw: columns by name in the order to be used, or an array of shape (n, columns).
+    Raises InvalidInput: a column to be one-hot that does not exist or has one place too few, a numeric column
+    without a single value, an infinite number.
+    """
+    names = tuple(raw) if isinstance(raw, Mapping) else tuple(str(i) for i in range(raw.shape[1]))
+    unknown = [name for name in spec.categorical if name not in names]
+    if unknown:
+        raise InvalidInput(
+            [Problem("preprocessing.categorical", f"no column '{name}' in the data") for name in unknown]
+        )
+    numeric = [name for name in names if name not in spec.categorical]
+    fitted: dict[str, NumericColumn | CategoricalColumn] = {c.name: c for c in _fit_numbers(raw, rows, numeric, spec)}
+    for name in spec.categorical:
+        cells = raw[name] if isinstance(raw, Mapping) else raw[:, int(name)]
+        fitted[name] = _fit_categories(name, words(cells[rows]), spec)
+    return TablePreprocessor(header=header, missing=missing, columns=tuple(fitted[name] for name in names))
+
+
+def words(cells: Array) -> Sequence[str]:
+    """Categories as text: "" is missing, whole numbers lose their ".0"."""
+    if cells.dtype == object or cells.dtype.kind == "U":
+        return cells.tolist()  # type: ignore[no-any-return]
+    distinct, place = np.unique(cells, return_inverse=True)
+    names = [_word(value) for value in distinct.tolist()]
+    return [names[i] for i in place.tolist()]
+
+
+def _word(value: float | int | bool) -> str:
+    if isinstance(value, float):
+        return "" if np.isnan(value) else str(int(value)) if value.is_integer() else repr(value)
+    return str(value)
+
+
+def _numbers(raw: Raw, positions: list[int], names: Sequence[str]) -> Doubles:
+    """A new float64 array (n, len(names)) of the numeric columns."""
+    if isinstance(raw, Mapping):
+        block = np.empty((row_count(raw), len(names)), np.float64)
+        for place, name in enumerate(names):
+            block[:, place] = raw[name]
+        return block
+    if len(positions) < raw.shape[1]:
+        return raw[:, positions].astype(np.float64)
+    return raw.astype(np.float64)
+
+
+def _bad_number(row: int, column: str, missing: bool) -> BadRow:
+    if missing:
+        return BadRow(row, column, "the number is missing", "set preprocessing.impute, for example to 'median'")
+    return BadRow(row, column, "the number is infinite or too large", "correct the cell or leave the column out")
+
+
+def _fit_numbers(raw: Raw, rows: Indices, names: Sequence[str], spec: PreprocessingSpec) -> Iterable[NumericColumn]:
+    if not names:
+        return []
+    count, mean, low, high = _first_look(raw, rows, names)
+    empty = [name for name, n in zip(names, count, strict=True) if n == 0]
+    if empty:
+        hint = "add it to data.ignore"
+        raise InvalidInput(
+            [Problem("data.path", f"column '{name}' has no value in any training row", hint) for name in empty]
+        )
+    if spec.normalise == "standard":
+        offset, scale = mean, _deviation(raw, rows, names, mean, count)
+    elif spec.normalise == "min_max":
+        offset, scale = low, high - low
+    else:
+        offset, scale = np.zeros(len(names)), np.ones(len(names))
+    scale = np.where(scale > 0, scale, 1.0)  # a column that never varies is left at 0, not divided by 0
+    for name, finite in zip(names, np.isfinite(offset) & np.isfinite(scale), strict=True):
+        if not finite:
+            raise InvalidInput(Problem("data.path", f"column '{name}' has numbers too large to scale"))
+    fill = _fills(raw, rows, names, mean, spec)
+    return [
+        NumericColumn(name=name, offset=float(o), scale=float(s), fill=f)
+        for name, o, s, f in zip(names, offset, scale, fill, strict=True)
+    ]
+
+
+def _chunks(raw: Raw, rows: Indices, names: Sequence[str]) -> Iterator[Doubles]:
+    positions = [] if isinstance(raw, Mapping) else [int(name) for name in names]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        chosen = rows[start : start + CHUNK_ROWS]
+        yield _numbers(select(raw, chosen), positions, names)
+
+
+def _first_look(raw: Raw, rows: Indices, names: Sequence[str]) -> tuple[Doubles, Doubles, Doubles, Doubles]:
+    """Of each column, over the values that are there: count, mean, smallest, largest. Infinite: InvalidInput."""
+    count, total = np.zeros(len(names)), np.zeros(len(names))
+    low, high = np.full(len(names), np.inf), np.full(len(names), -np.inf)
+    for start, block in enumerate(_chunks(raw, rows, names)):
+        infinite = np.argwhere(np.isinf(block))
+        if len(infinite):
+            row, place = (int(i) for i in infinite[0])
+            raise _bad_number(int(rows[start * CHUNK_ROWS + row]), names[place], missing=False)
+        there = ~np.isnan(block)
+        count += there.sum(axis=0)
+        total += np.where(there, block, 0.0).sum(axis=0)
+        low = np.minimum(low, np.where(there, block, np.inf).min(axis=0))
+        high = np.maximum(high, np.where(there, block, -np.inf).max(axis=0))
+    # Rounding would give the mean of a column that never varies a deviation from its values.
+    return count, np.where(low == high, low, total / np.maximum(count, 1)), low, high
+
+
+def _deviation(raw: Raw, rows: Indices, names: Sequence[str], mean: Doubles, count: Doubles) -> Doubles:
+    """Standard deviation of each column (divided by n), in a second pass: exact where one pass would cancel."""
+    total = np.zeros(len(names))
+    for block in _chunks(raw, rows, names):
+        away = block - mean
+        total += np.where(np.isnan(away), 0.0, np.square(away)).sum(axis=0)
+    return np.sqrt(total / count)
+
+
+def _fills(
+    raw: Raw, rows: Indices, names: Sequence[str], mean: Doubles, spec: PreprocessingSpec
+) -> Sequence[float | None]:
+    """What stands in for a missing number of each column, or None."""
+    if spec.impute == "none":
+        return [None] * len(names)
+    if spec.impute == "mean":
+        return [float(m) for m in mean]
+    fills: list[float | None] = []
+    for name in names:
+        column = np.asarray(raw[name] if isinstance(raw, Mapping) else raw[:, int(name)], np.float64)[rows]
+        column = column[~np.isnan(column)]
+        if spec.impute == "median":
+            fills.append(float(np.median(column)))
+        else:
+            values, counts = np.unique(column, return_counts=True)
+            fills.append(float(values[counts.argmax()]))
+    return fills
+
+
+def _fit_categories(name: str, cells: Sequence[str], spec: PreprocessingSpec) -> CategoricalColumn:
+    """The most frequent values, in alphabetical order."""
+    counts = Counter(cell for cell in cells if cell)
+    if not counts:
+        raise InvalidInput(
+            Problem("data.path", f"column '{name}' has no value in any training row", "add it to data.ignore")
+        )
+    ranked = sorted(counts, key=lambda value: (-counts[value], value))
+    fill = ranked[0] if spec.impute == "most_frequent" else None
+    return CategoricalColumn(name=name, values=tuple(sorted(ranked[: spec.max_categories])), fill=fill)

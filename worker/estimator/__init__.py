@@ -1,0 +1,1 @@
+"""The public Model: raw rows in; labels, probabilities or values out."""

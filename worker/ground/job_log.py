@@ -1,0 +1,71 @@
+"""A job's own log: events with facts, in `log.txt` of its directory, bounded in size.
+
+What the process prints (libraries, the interpreter's last words) goes there as well. Facts only: no values
+from the data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.host.service_log import UtcFormatter
+
+LIMIT_BYTES = 10 * 2**20
+"""A log above this is cut to its later half when an attempt begins."""
+
+
+@contextlib.contextmanager
+def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
+    """Send the logger, stdout and stderr of this process to the job's log."""
+    descriptor = _open(directory / "log.txt")
+    handler = _Forgiving(os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8"))
+    handler.setFormatter(UtcFormatter("%(asctime)s %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _open(path: Path) -> int:
+    """The log, shortened; nowhere when it cannot be opened: a full disk costs log lines, never the work."""
+    _shorten(path)
+    try:
+        reach("log.open")
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+class _Forgiving(logging.StreamHandler):  # type: ignore[type-arg]
+    """A full disk costs log lines, never the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        return
+
+
+def _shorten(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        size = path.stat().st_size
+        if size > LIMIT_BYTES:
+            with open(path, "rb") as file:
+                file.seek(size - LIMIT_BYTES // 2)
+                file.readline()
+                rest = file.read()
+            path.write_bytes(b"... earlier lines were cut ...\n" + rest)

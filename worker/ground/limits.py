@@ -1,0 +1,68 @@
+"""An attempt is held to its terms: cores, BLAS threads, memory. Applied by the attempt to itself, first thing.
+
+cores: affinity, where the system has it.  threads: threadpoolctl, since numpy is loaded before the fork.
+memory: RLIMIT_DATA on Linux, so that asking for more raises MemoryError; the parent watches the resident
+size besides (`overseer`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from singlepoint.jobs.lifecycle.records import Terms
+
+from .process import data_bytes
+
+MARGIN_BYTES = 64 * 2**20
+"""Room above the granted memory before the hard limit: allocators reserve more than they use. What is
+really used is held to the grant by the parent's watch."""
+
+
+def warm_up() -> None:
+    """Let the BLAS take its buffers now: under a limit its first product would end the process."""
+    square = np.ones((64, 64), np.float32)
+    np.matmul(square, square)
+
+
+def apply(terms: Terms) -> None:
+    """Hold this process, and the children it will have, to `terms`."""
+    use_cores(terms)
+    threadpool_limits(limits=max(1, len(terms.cores)), user_api="blas")
+    limit_memory(terms.resources.memory_bytes)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError):  # so that, if the machine as a whole runs out, a job goes first
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def use_cores(terms: Terms) -> None:
+    """Run on the granted cores only, with every thread there is: each has an affinity of its own, which those it starts
+    inherit."""
+    if terms.cores and hasattr(os, "sched_setaffinity"):
+        for thread in threads():
+            with contextlib.suppress(OSError):  # it ended; or a core went away: the count is still right by threads
+                os.sched_setaffinity(thread, terms.cores)
+
+
+def threads() -> list[int]:
+    """The threads of this process as the kernel numbers them; only 0, the calling one, where it does not tell."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/task")]
+    except OSError:
+        return [0]
+
+
+def limit_memory(memory_bytes: int) -> None:
+    """Make allocations above the grant fail with MemoryError, where RLIMIT_DATA works (Linux)."""
+    if memory_bytes <= 0 or not sys.platform.startswith("linux"):
+        return
+    warm_up()
+    limit = data_bytes() + memory_bytes + MARGIN_BYTES
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

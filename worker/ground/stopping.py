@@ -1,0 +1,47 @@
+"""How work answers a request to stop: it saves, then leaves, or (pause) waits with its memory kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from singlepoint.jobs.lifecycle.history import Note
+
+from . import limits
+from .stop_requests import LOOK_S, Stop
+from .workplace import Stopped, Work
+
+
+def answer(work: Work, stop: Stop, save: Callable[[], None]) -> None:
+    """Save, then stop for `stop`. Returns only from a pause that was taken back; otherwise raises Stopped."""
+    work.log.info("stop_requested why=%s step=%d", stop, work.step)
+    if stop is not Stop.CANCEL:
+        save()
+    if stop is not Stop.PAUSE:
+        raise Stopped(stop)
+    _pause(work)
+
+
+def _pause(work: Work) -> None:
+    """Use no core until the pause is taken back; anything more urgent ends the wait by raising Stopped.
+
+    The scheduler takes the cores back when it sees the pause, and grants some again, by new terms, before the
+    work goes on. Paused again before that, the attempt gives those back too.
+    """
+    while (stop := work.stops.due()) is Stop.PAUSE or not work.terms.cores:
+        if stop is not None and stop is not Stop.PAUSE:
+            raise Stopped(stop)
+        if work.terms.cores:
+            _note(work, Note.PAUSE)
+        time.sleep(LOOK_S)
+    limits.use_cores(work.terms)
+    _note(work, Note.GO_ON)
+    work.log.info("pause_ended step=%d", work.step)
+
+
+def _note(work: Work, note: Note) -> None:
+    with work.place.store.locked_history(work.job.id) as history:
+        history.require_newest(work.attempt)
+        job = history.append(note, work.place.clock(), {"attempt": work.attempt})
+    work.stops.look()
+    work.place.index.tell(job)

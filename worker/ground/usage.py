@@ -1,0 +1,62 @@
+"""What an attempt uses, measured from inside: wall and processor seconds, peak memory, cost of saves."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from singlepoint.jobs.lifecycle.records import Usage
+
+from .process import private_bytes, resident_bytes
+
+
+@dataclass(frozen=True)
+class SaveCost:
+    """What saving took from the work: how many saves, and the seconds of all of them together.
+
+    The seconds are those the work stood still, and those of processor time the thread used, which on a core
+    of its own the work would have had.
+    """
+
+    saves: int = 0
+    overhead_s: float = 0.0
+
+    @property
+    def save_s(self) -> float:
+        return self.overhead_s / self.saves if self.saves else 0.0
+
+
+class Meter:
+    """Reads the process's own counters. The processor seconds of children that ended are included."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._begun = clock()
+        self._cpu_begun = _cpu_s()
+        self._peak_bytes = 0
+        self.saves = SaveCost()
+        self.children: Sequence[int] = ()
+        """Processes whose memory is part of the work: what is theirs alone."""
+
+    def look(self) -> None:
+        """Notice the memory in use now; the peak is the largest seen."""
+        used = (resident_bytes(os.getpid()) or 0) + sum(map(private_bytes, self.children))
+        self._peak_bytes = max(self._peak_bytes, used)
+
+    def usage(self) -> Usage:
+        self.look()
+        return Usage(
+            wall_s=round(self._clock() - self._begun, 6),
+            cpu_s=round(_cpu_s() - self._cpu_begun, 6),
+            peak_memory_bytes=self._peak_bytes,
+            saves=self.saves.saves,
+            save_s=round(self.saves.save_s, 6),
+            overhead_s=round(self.saves.overhead_s, 6),
+        )
+
+
+def _cpu_s() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime

@@ -1,0 +1,171 @@
+"""What an attempt works with: the home, the store, the index, and the value that goes down the pipeline."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.clock import Clock, now
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
+from singlepoint.jobs.lifecycle.records import Job, Terms
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.job import Spec, from_json
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+
+from .stop_requests import Stop, StopRequests
+from .usage import Meter, SaveCost
+
+NO_SAVES = SaveCost()
+GRACE_S = 30.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where attempts are made: set by the worker process before it forks one.
+
+    index: over a connection that gives up at once, so that Redis being away never delays the work.
+    worker: this worker's name, as rq shows it.  grace_s: how long an attempt may take to answer a request to stop
+    before it is killed; longer than its longest step.  tell_paused: called by whoever watches an attempt, when it is
+    paused and when it goes on.
+    """
+
+    home: Home
+    store: JobStore
+    index: Index
+    worker: str
+    clock: Clock = now
+    monotonic: Callable[[], float] = time.monotonic
+    grace_s: float = GRACE_S
+    tell_paused: Callable[[bool], None] = lambda _paused: None
+
+
+class Stopped(Exception):
+    """The work has stopped, on request, with its state saved."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.value)
+        self.stop = stop
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: the move to make, its facts, and what to publish in the same breath.
+
+    publish runs while the history's lock is held and this attempt is known to be the newest; what it returns
+    becomes part of the move's facts.
+    """
+
+    event: Event
+    facts: Mapping[str, Any]
+    publish: Callable[[], Mapping[str, Any]] | None = None
+
+
+@dataclass
+class Work:
+    """One attempt under way, passed along the pipeline.
+
+    step, first_step: where it stands and where it began, for the ledger, whatever happens to it.
+    """
+
+    place: Workplace
+    job: Job
+    attempt: int
+    stops: StopRequests
+    meter: Meter
+    log: logging.Logger
+    first_step: int = 0
+    step: int = 0
+    _next_report: float = field(default=0.0)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """What was asked for. Raises InvalidInput when the stored spec is damaged or gone."""
+        try:
+            return from_json(self.place.store.spec(self.job.id))
+        except (ValueError, KeyError, TypeError, NotFound):
+            problem = Problem("spec.json", "the stored spec is damaged or gone", "submit the job again")
+            raise InvalidInput(problem) from None
+
+    @property
+    def directory(self) -> Path:
+        return self.place.home.job(self.job.id)
+
+    @property
+    def terms(self) -> Terms:
+        return self.stops.terms
+
+    def save_interval_s(self, saves: SaveCost = NO_SAVES) -> float:
+        """Seconds of work until the next save: what the spec says, else what the terms grant, until a save was
+        measured; then by the reliability model, with the measured cost."""
+        if self.spec.checkpoint_interval_s is not None:
+            return self.spec.checkpoint_interval_s
+        if not saves.saves:
+            return self.terms.checkpoint_interval_s
+        return checkpoint_interval_s(saves.save_s, self.terms.failure_rate_per_s)
+
+    @contextmanager
+    def fence(self) -> Iterator[None]:
+        """Held while something gets its final name; raises Superseded unless this attempt is the newest."""
+        with self.place.store.locked_history(self.job.id) as history:
+            history.require_newest(self.attempt)
+            yield
+
+    def settle_on(self, **facts: Any) -> Mapping[str, Any]:
+        """Record facts that every later attempt must obey, once; answers the recorded ones.
+
+        Raises InvalidInput when a recorded fact differs: other data must not continue this job.
+        """
+        self.stops.look()
+        recorded = self.stops.job.facts
+        for name, value in facts.items():
+            if name in recorded and recorded[name] != value:
+                raise InvalidInput(
+                    Problem(name, f"was {recorded[name]} when this job first ran and is {value} now", _CHANGED)
+                )
+        new = {name: value for name, value in facts.items() if name not in recorded}
+        if new:
+            with self.place.store.locked_history(self.job.id) as history:
+                history.require_newest(self.attempt)
+                history.append(Note.RECORD, self.place.clock(), {"attempt": self.attempt, "facts": new})
+        return {**recorded, **new}
+
+    def report(self, total: int, *, every_s: float = 0.5, **more: Any) -> None:
+        """Tell how far the work is, at most every `every_s` seconds; never waits for Redis. Raises Superseded."""
+        now_s = self.place.monotonic()
+        if now_s < self._next_report:
+            return
+        self._next_report = now_s + every_s
+        self.stops.look()  # whoever was stopped for long and replaced must not tell anything any more
+        self.meter.look()
+        progress = {
+            "progress": round(self.step / total, 4) if total else 0.0,
+            "step": self.step,
+            "total": total,
+            **more,
+        }
+        write_progress(self.directory, {**progress, "attempt": self.attempt, "first_step": self.first_step})
+        if not self.place.index.report_progress(self.job.id, progress):
+            self._next_report = now_s + 5.0  # Redis is away: the file above tells, and the work goes on
+
+
+_CHANGED = "restore what it was, or submit a new job"
+
+
+def write_progress(directory: Path, document: Mapping[str, Any]) -> None:
+    """`progress.json`, whole or not at all; not fsynced, and given up on a full disk: it is but a figure."""
+    temporary = directory / f".progress-{document['attempt']}.tmp"
+    with suppress(OSError):
+        temporary.write_text(json.dumps(document))
+        os.replace(temporary, directory / "progress.json")

@@ -1,0 +1,84 @@
+"""`metrics.jsonl`: one line an epoch, for people and for curves.
+
+On resume it is cut back to the checkpoint, so that no epoch stands in it twice. Cutting makes a new file, and each
+attempt writes to the one it made: what an attempt still writes after it was replaced is lost with its old file.
+The trainer's state does not depend on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.store.durable import explained
+from singlepoint.worker.nn.learning.trainer import EpochReport
+
+
+class MetricsLog:
+    """The metrics of one training, written by one attempt. Raises StorageFull when a line finds no space.
+
+    fence: held while the attempt's file gets its name; raises Superseded when the attempt is not the newest.
+    """
+
+    def __init__(self, path: Path, attempt: int, fence: Callable[[], AbstractContextManager[None]]) -> None:
+        self._path = path
+        self._temporary = path.with_name(f".metrics-{attempt}.tmp")
+        self._fence = fence
+        self._descriptor: int | None = None
+
+    def cut_back_to(self, step: int) -> float:
+        """Drop the lines after `step`; answers the seconds of work that the last one kept tells of."""
+        kept = self._lines_until(step)
+        with explained(self._path):
+            self.close()
+            self._descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            self._write("".join(json.dumps(line) + "\n" for line in kept))
+            with self._fence():
+                os.replace(self._temporary, self._path)
+        return float(kept[-1]["wall_s"]) if kept else 0.0
+
+    def add(self, report: EpochReport, wall_s: float) -> None:
+        line = {
+            "epoch": report.epoch,
+            "step": report.step,
+            "loss": report.loss,
+            "validation_loss": report.validation_loss,
+            **report.metrics,
+            "wall_s": round(wall_s, 6),
+        }
+        with explained(self._path):
+            reach("metrics.write")
+            self._write(json.dumps(line) + "\n")
+
+    def sync(self) -> None:
+        """Make the lines durable: called before a checkpoint that counts on them."""
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _lines_until(self, step: int) -> list[dict[str, Any]]:
+        kept: list[dict[str, Any]] = []
+        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            # A line torn by a crash ends the list: it and what follows never happened.
+            for raw in self._path.read_bytes().splitlines():
+                line = json.loads(raw)
+                if line["step"] > step:
+                    break
+                kept.append(line)
+        return kept
+
+    def _write(self, text: str) -> None:
+        assert self._descriptor is not None, "cut_back_to comes first"
+        content = text.encode()
+        while content:
+            content = content[os.write(self._descriptor, content) :]

@@ -1,0 +1,214 @@
+"""Score a data set as a job: read rows in tiles, predict, write; each row exactly once, in order.
+
+What decides the bytes of the output (model, tile, input) is settled at the first attempt and obeyed by later
+ones. Finished rows are counted in parts (`shards`), so a crash costs only the rows since the last count. The
+output appears under its name whole, in the same breath as the job's last move.
+
+This process finds the rows in the input and writes the finished ones. Parsing, scoring and formatting are a function
+of a tile's bytes, applied here when one core is granted, and else by children, one on each core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.client.find import find_model
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.job import PredictSpec
+from singlepoint.jobs.store.durable import move_into_place
+from singlepoint.jobs.store.post_mortem import staged_output
+from singlepoint.worker.data.formats import Piece, RowSource, open_rows
+from singlepoint.worker.data.preprocessing import BadRow
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.ground import numeric_environment
+from singlepoint.worker.ground.stop_requests import Stop
+from singlepoint.worker.ground.stopping import answer
+from singlepoint.worker.ground.workplace import Outcome, Work
+from singlepoint.worker.models import files
+from singlepoint.worker.nn.network import TILE
+from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
+from singlepoint.worker.scoring.output import FORMATS, OutputFormat
+from singlepoint.worker.scoring.parts import Shards
+
+TILE_ROWS = 1024
+"""Rows that are read, scored and written together. Always a multiple of the network's own tile, counted from the
+file's first row: a row's bits may depend on its place in that tile, and so on nothing else."""
+
+
+def predict(work: Work) -> Outcome:
+    """Do the prediction of one attempt. Raises Stopped when asked to stop, with finished rows counted."""
+    prediction = Prediction.begin(work)
+    try:
+        while (stop := prediction.advance()) is not None:
+            answer(work, stop, prediction.count_now)
+    except ChildDied as death:
+        work.log.warning("child_died step=%d: %s", work.step, death)
+        prediction.count_now()
+        die_alike(death)
+    return prediction.finish()
+
+
+@dataclass
+class Prediction:
+    """One attempt at a prediction, under way."""
+
+    work: Work
+    spec: PredictSpec
+    model: Model
+    rows: RowSource
+    pieces: Iterator[Piece]
+    format: OutputFormat
+    shards: Shards
+    input_bytes: int
+    next_count_s: float
+    bit_identical: bool
+    cursor: Mapping[str, Any] | None = None
+    stop: Stop | None = None
+
+    @classmethod
+    def begin(cls, work: Work) -> Prediction:
+        """Open model and input, check that they are what they were, and take over what is counted."""
+        spec = work.spec
+        assert isinstance(spec, PredictSpec)
+        place = _model_place(work, spec.model)
+        model = files.load(place)
+        source = Path(spec.input)
+        if model.preprocessor is None:
+            raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
+        rows = open_rows(source, model.preprocessor, spec.pass_through)
+        status = source.stat()
+        here = numeric_environment.fingerprint(1)
+        settled = work.settle_on(
+            model_path=str(place),
+            model_sha256=model.sha256,
+            input_bytes=status.st_size,
+            input_modified_ns=status.st_mtime_ns,
+            tile_rows=-(-(spec.tile or TILE_ROWS) // TILE) * TILE,
+        )
+        first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
+        why = numeric_environment.differences(first, here)
+        if why and "differs" not in work.stops.job.facts:
+            work.settle_on(differs=why)  # for good: rows that are counted stay
+        shards = Shards(work.directory / "result" / "parts", work.attempt, work.fence)
+        for problem in shards.resume(fresh_after=work.job.fresh_after):
+            work.log.warning("part_set_aside problem=%r", problem)
+        work.first_step = work.step = shards.end_row
+        if shards.end_row:
+            work.log.info("prediction_resumed row=%d", shards.end_row)
+        tile_rows = int(settled["tile_rows"])
+        return cls(
+            work,
+            spec,
+            model,
+            rows,
+            rows.pieces(shards.cursor, tile_rows),
+            FORMATS[Path(spec.output).suffix](model, rows.columns),
+            shards,
+            input_bytes=status.st_size,
+            next_count_s=work.place.monotonic() + work.save_interval_s(),
+            bit_identical="differs" not in work.stops.job.facts,
+        )
+
+    def advance(self) -> Stop | None:
+        """Score until no rows are left, or until a request to stop is due; answers which."""
+        self.stop = None
+        with self._scored() as scored:
+            for piece, content in scored:
+                self.shards.write(content, piece.rows)
+                self.cursor = piece.cursor
+                self.work.step += piece.rows
+                self.look_at_the_clock()
+        return self.stop
+
+    @contextmanager
+    def _scored(self) -> Iterator[Iterator[tuple[Piece, bytes]]]:
+        """The pieces and their finished rows, by this process or by children on the cores it has now."""
+        wanted = self._until_asked_to_stop()
+        if len(self.work.terms.cores) <= 1:
+            yield ((piece, self.score(piece)) for piece in wanted)
+            return
+        with Children(self.score, self.work.terms) as children:
+            self.work.meter.children = children.pids
+            yield children.map(wanted)
+        self.work.meter.children = ()
+
+    def _until_asked_to_stop(self) -> Iterator[Piece]:
+        """The pieces not scored yet. Those already handed out will be finished."""
+        while (stop := self.work.stops.due()) is None:
+            piece = next(self.pieces, None)
+            if piece is None:
+                return
+            yield piece
+        self.stop = stop
+
+    def score(self, piece: Piece) -> bytes:
+        """Parse and predict the rows of one piece: their bytes in the output."""
+        tile = self.rows.parse(piece)
+        try:
+            scores = self.model.predict_table(tile.raw)
+        except BadRow as bad:
+            raise bad.shifted(tile.first_row) from None
+        return self.format.rows(tile, scores)
+
+    def look_at_the_clock(self) -> None:
+        """Count the finished rows when it is time, and tell how far the work is."""
+        now_s = self.work.place.monotonic()
+        if now_s >= self.next_count_s:
+            self.count_now()
+            self.next_count_s = self.work.place.monotonic() + self.work.save_interval_s()
+        self.work.report(self._total_rows(), rows=self.work.step)
+
+    def count_now(self) -> None:
+        """Make all finished rows count: the answer to any request to stop."""
+        if self.cursor is not None:
+            self.shards.count(dict(self.cursor))
+
+    def _total_rows(self) -> int:
+        """Rows in all, as far as can be told without reading on."""
+        offset = int((self.cursor or {}).get("offset", 0))
+        if not offset or not self.work.step:
+            return 0
+        return max(self.work.step, round(self.work.step * self.input_bytes / offset))
+
+    def finish(self) -> Outcome:
+        """The whole output, ready to get its name under the history's lock."""
+        self.count_now()
+        work, output = self.work, Path(self.spec.output)
+        stage = staged_output(output, work.job.id, work.attempt)
+        _require_directory(output)
+        digest = self.shards.assemble(stage, self.format.header(self.shards.end_row))
+        facts = {
+            "end": "succeeded",
+            "bit_identical": self.bit_identical,
+            "metrics": {"rows": self.shards.end_row},
+            "result": {"path": str(output), "sha256": digest, "rows": self.shards.end_row},
+        }
+
+        def publish() -> Mapping[str, Any]:
+            move_into_place(stage, output, point="publish.output")
+            return {}
+
+        return Outcome(Event.SUCCEED, facts, publish)
+
+
+def _model_place(work: Work, reference: str) -> Path:
+    """Where the model lies; once an attempt has settled on it, a newer version changes nothing."""
+    settled = work.stops.job.facts.get("model_path")
+    place = Path(settled or find_model(work.place.store, reference))
+    if not place.is_absolute():
+        raise InvalidInput(
+            Problem("model", f"training {reference} has not ended", "submit with --after to wait for it")
+        )
+    return place
+
+
+def _require_directory(output: Path) -> None:
+    if not output.parent.is_dir():
+        raise NotFound(
+            f"output: the directory {output.parent} does not exist", hint="create it, then `singlepoint retry`"
+        )

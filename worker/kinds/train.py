@@ -1,0 +1,217 @@
+"""Train a model as a job: restore, step, save now and then, publish.
+
+The arithmetic is `nn.trainer`'s and is a function of spec, data and seed. This file adds what time and the
+world need: checkpoints at the interval the terms grant, answers to requests to stop, progress, metrics, and a
+model in the registry at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.job import TrainSpec
+from singlepoint.jobs.store.durable import make_directory
+from singlepoint.worker.checkpoints import checkpoint
+from singlepoint.worker.checkpoints.checkpoint import Counters, Vector
+from singlepoint.worker.checkpoints.saver import Saver
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.fitting.training_set import TrainingSet, load_training_set, new_model, new_trainer
+from singlepoint.worker.ground import numeric_environment
+from singlepoint.worker.ground.stopping import answer
+from singlepoint.worker.ground.workplace import Outcome, Work
+from singlepoint.worker.models import files, registry
+from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
+
+from .metrics_log import MetricsLog
+
+
+def train(work: Work) -> Outcome:
+    """Do the training of one attempt. Raises Stopped when asked to stop, with the state saved."""
+    training = Training.begin(work)
+    try:
+        training.restore()
+        training.run()
+        return training.finish()
+    finally:
+        training.saver.end()
+
+
+@dataclass
+class Training:
+    """One attempt at a training, under way.
+
+    worked_s: seconds of work before this attempt, for the time axis of the metrics.
+    """
+
+    work: Work
+    spec: TrainSpec
+    data: TrainingSet
+    model: Model
+    trainer: Trainer
+    saver: Saver
+    metrics: MetricsLog
+    identity: str
+    environment: Mapping[str, Any]
+    began_s: float
+    worked_s: float = 0.0
+    next_save_s: float = 0.0
+    next_line_s: float = 0.0
+    differs: str = ""
+    latest: EpochReport | None = field(default=None)
+
+    @classmethod
+    def begin(cls, work: Work) -> Training:
+        """Read the data, build the network, and take the place of whatever attempt was before."""
+        spec = work.spec
+        assert isinstance(spec, TrainSpec)
+        data = load_training_set(spec.data, spec.preprocessing, spec.training, work.directory, spec.model)
+        work.settle_on(data_sha256=data.digest)
+        model = new_model(spec.model, spec.training, data)
+        trainer = new_trainer(model, spec.training, data)
+        directory = work.directory / "checkpoints"
+        make_directory(directory)
+        identity = _identity(spec, data, trainer.state_size)
+        here = numeric_environment.fingerprint(len(work.terms.cores))
+
+        def write(vector: Vector, counters: Mapping[str, Any]) -> None:
+            facts = Counters(int(counters["step"]), work.attempt, identity, here, counters)
+            metrics.sync()
+            checkpoint.save(directory, facts, vector, fence=work.fence)
+
+        metrics = MetricsLog(work.directory / "metrics.jsonl", work.attempt, work.fence)
+        saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
+        return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
+
+    def restore(self) -> None:
+        """Go on from the newest sound checkpoint, or begin."""
+        work = self.work
+        sound, damages = checkpoint.newest_sound(
+            work.directory / "checkpoints", self.identity, fresh_after=work.job.fresh_after
+        )
+        for damage in damages:
+            work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
+        if sound is not None:
+            self.trainer.restore(sound.vector, dict(sound.counters.trainer))
+            self.differs = self._why_bits_may_differ(sound.counters.environment)
+            work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
+        work.first_step = work.step = self.trainer.step
+        self.worked_s = self.metrics.cut_back_to(self.trainer.step)
+        self.next_save_s = work.place.monotonic() + work.save_interval_s()
+
+    def _why_bits_may_differ(self, before: Mapping[str, Any]) -> str:
+        """Why the result may not be what an undisturbed run gives; once true it stays true for the job."""
+        why = numeric_environment.differences(before, self.environment) or str(self.work.job.facts.get("differs", ""))
+        if why:
+            self.work.log.warning("bits_may_differ why=%r", why)
+            if "differs" not in self.work.job.facts:
+                self.work.settle_on(differs=why)
+        return why
+
+    def run(self) -> None:
+        """Step until the training has finished, or is asked to stop."""
+        while not self.trainer.finished:
+            stop = self.work.stops.due()
+            if stop is not None:
+                answer(self.work, stop, self.save_now)
+            report = self.trainer.advance()
+            self.work.step = self.trainer.step
+            if report is not None:
+                self.note(report)
+            self.look_at_the_clock()
+
+    def note(self, report: EpochReport) -> None:
+        """Write an epoch down."""
+        self.latest = report
+        self._log_epoch(report)
+        self.metrics.add(report, self.worked_s + self.work.place.monotonic() - self.began_s)
+
+    def _log_epoch(self, report: EpochReport) -> None:
+        """A line for whoever follows the log, at most one a second."""
+        now_s = self.work.place.monotonic()
+        if now_s < self.next_line_s and not self.trainer.finished:
+            return
+        self.next_line_s = now_s + 1.0
+        scores = {"validation_loss": report.validation_loss, **report.metrics}
+        shown = " ".join(f"{name}={value:.6g}" for name, value in scores.items() if value is not None)
+        self.work.log.info("epoch_ended epoch=%d step=%d loss=%.6g %s", report.epoch, report.step, report.loss, shown)
+
+    def look_at_the_clock(self) -> None:
+        """Save when it is time, and tell how far the work is."""
+        now_s = self.work.place.monotonic()
+        if now_s >= self.next_save_s:
+            self.saver.save()
+            self.work.meter.saves = self.saver.cost
+            self.next_save_s = self.work.place.monotonic() + self.work.save_interval_s(self.saver.cost)
+        more = {"epoch": self.trainer.epoch}
+        self.work.report(self.trainer.total_steps, **more)
+
+    def save_now(self) -> None:
+        """Save and wait until it is on disk: the answer to any request to stop."""
+        self.saver.save(wait=True)
+        self.work.meter.saves = self.saver.cost
+
+    def finish(self) -> Outcome:
+        """The trained model, ready to be published under the history's lock."""
+        self.saver.leave()
+        self.work.meter.saves = self.saver.cost
+        self.trainer.finish()
+        metrics = self._metrics()
+        self.model.note_training(metrics, provenance=self._provenance())
+        stage = _stage(self.work)
+        files.save(self.model, stage)
+        identical = not self.differs
+        facts = {
+            "end": "succeeded",
+            "metrics": metrics,
+            "bit_identical": identical,
+            **({} if identical else {"reason": f"bits may differ: {self.differs}"}),
+        }
+        self.work.step = self.trainer.step
+        return Outcome(
+            Event.SUCCEED,
+            facts,
+            lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage),
+        )
+
+    def _metrics(self) -> dict[str, float]:
+        """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""
+        latest = self.latest
+        if latest is not None and latest.validation_loss is not None and self.trainer.early_stop is None:
+            return {"validation_loss": latest.validation_loss, **latest.metrics}  # of these very weights
+        evaluated = self.trainer.evaluate()
+        if evaluated is None:
+            return {} if latest is None else {"loss": latest.loss}
+        loss, scores = evaluated
+        return {"validation_loss": loss, **scores}
+
+    def _provenance(self) -> dict[str, Any]:
+        """What a model says of its origin. Only what does not depend on how often the job was disturbed."""
+        return {
+            "job": self.work.job.id,
+            "fingerprint": self.work.job.fingerprint,
+            "data_sha256": self.data.digest,
+            "seed": self.spec.training.seed,
+            "epochs": self.trainer.epoch,
+            "environment": dict(self.environment),
+        }
+
+
+def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
+    """What a checkpoint belongs to: everything that decides the bits, and nothing else."""
+    sections = spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"})
+    sections["data"].pop("path")  # the digest says which data it is, wherever it lies
+    text = json.dumps([sections, data.digest, state_size], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stage(work: Work) -> Path:
+    """An empty directory that carries this attempt's number."""
+    stage = work.directory / "result" / f"attempt-{work.attempt}"
+    stage.mkdir(parents=True)
+    return stage

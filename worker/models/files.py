@@ -1,0 +1,266 @@
+"""Models on disk: `model.json`, and `model.safetensors` beside it. The one file of this package that touches a disk.
+
+`save` makes a model appear whole: weights first, `model.json` (which names the weights' file and its digest) last,
+each written under a temporary name, fsynced and renamed. (A crash while an older model is overwritten can leave
+the new weights with the old document: `load` then refuses the pair.) `load` believes nothing: the registry of
+layers is closed, every size is worked out and compared with the bytes that are there before anything is allocated,
+no code is named or run, and whatever is wrong with a file is a ModelFormatError.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal, cast
+
+import numpy as np
+from pydantic import Field
+
+from singlepoint.jobs.errors import EXIT_INVALID, NotFound, SinglepointError
+from singlepoint.jobs.spec.base import Count, Part
+from singlepoint.jobs.spec.data import Task
+from singlepoint.jobs.spec.network import Layer
+from singlepoint.jobs.store.durable import explained, replace_file
+from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
+from singlepoint.worker.data.targets import ClassType
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.nn.network import Network, Plan, plan
+
+from . import tensors
+
+DOCUMENT_LIMIT_BYTES = 64 * 2**20
+DEFAULT_NAME = "model.json"
+
+
+class ModelFormatError(SinglepointError, ValueError):
+    """The model's files are damaged, or not a model."""
+
+    exit_code = EXIT_INVALID
+
+
+class Weights(Part):
+    """Where the weights are: a file in the same directory."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    bytes: Annotated[int, Field(strict=True, ge=8)]
+
+
+class ModelDocument(Part):
+    """What `model.json` says.
+
+    input_shape: of one row as it enters the network, after preprocessing.  vocabulary: how many different tokens
+    there are, None unless text enters as such.  classes: in the order of the network's outputs.
+    """
+
+    format: Literal[1] = 1
+    task: Task
+    classes: Annotated[tuple[str, ...], Field(min_length=2)] | None
+    class_type: ClassType
+    target_names: tuple[str, ...]
+    dtype: Literal["float32"] = "float32"
+    input_shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)]
+    vocabulary: Count | None
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=10_000)]
+    preprocessing: Preprocessor | None
+    metrics: dict[str, float]
+    provenance: dict[str, Any]
+    weights: Weights
+
+
+@dataclass(frozen=True)
+class ModelDigest:
+    """What was written.  sha256: of the weights' file."""
+
+    path: Path
+    sha256: str
+
+
+def save(model: Model, path: Path) -> ModelDigest:
+    """Write a model to `path`, the name of its JSON file, or a directory (made when it does not exist).
+
+    The same model gives the same bytes. Raises NotTrained, StorageFull, NotPermitted, NotFound (no such directory).
+    """
+    document_path = path if path.suffix == ".json" else path / DEFAULT_NAME
+    weights_path = document_path.with_suffix(".safetensors")
+    body = _weights(model)
+    digest = hashlib.sha256(body).hexdigest()
+    document = _document(model, Weights(file=weights_path.name, sha256=digest, bytes=len(body)))
+    with explained(document_path):
+        if document_path is not path:
+            path.mkdir(parents=True, exist_ok=True)
+        elif not path.parent.is_dir():
+            raise NotFound(f"there is no directory {path.parent}", hint="make it first")
+        replace_file(weights_path, body, point="model.weights")
+        replace_file(document_path, _json(document), point="model.document")
+    model.sha256 = digest
+    return ModelDigest(document_path, digest)
+
+
+def load(path: Path) -> Model:
+    """Read a model from its JSON file or the directory it is in.
+
+    Raises NotFound when there is no such model, ModelFormatError when it is damaged, incomplete, or no model.
+    """
+    document_path = path / DEFAULT_NAME if path.is_dir() else path
+    try:
+        content = _read_document(document_path)
+        document = ModelDocument.model_validate(_undamaged(tensors.strict_json(content)))
+        shapes = _checked_plan(document)
+        with (document_path.parent / document.weights.file).open("rb") as file:
+            network = _read_weights(file, document.weights, shapes)
+    except ModelFormatError:
+        raise
+    except FileNotFoundError:
+        raise ModelFormatError(
+            f"{document_path.name}: its weights, {document.weights.file}, are missing",
+            hint="put the file back beside it, or train the model again",
+        ) from None
+    except (ValueError, TypeError, ArithmeticError, RecursionError, OSError) as error:
+        raise ModelFormatError(
+            f"{document_path.name}: {_first_lines(error)}", hint="restore the file, or train the model again"
+        ) from error
+    model = Model.of(
+        network,
+        document.preprocessing,
+        document.task,
+        document.classes,
+        document.class_type,
+        document.target_names,
+    )
+    model.note_training(document.metrics, provenance=document.provenance)
+    model.sha256 = document.weights.sha256
+    return model
+
+
+def export_onnx(model: Model, path: Path) -> None:
+    """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the package `onnx`."""
+    from .onnx import onnx_bytes  # here: the package is optional
+
+    replace_file(path, onnx_bytes(model), point="model.onnx")
+
+
+def weights_digest(model: Model) -> str:
+    """The sha256 that the weights' file of this model has or would have."""
+    return hashlib.sha256(_weights(model)).hexdigest()
+
+
+def _weights(model: Model) -> bytes:
+    return tensors.encode(model.network.state_dict(), {"format": "pt"})
+
+
+def _document(model: Model, weights: Weights) -> ModelDocument:
+    network, preprocessor = model.network, model.preprocessor
+    return ModelDocument(
+        task=model.task,
+        classes=model.classes,
+        class_type=model.class_type,
+        target_names=model.target_names,
+        input_shape=network.input_shape,
+        vocabulary=None if preprocessor is None else preprocessor.vocabulary,
+        layers=network.layers,
+        preprocessing=preprocessor,
+        metrics=model.metrics,
+        provenance=model.provenance,
+        weights=weights,
+    )
+
+
+def _json(document: ModelDocument) -> bytes:
+    content = document.model_dump(mode="json")
+    signed = {**content, "sha256": document_digest(content)}
+    return json.dumps(signed, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+
+
+def document_digest(content: Mapping[str, Any]) -> str:
+    """The sha256 over what `model.json` says, however it is laid out; its own field `sha256` left out."""
+    said = {name: value for name, value in content.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _undamaged(content: Any) -> dict[str, Any]:
+    """The document without its digest, which must fit: one flipped digit in a scale would pass every other check."""
+    if not isinstance(content, dict) or content.get("sha256") != document_digest(content):
+        raise ValueError("is damaged, or was changed after it was saved: its sha256 does not fit what it says")
+    return {name: value for name, value in content.items() if name != "sha256"}
+
+
+def _read_document(path: Path) -> bytes:
+    if not path.is_file():
+        raise NotFound(f"there is no file {path}", hint="a model is model.json and model.safetensors, side by side")
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size > DOCUMENT_LIMIT_BYTES:
+            raise ValueError(f"is larger than {DOCUMENT_LIMIT_BYTES} bytes")
+        return file.read()
+
+
+def _checked_plan(document: ModelDocument) -> Plan:
+    """The network's shapes, if the parts of the document go together. Raises ValueError."""
+    shapes = plan(document.layers, document.input_shape, document.vocabulary)
+    preprocessor = document.preprocessing
+    if preprocessor is not None and preprocessor.output_shape != document.input_shape:
+        raise ValueError(f"preprocessing gives rows {preprocessor.output_shape}, input_shape is {document.input_shape}")
+    if preprocessor is not None and preprocessor.vocabulary != document.vocabulary:
+        raise ValueError(f"vocabulary is {document.vocabulary}, preprocessing has {preprocessor.vocabulary}")
+    if preprocessor is not None and shapes.takes_tokens != isinstance(preprocessor, SequencePreprocessor):
+        raise ValueError("words must enter an embedding, and only words")
+    _check_outputs(document, shapes)
+    return shapes
+
+
+def _check_outputs(document: ModelDocument, shapes: Plan) -> None:
+    classes = document.classes
+    if (document.task == "classification") != (classes is not None):
+        raise ValueError(f"a {document.task} has classes {classes}")
+    if classes is None:
+        return
+    if len(set(classes)) < len(classes):
+        raise ValueError("a class occurs twice")
+    if document.class_type == "integer" and not all(_is_whole(name) for name in classes):
+        raise ValueError("class_type is integer, but a class is no whole number")
+    outputs = shapes.output_shape
+    if outputs != (len(classes),) and not (outputs == (1,) and len(classes) == 2):
+        raise ValueError(f"the network's output {outputs} does not fit {len(classes)} classes")
+
+
+def _is_whole(name: str) -> bool:
+    return len(name) < 19 and name.removeprefix("-").isdecimal() and name.isascii()
+
+
+def _read_weights(file: BinaryIO, weights: Weights, shapes: Plan) -> Network:
+    """The network, allocated only once its file is known to have the right size, tensors and digest."""
+    size_bytes = os.fstat(file.fileno()).st_size
+    values_bytes = 4 * (shapes.parameter_count + shapes.buffer_count)
+    if size_bytes != weights.bytes:
+        raise ModelFormatError(f"{weights.file} has {size_bytes} bytes, model.json says {weights.bytes}")
+    header_bytes = tensors.header_size(file.read(tensors.SIZE_BYTES), size_bytes)
+    body_bytes = size_bytes - tensors.SIZE_BYTES - header_bytes
+    if body_bytes != values_bytes:
+        raise ModelFormatError(f"{weights.file} has {body_bytes} bytes of values, the network needs {values_bytes}")
+    places, _ = tensors.parse_header(file.read(header_bytes), body_bytes)
+    found = {name: place.shape for name, place in places.items()}
+    if found != shapes.expected_tensors() or any(place.dtype != np.float32 for place in places.values()):
+        raise ModelFormatError(f"{weights.file} holds other tensors than the network's: {sorted(found)[:8]}")
+    file.seek(0)
+    if hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest() != weights.sha256:
+        raise ModelFormatError(f"{weights.file} is damaged: its sha256 is not the one in model.json")
+    return _filled(Network(shapes), file, places, tensors.SIZE_BYTES + header_bytes)
+
+
+def _filled(network: Network, file: BinaryIO, places: Mapping[str, tensors.TensorPlace], body_start: int) -> Network:
+    """Mapped rather than read, so that the weights are in memory once."""
+    body = np.memmap(file, np.uint8, mode="r")[body_start:]
+    network.load_state_dict(
+        {name: body[place.start : place.end].view(place.dtype).reshape(place.shape) for name, place in places.items()}
+    )
+    return network
+
+
+def _first_lines(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return "; ".join(line.strip() for line in lines[:3])

@@ -1,0 +1,57 @@
+"""One small training and prediction, made by the pool before it forks its workers.
+
+Everything an attempt loads or builds once (validators of the specs, parts of numpy, the BLAS's buffers) is then
+there in every child, which saves each of them about a tenth of a second. Nothing of it is kept.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from singlepoint.jobs.spec.job import TrainSpec, from_json, parse, to_json
+from singlepoint.worker.data.formats import open_rows
+from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
+from singlepoint.worker.ground import limits, numeric_environment
+from singlepoint.worker.models import files
+from singlepoint.worker.scoring.output import CsvOutput
+
+_ROWS = "a,b,answer\n" + "".join(f"{n % 7},{n % 5},{'yes' if n % 3 else 'no'}\n" for n in range(24))
+_TRAINING = {
+    "name": "rehearsal",
+    "data": {"path": "rows.csv", "target": "answer", "validation": 0.5},
+    "model": {"hidden": [4]},
+    "training": {"epochs": 1},
+}
+
+
+def rehearse() -> None:
+    """Go through the motions of both kinds of job, in a directory of its own."""
+    limits.warm_up()
+    numeric_environment.fingerprint(1)
+    with tempfile.TemporaryDirectory(prefix="singlepoint-") as name:
+        directory = Path(name)
+        (directory / "rows.csv").write_text(_ROWS)
+        spec = from_json(to_json(parse(_TRAINING, lambda path: str(directory / path))))
+        assert isinstance(spec, TrainSpec)
+        _train(spec, directory)
+        _predict(directory)
+
+
+def _train(spec: TrainSpec, directory: Path) -> None:
+    data = load_training_set(spec.data, spec.preprocessing, spec.training, directory, spec.model)
+    model = new_model(spec.model, spec.training, data)
+    trainer = new_trainer(model, spec.training, data)
+    while not trainer.finished:
+        trainer.advance()
+    trainer.finish()
+    files.save(model, directory)
+
+
+def _predict(directory: Path) -> None:
+    model = files.load(directory)
+    assert model.preprocessor is not None
+    rows = open_rows(directory / "rows.csv", model.preprocessor)
+    answers = CsvOutput(model, rows.columns)
+    for tile in rows.tiles(None, 64):
+        answers.rows(tile, model.predict_table(tile.raw))

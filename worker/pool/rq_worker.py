@@ -1,0 +1,203 @@
+"""The one rq worker class: takes attempts from the run queue, has each made in a child, and never loses sight
+of it.
+
+What it changes of rq's Worker, and why (rq 3.0, pinned):
+- a job may call one function only, whatever Redis says;
+- the child dies with its parent, and this worker with the pool's process;
+- SIGTERM asks the child to save and hand back, instead of waiting for the end of the job;
+- a child that died is recorded in its job's history at once, with its cause, and rq never retries it;
+- a child above its memory, or deaf to a request to stop, is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from typing import Any
+
+import redis
+from rq.exceptions import StopRequested
+from rq.executions import Execution
+from rq.job import Job as RqJob
+from rq.queue import Queue as RqQueue
+from rq.timeouts import HorseMonitorTimeoutException
+from rq.worker import Worker
+
+from singlepoint.jobs.broker.rq_queues import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
+from singlepoint.worker.attempt import pipeline
+from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
+from singlepoint.worker.ground.workplace import Workplace
+
+from .watch import Overseer
+
+log = logging.getLogger("singlepoint.worker")
+
+WATCH_S = 0.25
+"""How often a running child is looked at: its memory, and requests it does not answer."""
+
+
+class AttemptJob(RqJob):
+    """An rq job that can only be an attempt."""
+
+    was_drained = False
+
+    def _execute(self) -> Any:
+        if self.func_name not in (FUNCTION, FUNCTION_OF_0_1) or self.kwargs or len(self.args) != 2:
+            raise ValueError(f"{self.id} asks for {self.func_name}; only {FUNCTION}(job, attempt) is ever called")
+        job_id, number = self.args
+        end = pipeline.perform(str(job_id), int(number))
+        self.was_drained = end == "drained"
+        return end
+
+
+class AttemptWorker(Worker):
+    """See the module. `place` is where its attempts are made."""
+
+    job_class = AttemptJob
+
+    def __init__(self, *arguments: Any, place: Workplace, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._place = place
+        self._overseer: Overseer | None = None
+        pipeline.work_at(place)
+
+    def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
+        self._overseer = Overseer(self._place, *parse_rq_id(job.id))
+        self._parent = os.getpid()
+        # Held back across the fork, so that a request to stop finds either no child or one that hears it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().fork_work_horse(job, queue)
+            if self._stop_requested:  # it came just before: the handler had no child to tell
+                self._ask_horse_to_stop()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def main_work_horse(self, job: RqJob, queue: RqQueue) -> None:
+        die_with(self._parent)
+        super().main_work_horse(job, queue)
+
+    def setup_work_horse_signals(self) -> None:
+        # Until the attempt has its own handler, a request to stop must not kill it between claim and work.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, pipeline.remember_drain)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    def handle_execution_ended(self, job: RqJob, queue: RqQueue, heartbeat_ttl: int) -> None:
+        """As rq's, in the child. Only rq's books are left to be kept, and the end of the worker does not wait for them:
+        if Redis is away, the child just ends."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if isinstance(job, AttemptJob) and job.was_drained:
+            self.connection = job.connection = self._place.index.connection
+        super().handle_execution_ended(job, queue, heartbeat_ttl)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """Ask the child to save and hand back; the overseer insists, if it must."""
+        super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        if self.horse_pid:
+            self._ask_horse_to_stop()
+
+    def _ask_horse_to_stop(self) -> None:
+        # By its pid, not its group: it may not have one of its own yet, and ours is the pool's.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.horse_pid, signal.SIGTERM)
+        if self._overseer is not None:
+            self._overseer.drain_began()
+
+    def teardown(self) -> None:
+        """As rq's, but never waiting for a Redis that is away: it forgets a worker by itself, a minute later."""
+        self.connection = self._place.index.connection
+        with contextlib.suppress(redis.RedisError):
+            super().teardown()  # type: ignore[no-untyped-call]
+
+    def set_shutdown_requested_date(self) -> None:
+        """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""
+
+    def monitor_work_horse(self, job: RqJob, queue: RqQueue, execution: Execution) -> None:
+        """As rq's; and take a dead child's attempt out of rq's books, where nothing will ever finish it.
+
+        Raises StopRequested when it was: what rq would tell Redis next could wait for long.
+        """
+        super().monitor_work_horse(job, queue, execution)
+        if self._stop_requested:
+            self.connection = job.connection = self._place.index.connection
+        if self._overseer is not None and self._overseer.has_buried:
+            with contextlib.suppress(redis.RedisError):
+                self._strike_out(job, execution)
+        if self._stop_requested:
+            raise StopRequested
+
+    def _strike_out(self, job: RqJob, execution: Execution) -> None:
+        with self.connection.pipeline() as pipe:
+            self.cleanup_execution(job, pipe, execution)
+            pipe.execute()
+        job.delete(remove_from_queue=False)
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
+        pid = self.horse_pid
+        assert self._overseer is not None
+        signal.alarm(0)  # rq's, for its heartbeats: it would raise anywhere below, between a death and its record too
+        beat_at = time.monotonic() + self.job_monitoring_interval
+        while not wait_for_exit(pid, WATCH_S):
+            if self._overseer.must_die(pid):
+                kill_group(pid)
+            if time.monotonic() > beat_at:
+                raise HorseMonitorTimeoutException
+        # Children it may have left hold the job's lock. Before reaping: while the pid is taken, the group is ours.
+        kill_group(pid)
+        try:
+            _, status, usage = os.wait4(pid, 0)
+        except ChildProcessError:
+            return pid, 0, None
+        self._overseer.ended(status, usage)
+        return pid, 0, usage  # 0: nothing is left for rq to handle
+
+    def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
+        """As rq's, but never waiting: while Redis is away, the child is watched on, and a later beat tells."""
+        patient, self.connection = self.connection, self._place.index.connection
+        try:
+            super().maintain_heartbeats(job, execution)
+        except redis.RedisError:
+            log.info("heartbeat_not_told job=%s", job.id)
+        finally:
+            self.connection = patient
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        """As rq's; and after Redis lost its data, be known again."""
+        super().heartbeat(timeout, pipeline)
+        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)
+            self.register_birth()  # type: ignore[no-untyped-call]
+
+
+def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:
+    """Be one rq worker until asked to stop."""
+    from rq.serializers import JSONSerializer
+
+    worker = AttemptWorker(
+        [queue_name],
+        name=name,
+        connection=connection,
+        place=place,
+        serializer=JSONSerializer,
+        worker_ttl=60,
+        log_job_description=False,
+    )
+    worker.log_result_lifespan = False
+    worker.work(logging_level="WARNING")
+
+
+def unique_name(slot: int, pid: int, stamp_ns: int) -> str:
+    """Host, slot, pid and time: never used twice, so that a killed worker's name blocks nobody."""
+    return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"
+
+
+def forget(name: str, connection: redis.Redis) -> None:
+    """Take a worker that was killed out of rq's list. Raises redis.RedisError when Redis is away."""
+    dead = Worker.find_by_key(f"{Worker.redis_worker_namespace_prefix}{name}", connection=connection)
+    if dead is not None:
+        dead.register_death()

@@ -1,0 +1,1 @@
+"""Scoring many rows: on several cores, in parts that count once, in the format of the output."""

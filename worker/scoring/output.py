@@ -1,0 +1,86 @@
+"""How predictions are written: CSV (copied columns, then the answers) or .npy (probabilities or values).
+
+A format turns tiles into bytes; the bytes of a row depend on the row only, and the header on the number of
+rows, so an output can be written in parts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from singlepoint.worker.data.formats import Tile
+from singlepoint.worker.estimator.model import Model, Scores
+
+
+class OutputFormat(Protocol):
+    """header: the bytes before the first row, once the number of rows is known.  rows: those of a tile."""
+
+    def header(self, rows: int) -> bytes: ...
+
+    def rows(self, tile: Tile, scores: Scores) -> bytes: ...
+
+
+class CsvOutput:
+    """The copied columns as they stand in the input, then `label`, `p_<label>`… or `prediction`."""
+
+    def __init__(self, model: Model, columns: Sequence[str]) -> None:
+        self._columns = tuple(columns)
+        self._answers = answer_columns(model)
+
+    def header(self, rows: int) -> bytes:
+        return _csv([[*self._columns, *self._answers]])
+
+    def rows(self, tile: Tile, scores: Scores) -> bytes:
+        copied = [tile.kept[name] for name in self._columns]
+        # The text form of a float32: the fewest digits that give the same number back.
+        numbers = _numbers(scores).astype("U").T.tolist()
+        labels = [] if scores.labels is None else [list(scores.labels)]
+        return _csv(zip(*copied, *labels, *numbers, strict=True))
+
+
+class NpyOutput:
+    """One array (n, classes) of probabilities, or (n, targets) of values; float32."""
+
+    def __init__(self, model: Model, columns: Sequence[str]) -> None:
+        self._width = len(model.classes) if model.classes else len(answer_columns(model))
+        del columns  # an array has no columns to copy
+
+    def header(self, rows: int) -> bytes:
+        buffer = io.BytesIO()
+        shape = (rows, self._width)
+        np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        return buffer.getvalue()
+
+    def rows(self, tile: Tile, scores: Scores) -> bytes:
+        return np.ascontiguousarray(_numbers(scores), "<f4").reshape(tile.rows, self._width).tobytes()
+
+
+FORMATS: dict[str, type[CsvOutput] | type[NpyOutput]] = {".csv": CsvOutput, ".npy": NpyOutput}
+
+
+def answer_columns(model: Model) -> list[str]:
+    """Names of the columns that a prediction adds."""
+    if model.classes is not None:
+        return ["label", *(f"p_{name}" for name in model.classes)]
+    width = model.network.output_shape[-1]
+    names = model.target_names or tuple(str(number) for number in range(1, width + 1))
+    return ["prediction"] if width == 1 else [f"prediction_{name}" for name in names]
+
+
+def _numbers(scores: Scores) -> npt.NDArray[np.float32]:
+    """(rows, classes) probabilities, or (rows, targets) values."""
+    numbers = scores.values if scores.probabilities is None else scores.probabilities
+    assert numbers is not None
+    return numbers
+
+
+def _csv(rows: object) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]
+    return buffer.getvalue().encode()

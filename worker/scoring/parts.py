@@ -1,0 +1,185 @@
+"""What a prediction has written so far: parts, and a manifest that says which of them count.
+
+A part is a run of finished rows. It is written under a name that carries its first row and the attempt,
+fsynced, and then counted by one appended, fsynced line of `manifest.jsonl`, under the history's lock. A crash
+between the two leaves a part that nobody counts. The output is the counted parts one after another, so its
+bytes do not depend on where they were cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.store.durable import append, explained, make_directory, sync_directory, write_new
+
+_BLOCK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One counted run of rows. cursor: where the input goes on after it (plain JSON)."""
+
+    file: str
+    first_row: int
+    rows: int
+    bytes: int
+    crc32: int
+    cursor: dict[str, Any]
+
+    @property
+    def end_row(self) -> int:
+        return self.first_row + self.rows
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt wrote it: the end of its name."""
+        return int(self.file.rpartition("-")[2])
+
+
+class Shards:
+    """The parts of one prediction, in `directory`, written by one attempt at a time."""
+
+    def __init__(self, directory: Path, attempt: int, fence: Callable[[], AbstractContextManager[None]]) -> None:
+        self._directory = directory
+        self._attempt = attempt
+        self._fence = fence
+        self._file: BinaryIO | None = None
+        self._crc = 0
+        self._bytes = 0
+        self._rows = 0
+        self.parts: list[Part] = []
+
+    def resume(self, *, fresh_after: int = 0) -> list[str]:
+        """Take over what earlier attempts counted; answers why the first one not taken over is not sound, if so.
+
+        fresh_after: parts of attempts up to this number are not wanted any more.
+        """
+        make_directory(self._directory.parent)
+        make_directory(self._directory)
+        problems: list[str] = []
+        for part in self._counted():
+            if part.attempt <= fresh_after:
+                break
+            if part.first_row != self.end_row:
+                problems.append(f"{part.file} begins at row {part.first_row}, expected {self.end_row}")
+            elif (problem := self._unsound(part)) is not None:
+                problems.append(problem)
+            if problems:
+                break
+            self.parts.append(part)
+        self._forget_the_rest()
+        return problems
+
+    @property
+    def end_row(self) -> int:
+        """Rows that are counted."""
+        return self.parts[-1].end_row if self.parts else 0
+
+    @property
+    def cursor(self) -> dict[str, Any] | None:
+        """Where the input goes on after the counted rows; None at the beginning."""
+        return self.parts[-1].cursor if self.parts else None
+
+    def write(self, content: bytes, rows: int) -> None:
+        """Add finished rows; they count once `count` was called."""
+        with explained(self._directory):
+            reach("shard.write")
+            if self._file is None:
+                self._file = open(self._directory / self._name(), "wb")  # noqa: SIM115 - open until the rows count
+            self._file.write(content)
+        self._crc = zlib.crc32(content, self._crc)
+        self._bytes += len(content)
+        self._rows += rows
+
+    def count(self, cursor: dict[str, Any]) -> None:
+        """Make the rows written since the last call durable, and count them."""
+        if self._file is None:
+            return
+        part = Part(self._name(), self.end_row, self._rows, self._bytes, self._crc, cursor)
+        with explained(self._directory):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+            sync_directory(self._directory)
+            with self._fence():
+                self._append(part)
+        self.parts.append(part)
+        self._file, self._crc, self._bytes, self._rows = None, 0, 0, 0
+
+    def assemble(self, target: Path, header: bytes) -> str:
+        """Write the whole output to `target`, fsynced; answers its sha256."""
+        digest = hashlib.sha256(header)
+        with explained(target):
+            reach("output.write")
+            with open(target, "wb") as output:
+                output.write(header)
+                for part in self.parts:
+                    for block in _blocks(self._directory / part.file):
+                        digest.update(block)
+                        output.write(block)
+                output.flush()
+                os.fsync(output.fileno())
+        return digest.hexdigest()
+
+    def _name(self) -> str:
+        return f"part-{self.end_row:012d}-{self._attempt}"
+
+    @property
+    def _manifest(self) -> Path:
+        return self._directory / "manifest.jsonl"
+
+    def _append(self, part: Part) -> None:
+        line = json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n"
+        descriptor = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            append(descriptor, line, path=self._manifest, point="shard.count")
+        finally:
+            os.close(descriptor)
+
+    def _counted(self) -> Iterator[Part]:
+        if not self._manifest.exists():
+            return
+        for raw in self._manifest.read_bytes().splitlines():
+            try:
+                yield Part(**json.loads(raw))
+            except (ValueError, TypeError):  # torn by a crash: never counted, and nothing sound can follow
+                return
+
+    def _unsound(self, part: Part) -> str | None:
+        path = self._directory / part.file
+        if not path.exists():
+            return f"{part.file} is missing"
+        crc, size = 0, 0
+        for block in _blocks(path):
+            crc, size = zlib.crc32(block, crc), size + len(block)
+        return None if (crc, size) == (part.crc32, part.bytes) else f"{part.file} does not match its checksum"
+
+    def _forget_the_rest(self) -> None:
+        """Rewrite the manifest to the parts taken over, so that the next line follows the last sound one, and
+        remove all other parts."""
+        lines = b"".join(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n" for part in self.parts)
+        temporary = self._manifest.with_name(f".manifest-{self._attempt}.tmp")
+        with explained(self._manifest):
+            write_new(temporary, lines, point="shard.manifest")
+            with self._fence():
+                os.replace(temporary, self._manifest)
+                sync_directory(self._directory)  # before any part goes that the old one counted
+                counted = {part.file for part in self.parts}
+                for path in self._directory.glob("part-*"):
+                    if path.name not in counted:
+                        path.unlink()
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            yield block

@@ -1,0 +1,215 @@
+"""`up` from the inside: the supervisor in the foreground, or the same command set free of its terminal.
+
+What is kept alive is written by the front door; see `supervisor` for how.
+"""
+
+from __future__ import annotations
+
+import os
+import plistlib
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from singlepoint.jobs.broker.connection import connect, locate, shortcomings
+from singlepoint.jobs.broker.server_program import prepare
+from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
+from singlepoint.jobs.host.processes import is_stopped
+from singlepoint.jobs.host.service_log import log_to_stderr
+from singlepoint.jobs.host.singleton import acquire, holder
+from singlepoint.jobs.host.standstill import remedy
+from singlepoint.jobs.services.live import SUPERVISOR, Services, look
+from singlepoint.jobs.store.home import Home
+
+from .supervisor import USELESS_TO_REPEAT, Child, Supervisor
+
+READY_S = 30.0
+POLL_S = 0.05
+TAIL_LINES = 12
+LOG_BYTES = 2**22
+
+
+def log_path(home: Home) -> Path:
+    """Where a detached `up` and everything below it writes."""
+    return home.path / "up.log"
+
+
+def keep_alive(home: Home, children: Sequence[Child]) -> int:
+    """Be this home's supervisor until asked to stop; returns what the process should exit with.
+
+    Raises NotNow when the home has one.
+    """
+    lock = acquire(home.lock(SUPERVISOR))
+    try:
+        log_to_stderr()
+        return Supervisor(children, chore=lambda: keep_log_small(log_path(home))).run()
+    finally:
+        os.close(lock)
+
+
+def keep_log_small(log: Path) -> None:
+    """Put the content of a log that has grown aside, in one older file, under the hands of those who write it."""
+    if not log.exists() or log.stat().st_size <= LOG_BYTES:
+        return
+    shutil.copyfile(log, log.with_suffix(".log.old"))
+    os.truncate(log, 0)  # they append, so they go on at its new end
+
+
+@dataclass(frozen=True)
+class Detached:
+    """A supervisor set free of its terminal. log_start: bytes its log had before."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    log_start: int
+
+    def tail(self) -> str:
+        """The last lines it wrote."""
+        text = self.log.read_bytes()[self.log_start :].decode(errors="replace")
+        return "\n".join(f"  {line}" for line in text.splitlines()[-TAIL_LINES:])
+
+
+def ready_broker(home: Home, redis_url: str | None) -> bool:
+    """Make sure that this home can have a Redis, and say whether it is ours to start.
+
+    Raises BrokerAway when there is no server to start, or the configured one does not answer.
+    """
+    broker = locate(home, redis_url)
+    if broker.ours:
+        prepare(home)
+        return True
+    with connect(broker) as connection:
+        for weakness in shortcomings(connection):
+            click.echo(f"warning: {broker}: {weakness}", err=True)
+    return False
+
+
+def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> Detached:
+    """Start `argv` in a session of its own, with its output in the home's `up.log`."""
+    log = log_path(home)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            argv,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        return Detached(process, log, output.tell())
+
+
+def up_detached(
+    home: Home, redis_url: str | None, argv: Sequence[str], environment: Mapping[str, str], workers: int
+) -> int:
+    """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work."""
+    if _is_up_already(home):
+        return EXIT_OK
+    try:
+        services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers)
+    except BrokerAway as error:
+        if error.exit_code == EXIT_NOT_NOW and _is_up_already(home):  # somebody else was faster by an instant
+            return EXIT_OK
+        raise
+    click.echo(f"singlepoint is up: {len(services.workers)} workers, home {home.path}", err=True)
+    return EXIT_OK
+
+
+def _is_up_already(home: Home) -> bool:
+    running = holder(home.lock(SUPERVISOR))
+    if running is None:
+        return False
+    if is_stopped(running.pid):
+        raise NotNow(f"process {running.pid}, which keeps it up, stands still", hint=remedy(running.pid))
+    click.echo(f"singlepoint is up already: process {running.pid}", err=True)
+    return True
+
+
+def await_ready(detached: Detached, look: Callable[[], Services], workers: int) -> Services:
+    """Wait until broker, scheduler and workers live.
+
+    Raises BrokerAway with the reason and the end of the log, when the supervisor ends first (and then with
+    its exit code) or half a minute was not enough (and then it is stopped).
+    """
+    deadline = time.monotonic() + READY_S
+    missing = ""
+    while (code := detached.process.poll()) is None and time.monotonic() < deadline:
+        services = look()
+        missing = next(services.missing(workers), "")
+        if not missing:
+            return services
+        time.sleep(POLL_S)
+    if code is None:
+        detached.process.terminate()
+    reason = f"after {READY_S:.0f} s, {missing}" if code is None else f"it ended with exit code {code}"
+    error = BrokerAway(f"singlepoint did not start: {reason}\n{detached.tail()}", hint=f"all of it: {detached.log}")
+    if code in USELESS_TO_REPEAT or code == EXIT_NOT_NOW:
+        error.exit_code = code
+    raise error
+
+
+# ---- starting with the machine ---------------------------------------------------------------------------
+
+SYSTEMD = """\
+# singlepoint as a service of one user, for systemd. To install it:
+#   singlepoint up --print-unit > ~/.config/systemd/user/singlepoint.service
+#   systemctl --user enable --now singlepoint.service
+#   loginctl enable-linger        (so that it starts with the machine, before you log in)
+[Unit]
+Description=singlepoint, a job queue for training and batch inference
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart={command}
+{environment}# `singlepoint down` ends it with 0, and it stays down; these codes say that another start is useless.
+Restart=on-failure
+RestartPreventExitStatus=64 65 77
+RestartSec=1
+# Only the supervisor is asked to stop; it ends the others in order, saving what runs.
+KillMode=mixed
+TimeoutStopSec=120
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def systemd_unit(argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """A systemd user unit that runs `argv`."""
+    command = " ".join(_quoted(word).replace("$", "$$") for word in argv)
+    lines = "".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in environment.items())
+    return SYSTEMD.format(command=command, environment=lines)
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it: `%` means something even inside quotes."""
+    plain = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return f'"{plain}"' if plain != word or " " in word else word
+
+
+def launchd_plist(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> str:
+    """A launchd agent for macOS that runs `argv`."""
+    agent = {
+        "Label": "singlepoint",
+        "ProgramArguments": list(argv),
+        "EnvironmentVariables": dict(environment),
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ExitTimeOut": 120,
+        "StandardOutPath": str(log),
+        "StandardErrorPath": str(log),
+    }
+    return plistlib.dumps(agent).decode()
+
+
+def unit(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> str:
+    """What this platform's service manager needs to run `argv` from boot to shutdown."""
+    if sys.platform == "darwin":
+        return launchd_plist(argv, environment, log_path(home))
+    return systemd_unit(argv, environment)
