@@ -1,6 +1,7 @@
-"""Amounts of memory, disk and cores as people write them. Pure.
+"""Amounts of memory, disk, cores and time as people write them. Pure.
 
-`512MiB` is binary, `512MB` decimal, and a bare `M` is binary, as in every tool that limits memory.
+`512MiB` is binary, `512MB` decimal, and a bare `M` is binary, as in every tool that limits memory. `90`, `10m`, `2h`
+and `30d` are lengths of time.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ UNITS: dict[str, int] = {"": 1, "b": 1, **_BINARY, **_DECIMAL}
 
 _AMOUNT = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*$")
 _LARGEST = 2**60
+
+_LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST_S = 1000 * 365 * 86400.0
 
 
 def parse_bytes(text: str | int) -> int:
@@ -35,6 +40,15 @@ def format_bytes(amount: int) -> str:
             return f"{size:.1f}".removesuffix(".0") + f" {unit}"
         size /= 1024
     return f"{size:.1f}".removesuffix(".0") + " TiB"
+
+
+def parse_length_s(text: str) -> float:
+    """Seconds in `90`, `10m`, `2h` or `30d`; raises ValueError saying what is expected."""
+    match = _LENGTH.fullmatch(text.strip())
+    length_s = float(match[1]) * _SECONDS[match[2]] if match else None
+    if length_s is None or length_s > _LONGEST_S:
+        raise ValueError(f"{text!r} is no length of time; write it like 90, 10m, 2h or 30d")
+    return length_s
 
 
 def format_cores(cpu_millis: int) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 import click
 
+from singlepoint.jobs.amounts import parse_length_s
 from singlepoint.jobs.errors import SinglepointError
 
 from .text import complaint
@@ -15,16 +15,13 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 job_argument = click.argument("job", metavar="ID")
 jobs_argument = click.argument("jobs", metavar="ID...", nargs=-1, required=True)
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
 
 def length_s(text: str) -> float:
     """Seconds in `90`, `10m`, `2h`, `30d`; a click type."""
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise click.BadParameter(f"{text!r} is no length of time; write it like 90, 10m, 2h or 30d")
-    return float(match[1]) * _SECONDS[match[2]]
+    try:
+        return parse_length_s(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def examples(*lines: str) -> str:

@@ -26,6 +26,7 @@ from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import all_halted
 from singlepoint.jobs.store.durable import explained
 from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.jobs.store.settings import read_settings, what_is_set
 
 from .draining import draining_since
 from .live import Services, look
@@ -121,6 +122,13 @@ def disk(patient: Patient) -> Finding:
     return Finding("disk", Grade.OK, found)
 
 
+def settings(patient: Patient) -> Finding:
+    """What the owner set, and for how long ended jobs are kept: the one setting that deletes something."""
+    there = what_is_set(patient.home)
+    own = f"{patient.home.settings} sets {', '.join(map(str, there))}" if there else "none, all as by default"
+    return Finding("settings", Grade.OK, f"{own}; {read_settings(patient.home).retention}")
+
+
 def server(patient: Patient) -> Finding:
     if not patient.broker.ours:
         return Finding("server", Grade.OK, f"none needed: {patient.broker} is used")
@@ -185,6 +193,7 @@ QUESTIONS: tuple[Question, ...] = (
     package,
     home,
     disk,
+    settings,
     server,
     broker,
     supervisor,

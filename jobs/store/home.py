@@ -4,6 +4,7 @@
     redis/               the embedded broker's socket, append-only file and log
     broker.json          which server opened this home (family, version, socket)
     capacity.json        the budget the running scheduler enforces
+    settings.toml        what the owner sets; read by `settings`, written by nobody but the owner
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           spec.json, history.jsonl, history.lock, lock, log.txt, metrics.jsonl, checkpoints/, result/
     models/<name>/<n>/   model.json, model.safetensors
@@ -71,6 +72,10 @@ class Home:
     @property
     def draining(self) -> Path:
         return self.path / "draining"
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.toml"
 
     @property
     def capacity_record(self) -> Path:

@@ -1,0 +1,127 @@
+"""What the owner of a home sets, in `settings.toml`: one frozen, validated record, a section for each subject.
+
+Everything has a default, so a home needs no such file. A field that is unknown, or a value that will not do, is an
+error that names the field, the value and the remedy; whoever reads the settings to act on them then does nothing rather
+than something that was not meant. `doctor` names what is set. Nobody but the owner writes the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+
+from singlepoint.jobs.amounts import parse_length_s
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.file import read_document
+from singlepoint.jobs.spec.problems import explain, shown
+
+from .home import Home
+
+NEVER = "never"
+ENDS = ("succeeded", "failed", "cancelled")
+
+
+def _checked_age(text: str) -> str:
+    if text != NEVER:
+        parse_length_s(text)
+    return text
+
+
+Age = Annotated[str, Field(strict=True), AfterValidator(_checked_age)]
+"""A length of time as people write it (`30d`, `12h`), or `never`."""
+
+Kept = Annotated[int, Field(strict=True, ge=0)]
+
+
+class Rule(Part):
+    """Which ended jobs may be deleted: those that ended longer ago than `older_than`, but the newest `keep` never."""
+
+    older_than: Age = "365d"
+    keep: Kept = 200_000
+
+    @property
+    def older_than_s(self) -> float:
+        """Infinite for `never`."""
+        return float("inf") if self.older_than == NEVER else parse_length_s(self.older_than)
+
+    def __str__(self) -> str:
+        if self.older_than == NEVER:
+            return "never deleted"
+        return f"deleted once they are older than {self.older_than} and {self.keep:,} newer ones are there"
+
+
+class Retention(Rule):
+    """For how long jobs are kept once they have ended.
+
+    succeeded, failed, cancelled: a rule of its own for the jobs that ended so; they are then counted apart.
+    """
+
+    succeeded: Rule | None = None
+    failed: Rule | None = None
+    cancelled: Rule | None = None
+
+    def __str__(self) -> str:
+        """For people: what becomes of the jobs that have ended."""
+        own = {end: rule for end in ENDS if (rule := getattr(self, end)) is not None}
+        rest = f"{'other ' if own else ''}jobs that ended are {super().__str__()}"
+        return "; ".join([*(f"{end} jobs are {rule}" for end, rule in own.items()), rest])
+
+
+class HomeSettings(Part):
+    """All that may be set for a home; one field a section."""
+
+    retention: Retention = Field(default_factory=Retention)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One value that the owner set. field: its path, `retention.keep`."""
+
+    field: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f"{self.field} = {shown(self.value)}"
+
+
+def read_settings(home: Home) -> HomeSettings:
+    """The settings of this home, all defaults where it has no such file.
+
+    Raises InvalidInput with every problem, NotPermitted for a file that may not be read.
+    """
+    document = _document(home)
+    try:
+        return HomeSettings.model_validate(document)
+    except ValidationError as error:
+        problems = explain(HomeSettings, document, error.errors())
+        raise InvalidInput([_located(home, problem) for problem in problems]) from None
+
+
+def what_is_set(home: Home) -> list[Setting]:
+    """Every value that stands in the file, in its order; raises as `read_settings`."""
+    read_settings(home)
+    return list(_leaves(_document(home)))
+
+
+def _document(home: Home) -> dict[str, Any]:
+    try:
+        return read_document(home.settings)
+    except NotFound:
+        return {}
+
+
+def _located(home: Home, problem: Problem) -> Problem:
+    hint = problem.hint or f"correct it in {home.settings}, or leave it out"
+    return Problem(f"{home.settings.name}: {problem.field}", problem.message, hint)
+
+
+def _leaves(table: dict[str, Any], before: str = "") -> Iterator[Setting]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{before}{name}.")
+        else:
+            yield Setting(f"{before}{name}", value)
