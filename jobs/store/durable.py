@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import BinaryIO
 
 from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem, SinglepointError, StorageFull
 from singlepoint.jobs.failpoints import reach
@@ -97,14 +99,54 @@ def write_new(path: Path, content: bytes, *, point: str) -> None:
             os.fsync(file.fileno())
 
 
+Fence = Callable[[], AbstractContextManager[None]]
+"""Held while a file gets its name; raises Superseded when whoever writes may not any more."""
+
+
+@contextlib.contextmanager
+def put_in_place(
+    path: Path, *, point: str, fence: Fence = contextlib.nullcontext, lasting: bool = True
+) -> Iterator[BinaryIO]:
+    """A file to write that has the name `path` once the block is left: whole or not at all.
+
+    point: `<point>.rename` is reached before the rename.  fence: see `Fence`.
+    lasting: False for a mere figure, which a power cut may take.
+    Whatever is raised, in the block or by the fence, leaves what was at `path`, and nothing beside it.
+    """
+    temporary = temporary_name(path)
+    with explained(path):
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                if lasting:
+                    os.fsync(file.fileno())
+            with fence():
+                reach(f"{point}.rename")
+                os.replace(temporary, path)
+                if lasting:
+                    sync_directory(path.parent)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def temporary_name(path: Path) -> Path:
+    """What a file is called while this process writes it; `is_temporary` knows it again."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a file is one that a process has not finished, and may have died over."""
+    return path.name.startswith(".") and path.name.endswith(".tmp")
+
+
 def replace_file(path: Path, content: bytes, *, point: str) -> None:
     """Put `content` at `path`, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with explained(path):
-        write_new(temporary, content, point=point)
-        reach(f"{point}.rename")
-        os.replace(temporary, path)
-        sync_directory(path.parent)
+    with put_in_place(path, point=point) as file:
+        reach(point)
+        file.write(content)
 
 
 def move_into_place(temporary: Path, final: Path, *, point: str) -> None:

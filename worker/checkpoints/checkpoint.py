@@ -16,8 +16,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,9 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import StorageFull
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.store.durable import explained, sync_directory
+from singlepoint.jobs.store.durable import Fence, put_in_place
 
 Vector = npt.NDArray[Any]
-Fence = Callable[[], AbstractContextManager[None]]
-"""Held while a file gets its final name; raises Superseded when this attempt may not publish."""
 
 KEPT = 2
 _DAMAGED = "damaged-"
@@ -131,24 +128,11 @@ def _make_room(directory: Path) -> bool:
 
 def _save(directory: Path, counters: Counters, vector: Vector, fence: Fence) -> Path:
     final = directory / file_name(counters.step, counters.attempt)
-    temporary = directory / f".{final.name}.tmp"
     body = np.ascontiguousarray(vector).view(np.uint8).data
-    with explained(final):
-        try:
-            reach("checkpoint.write")
-            with open(temporary, "wb") as file:
-                file.write(encode_header(counters, vector, zlib.crc32(body)))
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            with fence():
-                reach("checkpoint.rename")
-                os.replace(temporary, final)
-                sync_directory(directory)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+    with put_in_place(final, point="checkpoint", fence=fence) as file:
+        reach("checkpoint.write")
+        file.write(encode_header(counters, vector, zlib.crc32(body)))
+        file.write(body)
     read(final)  # what cannot be read back must not cost us an older one
     _drop_older(directory)
     return final

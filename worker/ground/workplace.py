@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,12 +14,13 @@ from typing import Any
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.clock import Clock, now
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem, SinglepointError
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import Spec, from_json
+from singlepoint.jobs.store.durable import put_in_place
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 
@@ -165,7 +165,8 @@ _CHANGED = "restore what it was, or submit a new job"
 
 def write_progress(directory: Path, document: Mapping[str, Any]) -> None:
     """`progress.json`, whole or not at all; not fsynced, and given up on a full disk: it is but a figure."""
-    temporary = directory / f".progress-{document['attempt']}.tmp"
-    with suppress(OSError):
-        temporary.write_text(json.dumps(document))
-        os.replace(temporary, directory / "progress.json")
+    with (
+        suppress(OSError, SinglepointError),
+        put_in_place(directory / "progress.json", point="progress", lasting=False) as file,
+    ):
+        file.write(json.dumps(document).encode())

@@ -10,13 +10,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.store.durable import explained
+from singlepoint.jobs.store.durable import Fence, explained, put_in_place
 from singlepoint.worker.nn.learning.trainer import EpochReport
 
 
@@ -26,21 +24,18 @@ class MetricsLog:
     fence: held while the attempt's file gets its name; raises Superseded when the attempt is not the newest.
     """
 
-    def __init__(self, path: Path, attempt: int, fence: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, path: Path, fence: Fence) -> None:
         self._path = path
-        self._temporary = path.with_name(f".metrics-{attempt}.tmp")
         self._fence = fence
         self._descriptor: int | None = None
 
     def cut_back_to(self, step: int) -> float:
         """Drop the lines after `step`; answers the seconds of work that the last one kept tells of."""
         kept = self._lines_until(step)
-        with explained(self._path):
-            self.close()
-            self._descriptor = os.open(self._temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
-            self._write("".join(json.dumps(line) + "\n" for line in kept))
-            with self._fence():
-                os.replace(self._temporary, self._path)
+        self.close()
+        with put_in_place(self._path, point="metrics.cut", fence=self._fence) as file:
+            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
+            self._descriptor = os.dup(file.fileno())
         return float(kept[-1]["wall_s"]) if kept else 0.0
 
     def add(self, report: EpochReport, wall_s: float) -> None:

@@ -84,7 +84,7 @@ class Training:
             metrics.sync()
             checkpoint.save(directory, facts, vector, fence=work.fence)
 
-        metrics = MetricsLog(work.directory / "metrics.jsonl", work.attempt, work.fence)
+        metrics = MetricsLog(work.directory / "metrics.jsonl", work.fence)
         saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
         return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 

@@ -12,14 +12,13 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.store.durable import append, explained, make_directory, sync_directory, write_new
+from singlepoint.jobs.store.durable import Fence, append, explained, make_directory, put_in_place, sync_directory
 
 _BLOCK_BYTES = 2**20
 
@@ -48,7 +47,7 @@ class Part:
 class Shards:
     """The parts of one prediction, in `directory`, written by one attempt at a time."""
 
-    def __init__(self, directory: Path, attempt: int, fence: Callable[[], AbstractContextManager[None]]) -> None:
+    def __init__(self, directory: Path, attempt: int, fence: Fence) -> None:
         self._directory = directory
         self._attempt = attempt
         self._fence = fence
@@ -166,17 +165,15 @@ class Shards:
     def _forget_the_rest(self) -> None:
         """Rewrite the manifest to the parts taken over, so that the next line follows the last sound one, and
         remove all other parts."""
-        lines = b"".join(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n" for part in self.parts)
-        temporary = self._manifest.with_name(f".manifest-{self._attempt}.tmp")
-        with explained(self._manifest):
-            write_new(temporary, lines, point="shard.manifest")
-            with self._fence():
-                os.replace(temporary, self._manifest)
-                sync_directory(self._directory)  # before any part goes that the old one counted
-                counted = {part.file for part in self.parts}
-                for path in self._directory.glob("part-*"):
-                    if path.name not in counted:
-                        path.unlink()
+        with put_in_place(self._manifest, point="shard.manifest", fence=self._fence) as file:
+            reach("shard.manifest")
+            for part in self.parts:
+                file.write(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n")
+        counted = {part.file for part in self.parts}
+        with self._fence():  # only now goes any part that the old manifest counted
+            for path in self._directory.glob("part-*"):
+                if path.name not in counted:
+                    path.unlink()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
