@@ -19,7 +19,7 @@ WORKDIR /opt/singlepoint
 COPY requirements.lock ./
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --require-hashes --requirement requirements.lock
-COPY LICENSE README.md pyproject.toml hatch_build.py singlepoint.py ./
+COPY LICENSE README.md pyproject.toml hatch_build.py singlepoint.py __main__.py ./
 COPY jobs jobs
 COPY scheduler scheduler
 COPY worker worker

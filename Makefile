@@ -30,7 +30,7 @@ bench: $(READY)
 
 # The lock says what is installed, to the byte; our own package is built by the hatchling in it. An environment
 # that an interrupted run left half made is made again.
-$(READY): pyproject.toml requirements.lock .ci/python
+$(READY): pyproject.toml hatch_build.py requirements.lock .ci/python
 	@python=$$(PYTHON="$(PYTHON)" sh .ci/python) && echo "building $(VENV) with $$python" && \
 		"$$python" -m venv --clear $(VENV)
 	@$(PIP) --require-hashes -r requirements.lock

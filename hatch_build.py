@@ -14,6 +14,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 INSTALLED_AS = {
     "singlepoint.py": "singlepoint/__init__.py",
+    "__main__.py": "singlepoint/__main__.py",
     "jobs": "singlepoint/jobs",
     "scheduler": "singlepoint/scheduler",
     "worker": "singlepoint/worker",

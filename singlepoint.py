@@ -241,8 +241,8 @@ def up(settings: Settings, detach: bool, workers: int | None, budget: str | None
     from singlepoint.worker.supervision.supervisor import Child
 
     home = open_home(settings.home_path)
-    # By its path, and without the folder it lies in or the one we were started in: names there are not ours.
-    command = (sys.executable, "-P", str(Path(__file__).resolve()), "--home", str(home.path))
+    # -P: whatever lies where we were started is none of ours.
+    command = (sys.executable, "-P", "-m", "singlepoint", "--home", str(home.path))
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000

@@ -100,7 +100,7 @@ class Stage:
             say(click.style(f"$ {line}", bold=True))
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "singlepoint", "--home", str(self.directory / "home"), *arguments],
+                [sys.executable, "-P", "-m", "singlepoint", "--home", str(self.directory / "home"), *arguments],
                 cwd=self.directory,
                 capture_output=True,
                 text=True,
