@@ -36,6 +36,7 @@ with needed("parity"):
 
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.learning.trainer import Trainer
 from singlepoint.worker.nn.network import Network
 
@@ -269,9 +270,11 @@ def compare_inference(cases: list[Case], block_s: float, rounds: int, batches: t
 
 
 def predicting(network: Network, x: np.ndarray) -> Run:
+    session = InferenceSession(network)
+
     def run(steps: int) -> int:
         for _ in range(steps):
-            network.predict(x)
+            session.predict(x)
         return steps
 
     return run

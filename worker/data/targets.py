@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import Task
-from singlepoint.worker.data.preprocessing.numbers import number
+from singlepoint.worker.data.preprocessing.numbers import is_number
 from singlepoint.worker.data.preprocessing.numbers import numbers as parsed
-from singlepoint.worker.data.preprocessing.rows import Array, BadRow, Indices
+from singlepoint.worker.data.preprocessing.rows import BadRow
+from singlepoint.worker.nn.arrays import Array, Indices
 from singlepoint.worker.nn.random import Purpose, random_words
 
 ClassType = Literal["text", "integer"]
@@ -168,7 +169,7 @@ def _values(
     values: Array, numbers: npt.NDArray[np.float64] | None, name: str, *, constant_is_fine: bool = False
 ) -> npt.NDArray[np.float32]:
     if numbers is None:
-        row, cell = next((i, word) for i, word in enumerate(values.ravel().tolist()) if not _is_number(word))
+        row, cell = next((i, word) for i, word in enumerate(values.ravel().tolist()) if not is_number(word))
         hint = "use data.task = 'classification' for names"
         raise BadRow(row, name, "is not a number, which a regression needs", hint, str(cell))
     numbers = numbers.reshape(len(numbers), -1)
@@ -191,11 +192,3 @@ def _classes(values: Array, numbers: npt.NDArray[np.float64] | None) -> tuple[tu
         class_type = "text"
     value: Mapping[str, Any] = dict(zip(names, numbers.tolist(), strict=True))
     return tuple(sorted(value, key=lambda word: (value[word], word))), class_type
-
-
-def _is_number(word: str) -> bool:
-    try:
-        number(word)
-    except ValueError:
-        return False
-    return True

@@ -28,7 +28,6 @@ from singlepoint.worker.data import targets
 from singlepoint.worker.data.preprocessing import (
     Preprocessor,
     Raw,
-    Rows,
     SequencePreprocessor,
     TfIdfPreprocessor,
     fit_array,
@@ -38,12 +37,13 @@ from singlepoint.worker.data.preprocessing import (
     row_count,
     select,
 )
-from singlepoint.worker.data.preprocessing.rows import Array, Indices
 from singlepoint.worker.data.targets import ClassType, Target
 from singlepoint.worker.nn.architecture import complete_layers, takes_sequences, takes_tokens
+from singlepoint.worker.nn.arrays import Array, Indices, Rows
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.learning import metrics
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
-from singlepoint.worker.nn.network import TILE, Network
+from singlepoint.worker.nn.network import Network
 
 Shape = int | Sequence[int]
 
@@ -244,11 +244,7 @@ class Model:
         return self
 
     def _outputs(self, x: Array | Rows) -> Array:
-        if isinstance(x, np.ndarray):
-            return self.network.predict(x)
-        # Made dense a tile at a time: text in 20 000 columns would not fit otherwise.
-        tiles = [self.network.predict(x[start : start + TILE]) for start in range(0, len(x), TILE)]
-        return np.concatenate(tiles) if tiles else self.network.predict(x[:0])
+        return InferenceSession(self.network).predict(x)
 
     # -- fitting -------------------------------------------------------------------------------------------------
 

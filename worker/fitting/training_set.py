@@ -24,7 +24,6 @@ from singlepoint.worker.data import targets
 from singlepoint.worker.data.formats.training import RawData, data_files, read_training_data, validation_file
 from singlepoint.worker.data.preprocessing import (
     Preprocessor,
-    Rows,
     SequencePreprocessor,
     TfIdfPreprocessor,
     fit_array,
@@ -33,10 +32,11 @@ from singlepoint.worker.data.preprocessing import (
     prepare,
     select,
 )
-from singlepoint.worker.data.preprocessing.rows import Array, Indices, Raw
+from singlepoint.worker.data.preprocessing.rows import Raw
 from singlepoint.worker.data.targets import ClassType, Target
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.nn.architecture import complete_layers, takes_sequences
+from singlepoint.worker.nn.arrays import Array, Indices, Rows
 from singlepoint.worker.nn.learning import metrics
 from singlepoint.worker.nn.learning.objective import resolve
 from singlepoint.worker.nn.learning.optimisers import slot_count

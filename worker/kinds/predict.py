@@ -30,14 +30,14 @@ from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.ground.stopping import answer
 from singlepoint.worker.ground.workplace import Outcome, Work
 from singlepoint.worker.models import files
-from singlepoint.worker.nn.network import TILE
+from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.output import FORMATS, OutputFormat
 from singlepoint.worker.scoring.parts import Shards
 
 TILE_ROWS = 1024
-"""Rows that are read, scored and written together. Always a multiple of the network's own tile, counted from the
-file's first row: a row's bits may depend on its place in that tile, and so on nothing else."""
+"""Rows that are read, scored and written together. Always a multiple of what passes through the network at once,
+counted from the file's first row."""
 
 
 def predict(work: Work) -> Outcome:
@@ -88,7 +88,7 @@ class Prediction:
             model_sha256=model.sha256,
             input_bytes=status.st_size,
             input_modified_ns=status.st_mtime_ns,
-            tile_rows=-(-(spec.tile or TILE_ROWS) // TILE) * TILE,
+            tile_rows=-(-(spec.tile or TILE_ROWS) // INFERENCE_ROWS) * INFERENCE_ROWS,
         )
         first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
         why = numeric_environment.differences(first, here)

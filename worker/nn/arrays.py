@@ -6,7 +6,7 @@ Nothing in a steady step allocates: each kernel asks for its buffers once, when 
 from __future__ import annotations
 
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,35 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 """Values in the float type of the network (float32; float64 in gradient checks), unless said otherwise."""
 
+Indices = npt.NDArray[np.intp]
 Shape = tuple[int, ...]
 FloatType = type[np.float32] | type[np.float64]
 
 CACHE_LINE_BYTES = 64
+
+
+class Rows(Protocol):
+    """Rows of input that are made when they are asked for: a sparse matrix, or images kept as bytes."""
+
+    @property
+    def shape(self) -> Shape:
+        """(rows, ...) of the dense array this stands for."""
+
+    def take_rows(self, indices: Indices, out: Array) -> None:
+        """Puts the rows with these numbers into out (len(indices), *shape[1:])."""
+
+
+Input = Array | Rows
+
+
+def take_rows(x: Input, rows: Indices | slice, out: Array) -> None:
+    """Puts some rows of x into out (rows, *x.shape[1:]), in out's own type."""
+    if not isinstance(x, np.ndarray):
+        x.take_rows(np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows, out)
+    elif isinstance(rows, slice):
+        np.copyto(out, x[rows])
+    else:
+        np.take(x, rows, axis=0, out=out, mode="clip")  # "raise" would go through a copy
 
 
 def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Array:

@@ -1,9 +1,7 @@
 """A network: layers whose shapes fit, with their weights in one flat vector.
 
 `plan` checks shapes and counts values without allocating any, so it serves a spec from a stranger. `Network` holds
-the weights; a `Pass` does the arithmetic.
-
-A network is used by one thread at a time: its passes share buffers.
+the weights and knows nothing of the arithmetic, which is that of a `Pass`.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from math import prod
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
 from singlepoint.jobs.spec.network import Embedding, Layer
 from singlepoint.worker.nn.layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
@@ -22,10 +19,8 @@ from singlepoint.worker.nn.layers.base import Buffer, LayerPlan, Parameter, Plac
 from .arrays import Array, FloatType, Shape, aligned_zeros
 from .initialisers import Draw, initial_values
 from .layers import KINDS
-from .passes import Pass
-from .predictor import TILE, Predictor
 
-__all__ = ["TILE", "Network", "Pass", "Plan", "ShapeError", "plan"]
+__all__ = ["Network", "Plan", "ShapeError", "plan"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +95,6 @@ class Network:
         self.parameters: Array = aligned_zeros(plan.parameter_count, dtype)
         self.buffers: Array = np.zeros(plan.buffer_count, dtype)
         self._gradients: Array | None = None
-        self._predictor: Predictor | None = None
         self._reset_buffers()
 
     @classmethod
@@ -167,22 +161,6 @@ class Network:
             )
             for layer in self.plan.layers
         ]
-
-    def predict(self, x: npt.ArrayLike) -> Array:
-        """Outputs (n, *output_shape) for rows x (n, *input_shape).
-
-        The bits of a row depend on the weights and on that row only: not on n, nor on the rows beside it.
-        Raises ValueError when x has another shape.
-        """
-        rows = np.asarray(x)
-        if rows.shape[1:] != self.input_shape or rows.ndim == 0:
-            raise ValueError(f"the network takes rows of shape {self.input_shape}, got an array of {rows.shape}")
-        if self._predictor is None:
-            self._predictor = Predictor(self)
-        outputs = np.empty((len(rows), *self.output_shape), self.dtype)
-        for part, values in self._predictor.tiles(len(rows), lambda part, tile: np.copyto(tile, rows[part])):
-            outputs[part] = values
-        return outputs
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all weights and buffers, by PyTorch's names and in its layouts."""

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from singlepoint.worker.nn.layers.base import Kernel, LayerPlan, Moment, Setting
 from singlepoint.worker.nn.layers.convolution import PooledConvolutionKernel, can_be_pooled
 
 from .arrays import Array, Memory
 from .layers import KINDS
-
-if TYPE_CHECKING:
-    from .network import Network
+from .network import Network
 
 
 class Pass:

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.models.onnx import _EMITTERS, onnx_bytes
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.layers import KINDS
 from singlepoint.worker.nn.network import Network
 
@@ -80,7 +81,7 @@ def answers(network: Network, x: np.ndarray) -> np.ndarray:
 def test_answers_agree_with_onnxruntime(layers: list[dict[str, Any]], shape: tuple[int, ...]) -> None:
     x = DRAW.normal(size=(7, *shape)).astype(np.float32)
     network = a_network(layers, shape)
-    np.testing.assert_allclose(answers(network, x), network.predict(x), atol=1e-5)
+    np.testing.assert_allclose(answers(network, x), InferenceSession(network).predict(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("layers", [*RECURRENT, [layer("global_average_pool"), OUT]])
@@ -90,8 +91,10 @@ def test_padded_tokens_agree_with_onnxruntime(layers: list[dict[str, Any]]) -> N
         tokens[row, :length] = DRAW.integers(1, 9, length)
     network = a_network([layer("embedding", dimension=5), *layers], (10,))
     if any(part.type not in ("embedding",) and part.type in ("simple_rnn", "gru", "lstm") for part in network.layers):
-        assert not np.allclose(network.predict(tokens)[2], network.predict(tokens[:, ::-1].copy())[2])
-    np.testing.assert_allclose(answers(network, tokens), network.predict(tokens), atol=1e-5)
+        assert not np.allclose(
+            InferenceSession(network).predict(tokens)[2], InferenceSession(network).predict(tokens[:, ::-1].copy())[2]
+        )
+    np.testing.assert_allclose(answers(network, tokens), InferenceSession(network).predict(tokens), atol=1e-5)
 
 
 def test_every_kind_of_layer_is_exported() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 
 from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.layers.base import Moment
-from singlepoint.worker.nn.network import Network, Pass
+from singlepoint.worker.nn.network import Network
+from singlepoint.worker.nn.passes import Pass
 
 MOMENT = Moment(seed=5, epoch=0, step=3)
 

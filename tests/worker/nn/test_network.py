@@ -20,6 +20,7 @@ from singlepoint.jobs.spec.network import (
     Normal,
 )
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.learning.trainer import Trainer
 from singlepoint.worker.nn.network import Network, ShapeError, plan
 from singlepoint.worker.nn.passes import Pass
@@ -155,4 +156,4 @@ def test_the_worked_example_is_expressible_and_learns():
     assert trainer.step == 100
     assert [report.epoch for report in reports] == list(range(1, 101))
     assert reports[-1].loss < reports[0].loss
-    assert (network.predict(x) >= 0).all()
+    assert (InferenceSession(network).predict(x) >= 0).all()

@@ -19,6 +19,7 @@ from singlepoint.jobs.spec.network import (
     SimpleRNN,
 )
 from singlepoint.worker.nn.arrays import Memory
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.network import Network
 from singlepoint.worker.nn.passes import Pass
 from tests.worker.nn.checks import a_network, network_gradient_error
@@ -60,7 +61,7 @@ def test_a_convolution_is_the_sum_over_its_windows(case, rows):
     network = a_network([Conv2D(type="conv2d", filters=4, kernel=window, stride=stride, padding=padding)], shape)
     x = np.random.default_rng(0).standard_normal((rows, *shape))
     tensors = network.state_dict()
-    y = network.predict(x)
+    y = InferenceSession(network).predict(x)
     for row, column, pixels in each_window(padded(x, window, stride, padding, 0), window, stride):
         expected = np.einsum("nhwc,ochw->no", pixels, tensors["0.weight"]) + tensors["0.bias"]
         assert np.allclose(y[:, row, column], expected)
@@ -86,8 +87,8 @@ def test_pooling_is_the_maximum_or_the_mean_over_its_windows(case, kind, after_a
     )
     layers = [Conv2D(type="conv2d", filters=3, kernel=1, activation="relu")] * after_a_convolution
     x = np.random.default_rng(0).standard_normal((3, *shape))
-    entered = a_network(layers, shape).predict(x) if layers else x
-    y = a_network([*layers, record], shape).predict(x)
+    entered = InferenceSession(a_network(layers, shape)).predict(x) if layers else x
+    y = InferenceSession(a_network([*layers, record], shape)).predict(x)
     for row, column, pixels in each_window(padded(entered, window, stride, padding, np.nan), window, stride):
         expected = (np.nanmax if kind == "max_pool2d" else np.nanmean)(pixels, axis=(1, 2))
         assert np.allclose(y[:, row, column], expected)
@@ -148,7 +149,7 @@ def test_more_padding_changes_nothing(kind, both_ways, sequence, lengths):
         bound = Pass(network, rows, training=True)
         outputs = bound.forward(x).copy()
         bound.backward(np.ones((rows, 2)))
-        ends.append((outputs, network.gradients.copy(), network.predict(x)))
+        ends.append((outputs, network.gradients.copy(), InferenceSession(network).predict(x)))
     for one, other in zip(*ends, strict=True):
         assert np.allclose(one, other, rtol=1e-12, atol=1e-14)
 

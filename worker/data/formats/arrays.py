@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput
-from singlepoint.worker.data.preprocessing.rows import Array
+from singlepoint.worker.nn.arrays import Array
 
 from .tile import Cursor, Piece, Tile, unreadable
 

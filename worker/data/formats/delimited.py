@@ -22,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.worker.data.preprocessing.numbers import number
+from singlepoint.worker.data.preprocessing.numbers import is_number, number
 from singlepoint.worker.data.preprocessing.numbers import numbers as parsed
-from singlepoint.worker.data.preprocessing.rows import Array, BadRow
+from singlepoint.worker.data.preprocessing.rows import BadRow
+from singlepoint.worker.nn.arrays import Array
 
 from .tile import Cursor, Piece, Table, Tile, unreadable
 
@@ -184,7 +185,7 @@ class _Parser:
     def __init__(self, missing: Iterable[str]) -> None:
         self.missing = frozenset(missing)
         # A number that stands for "no value" (-999) must not be parsed as one; NaN may be, it is no value anyway.
-        self.plain = not any(_is_number(word) and not math.isnan(number(word)) for word in self.missing)
+        self.plain = not any(is_number(word) and not math.isnan(number(word)) for word in self.missing)
         self._seen: dict[str, str] = {}
 
     def columns(self, cells: dict[str, Sequence[str]], first_row: int) -> dict[str, Array]:
@@ -221,18 +222,10 @@ class _Parser:
         return column
 
     def _not_a_number(self, name: str, cells: Sequence[str], first_row: int) -> Problem:
-        row = next(i for i, cell in enumerate(cells) if cell.strip() not in self.missing and not _is_number(cell))
+        row = next(i for i, cell in enumerate(cells) if cell.strip() not in self.missing and not is_number(cell))
         return BadRow(first_row + row, name, "is not a number", _CATEGORICAL_HINT, cells[row]).problems[0]
 
 
 def parse_numbers(cells: Sequence[str], name: str, missing: Iterable[str] = ("",)) -> npt.NDArray[np.float64]:
     """A column of text as numbers; missing ones are NaN. Raises InvalidInput naming the row and the cell."""
     return _Parser(missing).columns({name: cells}, 0)[name]
-
-
-def _is_number(word: str) -> bool:
-    try:
-        number(word)
-    except ValueError:
-        return False
-    return True

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.worker.data.preprocessing.rows import Array, BadRow
+from singlepoint.worker.data.preprocessing.rows import BadRow
+from singlepoint.worker.nn.arrays import Array
 
 from .tile import Cursor, Piece, Table, Tile, unreadable
 

@@ -11,14 +11,14 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import Raw, row_count
-from singlepoint.worker.data.preprocessing.rows import Array
+from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, format_of, no_such_column, open_array, open_table
 from .arrays import ArrayFile
 from .delimited import parse_numbers
 from .tile import Tile
 
-_TILE_ROWS = 4096
+_CHUNK_ROWS = 4096
 _MOST_ROWS_LOOKED_AT = 200_000
 
 
@@ -125,7 +125,7 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
     most_rows = _most_rows(most_cells, width)
     tiles: list[dict[str, Array]] = []
     rows, complete = 0, True
-    for tile in table.tiles(None, _TILE_ROWS, numbers=columns.numbers, words=columns.words, missing=data.missing):
+    for tile in table.tiles(None, _CHUNK_ROWS, numbers=columns.numbers, words=columns.words, missing=data.missing):
         tiles.append(_named(tile))
         rows += tile.rows
         if most_rows is not None and rows >= most_rows:

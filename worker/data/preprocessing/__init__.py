@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .array import ArrayPreprocessor, fit_array
-from .rows import BadRow, LazyRows, Raw, Rows, SparseRows, prepare, row_count, select
+from .rows import BadRow, LazyRows, Raw, SparseRows, prepare, row_count, select
 from .table import TablePreprocessor, fit_table
 from .text import SequencePreprocessor, TfIdfPreprocessor, fit_text
 
@@ -24,7 +24,6 @@ __all__ = [
     "LazyRows",
     "Preprocessor",
     "Raw",
-    "Rows",
     "SequencePreprocessor",
     "SparseRows",
     "TablePreprocessor",

@@ -18,9 +18,10 @@ from pydantic import Field, model_validator
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.base import Count, Positive
 from singlepoint.jobs.spec.data import Gaussian, Median, PreprocessingSpec
+from singlepoint.worker.nn.arrays import Array, Indices
 
 from .denoise import denoised
-from .rows import CHUNK_ROWS, Array, BadRow, Fitted, Floats, Indices, Raw
+from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw
 
 Doubles = npt.NDArray[np.float64]
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]

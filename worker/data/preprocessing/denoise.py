@@ -10,10 +10,9 @@ import math
 import numpy as np
 
 from singlepoint.jobs.spec.data import Gaussian, Median
+from singlepoint.worker.nn.arrays import Array
 
-from .rows import Array
-
-_TILE_IMAGES = 128  # bounds the scratch memory of a median to size² images of a tile
+_CHUNK_IMAGES = 128  # bounds the scratch memory of a median to size² images of a chunk
 
 
 def denoised(images: Array, filter: Median | Gaussian) -> Array:
@@ -25,8 +24,8 @@ def denoised(images: Array, filter: Median | Gaussian) -> Array:
 
 def _median(images: Array, size: int) -> Array:
     out = np.empty_like(images)
-    for start in range(0, len(images), _TILE_IMAGES):
-        tile = images[start : start + _TILE_IMAGES]
+    for start in range(0, len(images), _CHUNK_IMAGES):
+        tile = images[start : start + _CHUNK_IMAGES]
         padded = _mirrored(tile, size // 2)
         height, width = tile.shape[1:3]
         shifted = [padded[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]

@@ -21,6 +21,15 @@ def number(word: str) -> float:
     return float(word)
 
 
+def is_number(word: str) -> bool:
+    """Whether `number` takes it."""
+    try:
+        number(word)
+    except ValueError:
+        return False
+    return True
+
+
 def numbers(words: Sequence[str]) -> npt.NDArray[np.float64]:
     """All of them; raises ValueError when one is no number."""
     # One look at all of the text costs a tenth of a look at each word.

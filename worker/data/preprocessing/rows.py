@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.base import Part
+from singlepoint.worker.nn.arrays import Array, Indices
 
-Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.intp]
 
 Raw = Mapping[str, Array] | Array
 """Rows as they were read: named columns of equal length (float64, NaN = missing; or objects that are str), or one
@@ -54,27 +53,6 @@ class BadRow(InvalidInput):
     def shifted(self, first_row: int) -> BadRow:
         """The same trouble, counted from the start of the file rather than of a tile."""
         return BadRow(self.row + first_row, self.column, self.reason, self.problems[0].hint, self.problems[0].cell)
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """What a network needs of its input when it is not an array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(rows, ...) of the dense array this stands for."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the dense array: float32."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice) -> Floats:
-        """These rows as a new dense array."""
-
-    def take_rows(self, indices: Indices, out: Floats) -> None:
-        """Write the rows at `indices` into `out`, of shape (len(indices), ...)."""
 
 
 class RowTransform(Protocol):

@@ -19,8 +19,9 @@ from pydantic import Field, model_validator
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.base import Part, Positive
 from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.worker.nn.arrays import Array, Indices
 
-from .rows import CHUNK_ROWS, Array, BadRow, Fitted, Floats, Indices, Raw, row_count, select
+from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, row_count, select
 
 Doubles = npt.NDArray[np.float64]
 

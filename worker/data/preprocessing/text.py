@@ -22,8 +22,9 @@ from pydantic import Field, model_validator
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec import data
 from singlepoint.jobs.spec.base import Count, Positive
+from singlepoint.worker.nn.arrays import Array, Indices
 
-from .rows import Array, Fitted, Indices, Raw, SparseRows, sparse_rows
+from .rows import Fitted, Raw, SparseRows, sparse_rows
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")

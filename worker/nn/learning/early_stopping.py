@@ -8,8 +8,7 @@ from typing import Any
 
 from singlepoint.jobs.spec.training import EarlyStopping
 
-FALLING = frozenset({"loss", "validation_loss", "log_loss", "mse", "mae", "rmse"})
-"""Monitors that are better when smaller; every other one is a score, better when larger."""
+from .metrics import LARGER_IS_BETTER
 
 
 @dataclass
@@ -40,7 +39,7 @@ class EarlyStop:
 
     def observe(self, epoch: int, value: float) -> bool:
         """Takes note of an epoch's value; True when it is the best so far by more than `min_delta`."""
-        sign = 1.0 if self.options.monitor in FALLING else -1.0
+        sign = -1.0 if self.options.monitor in LARGER_IS_BETTER else 1.0
         threshold = inf if self.best is None else sign * self.best - self.options.min_delta
         if sign * value < threshold:
             self.best, self.waited, self.best_epoch = value, 0, epoch

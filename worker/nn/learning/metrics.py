@@ -7,12 +7,11 @@ hand (an area under a curve when a class is absent, R² of a constant) is left o
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from singlepoint.worker.nn.arrays import Array
 
 NAMES = {
     "classification": ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "log_loss"),
@@ -21,7 +20,7 @@ NAMES = {
 """What is measured, by task."""
 
 LARGER_IS_BETTER = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "r2"})
-"""The scores; everything else here (log_loss, mse, mae, rmse) is an error, better when small."""
+"""The scores; everything else (log_loss, mse, mae, rmse, and every loss) is an error, better when small."""
 
 
 def classification(y_true: Array, probabilities: Array, n_classes: int) -> dict[str, float]:

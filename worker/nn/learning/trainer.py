@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import GD, TrainingSpec
-from singlepoint.worker.nn.arrays import Array, Memory
+from singlepoint.worker.nn.arrays import Array, Indices, Input, Memory, take_rows
+from singlepoint.worker.nn.inference import INFERENCE_ROWS, InferenceSession
 from singlepoint.worker.nn.layers.activations import sigmoid, softmax
 from singlepoint.worker.nn.layers.base import Moment
 from singlepoint.worker.nn.network import Network
 from singlepoint.worker.nn.passes import Pass
-from singlepoint.worker.nn.predictor import TILE, Predictor
 from singlepoint.worker.nn.random import permutation
 
 from .early_stopping import EarlyStop
@@ -32,25 +32,12 @@ from .penalties import Penalties
 from .schedules import rate_factor
 
 BATCH_ROWS = 32  # when the spec leaves it open
-PASS_ROWS = 4096  # of a larger batch at a time
+TRAINING_ROWS = 4096  # of a larger batch in one pass
 BUFFER_VALUES = 512  # numpy's own buffers while it broadcasts: 2 KiB instead of 32, and no slower
 
 
 class Diverged(ArithmeticError):
     """The loss is no longer a finite number."""
-
-
-class Rows(Protocol):
-    """Rows of input that are made when they are asked for: a sparse matrix, or images kept as bytes."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-
-    def take_rows(self, indices: npt.NDArray[np.intp], out: Array) -> None:
-        """Puts the rows with these numbers into out (len(indices), *shape[1:])."""
-
-
-Input = Array | Rows
 
 
 @dataclass(frozen=True)
@@ -131,11 +118,11 @@ class Trainer:
         self._best = np.zeros(best, network.dtype)
         self._memory = Memory(network.dtype)
         self._batches: dict[int, _Batch] = {}
-        self._predictor = Predictor(network, logits=self.objective.fused)
-        self._order: tuple[int, npt.NDArray[np.intp]] = (-1, np.arange(0))
+        self._inference = InferenceSession(network, logits=self.objective.fused)
+        self._order: tuple[int, Indices] = (-1, np.arange(0))
         # Batch statistics are of the whole batch; anything else is done in parts of bounded memory, and added up.
-        self.pass_rows = self.batch_rows if network.plan.buffers else min(self.batch_rows, PASS_ROWS)
-        self._loss = self.objective.bind(max(self.pass_rows, TILE), network.dtype, class_weights)
+        self.pass_rows = self.batch_rows if network.plan.buffers else min(self.batch_rows, TRAINING_ROWS)
+        self._loss = self.objective.bind(max(self.pass_rows, INFERENCE_ROWS), network.dtype, class_weights)
         self._gradient_sum = np.zeros_like(network.parameters) if self.pass_rows < self.batch_rows else None
         self._batch(self.pass_rows)  # the largest first: the others fit in its memory
 
@@ -229,11 +216,11 @@ class Trainer:
             assert isinstance(self._x, np.ndarray)
             return batch, self._x[part], self._y[part]
         rows = self._epoch_order(epoch)[part]
-        _take(self._x, rows, batch.x)
-        _take(self._y, rows, batch.y)
+        take_rows(self._x, rows, batch.x)
+        take_rows(self._y, rows, batch.y)
         return batch, batch.x, batch.y
 
-    def _epoch_order(self, epoch: int) -> npt.NDArray[np.intp]:
+    def _epoch_order(self, epoch: int) -> Indices:
         if self._order[0] != epoch:
             rows = self._x.shape[0]
             shuffled = self.training.shuffle and not self.full_batch
@@ -264,12 +251,10 @@ class Trainer:
         return report
 
     def _outputs(self, x: Input, targets: Array) -> tuple[float, Array]:
-        """Mean loss and outputs (n, k) for rows x, tile by tile."""
+        """Mean loss and outputs (n, k) for rows x."""
         total, weight = 0.0, 0.0
         outputs = np.empty((x.shape[0], self.objective.outputs), self.network.dtype)
-        for rows, part in self._predictor.tiles(
-            x.shape[0], lambda rows, tile: _take(x, np.arange(rows.start, rows.stop), tile)
-        ):
+        for rows, part in self._inference.passes(x):
             sums = self._loss(part, targets[rows])
             total, weight = total + sums[0], weight + sums[1]
             outputs[rows] = part
@@ -332,13 +317,6 @@ def _input(x: Input, network: Network) -> Input:
     if x.shape[1:] != network.input_shape:
         raise ValueError(f"the network takes rows of shape {network.input_shape}, the data has {x.shape[1:]}")
     return np.asarray(x, network.input_type) if isinstance(x, np.ndarray) else x
-
-
-def _take(data: Input, rows: npt.NDArray[np.intp], out: Array) -> None:
-    if isinstance(data, np.ndarray):
-        np.take(data, rows, axis=0, out=out, mode="clip")  # "raise" would go through a copy
-    else:
-        data.take_rows(rows, out)
 
 
 def _activate(outputs: Array, activation: str) -> None:

@@ -25,7 +25,8 @@ from singlepoint.jobs.spec.network import (
 )
 from singlepoint.worker.nn.layers.base import Moment
 from singlepoint.worker.nn.layers.dense import DenseKernel
-from singlepoint.worker.nn.network import Network, Pass, ShapeError, plan
+from singlepoint.worker.nn.network import Network, ShapeError, plan
+from singlepoint.worker.nn.passes import Pass
 from tests.worker.nn.checks import a_network, network_gradient_error
 
 ACTIVATIONS = ["linear", "relu", "leaky_relu", "gelu", "tanh", "sigmoid", "softmax"]

@@ -87,7 +87,7 @@ def test_a_batch_too_large_for_one_pass_gives_the_same_gradient_in_parts(optimis
     options = {"optimiser": optimiser, "class_weights": "balanced", "batch_size": None}
     options |= {} if optimiser["type"] == "gd" else {"batch_size": 60}
     whole = a_training(LAYERS[::2], **options)
-    monkeypatch.setattr("singlepoint.worker.nn.learning.trainer.PASS_ROWS", 17)
+    monkeypatch.setattr("singlepoint.worker.nn.learning.trainer.TRAINING_ROWS", 17)
     parts = a_training(LAYERS[::2], **options)
     reports = run(whole), run(parts)
     assert parts.pass_rows == 17

@@ -19,6 +19,7 @@ from singlepoint.jobs.spec.network import (
     MaxPool2D,
     SimpleRNN,
 )
+from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.network import Network
 
 OUT = Dense(type="dense", units=10, activation="softmax")
@@ -64,18 +65,18 @@ def rows_for(network: Network, count: int) -> np.ndarray:
 def test_a_prediction_has_the_same_bits_in_any_company(name):
     network = a_network(name)
     x = rows_for(network, 300)
-    whole = network.predict(x)
+    whole = InferenceSession(network).predict(x)
     for size in (1, 7, 64, 299):
-        parts = [network.predict(x[start : start + size]) for start in range(0, len(x), size)]
+        parts = [InferenceSession(network).predict(x[start : start + size]) for start in range(0, len(x), size)]
         assert np.array_equal(np.concatenate(parts), whole), f"{size} rows at a time"
     shuffled = np.random.default_rng(1).permutation(len(x))
-    assert np.array_equal(network.predict(x[shuffled]), whole[shuffled])
+    assert np.array_equal(InferenceSession(network).predict(x[shuffled]), whole[shuffled])
 
 
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(30,\).*\(5, 31\)"):
-        a_network("table").predict(np.zeros((5, 31)))
+        InferenceSession(a_network("table")).predict(np.zeros((5, 31)))
 
 
 def test_no_rows_give_no_predictions():
-    assert a_network("table").predict(np.zeros((0, 30))).shape == (0, 10)
+    assert InferenceSession(a_network("table")).predict(np.zeros((0, 30))).shape == (0, 10)
