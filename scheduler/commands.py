@@ -7,13 +7,14 @@ import contextlib
 import json
 import time
 from functools import partial
+from typing import Any
 
 import click
 
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import HistoryDamaged, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
@@ -70,15 +71,17 @@ def scheduler(settings: Settings, budget: str | None) -> None:
 def explain(settings: Settings, job: str, as_json: bool) -> None:
     """Say in one sentence why a job waits, or where it stands."""
     session = open_session(settings)
-    job_id = find_job(session.store, job)
+    document = explanation(session, find_job(session.store, job))
+    click.echo(json.dumps(document) if as_json else document["reason"])
+
+
+def explanation(session: Session, job_id: str) -> dict[str, Any]:
+    """The document of `explain`: where a job stands, and in one sentence why."""
     known = session.store.load(job_id)
     reason = _ending(known) if known.is_final else reasons.explain(as_seen_now(session.home, session.store), job_id)
     if known.state is State.PENDING and (complaint := scheduler_complaint(session.home)):
         reason = complaint
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "id": job_id, "state": known.state.value, "reason": reason}))
-    else:
-        click.echo(reason)
+    return {"schema": 1, "id": job_id, "state": known.state.value, "reason": reason}
 
 
 def _ending(job: Job) -> str:
@@ -135,12 +138,15 @@ def _all_that_can_be_read(store: JobStore) -> list[Job]:
 def report(settings: Settings, job: str | None, as_json: bool) -> None:
     """Show what crashes cost: failure rate, reliability, checkpoint interval, waste; of one job, or of all."""
     session = open_session(settings)
-    everybody = _all_that_can_be_read(session.store)
-    if job is not None:
-        job_id = find_job(session.store, job)
-        document = job_report(session.store.load(job_id), everybody)
-    else:
-        capacity = read_capacity(session.home)
-        budget = capacity.budget if capacity is not None else default_budget(this_machine())
-        document = overall_report(everybody, budget, now())
+    document = report_document(session, find_job(session.store, job) if job is not None else None)
     click.echo(json.dumps(document, indent=1) if as_json else page(document))
+
+
+def report_document(session: Session, job_id: str | None) -> dict[str, Any]:
+    """The document of `report`: of one job, or of all that ever ran here."""
+    everybody = _all_that_can_be_read(session.store)
+    if job_id is not None:
+        return job_report(session.store.load(job_id), everybody)
+    capacity = read_capacity(session.home)
+    budget = capacity.budget if capacity is not None else default_budget(this_machine())
+    return overall_report(everybody, budget, now())

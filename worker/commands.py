@@ -54,13 +54,9 @@ def _default_workers(home: Home) -> int:
 @click.pass_obj
 def checkpoints(settings: Settings, job: str, action: str, as_json: bool) -> None:
     """List a job's checkpoints; with `verify`, read each one whole. Exit code 65 when one is damaged."""
-    from singlepoint.worker.checkpoints.checkpoint import in_order, set_aside
-
     session = open_session(settings)
     job_id = find_job(session.store, job)
-    directory = session.home.job(job_id) / "checkpoints"
-    rows = [_checkpoint_row(path, verify=action == "verify") for path in in_order(directory)]
-    rows += [{"file": path.name, "sound": False, "problem": "set aside earlier"} for path in set_aside(directory)]
+    rows = checkpoint_rows(session.home, job_id, verify=action == "verify")
     if as_json:
         click.echo(json.dumps({"schema": 1, "id": job_id, "checkpoints": rows}, indent=2))
     elif not rows:
@@ -69,6 +65,18 @@ def checkpoints(settings: Settings, job: str, action: str, as_json: bool) -> Non
         click.echo(_checkpoint_text(row))
     if any(row.get("sound") is False for row in rows):
         raise SystemExit(EXIT_INVALID)
+
+
+def checkpoint_rows(home: Home, job_id: str, *, verify: bool) -> list[dict[str, Any]]:
+    """What `checkpoints --json` says of a job's checkpoints; `verify` reads each one whole."""
+    from singlepoint.worker.checkpoints.checkpoint import in_order, set_aside
+
+    directory = home.job(job_id) / "checkpoints"
+    rows = [_checkpoint_row(path, verify=verify) for path in in_order(directory)]
+    return [
+        *rows,
+        *({"file": path.name, "sound": False, "problem": "set aside earlier"} for path in set_aside(directory)),
+    ]
 
 
 def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
@@ -110,11 +118,7 @@ def models(settings: Settings, action: str, name: str | None, as_json: bool) -> 
         document = model_document(Path(find_model(session.store, name)))
         click.echo(json.dumps({"schema": 1, **document}, indent=2) if as_json else _model_text(document))
         return
-    rows = [
-        model_document(session.home.models / one / str(number))
-        for one in registry.names(session.home)
-        for number in registry.versions(session.home, one)
-    ]
+    rows = model_documents(session.home)
     if as_json:
         click.echo(json.dumps({"schema": 1, "models": rows}, indent=2))
     elif not rows:
@@ -126,6 +130,15 @@ def models(settings: Settings, action: str, name: str | None, as_json: bool) -> 
 def _model_cells(row: dict[str, Any]) -> dict[str, str]:
     scores = ", ".join(f"{key} {value:.4g}" for key, value in row["metrics"].items())
     return {"model": row["model"], "size": format_bytes(row["bytes"]), "task": row["task"] or "", "scores": scores}
+
+
+def model_documents(home: Home) -> list[dict[str, Any]]:
+    """What `models --json` says of every model in a home."""
+    return [
+        model_document(home.models / name / str(number))
+        for name in registry.names(home)
+        for number in registry.versions(home, name)
+    ]
 
 
 def model_document(place: Path) -> dict[str, Any]:
