@@ -14,6 +14,7 @@ answers False, and whoever rebuilds the index finds the truth on disk.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import redis
 
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.records import Job, Sample
 from singlepoint.jobs.lifecycle.summary import summary
 
 LOOK_AT_EVERYTHING = "*"
@@ -143,6 +144,14 @@ class Index:
     def progress(self, job_id: str) -> dict[str, Any]:
         text = self.connection.hget(self.key("live"), job_id)
         return dict(json.loads(text)) if text else {}
+
+    def samples(self) -> dict[str, Sample]:
+        """What every running attempt last told of itself, by the id of its job; what cannot be read is left out."""
+        found = {}
+        for job_id, text in self.connection.hgetall(self.key("live")).items():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                found[_text(job_id)] = Sample.from_json(json.loads(text)["sample"])
+        return found
 
     def publish_head(self, reason: dict[str, Any]) -> None:
         self.connection.set(self.key("head"), json.dumps(reason))

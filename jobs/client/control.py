@@ -15,7 +15,7 @@ from singlepoint.jobs.clock import seconds
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import FINAL, Ask, Event, State
+from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
 from singlepoint.jobs.store.post_mortem import staged_outputs
 
 from .follow import wait_for
@@ -49,7 +49,7 @@ def pause(session: Session, job_id: str, at: float) -> Job:
     session.require_redis()
     with session.store.locked_history(job_id) as history:
         job = history.job
-        if job.held or Ask.PAUSE in job.asks:
+        if job.held or job.is_asked(Ask.PAUSE, Author.USER):
             return job  # but not for being paused alone: told to go on, it only waits for its cores
         if job.state in FINAL:
             raise NotNow(f"job {job_id} {_has_ended(job)}, so it cannot be paused")
@@ -64,6 +64,11 @@ def resume(session: Session, job_id: str, at: float) -> Job:
     session.require_redis()
     with session.store.locked_history(job_id) as history:
         job = history.job
+        if job.is_asked(Ask.PAUSE, Author.SCHEDULER):
+            raise NotNow(
+                f"job {job_id} gives way to other work, and goes on by itself",
+                hint=f"`singlepoint priority {job_id} N` makes it more important",
+            )
         if not (job.held or job.paused or Ask.PAUSE in job.asks):
             raise NotNow(f"job {job_id} is not paused but {job.state.value}")
         job = history.append(Note.RESUME, at, {})

@@ -15,8 +15,8 @@ from typing import Any
 from singlepoint.jobs.clock import iso, seconds
 from singlepoint.jobs.errors import HistoryDamaged, Problem, Superseded
 
-from .records import Attempt, Job, Resources, Terms, Usage, changed
-from .states import Ask, Event, State, advance
+from .records import Asked, Attempt, Job, Resources, Terms, Usage, changed
+from .states import Ask, Author, Event, State, advance
 
 Facts = Mapping[str, Any]
 
@@ -24,10 +24,10 @@ Facts = Mapping[str, Any]
 class Note(StrEnum):
     """What may be written down without a move.
 
-    ask: somebody wants the running attempt to stop (`ask`).  resume: such a wish, or a hold, is taken back.
-    hold: do not dispatch.  pause, go_on: the attempt stopped using cores, and uses them again.
-    prioritise: a new `priority`.  revise: new `terms` for the running attempt.  record: `facts` that later
-    attempts must obey (digest of the data, tile, precision).
+    ask: somebody (`by`: the user, where it does not say) wants the running attempt to stop (`ask`).  resume: such a
+    wish, or a hold, is taken back.  hold: do not dispatch.  pause, go_on: the attempt stopped using cores, and uses
+    them again.  prioritise: a new `priority`.  revise: new `terms` for the running attempt; with cores, one that the
+    scheduler had paused goes on.  record: `facts` that later attempts must obey (digest of the data, tile, precision).
     """
 
     ASK = "ask"
@@ -130,8 +130,8 @@ def _ended(job: Job, at: float, entry: Facts) -> Job:
 
 
 def _back(job: Job, at: float, entry: Facts) -> Job:
-    """Handed back or lost: pending again, unless it was asked to be held."""
-    held = job.held or Ask.PAUSE in job.asks
+    """Handed back or lost: pending again, held when the user had asked for a pause."""
+    held = job.held or job.is_asked(Ask.PAUSE, Author.USER)
     return changed(
         _ended(job, at, entry),
         held=held,
@@ -180,8 +180,16 @@ _MOVES: dict[Event, Callable[[Job, float, Facts], Job]] = {
 }
 
 
+def _asked(job: Job, at: float, entry: Facts) -> Job:
+    """The scheduler's wish never takes the place of the user's."""
+    ask, by = Ask(entry["ask"]), Author(entry.get("by", Author.USER))
+    if by is Author.SCHEDULER and job.is_asked(ask, Author.USER):
+        return job
+    return changed(job, asks={**job.asks, ask: Asked(at, by)})
+
+
 def _resumed(job: Job, _at: float, _entry: Facts) -> Job:
-    return changed(job, held=False, asks={ask: at for ask, at in job.asks.items() if ask is Ask.CANCEL})
+    return changed(job, held=False, asks={ask: asked for ask, asked in job.asks.items() if ask is Ask.CANCEL})
 
 
 def _paused(job: Job, _at: float, _entry: Facts) -> Job:
@@ -191,14 +199,22 @@ def _paused(job: Job, _at: float, _entry: Facts) -> Job:
     return changed(job.with_attempt(terms=kept), paused=True)
 
 
+def _revised(job: Job, _at: float, entry: Facts) -> Job:
+    """New terms. Cores for a paused attempt take a pause of the scheduler's back; one of the user's stays."""
+    terms = Terms.from_json(entry["terms"])
+    goes_on = job.paused and terms.cores and job.is_asked(Ask.PAUSE, Author.SCHEDULER)
+    asks = {ask: asked for ask, asked in job.asks.items() if ask is not Ask.PAUSE} if goes_on else job.asks
+    return changed(job.with_attempt(terms=terms), asks=asks)
+
+
 _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
-    Note.ASK: lambda job, at, entry: changed(job, asks={**job.asks, Ask(entry["ask"]): at}),
+    Note.ASK: _asked,
     Note.RESUME: _resumed,
     Note.HOLD: lambda job, _at, _entry: changed(job, held=True),
     Note.PAUSE: _paused,
     Note.GO_ON: lambda job, _at, _entry: changed(job, paused=False),
     Note.PRIORITISE: lambda job, _at, entry: changed(job, priority=entry["priority"]),
-    Note.REVISE: lambda job, _at, entry: job.with_attempt(terms=Terms.from_json(entry["terms"])),
+    Note.REVISE: _revised,
     Note.RECORD: lambda job, _at, entry: changed(job, facts={**job.facts, **entry["facts"]}),
 }
 

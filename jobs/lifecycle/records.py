@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from .states import FINAL, Ask, State
+from .states import FINAL, Ask, Author, State
 
 UNLIMITED = 2**62
 """A capacity nobody set a limit on."""
@@ -130,6 +130,45 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """What a running attempt has done and used so far, told about once a second: a figure only, late or lost at times.
+
+    at: when it was taken.  progress: 0..1, and began_progress: where the attempt took it up.  wall_s, cpu_s: seconds
+    since the attempt began.  memory_bytes: in use now.  storage_bytes: in its job's directory.
+    """
+
+    attempt: int
+    at: float
+    progress: float = 0.0
+    began_progress: float = 0.0
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    memory_bytes: int = 0
+    storage_bytes: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """Raises KeyError, TypeError or ValueError for what is no sample."""
+        known: dict[str, Any] = {
+            f.name: (int if isinstance(f.default, int) else float)(document[f.name])
+            for f in fields(cls)
+            if f.name in document and f.name != "attempt"
+        }
+        return cls(attempt=int(document["attempt"]), **known)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """When an attempt was asked to stop, and by whom: a pause of the scheduler's is no hold of the user's."""
+
+    at: float
+    by: Author = Author.USER
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One run of a job.
 
@@ -179,7 +218,7 @@ class Job:
     after: tuple[str, ...] = ()
     fingerprint: str = ""
     attempts: tuple[Attempt, ...] = ()
-    asks: Mapping[Ask, float] = field(default_factory=dict)
+    asks: Mapping[Ask, Asked] = field(default_factory=dict)
     held: bool = False
     paused: bool = False
     fresh_after: int = 0
@@ -207,6 +246,10 @@ class Job:
     @property
     def started_at(self) -> float | None:
         return next((a.started_at for a in self.attempts if a.started_at is not None), None)
+
+    def is_asked(self, ask: Ask, by: Author) -> bool:
+        """Whether this author has asked for it, and it was not answered or taken back."""
+        return ask in self.asks and self.asks[ask].by is by
 
     @property
     def is_final(self) -> bool:

@@ -84,6 +84,13 @@ class Ask(StrEnum):
     PAUSE = "pause"
 
 
+class Author(StrEnum):
+    """Who asked. What the user asks stands until the user takes it back; the scheduler takes back only its own."""
+
+    USER = "user"
+    SCHEDULER = "scheduler"
+
+
 def advance(state: State | None, event: Event) -> State:
     """The state after `event`; raises ImpossibleMove if the table has no such move."""
     try:

@@ -7,6 +7,7 @@ from typing import Any
 from singlepoint.jobs.clock import iso
 
 from .records import Attempt, Job
+from .states import Author
 
 SCHEMA = 1
 
@@ -35,6 +36,7 @@ def summary(job: Job) -> dict[str, Any]:
         "held": job.held,
         "paused": job.paused,
         "asks": sorted(ask.value for ask in job.asks),
+        "gives_way": any(asked.by is Author.SCHEDULER for asked in job.asks.values()),
         "after": list(job.after),
         "not_before": _time(job.not_before or None),
         "size": job.size,

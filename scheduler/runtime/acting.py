@@ -19,7 +19,7 @@ from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.jobs.store import post_mortem
 from singlepoint.jobs.store.job_store import JobStore, OpenHistory
 from singlepoint.scheduler.policy.decisions import (
@@ -70,7 +70,8 @@ class DiskActs:
 
     def resume(self, history: OpenHistory, decision: Resume) -> None:
         job = history.job
-        if not (_is(job, State.RUNNING, decision.attempt) and job.paused and Ask.PAUSE not in job.asks):
+        by_user = job.is_asked(Ask.PAUSE, Author.USER)
+        if not _is(job, State.RUNNING, decision.attempt) or not job.paused or by_user:
             return
         if job.attempts[-1].terms.revision >= decision.terms.revision:
             return
@@ -104,7 +105,7 @@ class DiskActs:
     def preempt(self, history: OpenHistory, decision: Preempt) -> None:
         job = history.job
         if _is(job, State.RUNNING, decision.attempt) and Ask.PREEMPT not in job.asks:
-            history.append(Note.ASK, self.clock(), {"ask": Ask.PREEMPT.value})
+            history.append(Note.ASK, self.clock(), {"ask": Ask.PREEMPT, "by": Author.SCHEDULER})
             log.info("job_preempted job=%s attempt=%d", job.id, job.attempt)
 
     def take_back(self, history: OpenHistory, decision: TakeBack) -> None:

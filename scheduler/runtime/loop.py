@@ -44,7 +44,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.decisions import Decision, Rescue
 from singlepoint.scheduler.policy.reasons import head_reason
-from singlepoint.scheduler.world.world import World
+from singlepoint.scheduler.world.world import Place, World
 
 from .acting import DiskActs, RedisActs
 from .mending import mend
@@ -66,6 +66,7 @@ BUSY_S = 1.0
 LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
+SAMPLE_EVERY_S = 1.0
 MEND_EVERY_S = 30.0
 MEND_SHARE = 0.01
 """Looking through the whole home may take this share of the time."""
@@ -126,6 +127,7 @@ class Scheduler:
         self._head: dict[str, object] | None = None
         self._head_is_stale = False
         self._next_head = 0.0
+        self._next_sample = 0.0
         self._unfinished = False
         self._stopping = False
         self._waiting = False
@@ -157,6 +159,7 @@ class Scheduler:
             self._answer(job_id, acts)
         self.sight.probe_in_doubt()
         self._look_for_overdue(acts)
+        self._sample(acts)
         self._unfinished = self._settle(acts)
         self._publish_head(acts)
 
@@ -165,6 +168,12 @@ class Scheduler:
         if draining != self.world.draining:
             self.world.draining = draining
             log.info("drain_began" if draining else "drain_ended")
+
+    def _sample(self, acts: RedisActs) -> None:
+        """What the running attempts tell of themselves: the one thing that is read without a bell, once a second."""
+        if self._monotonic() >= self._next_sample and self.world.lines[Place.RUNNING].first is not None:
+            self._next_sample = self._monotonic() + SAMPLE_EVERY_S
+            self.world.sampled(acts.index.samples())
 
     def _answer(self, job_id: str, acts: RedisActs) -> None:
         """A bell rang for a job, or for all that hold something."""

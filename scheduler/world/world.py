@@ -11,9 +11,9 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 
-from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.jobs.lifecycle.records import Job, Resources, Sample
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
-from singlepoint.jobs.lifecycle.states import Ask, State
+from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
 from .line import Key, Line, key
 from .reliability import Evidence, Reliability, evidence
@@ -68,6 +68,7 @@ class World:
         self._grants: dict[str, tuple[Resources, tuple[int, ...]]] = {}
         self._reserved = NOTHING
         self._locks: dict[str, bool] = {}
+        self._samples: dict[str, Sample] = {}
         self._missing: set[str] = set()
         self._dependents: dict[str, set[str]] = {}
         self._alarms: list[tuple[float, str]] = []
@@ -112,6 +113,14 @@ class World:
         if job_id in self._jobs and self._locks.get(job_id) is not held:
             self._locks[job_id] = held
             self._file(self._jobs[job_id])
+
+    def sampled(self, samples: Mapping[str, Sample]) -> None:
+        """What running attempts tell of themselves. Those of attempts that are not the newest say nothing any more."""
+        self._samples = {
+            job_id: sample
+            for job_id, sample in samples.items()
+            if (job := self._jobs.get(job_id)) is not None and job.attempt == sample.attempt
+        }
 
     def missing(self, job_id: str) -> None:
         """A queued job's rq id was found in no queue, and nobody holds its lock."""
@@ -195,6 +204,10 @@ class World:
     def granted(self, job_id: str) -> Resources:
         return self._grants[job_id][0] if job_id in self._grants else NOTHING
 
+    def sample(self, job_id: str) -> Sample | None:
+        """What the running attempt of a job last told; None before it told anything."""
+        return self._samples.get(job_id)
+
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
         return self._locks.get(job_id, True)
@@ -247,6 +260,7 @@ class World:
         job = self._jobs.pop(job_id, None)
         self._leave(job_id)
         self._locks.pop(job_id, None)
+        self._samples.pop(job_id, None)
         self._missing.discard(job_id)
         for other in job.after if job else ():
             dependents = self._dependents.get(other, set())
@@ -280,7 +294,8 @@ class World:
 
     def _place_of(self, job: Job) -> Place:
         if job.state is State.RUNNING:
-            wants_cores = job.paused and Ask.PAUSE not in job.asks and job.terms is not None and not job.terms.cores
+            by_user = job.is_asked(Ask.PAUSE, Author.USER)
+            wants_cores = job.paused and not by_user and job.terms is not None and not job.terms.cores
             return Place.RESUMING if wants_cores else Place.RUNNING
         if job.state is State.QUEUED:
             return Place.QUEUED

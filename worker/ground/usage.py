@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from singlepoint.jobs.lifecycle.records import Usage
+from singlepoint.jobs.lifecycle.records import Sample, Usage
 
 from .process import private_bytes, resident_bytes
 
@@ -40,10 +40,21 @@ class Meter:
         self.children: Sequence[int] = ()
         """Processes whose memory is part of the work: what is theirs alone."""
 
-    def look(self) -> None:
-        """Notice the memory in use now; the peak is the largest seen."""
+    def look(self) -> int:
+        """The memory in use now, in bytes; the peak is the largest seen."""
         used = (resident_bytes(os.getpid()) or 0) + sum(map(private_bytes, self.children))
         self._peak_bytes = max(self._peak_bytes, used)
+        return used
+
+    def sample(self, attempt: int, at: float) -> Sample:
+        """What was used until now, `at`; how far the work is, whoever does it must add."""
+        return Sample(
+            attempt,
+            at,
+            wall_s=round(self._clock() - self._begun, 3),
+            cpu_s=round(_cpu_s() - self._cpu_begun, 3),
+            memory_bytes=self.look(),
+        )
 
     def usage(self) -> Usage:
         self.look()

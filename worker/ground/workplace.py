@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -148,12 +149,18 @@ class Work:
             return
         self._next_report = now_s + every_s
         self.stops.look()  # whoever was stopped for long and replaced must not tell anything any more
-        self.meter.look()
+        sample = replace(
+            self.meter.sample(self.attempt, self.place.clock()),
+            progress=round(self.step / total, 6) if total else 0.0,
+            began_progress=round(self.first_step / total, 6) if total else 0.0,
+            storage_bytes=stored_bytes(self.directory),
+        )
         progress = {
-            "progress": round(self.step / total, 4) if total else 0.0,
+            "progress": round(sample.progress, 4),
             "step": self.step,
             "total": total,
             **more,
+            "sample": sample.to_json(),
         }
         write_progress(self.directory, {**progress, "attempt": self.attempt, "first_step": self.first_step})
         if not self.place.index.report_progress(self.job.id, progress):
@@ -161,6 +168,16 @@ class Work:
 
 
 _CHANGED = "restore what it was, or submit a new job"
+
+
+def stored_bytes(directory: Path) -> int:
+    """Bytes of the files that lie in a job's directory; what cannot be read counts nothing."""
+    total = 0
+    with suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def write_progress(directory: Path, document: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import psutil
 
 from singlepoint.jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
 from singlepoint.jobs.lifecycle import retry
-from singlepoint.jobs.lifecycle.records import Job, Usage
+from singlepoint.jobs.lifecycle.records import Asked, Job, Usage
 from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store import post_mortem
 from singlepoint.worker.ground.process import oom_kills, private_bytes, resident_bytes
@@ -32,7 +32,7 @@ class Overseer:
         self._number = number
         self._job: Job | None = None
         self._drain_began_s: float | None = None
-        self._asked_s: dict[tuple[Ask, float], float] = {}
+        self._asked_s: dict[tuple[Ask, Asked], float] = {}
         self._over_memory = 0
         self._looks = 0
         self._pids: list[int] = []
@@ -103,7 +103,7 @@ class Overseer:
             return "drained"
         return None
 
-    def _unanswered(self) -> dict[tuple[Ask, float], float]:
+    def _unanswered(self) -> dict[tuple[Ask, Asked], float]:
         """What the child was asked and has not answered, and when we first saw it: the wall clock may be set meanwhile.
 
         A paused attempt has answered a pause, though it stands in the history until the job is resumed.

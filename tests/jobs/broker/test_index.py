@@ -8,7 +8,7 @@ import redis
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.records import Job, Sample
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
@@ -63,3 +63,14 @@ def test_a_rebuild_does_not_undo_what_is_told_meanwhile(store: JobStore, connect
 
     index.rebuild(read_before_it_moved(), "epoch")
     assert [(row["id"], row["state"]) for row in index.summaries()] == [(job.id, "cancelled")]
+
+
+def test_samples_come_back_as_they_were_told_and_what_is_no_sample_is_left_out(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    index = Index(connection, store.home.uuid)
+    sample = Sample(attempt=2, at=5.5, progress=0.5, began_progress=0.25, wall_s=3.0, cpu_s=2.5, memory_bytes=2**20)
+    index.report_progress("a", {"progress": 0.5, "sample": sample.to_json()})
+    index.report_progress("older", {"progress": 0.5})
+    index.report_progress("odd", {"sample": {"attempt": None}})
+    assert index.samples() == {"a": sample}

@@ -12,8 +12,8 @@ from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import announce
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, ImpossibleMove, NotNow
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
-from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.lifecycle.records import Asked, Job, Resources, Terms
+from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
@@ -65,7 +65,7 @@ def test_a_running_job_is_asked_to_stop_once_and_the_history_keeps_the_wish(sess
     again = control.cancel(session, job.id, 6.0)
 
     assert again.state is State.RUNNING
-    assert session.store.load(job.id).asks == {Ask.CANCEL: 5.0}
+    assert session.store.load(job.id).asks == {Ask.CANCEL: Asked(5.0)}
 
 
 def test_cancelling_twice_does_no_harm_and_what_succeeded_stays(session: Session) -> None:
@@ -86,6 +86,16 @@ def test_pause_holds_a_waiting_job_and_asks_a_running_one_and_resume_takes_both_
     assert not control.resume(session, waiting.id, 6.0).held
     assert control.resume(session, at_work.id, 6.0).asks == {}
     assert {waiting.id, at_work.id} <= set(bell(session))
+
+
+def test_what_gives_way_to_other_work_is_not_paused_by_the_user_and_may_be_besides(session: Session) -> None:
+    job = running(session)
+    session.store.note(job.id, Note.ASK, 4.0, ask="pause", by="scheduler")
+
+    with pytest.raises(NotNow, match="goes on by itself"):
+        control.resume(session, job.id, 5.0)
+    assert control.pause(session, job.id, 5.0).is_asked(Ask.PAUSE, Author.USER)
+    assert control.resume(session, job.id, 6.0).asks == {}
 
 
 def test_a_paused_attempt_is_resumed_and_a_job_that_is_not_paused_is_not(session: Session) -> None:

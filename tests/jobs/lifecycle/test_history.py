@@ -8,8 +8,8 @@ import pytest
 
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, Superseded
 from singlepoint.jobs.lifecycle.history import Note, fold, line
-from singlepoint.jobs.lifecycle.records import Resources, Terms, Usage
-from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.lifecycle.records import Asked, Resources, Terms, Usage
+from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 
 REQUESTS = Resources(cpu_millis=1000, memory_bytes=2**28)
 TERMS = Terms(REQUESTS, cores=(0,)).to_json()
@@ -67,7 +67,7 @@ def test_only_the_newest_attempt_may_move() -> None:
 
 def test_an_ask_is_a_field_and_ends_with_the_attempt() -> None:
     asked = (*RUNNING, (Note.ASK, 4.0, {"ask": "preempt"}))
-    assert fold("j", history(*asked)).asks == {Ask.PREEMPT: 4.0}
+    assert fold("j", history(*asked)).asks == {Ask.PREEMPT: Asked(4.0)}
     back = (Event.HAND_BACK, 5.0, {"attempt": 1, "end": "preempted"})
     job = fold("j", history(*asked, back))
     assert job.state is State.PENDING and not job.asks and not job.held
@@ -84,6 +84,26 @@ def test_a_pause_keeps_memory_and_no_cores_and_holds_a_job_that_is_handed_back()
     going = (Note.RESUME, 6.0, {}), (Note.REVISE, 7.0, {"attempt": 1, "terms": revised.to_json()})
     again = fold("j", history(*paused, *going, (Note.GO_ON, 8.0, {"attempt": 1})))
     assert not again.paused and not again.asks and again.terms == revised
+
+
+BY_SCHEDULER = {"by": "scheduler"}
+
+
+def test_a_pause_by_the_scheduler_is_no_hold_and_ends_with_the_cores_it_grants() -> None:
+    paused = (*RUNNING, (Note.ASK, 4.0, {"ask": "pause", **BY_SCHEDULER}), (Note.PAUSE, 5.0, {"attempt": 1}))
+    assert not fold("j", history(*paused, (Event.HAND_BACK, 6.0, {"attempt": 1, "end": "drained"}))).held
+    revised = (Note.REVISE, 7.0, {"attempt": 1, "terms": Terms(REQUESTS, (1,), revision=1).to_json()})
+    again = fold("j", history(*paused, revised))
+    assert again.asks == {} and again.terms is not None and again.terms.cores == (1,)
+
+
+def test_the_scheduler_does_not_take_a_pause_of_the_users_back() -> None:
+    by_scheduler = (Note.ASK, 4.5, {"ask": "pause", **BY_SCHEDULER})
+    both = (*RUNNING, (Note.ASK, 4.0, {"ask": "pause"}), by_scheduler, (Note.PAUSE, 5.0, {"attempt": 1}))
+    revised = (Note.REVISE, 7.0, {"attempt": 1, "terms": Terms(REQUESTS, (1,), revision=1).to_json()})
+    assert fold("j", history(*both, revised)).asks == {Ask.PAUSE: Asked(4.0, Author.USER)}
+    over = (*RUNNING, by_scheduler, (Note.ASK, 5.0, {"ask": "pause"}))
+    assert fold("j", history(*over)).asks == {Ask.PAUSE: Asked(5.0, Author.USER)}
 
 
 def test_failures_are_counted_only_when_the_line_says_so() -> None:

@@ -14,7 +14,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.broker.rq_queues import rq_id
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.job_store import JobStore
@@ -522,3 +522,14 @@ def test_what_was_seen_of_a_lock_before_an_attempt_says_nothing_after_it(bench: 
     bench.die(job_id)
     bench.look(ANXIOUS_S)
     assert bench.load(job_id).attempt == 3
+
+
+def test_what_a_running_attempt_tells_of_itself_reaches_the_world_within_a_second(bench: Bench) -> None:
+    job_id = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.look()
+    sample = Sample(1, bench.now, progress=0.25, cpu_s=3.0)
+    bench.index.report_progress(job_id, {"progress": 0.25, "sample": sample.to_json()})
+    bench.look(1.0)
+    assert bench.scheduler.world.sample(job_id) == sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.world import Place, World
@@ -110,3 +110,17 @@ def test_running_time_is_exposure_before_the_attempt_ends() -> None:
     paper.pass_time(3600)
     assert paper.world.reliability.exposure_s == 3600
     assert paper.world.reliability.overall.rate_per_s < before
+
+
+def test_a_sample_of_an_attempt_that_was_replaced_is_not_taken_for_the_newest() -> None:
+    paper = Paper()
+    paper.submit("a")
+    paper.settle()
+    paper.claim("a")
+    paper.world.sampled({"a": Sample(1, paper.now, progress=0.5), "gone": Sample(1, paper.now)})
+    sample = paper.world.sample("a")
+    assert sample is not None and sample.progress == 0.5
+    paper.end("a", Event.HAND_BACK)
+    paper.settle()
+    paper.world.sampled({"a": Sample(1, paper.now, progress=0.5)})
+    assert paper.world.sample("a") is None and paper.world.sample("gone") is None
