@@ -57,7 +57,7 @@ PLAIN = {"preprocessing": {"categorical": []}}
 
 def test_a_table_becomes_a_training_and_a_validation_part(folder: Path) -> None:
     data = load(folder)
-    assert data.x.shape == (48, 5)
+    assert data.x.shape == (48, 4)
     assert (data.rows, data.validation_rows) == (48, 12)
     assert (data.task, data.classes, data.outputs) == ("classification", ("no", "yes"), 2)
     assert new_model(a_spec().model, a_spec().training, data).network.output_shape == (2,)

@@ -21,7 +21,7 @@ from singlepoint.jobs.spec.data import Gaussian, Median, PreprocessingSpec
 from singlepoint.worker.nn.arrays import Array, Indices
 
 from .denoise import denoised
-from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw
+from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution
 
 Doubles = npt.NDArray[np.float64]
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
@@ -31,6 +31,7 @@ class ArrayPreprocessor(Fitted):
     """What was learned about arrays: (value / rescale - offset) / scale, offset and scale by channel.
 
     input_shape: one raw row's.  image: whether filters and a channel axis make sense.
+    constant: the channels that never varied in training but for rounding; they give 0 whatever comes.
     """
 
     type: Literal["array"] = "array"
@@ -40,12 +41,13 @@ class ArrayPreprocessor(Fitted):
     rescale: Positive = 1.0
     offset: PerChannel = (0.0,)
     scale: Annotated[tuple[Positive, ...], Field(min_length=1)] = (1.0,)
+    constant: Annotated[tuple[bool, ...], Field(min_length=1)] = (False,)
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         channels = self.output_shape[-1]
-        if {len(self.offset), len(self.scale)} - {1, channels}:
-            raise ValueError(f"offset and scale must have 1 or {channels} values")
+        if {len(self.offset), len(self.scale), len(self.constant)} - {1, channels}:
+            raise ValueError(f"offset, scale and constant must have 1 or {channels} values")
         if self.denoise and not self.image:
             raise ValueError("only images have noise to take out")
         return self
@@ -66,7 +68,11 @@ class ArrayPreprocessor(Fitted):
         self.transform_into(raw, out)
         return out
 
-    def transform_into(self, raw: Raw, out: Floats) -> None:
+    def counted(self, raw: Raw) -> tuple[Floats, Unseen]:
+        """Prepared rows; nothing is counted, since channels have no names."""
+        return self.transform(raw), {}
+
+    def transform_into(self, raw: Raw, out: Floats) -> Unseen:
         """Prepare an array (n, *input_shape) of any number type into `out`.
 
         Raises InvalidInput for another shape, BadRow for a value that is missing, infinite or too large.
@@ -77,16 +83,17 @@ class ArrayPreprocessor(Fitted):
         if values.dtype == np.uint8:
             np.multiply(values, factor.astype(np.float32), out=out, dtype=np.float32, casting="unsafe")
             np.add(out, shift.astype(np.float32), out=out)
-            return
+            return {}
         with np.errstate(over="ignore", invalid="ignore"):
             out[...] = values * factor + shift
         if values.dtype.kind == "f":
             _check_finite(out)
+        return {}
 
     @cached_property
     def _line(self) -> tuple[Doubles, Doubles]:
         """The whole scaling as factor * value + shift: two passes over a batch instead of three."""
-        offset, scale = np.array(self.offset), np.array(self.scale)
+        offset, scale = np.array(self.offset), np.where(self.constant, np.inf, self.scale)
         return 1 / (self.rescale * scale), -offset / scale
 
     def _denoised(self, raw: Raw) -> Array:
@@ -118,9 +125,9 @@ def fit_array(raw: Array, rows: Indices, spec: PreprocessingSpec, *, image: bool
         scale = high - offset
     else:
         offset, scale = _moments(plain, raw, rows)
-    # A channel that never varies (but for rounding) is left at 0, not divided by 0.
-    scale = np.where(scale > 1e-10 * np.abs(offset), scale, 1.0)
-    return plain.model_copy(update={"offset": tuple(offset.tolist()), "scale": tuple(scale.tolist())})
+    constant = scale <= resolution(raw.dtype) * np.abs(offset)
+    fitted = {"offset": offset, "scale": np.where(constant, 1.0, scale), "constant": constant}
+    return plain.model_copy(update={name: tuple(values.tolist()) for name, values in fitted.items()})
 
 
 def _chunks(plain: ArrayPreprocessor, raw: Array, rows: Indices) -> Iterator[Doubles]:

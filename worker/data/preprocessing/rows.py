@@ -26,9 +26,20 @@ Raw = Mapping[str, Array] | Array
 """Rows as they were read: named columns of equal length (float64, NaN = missing; or objects that are str), or one
 array whose first axis is the rows."""
 
+Unseen = dict[str, int]
+"""How many cells of each column hold what no training row did; a column without any is left out."""
+
 LAZY_BYTES = 1 << 26  # less than this is prepared at once: every epoch is then faster by the preparation
 
 CHUNK_ROWS = 4096  # statistics are summed chunk by chunk, so this number is part of their last bits
+
+
+def resolution(dtype: np.dtype[Any]) -> float:
+    """Values that differ by no more than this part of their size are equal but for rounding.
+
+    1e-12 covers what a few operations in float64 leave; coarser floats have a few of their own last bits.
+    """
+    return max(1e-12, 4 * float(np.finfo(dtype).eps)) if dtype.kind == "f" else 1e-12
 
 
 class Fitted(Part):
@@ -62,8 +73,8 @@ class RowTransform(Protocol):
     def output_shape(self) -> tuple[int, ...]:
         """Of one prepared row."""
 
-    def transform_into(self, raw: Raw, out: Floats) -> None:
-        """Prepare `raw` into `out`, of shape (rows, *output_shape). Raises BadRow."""
+    def transform_into(self, raw: Raw, out: Floats) -> Unseen:
+        """Prepare `raw` into `out`, of shape (rows, *output_shape); answers what training never saw. Raises BadRow."""
 
 
 class _Sliced:

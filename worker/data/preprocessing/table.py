@@ -1,8 +1,10 @@
 """Tables: columns of numbers scaled, columns of categories spread out. Fitted on the training rows alone.
 
-A prepared row is its numeric columns in order, then for each categorical column one place a known value and a
-last place for a value that is missing or was never seen in training. The fitted record is plain values: it is
-saved inside `model.json` and is all that prediction needs.
+A prepared row is its numeric columns in order, then for each categorical column one place a known value (an empty
+cell is one of them, where training had some) and, if there were rarer values, one for all of these. A value that
+no training row had counts for nothing: a category stands for the average of those known, a number in a column that
+never varied for that one number. The fitted record is plain values: it is saved inside `model.json` and is all that
+prediction needs.
 """
 
 from __future__ import annotations
@@ -17,38 +19,71 @@ import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.jobs.spec.base import Part, Positive
+from singlepoint.jobs.spec.base import NonNegative, Part, Positive
 from singlepoint.jobs.spec.data import PreprocessingSpec
 from singlepoint.worker.nn.arrays import Array, Indices
 
-from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, row_count, select
+from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution, row_count, select
 
 Doubles = npt.NDArray[np.float64]
 
+_ROUNDING = resolution(np.dtype(np.float64))
+
 
 class NumericColumn(Part):
-    """(value - offset) / scale; a missing value becomes `fill` first, or is an error when that is None."""
+    """(value - offset) / scale; a missing value becomes `fill` first, or is an error when that is None.
+
+    constant: the training rows all had `offset`, but for rounding; the column gives 0 whatever its value.
+    gaps: whether a training row lacked it.
+    """
 
     type: Literal["numeric"] = "numeric"
     name: str
     offset: float = 0.0
     scale: Positive = 1.0
     fill: float | None = None
+    constant: bool = False
+    gaps: bool = True
 
 
 class CategoricalColumn(Part):
-    """One place a value, in this order, and one more for any other; a missing value becomes `fill` first."""
+    """One place a value, in this order; a missing value ("") becomes `fill` first.
+
+    other: whether one more place is for every other value; training had rarer ones.
+    shares: without `other`, what a value that training never saw gives: each place's share of the training rows.
+    """
 
     type: Literal["categorical"] = "categorical"
     name: str
     values: Annotated[tuple[str, ...], Field(min_length=1)]
     fill: str | None = None
+    other: bool = True
+    shares: tuple[NonNegative, ...] = ()
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
         if len(set(self.values)) < len(self.values) or not {self.fill} <= {None, *self.values}:
             raise ValueError("values must differ, and fill must be one of them")
+        if len(self.shares) != (0 if self.other else len(self.values)):
+            raise ValueError("each value must have a share, or there must be a place for others")
         return self
+
+    @property
+    def width(self) -> int:
+        """Places."""
+        return len(self.values) + self.other
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The row of `spread` for each known value."""
+        known = {value: place for place, value in enumerate(self.values)}
+        return known if self.fill is None else {"": known[self.fill], **known}
+
+    @cached_property
+    def spread(self) -> Floats:
+        """What each known value gives and, in the last row, any other: (values + 1, width)."""
+        other = np.eye(1, self.width, len(self.values)) if self.other else np.array([self.shares])
+        return np.concatenate([np.eye(len(self.values), self.width), other]).astype(np.float32)
 
 
 Column = Annotated[NumericColumn | CategoricalColumn, Field(discriminator="type")]
@@ -95,13 +130,13 @@ class TablePreprocessor(Fitted):
     @property
     def output_names(self) -> tuple[str, ...]:
         """A name for each place of a prepared row."""
-        places = [(column.name, (*column.values, "(other)")) for column in self.categorical]
+        places = [(c.name, (*(v or "(missing)" for v in c.values), *["(other)"] * c.other)) for c in self.categorical]
         return self.number_names + tuple(f"{name}={value}" for name, values in places for value in values)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """(width,) of a prepared row."""
-        return (len(self.numeric) + sum(len(column.values) + 1 for column in self.categorical),)
+        return (len(self.numeric) + sum(column.width for column in self.categorical),)
 
     @property
     def vocabulary(self) -> int | None:
@@ -110,34 +145,44 @@ class TablePreprocessor(Fitted):
 
     def transform(self, raw: Raw) -> Floats:
         """Prepared rows, (n, width). See `transform_into`."""
-        out = np.empty((row_count(raw), *self.output_shape), np.float32)
-        self.transform_into(raw, out)
-        return out
+        return self.counted(raw)[0]
 
-    def transform_into(self, raw: Raw, out: Floats) -> None:
+    def counted(self, raw: Raw) -> tuple[Floats, Unseen]:
+        """Prepared rows, and what of them training never saw. See `transform_into`."""
+        out = np.empty((row_count(raw), *self.output_shape), np.float32)
+        return out, self.transform_into(raw, out)
+
+    def transform_into(self, raw: Raw, out: Floats) -> Unseen:
         """Prepare named columns, or an array of shape (n, columns), into `out` (n, width).
 
         Raises BadRow for a missing number without a `fill`, and for one that is not finite or too large.
         """
-        width = len(self.numeric)
+        width, unseen = len(self.numeric), Unseen()
         if width:
-            self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
+            unseen |= self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
         for column in self.categorical:
-            place = out[:, width : width + len(column.values) + 1]
-            place[...] = 0
-            place[np.arange(len(out)), self._codes(column, raw)] = 1
-            width += place.shape[1]
+            codes = self._codes(column, raw)
+            np.take(column.spread, codes, axis=0, out=out[:, width : width + column.width], mode="clip")
+            width += column.width
+            if count := int(np.count_nonzero(codes == len(column.values))):
+                unseen[column.name] = count
+        return unseen
 
     @cached_property
     def _scaling(self) -> tuple[Doubles, Doubles, Doubles]:
-        """Offset, scale and fill (NaN: none) of each numeric column."""
-        rows = [(c.offset, c.scale, np.nan if c.fill is None else c.fill) for c in self.numeric]
+        """Offset, scale (infinite: the column gives 0) and fill (NaN: none) of each numeric column."""
+        rows = [(c.offset, np.inf if c.constant else c.scale, c.fill) for c in self.numeric]
         offset, scale, fill = np.array(rows, np.float64).T
         return offset, scale, fill
 
     @cached_property
-    def _lookups(self) -> dict[str, dict[str, int]]:
-        return {c.name: {value: place for place, value in enumerate(c.values)} for c in self.categorical}
+    def _constant(self) -> Indices:
+        return np.flatnonzero([c.constant for c in self.numeric])
+
+    @cached_property
+    def _complete(self) -> Indices:
+        """The numeric columns that no training row lacked."""
+        return np.flatnonzero([not c.gaps for c in self.numeric])
 
     def _positions(self, raw: Raw) -> list[int]:
         """Where the numeric columns are in an array; unused for named columns."""
@@ -149,12 +194,17 @@ class TablePreprocessor(Fitted):
             )
         return [place for place, column in enumerate(self.columns) if isinstance(column, NumericColumn)]
 
-    def _scale(self, values: Doubles, out: Floats) -> None:
+    def _scale(self, values: Doubles, out: Floats) -> Unseen:
         offset, scale, fill = self._scaling
         missing = np.isnan(values)
         if missing.any():
+            unseen = self._counts(self._complete, missing)
             values = np.where(missing, fill, values)
+        else:
+            unseen = {}
         values -= offset
+        if len(self._constant):
+            unseen |= self._counts(self._constant, np.abs(values) > _ROUNDING * np.abs(offset))
         values /= scale
         with np.errstate(over="ignore"):
             out[...] = values
@@ -162,14 +212,18 @@ class TablePreprocessor(Fitted):
         if not finite.all():
             row, place = (int(i) for i in np.argwhere(~finite)[0])
             raise _bad_number(row, self.numeric[place].name, bool(missing[row, place]))
+        return unseen
+
+    def _counts(self, columns: Indices, true: npt.NDArray[np.bool_]) -> Unseen:
+        """How often these numeric columns are true."""
+        counts = true[:, columns].sum(axis=0).tolist()
+        return {self.numeric[c].name: n for c, n in zip(columns, counts, strict=True) if n}
 
     def _codes(self, column: CategoricalColumn, raw: Raw) -> Indices:
-        """The place of each row's value."""
-        lookup, other = self._lookups[column.name], len(column.values)
+        """The row of the column's `spread` for each row's value."""
+        known, other = column.places, len(column.values)
         cells = words(raw[column.name] if isinstance(raw, Mapping) else raw[:, self.columns.index(column)])
-        if column.fill is not None:
-            lookup = {"": lookup[column.fill], **lookup}
-        return np.fromiter((lookup.get(cell, other) for cell in cells), np.intp, len(cells))
+        return np.fromiter((known.get(cell, other) for cell in cells), np.intp, len(cells))
 
 
 def fit_table(
@@ -244,14 +298,16 @@ def _fit_numbers(raw: Raw, rows: Indices, names: Sequence[str], spec: Preprocess
         offset, scale = low, high - low
     else:
         offset, scale = np.zeros(len(names)), np.ones(len(names))
-    scale = np.where(scale > 0, scale, 1.0)  # a column that never varies is left at 0, not divided by 0
+    tolerance = max(_ROUNDING, resolution(raw.dtype)) if isinstance(raw, np.ndarray) else _ROUNDING
+    constant = high - low <= tolerance * np.maximum(np.abs(low), np.abs(high))
+    offset, scale = np.where(constant, mean, offset), np.where(constant, 1.0, scale)
     for name, finite in zip(names, np.isfinite(offset) & np.isfinite(scale), strict=True):
         if not finite:
             raise InvalidInput(Problem("data.path", f"column '{name}' has numbers too large to scale"))
     fill = _fills(raw, rows, names, mean, spec)
     return [
-        NumericColumn(name=name, offset=float(o), scale=float(s), fill=f)
-        for name, o, s, f in zip(names, offset, scale, fill, strict=True)
+        NumericColumn(name=name, offset=float(o), scale=float(s), fill=f, constant=bool(c), gaps=bool(n < len(rows)))
+        for name, o, s, f, c, n in zip(names, offset, scale, fill, constant, count, strict=True)
     ]
 
 
@@ -311,11 +367,16 @@ def _fills(
 
 def _fit_categories(name: str, cells: Sequence[str], spec: PreprocessingSpec) -> CategoricalColumn:
     """The most frequent values, in alphabetical order."""
-    counts = Counter(cell for cell in cells if cell)
+    counts = Counter(cells)
+    missing = counts.pop("", 0)
     if not counts:
         raise InvalidInput(
             Problem("data.path", f"column '{name}' has no value in any training row", "add it to data.ignore")
         )
+    fill = min(counts, key=lambda value: (-counts[value], value)) if spec.impute == "most_frequent" else None
+    if missing:
+        counts[fill or ""] += missing
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
-    fill = ranked[0] if spec.impute == "most_frequent" else None
-    return CategoricalColumn(name=name, values=tuple(sorted(ranked[: spec.max_categories])), fill=fill)
+    values, other = tuple(sorted(ranked[: spec.max_categories])), len(ranked) > spec.max_categories
+    shares = () if other else tuple(counts[value] / len(cells) for value in values)
+    return CategoricalColumn(name=name, values=values, fill=fill, other=other, shares=shares)

@@ -24,7 +24,7 @@ from singlepoint.jobs.spec import data
 from singlepoint.jobs.spec.base import Count, Positive
 from singlepoint.worker.nn.arrays import Array, Indices
 
-from .rows import Fitted, Raw, SparseRows, sparse_rows
+from .rows import Fitted, Raw, SparseRows, Unseen, sparse_rows
 
 PADDING, UNKNOWN, FIRST_WORD = 0, 1, 2
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -53,6 +53,10 @@ class _TextPreprocessor(Fitted):
     def number_names(self) -> tuple[str, ...]:
         """None of it is read as a number."""
         return ()
+
+    def _unseen(self, words: int) -> Unseen:
+        """So many words that are not in the vocabulary."""
+        return {self.column or "x": words} if words else {}
 
     def _texts(self, raw: Raw) -> Sequence[str]:
         cells = raw if isinstance(raw, np.ndarray) else raw[self.column]
@@ -89,11 +93,17 @@ class TfIdfPreprocessor(_TextPreprocessor):
 
     def transform(self, raw: Raw) -> SparseRows:
         """(n, terms): (1 + log count) * idf of each n-gram, each row then of Euclidean length 1 (or all 0)."""
-        return sparse_rows([self._weigh(text) for text in self._texts(raw)], len(self.terms))
+        return self.counted(raw)[0]
 
-    def _weigh(self, text: str) -> tuple[list[int], list[float]]:
+    def counted(self, raw: Raw) -> tuple[SparseRows, Unseen]:
+        """Prepared rows, and how many words are no term."""
+        rows = [words(text, self.lowercase) for text in self._texts(raw)]
+        unknown = sum(word not in self._columns for row in rows for word in row)
+        return sparse_rows([self._weigh(row) for row in rows], len(self.terms)), self._unseen(unknown)
+
+    def _weigh(self, row: list[str]) -> tuple[list[int], list[float]]:
         places = self._columns
-        counts = Counter(places[g] for g in _ngrams(words(text, self.lowercase), self.ngrams) if g in places)
+        counts = Counter(places[g] for g in _ngrams(row, self.ngrams) if g in places)
         columns = sorted(counts)
         weights = [(1.0 + math.log(counts[c])) * self.idf[c] for c in columns]
         length = math.sqrt(math.fsum(w * w for w in weights)) or 1.0
@@ -101,10 +111,14 @@ class TfIdfPreprocessor(_TextPreprocessor):
 
 
 class SequencePreprocessor(_TextPreprocessor):
-    """words: token 2 is the first of them; 0 is padding after the end, 1 a word not among them."""
+    """words: token 2 is the first of them; 0 is padding after the end, 1 a word not among them.
+
+    unknown: whether training rows had such words. If not, nothing was learned of token 1, and they are left out.
+    """
 
     type: Literal["sequence"] = "sequence"
     length: Count
+    unknown: bool = True
     words: Annotated[tuple[str, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -128,13 +142,26 @@ class SequencePreprocessor(_TextPreprocessor):
         return {word: token for token, word in enumerate(self.words, FIRST_WORD)}
 
     def transform(self, raw: Raw) -> npt.NDArray[np.int32]:
-        """(n, length) tokens; a text without a word is one unknown word, so that no row is all padding."""
-        texts = self._texts(raw)
+        """(n, length) tokens; a text without a word is one unknown word."""
+        return self.counted(raw)[0]
+
+    def counted(self, raw: Raw) -> tuple[npt.NDArray[np.int32], Unseen]:
+        """Prepared rows, and how many of the words that fit in are not in the vocabulary."""
+        texts, known = self._texts(raw), self._tokens
         out = np.zeros((len(texts), self.length), np.int32)
+        unseen = 0
         for row, text in enumerate(texts):
-            tokens = [self._tokens.get(word, UNKNOWN) for word in words(text, self.lowercase)[: self.length]]
-            out[row, : len(tokens) or 1] = tokens or [UNKNOWN]
-        return out
+            found = words(text, self.lowercase)
+            if not self.unknown:
+                unseen += len(found)
+                found = [word for word in found if word in known]
+                unseen -= len(found)
+            tokens = [known.get(word, UNKNOWN) for word in found[: self.length]]
+            unseen += tokens.count(UNKNOWN)
+            if not tokens and self.unknown:
+                tokens = [UNKNOWN]
+            out[row, : len(tokens)] = tokens
+        return out, self._unseen(unseen)
 
 
 def fit_text(
@@ -155,10 +182,15 @@ def fit_text(
     reading = {"column": column, "header": header, "missing": missing, "lowercase": spec.lowercase}
     split = (words(text, spec.lowercase) for text in texts)
     if isinstance(spec.text, data.Sequence):
-        found = _frequent(split, spec.text.min_count, spec.text.max_vocabulary)
-        return SequencePreprocessor(length=spec.text.length, words=tuple(found), **reading)
+        length = spec.text.length
+        rows_of = [row[:length] for row in split]  # what is cut off is never learned from
+        counts = _rows_with(rows_of)
+        found = _frequent(counts, spec.text.min_count, spec.text.max_vocabulary)
+        unknown = len(found) < len(counts) or not all(rows_of)
+        return SequencePreprocessor(length=length, words=tuple(found), unknown=unknown, **reading)
     ngrams = spec.text.ngrams
-    found = _frequent((_ngrams(w, ngrams) for w in split), spec.text.min_count, spec.text.max_features)
+    counts = _rows_with(_ngrams(row, ngrams) for row in split)
+    found = _frequent(counts, spec.text.min_count, spec.text.max_features)
     terms = sorted(found)
     idf = tuple(math.log((1 + len(texts)) / (1 + found[term])) + 1.0 for term in terms)
     return TfIdfPreprocessor(ngrams=ngrams, terms=tuple(terms), idf=idf, **reading)
@@ -170,9 +202,13 @@ def _strings(cells: Array) -> Sequence[str]:
     return cells.tolist()  # type: ignore[no-any-return]
 
 
-def _frequent(rows: Iterable[Iterable[str]], min_count: int, at_most: int) -> dict[str, int]:
-    """In how many rows each term occurs, most frequent first: those in `min_count` rows or more, `at_most` terms."""
-    counts = Counter(term for row in rows for term in set(row))
+def _rows_with(rows: Iterable[Iterable[str]]) -> Counter[str]:
+    """In how many rows each term occurs."""
+    return Counter(term for row in rows for term in set(row))
+
+
+def _frequent(counts: Counter[str], min_count: int, at_most: int) -> dict[str, int]:
+    """The terms in `min_count` rows or more, most frequent first, `at_most` of them."""
     ranked = sorted((term for term in counts if counts[term] >= min_count), key=lambda term: (-counts[term], term))
     if not ranked:
         hint = "lower preprocessing.text.min_count or give more rows"

@@ -43,6 +43,16 @@ def test_each_channel_gets_mean_0_and_variance_1() -> None:
     np.testing.assert_allclose(answer.std(axis=(0, 1, 2)), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("normalise", ["standard", "min_max"])
+@pytest.mark.parametrize("kind", [np.uint8, np.float64])
+def test_a_channel_that_never_varied_gives_0_whatever_comes(normalise: str, kind: type) -> None:
+    raw = np.random.default_rng(0).integers(0, 255, (20, 3, 3, 2)).astype(kind)
+    raw[..., 1] = 7
+    fitted = fit_array(raw, np.arange(20), PreprocessingSpec(normalise=normalise), image=True)  # type: ignore[arg-type]
+    assert not fitted.transform(np.full((1, 3, 3, 2), 200, kind))[..., 1].any()
+    assert fitted.transform(raw)[..., 0].std() > 0
+
+
 def test_min_max_brings_pixels_between_0_and_1() -> None:
     fitted = fit_array(photos(), np.arange(20), PreprocessingSpec(normalise="min_max"), image=True)
     answer = fitted.transform(photos())

@@ -65,30 +65,88 @@ def test_an_infinite_number_is_refused_when_fitting() -> None:
         fit_table(table(a=[1.0, np.inf]), np.arange(2), spec())
 
 
-def test_categories_have_a_place_each_and_one_for_the_unknown() -> None:
+def test_categories_have_a_place_each_and_so_have_empty_cells_where_training_had_some() -> None:
     raw = table(n=[0.0] * 6, c=["b", "a", "b", "c", "", "a"])
     fitted = fit_table(raw, ALL, spec(categorical=["c"], normalise="none"))
-    assert fitted.output_names == ("n", "c=a", "c=b", "c=c", "c=(other)")
-    answer = fitted.transform(table(n=[0.0] * 4, c=["a", "c", "new", ""]))
-    assert answer[:, 1:].tolist() == [[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 1]]
+    assert fitted.output_names == ("n", "c=(missing)", "c=a", "c=b", "c=c")
+    answer = fitted.transform(table(n=[0.0] * 3, c=["a", "c", ""]))
+    assert answer[:, 1:].tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
 
 
-def test_rare_categories_beyond_the_limit_share_the_unknown_place() -> None:
+def test_a_category_that_training_never_saw_stands_for_the_average_row_and_is_counted() -> None:
+    fitted = fit_table(table(c=["b", "a", "b", "b"]), np.arange(4), spec(categorical=["c"]))
+    answer, unseen = fitted.counted(table(c=["a", "new", "", "b", "newer"]))
+    assert answer.tolist() == [[1, 0], [0.25, 0.75], [0.25, 0.75], [0, 1], [0.25, 0.75]]
+    assert unseen == {"c": 3}
+
+
+def test_a_column_of_one_category_gives_the_same_for_every_other() -> None:
+    fitted = fit_table(table(c=["only"] * 6), ALL, spec(categorical=["c"]))
+    assert fitted.transform(table(c=["only", "new", ""])).tolist() == [[1], [1], [1]]
+
+
+def test_rare_categories_beyond_the_limit_share_a_place_with_those_never_seen() -> None:
     raw = table(c=["b", "a", "b", "c", "b", "a"])
     fitted = fit_table(raw, ALL, spec(categorical=["c"], max_categories=2))
     assert fitted.output_names == ("c=a", "c=b", "c=(other)")
+    answer, unseen = fitted.counted(table(c=["a", "c", "new"]))
+    assert (answer.tolist(), unseen) == ([[1, 0, 0], [0, 0, 1], [0, 0, 1]], {"c": 2})
+
+
+def test_a_column_of_an_earlier_release_keeps_its_place_for_others() -> None:
+    old = {"type": "table", "columns": [{"type": "categorical", "name": "c", "values": ["a", "b"], "fill": None}]}
+    fitted = TablePreprocessor.model_validate(old)
+    assert fitted.transform(table(c=["b", "new", ""])).tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1]]
+    old = {"type": "table", "columns": [{"type": "numeric", "name": "k", "offset": 3.0, "scale": 1.0}]}
+    assert TablePreprocessor.model_validate(old).transform(table(k=[3.0, 5.0])).tolist() == [[0], [2]]
+
+
+@pytest.mark.parametrize("normalise", ["standard", "min_max", "none"])
+@pytest.mark.parametrize("cells", [
+    [7.1] * 6,
+    [0.3, 0.1 + 0.2] * 3,
+    [1e9 / 3, 1e9 * (1 / 3)] * 3,
+    [-1e-30] * 6,
+    [0.0] * 6,
+])  # fmt: skip
+def test_a_column_that_never_varied_but_for_rounding_gives_0_whatever_comes(
+    cells: list[object], normalise: str
+) -> None:
+    fitted = fit_table(table(k=cells, x=[1.0, 2.0] * 3), ALL, spec(normalise=normalise))
+    answer, unseen = fitted.counted(table(k=[cells[1], 0.31, -1e9], x=[1.0] * 3))
+    assert answer[:, 0].tolist() == [0, 0, 0]
+    assert unseen == {"k": 2}
+
+
+def test_small_variations_of_a_large_number_are_no_rounding() -> None:
+    times = 1.7e9 + np.arange(6) / 4
+    fitted = fit_table({"t": times}, ALL, spec())
+    assert fitted.transform({"t": times}).std() == pytest.approx(1)
+
+
+def test_the_last_bits_of_float32_are_rounding_in_an_array_of_float32() -> None:
+    raw = np.array([[0.3, 1.0], [np.nextafter(np.float32(0.3), np.float32(1)), 2.0]] * 3, np.float32)
+    fitted = fit_table(raw, ALL, spec())
+    answer, unseen = fitted.counted(np.array([[0.31, 1.0]], np.float32))
+    assert (answer[0, 0], unseen) == (0, {"0": 1})
+
+
+def test_empty_cells_of_numbers_are_counted_where_training_had_none() -> None:
+    raw = table(a=[1.0, 2.0, 3.0], b=[1.0, np.nan, 3.0])
+    fitted = fit_table(raw, np.arange(3), spec(impute="mean"))
+    assert fitted.counted(table(a=[np.nan, 1.0, np.nan], b=[np.nan] * 3))[1] == {"a": 2}
 
 
 def test_a_missing_category_becomes_the_most_frequent_when_asked() -> None:
     raw = table(c=["b", "a", "b", "", "b", "a"])
     fitted = fit_table(raw, ALL, spec(categorical=["c"], impute="most_frequent"))
-    assert fitted.transform(table(c=[""])).tolist() == [[0, 1, 0]]
+    assert fitted.transform(table(c=[""])).tolist() == [[0, 1]]
 
 
 def test_columns_of_an_array_go_by_position() -> None:
     raw = np.array([[1.0, 3.0], [2.0, 4.0], [3.0, 3.0]])
     fitted = fit_table(raw, np.arange(3), spec(categorical=["1"], normalise="none"))
-    assert fitted.transform(raw).tolist() == [[1, 1, 0, 0], [2, 0, 1, 0], [3, 1, 0, 0]]
+    assert fitted.transform(raw).tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0]]
     named = {"0": raw[:, 0], "1": np.array(["3", "4", "3"], object)}
     assert np.array_equal(fitted.transform(named), fitted.transform(raw))
 

@@ -44,9 +44,30 @@ def test_sequences_are_padded_cut_and_have_a_token_for_unknown_words() -> None:
     fitted = fit_text(TEXTS, ALL, spec(type="sequence", length=3, min_count=2))
     assert isinstance(fitted, SequencePreprocessor)
     token = {word: i for i, word in enumerate(fitted.words, 2)}
-    expected = [[token["the"], token["cat"], token["sat"]], [token["dog"], 1, 0], [1, 0, 0]]
-    assert fitted.transform(np.array(["The cat sat down", "dog zebra", "…"], object)).tolist() == expected
+    expected = [[token["the"], token["cat"], token["sat"]], [token["cat"], 1, 0], [1, 0, 0]]
+    assert fitted.transform(np.array(["The cat sat down", "cat zebra", "…"], object)).tolist() == expected
     assert fitted.vocabulary == len(fitted.words) + 2
+
+
+def test_words_of_which_nothing_was_learned_are_left_out_and_counted() -> None:
+    texts = np.array(["good film", "bad film", "good end"], object)
+    fitted = fit_text({"t": texts}, np.arange(3), spec(type="sequence", length=2, min_count=1), column="t")
+    assert isinstance(fitted, SequencePreprocessor) and not fitted.unknown
+    answer, unseen = fitted.counted({"t": np.array(["good zebra film", "zebra", ""], object)})
+    assert answer.tolist() == [*fitted.transform({"t": texts[:1]}).tolist(), [0, 0], [0, 0]]
+    assert unseen == {"t": 2}
+
+
+def test_words_that_training_cut_off_are_not_in_the_vocabulary() -> None:
+    texts = np.array(["one two three", "two one four"], object)
+    fitted = fit_text(texts, np.arange(2), spec(type="sequence", length=2, min_count=1))
+    assert isinstance(fitted, SequencePreprocessor) and set(fitted.words) == {"one", "two"}
+
+
+def test_words_without_a_term_are_counted() -> None:
+    fitted = fit_text({"t": TEXTS}, ALL, spec(type="tfidf", min_count=2), column="t")
+    rows, unseen = fitted.counted({"t": np.array(["the zebra sat zebra", "cat"], object)})
+    assert (len(rows), unseen) == (2, {"t": 2})
 
 
 def test_sparse_rows_stand_for_the_dense_array() -> None:
