@@ -50,21 +50,36 @@ def whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def fold(job_id: str, content: bytes) -> Job:
+FEW_ATTEMPTS = 64
+"""How many of a job's attempts a step carries along; to copy thousands at each line would be quadratic."""
+
+
+def fold(job_id: str, content: bytes, known: Job | None = None) -> Job:
     """The job that this history tells of.
 
+    known: the job as the history in front of `content` tells it; then only what follows is read.
     Raises ImpossibleMove or Superseded when it tells the impossible, HistoryDamaged when it cannot be read.
     """
     whole = whole_lines(content)
-    job: Job | None = None
+    job, earlier = _with_the_newest(known, [])
     for number, raw in enumerate(whole.splitlines(), 1):
         try:
             job = step(job_id, job, json.loads(raw))
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
             raise _damaged(job_id, f"line {number} is damaged ({type(error).__name__})") from error
+        if len(job.attempts) > FEW_ATTEMPTS:
+            job, earlier = _with_the_newest(job, earlier)
     if job is None:
         raise _damaged(job_id, "it is empty")
-    return changed(job, size=len(whole))
+    return changed(job, attempts=(*earlier, *job.attempts), size=(known.size if known else 0) + len(whole))
+
+
+def _with_the_newest(job: Job | None, earlier: list[Attempt]) -> tuple[Job | None, list[Attempt]]:
+    """The job with its two newest attempts, which are all that a line may change, and `earlier` with the others."""
+    if job is None or len(job.attempts) <= 2:
+        return job, earlier
+    earlier += job.attempts[:-2]
+    return changed(job, attempts=job.attempts[-2:]), earlier
 
 
 def _damaged(job_id: str, what: str) -> HistoryDamaged:

@@ -18,7 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,15 @@ class JobStore:
         """The job as its history tells it now; raises NotFound."""
         return fold(job_id, self._read(job_id, "history.jsonl"))
 
+    def catch_up(self, job: Job) -> Job:
+        """The job as its history tells it now, by what was added since `job` was read; all of it if it was cut."""
+        with _unreadable_explained(job.id, "history.jsonl"):
+            descriptor = os.open(self._file(job.id, "history.jsonl"), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return _caught_up(job.id, _Tail.read(descriptor, job))
+            finally:
+                os.close(descriptor)
+
     def size(self, job_id: str) -> int:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
         try:
@@ -154,9 +163,10 @@ class JobStore:
             return history.append(note, at, facts)
 
     @contextlib.contextmanager
-    def locked_history(self, job_id: str) -> Iterator[OpenHistory]:
+    def locked_history(self, job_id: str, known: Job | None = None) -> Iterator[OpenHistory]:
         """Hold a job's history lock, to check and write as one act (publishing a result, for example).
 
+        known: the job as it was read before; then only what was added since is read again.
         Raises NotFound, and HistoryBusy when patience is over.
         """
         directory = self.home.job(job_id)
@@ -166,7 +176,7 @@ class JobStore:
             raise NotFound(f"no job {job_id}") from None
         try:
             self._wait_for(lock, job_id)
-            with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory) as history:
+            with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory, known) as history:
                 yield history
         finally:
             os.close(lock)
@@ -236,6 +246,28 @@ def _unreadable_explained(job_id: str, name: str) -> Iterator[None]:
         raise HistoryDamaged(problem) from error
 
 
+@dataclass(frozen=True)
+class _Tail:
+    """What stands in a history behind what is known of it. known: None when all of it has to be read."""
+
+    content: bytes
+    known: Job | None
+
+    @classmethod
+    def read(cls, descriptor: int, known: Job | None) -> _Tail:
+        """Whoever knows the job reads on from there, unless the file was cut or replaced: no line ends there then."""
+        size = os.fstat(descriptor).st_size
+        if known is not None and 0 < known.size <= size:
+            content = os.pread(descriptor, size - known.size + 1, known.size - 1)
+            if content.startswith(b"\n"):
+                return cls(content[1:], known)
+        return cls(os.pread(descriptor, size, 0), None)
+
+
+def _caught_up(job_id: str, tail: _Tail) -> Job:
+    return fold(job_id, tail.content, tail.known) if tail.content or tail.known is None else tail.known
+
+
 class OpenHistory:
     """A history whose lock is held: `job` is what it tells, `append` adds one checked line."""
 
@@ -246,16 +278,17 @@ class OpenHistory:
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, job_id: str, directory: Path) -> Iterator[OpenHistory]:
+    def open(cls, job_id: str, directory: Path, known: Job | None = None) -> Iterator[OpenHistory]:
         path = directory / "history.jsonl"
         with _unreadable_explained(job_id, path.name):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
-            content = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
-            whole = whole_lines(content)
-            if len(whole) != len(content):
-                os.ftruncate(descriptor, len(whole))  # a torn line never happened; the next must not follow it
-            yield cls(job_id, path, descriptor, fold(job_id, whole))
+            tail = _Tail.read(descriptor, known)
+            whole = whole_lines(tail.content)
+            if len(whole) != len(tail.content):
+                # A torn line never happened; the next must not follow it.
+                os.ftruncate(descriptor, (tail.known.size if tail.known else 0) + len(whole))
+            yield cls(job_id, path, descriptor, _caught_up(job_id, tail))
         finally:
             os.close(descriptor)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
-from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle import history
+from singlepoint.jobs.lifecycle.history import Note, line, step
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store import durable
@@ -166,3 +167,45 @@ def test_ids_are_easy_to_read_and_to_type() -> None:
     ids = {new_id() for _ in range(2000)}
     assert len(ids) == 2000
     assert all(len(one) == 8 and one[0].isalpha() and not set(one) & set("l01o") for one in ids)
+
+
+def lose_attempts(store: JobStore, job_id: str, numbers: range) -> None:
+    """Write down attempts that were dispatched, claimed and killed, without a fsync for each."""
+    lines = b""
+    for number in numbers:
+        lines += line(Event.DISPATCH, 2.0, {"attempt": number, "terms": TERMS})
+        lines += line(Event.CLAIM, 3.0, {"attempt": number})
+        lines += line(Event.LOSE, 4.0, {"attempt": number, "end": "killed", "steps": number})
+    with open(store.home.job(job_id) / "history.jsonl", "ab") as file:
+        file.write(lines)
+
+
+def test_whoever_knows_a_job_reads_only_what_was_added(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    job_id = accepted(store).id
+    lose_attempts(store, job_id, range(1, 200))
+    known = store.load(job_id)
+    lose_attempts(store, job_id, range(200, 202))
+    read: list[object] = []
+    monkeypatch.setattr(history, "step", lambda *entry: read.append(entry) or step(*entry))
+    caught_up = store.catch_up(known)
+    assert len(read) == 6 and [attempt.number for attempt in caught_up.attempts] == list(range(1, 202))
+    assert store.catch_up(caught_up) is caught_up
+    with store.locked_history(job_id, caught_up) as open_history:
+        open_history.append(Note.PRIORITISE, 5.0, {"priority": 3})
+    assert len(read) == 6
+    monkeypatch.undo()
+    assert store.load(job_id) == store.catch_up(known)
+
+
+def test_a_history_that_was_cut_or_replaced_is_read_from_the_start(store: JobStore) -> None:
+    job_id = accepted(store).id
+    path = store.home.job(job_id) / "history.jsonl"
+    whole = path.read_bytes()
+    lose_attempts(store, job_id, range(1, 3))
+    known = store.load(job_id)
+    path.write_bytes(whole)
+    assert store.catch_up(known) == store.load(job_id)
+    path.write_bytes(whole.replace(b'"a"', b'"' + b"b" * known.size + b'"'))
+    assert store.catch_up(known).name == "b" * known.size
+    with store.locked_history(job_id, known) as opened:
+        assert opened.job == store.load(job_id)
