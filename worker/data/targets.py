@@ -15,13 +15,15 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import Task
+from singlepoint.worker.data.preprocessing.identity import names_of, value_name
 from singlepoint.worker.data.preprocessing.numbers import is_number
 from singlepoint.worker.data.preprocessing.numbers import numbers as parsed
 from singlepoint.worker.data.preprocessing.rows import BadRow
 from singlepoint.worker.nn.arrays import Array, Indices
 from singlepoint.worker.nn.random import Purpose, random_words
 
-ClassType = Literal["text", "integer"]
+ClassType = Literal["text", "integer", "boolean"]
+_CLASS_TYPES: dict[str, ClassType] = {"O": "text", "U": "text", "b": "boolean"}  # by the kind of the values' type
 
 MOST_INFERRED_CLASSES = 20
 """Whole numbers with at most this many different values are taken for classes when nobody said what they are."""
@@ -32,7 +34,7 @@ class Target:
     """An encoded target.
 
     y: int64 (n,) numbers of classes, or float32 (n, k) values.  classes: their names in the order of their
-    numbers, None for values.  class_type: whether the names were text or whole numbers.
+    numbers, None for values.  class_type: whether they were text, whole numbers or truth values.
     """
 
     task: Task
@@ -46,7 +48,7 @@ def encode(
 ) -> Target:
     """values: (n,) text objects, whole numbers or floats; or (n, k) numbers, always a regression.
 
-    Text that all reads as numbers counts as numbers, but its classes keep their spelling.
+    Classes are told apart by their value (see `preprocessing.identity`): 2 and 2.0 are one, 007 is another than 7.
     positive: the class that is looked for, put last; otherwise classes are in sorted order.
     whole: False when these are only the first rows, where a single class or value need not be a mistake.
     Raises InvalidInput: a missing value (by row), a single class, values that never vary, text where values are
@@ -65,7 +67,7 @@ def encode(
         hint = "a classification needs rows of at least two classes"
         raise InvalidInput(Problem("data.target", f"all rows have the one class '{classes[0]}'", hint))
     if positive is not None:
-        classes = _with_last(classes, positive)
+        classes = _with_last(classes, value_name(positive))
     return Target("classification", number_classes(values, classes, name), classes, class_type)
 
 
@@ -99,14 +101,17 @@ def number_classes(values: Array, classes: Sequence[str], name: str = "y") -> np
 
 
 def class_names(values: Array) -> list[str]:
-    """Each row's class as text: whole numbers without ".0"."""
-    if values.dtype.kind in "OU":
-        return [str(value) for value in values.tolist()]
+    """Each row's class by the name of its value."""
     if values.dtype.kind == "f" and np.all(values == np.floor(values)):
         values = values.astype(np.int64)
-    elif values.dtype.kind == "b":
-        values = values.astype(np.int8)
-    return [str(value) for value in values.tolist()]
+    return names_of(values.tolist())
+
+
+def in_own_type(names: Sequence[str], class_type: ClassType) -> Array:
+    """Classes as they were in the targets: (n,) text, int64 or bool."""
+    if class_type == "integer":
+        return np.array([int(name) for name in names], np.int64)
+    return np.array([name == "True" for name in names]) if class_type == "boolean" else np.array(names, np.str_)
 
 
 def split(target: Target, share: float, seed: int) -> tuple[Indices, Indices]:
@@ -185,7 +190,7 @@ def _values(
 def _classes(values: Array, numbers: npt.NDArray[np.float64] | None) -> tuple[tuple[str, ...], ClassType]:
     """Names in numerical order when they are numbers, else alphabetical."""
     names = class_names(values)
-    class_type: ClassType = "text" if values.dtype.kind in "OU" else "integer"
+    class_type = _CLASS_TYPES.get(values.dtype.kind, "integer")
     if numbers is None:
         return tuple(sorted(set(names))), "text"
     if class_type == "integer" and not np.all(numbers == np.floor(numbers)):

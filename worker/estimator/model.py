@@ -141,7 +141,7 @@ class Model:
         """The classes, as they were in the targets: text or whole numbers."""
         if self.classes is None:
             raise AttributeError("a model of values has no classes")
-        return np.array(list(map(int, self.classes)) if self.class_type == "integer" else self.classes)
+        return targets.in_own_type(self.classes, self.class_type)
 
     def fit(
         self,
@@ -179,7 +179,7 @@ class Model:
         """Classes (n,) as they were in the targets, or values (n,) or (n, k)."""
         scores = self.predict_table(_as_raw(x))
         if scores.labels is not None:
-            return scores.labels.astype(np.int64 if self.class_type == "integer" else np.str_)
+            return targets.in_own_type(scores.labels.tolist(), self.class_type)
         assert scores.values is not None
         return scores.values[:, 0] if scores.values.shape[1] == 1 else scores.values
 

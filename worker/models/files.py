@@ -223,6 +223,8 @@ def _check_outputs(document: ModelDocument, shapes: Plan) -> None:
         raise ValueError("a class occurs twice")
     if document.class_type == "integer" and not all(_is_whole(name) for name in classes):
         raise ValueError("class_type is integer, but a class is no whole number")
+    if document.class_type == "boolean" and not {*classes} <= {"True", "False"}:
+        raise ValueError("class_type is boolean, but a class is no truth value")
     outputs = shapes.output_shape
     if outputs != (len(classes),) and not (outputs == (1,) and len(classes) == 2):
         raise ValueError(f"the network's output {outputs} does not fit {len(classes)} classes")

@@ -20,7 +20,7 @@ def words(*cells: str) -> np.ndarray:
     (words("1.5", "2.5", "3"), "regression", None),
     (np.array([3, 1, 2], np.uint8), "classification", ("1", "2", "3")),
     (np.array([0.0, 1.0, 0.0]), "classification", ("0", "1")),
-    (np.array([False, True]), "classification", ("0", "1")),
+    (np.array([False, True]), "classification", ("False", "True")),
     (np.arange(21), "regression", None),
     (np.eye(3), "regression", None),
 ])  # fmt: skip

@@ -11,6 +11,7 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import Raw, row_count
+from singlepoint.worker.data.preprocessing.identity import own_type
 from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, format_of, no_such_column, open_array, open_table
@@ -151,7 +152,7 @@ def _named(tile: Tile) -> dict[str, Array]:
 
 def _target(read: Mapping[str, Array], targets: Sequence[str]) -> Array:
     if len(targets) == 1:
-        return read[targets[0]]
+        return own_type(read[targets[0]].tolist())
     return np.stack([parse_numbers(read[name].tolist(), name) for name in targets], axis=1)
 
 

@@ -23,6 +23,7 @@ from singlepoint.jobs.spec.base import NonNegative, Part, Positive
 from singlepoint.jobs.spec.data import PreprocessingSpec
 from singlepoint.worker.nn.arrays import Array, Indices
 
+from .identity import names_of
 from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution, row_count, select
 
 Doubles = npt.NDArray[np.float64]
@@ -93,12 +94,14 @@ class TablePreprocessor(Fitted):
     """What was learned about a table's columns.
 
     header: whether its CSV files begin with the columns' names; without, and for arrays, a column's name is its
-    position ("0", "1", …).  missing: the cells that mean "no value".
+    position ("0", "1", …).  missing: the cells that mean "no value".  identity: whether categories go by their value
+    (see `identity`) or, in models of the first format, by their spelling.
     """
 
     type: Literal["table"] = "table"
     header: bool = True
     missing: tuple[str, ...] = ()
+    identity: Literal["spelling", "value"] = "spelling"
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -222,8 +225,9 @@ class TablePreprocessor(Fitted):
     def _codes(self, column: CategoricalColumn, raw: Raw) -> Indices:
         """The row of the column's `spread` for each row's value."""
         known, other = column.places, len(column.values)
-        cells = words(raw[column.name] if isinstance(raw, Mapping) else raw[:, self.columns.index(column)])
-        return np.fromiter((known.get(cell, other) for cell in cells), np.intp, len(cells))
+        cells = raw[column.name] if isinstance(raw, Mapping) else raw[:, self.columns.index(column)]
+        names = categories(cells) if self.identity == "value" else words(cells)
+        return np.fromiter((known.get(name, other) for name in names), np.intp, len(names))
 
 
 def fit_table(
@@ -245,8 +249,14 @@ def fit_table(
     fitted: dict[str, NumericColumn | CategoricalColumn] = {c.name: c for c in _fit_numbers(raw, rows, numeric, spec)}
     for name in spec.categorical:
         cells = raw[name] if isinstance(raw, Mapping) else raw[:, int(name)]
-        fitted[name] = _fit_categories(name, words(cells[rows]), spec)
-    return TablePreprocessor(header=header, missing=missing, columns=tuple(fitted[name] for name in names))
+        fitted[name] = _fit_categories(name, categories(cells[rows]), spec)
+    columns = tuple(fitted[name] for name in names)
+    return TablePreprocessor(header=header, missing=missing, identity="value", columns=columns)
+
+
+def categories(cells: Array) -> Sequence[str]:
+    """Each category by the name of its value; "" is missing."""
+    return names_of(cells.tolist()) if cells.dtype.kind in "OU" else words(cells)
 
 
 def words(cells: Array) -> Sequence[str]:

@@ -1,0 +1,66 @@
+"""When two cells are one value, whatever spelled them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.worker.data.preprocessing import TablePreprocessor, fit_table
+from singlepoint.worker.data.preprocessing.identity import name_of, own_type, value_name
+
+
+@pytest.mark.parametrize(("cells", "name"), [
+    (("2", "2.0", " 2 ", "2.000", 2, 2.0, np.int64(2), np.float32(2)), "2"),
+    (("0.5", "0.50", 0.5), "0.5"),
+    (("0", "-0", "-0.0", 0, -0.0), "0"),
+    (("True", "true", "TRUE", True, np.bool_(True)), "True"),
+    (("", None, float("nan"), np.float32("nan")), ""),
+    (("-3", "-3.0", -3), "-3"),
+])  # fmt: skip
+def test_one_value_has_one_name_however_it_is_spelled(cells: tuple[object, ...], name: str) -> None:
+    assert {name_of(cell) for cell in cells} == {name}
+
+
+@pytest.mark.parametrize(
+    "code", ["007", "+49", "1e3", "1_000", "0x10", "1.", ".5", "2.0.1", "TrUe", "１２", "-", "a 2"]
+)
+def test_what_is_no_plain_decimal_number_goes_by_its_text(code: str) -> None:
+    assert value_name(f" {code} ") == code
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(10**18), 10**18))
+def test_a_number_and_its_text_are_one_value(number: float | int) -> None:
+    assert name_of(number) == name_of(repr(number))
+    assert value_name(name_of(number)) == name_of(number)
+
+
+@pytest.mark.parametrize(("words", "kind", "values"), [
+    (["1", "2.0", "1"], "i", [1, 2, 1]),
+    (["1.5", "2"], "f", [1.5, 2.0]),
+    (["true", "False"], "b", [True, False]),
+    (["007", "7"], "O", ["007", "7"]),
+    (["1", "x"], "O", ["1", "x"]),
+    (["1e3", "2"], "O", ["1e3", "2"]),
+    (["1.0", "x"], "O", ["1", "x"]),
+])  # fmt: skip
+def test_a_column_of_text_gets_the_type_that_all_of_it_has(words: list[str], kind: str, values: list[object]) -> None:
+    column = own_type(words)
+    assert (column.dtype.kind, column.tolist()) == (kind, values)
+    assert math.isnan(own_type(["1", "", "2"])[1]) and own_type(["x", ""])[1] == ""
+
+
+def test_categories_meet_by_value_in_a_new_model_and_by_spelling_in_one_of_the_first_format() -> None:
+    trained = {"c": np.array(["1", "2", "2.0"], object)}
+    fitted = fit_table(trained, np.arange(3), PreprocessingSpec(categorical=("c",)))
+    assert fitted.columns[0].values == ("1", "2")  # type: ignore[union-attr]
+    asked = {"c": np.array(["2", "2.0", "02"], object)}
+    assert fitted.transform(asked).argmax(axis=1).tolist() == [1, 1, 2]
+    assert fitted.transform({"c": np.array([2.0, 2.0, 3.0])}).argmax(axis=1).tolist() == [1, 1, 2]
+    document = {"columns": [{"type": "categorical", "name": "c", "values": ["2", "2.0"]}]}
+    first = TablePreprocessor.model_validate(document)
+    assert first.transform(asked).argmax(axis=1).tolist() == [0, 1, 2]

@@ -1,0 +1,76 @@
+"""Tables of pandas, polars and Arrow are one table, by the names their columns carry."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.worker.data.frames import is_table, named_columns
+
+CELLS: dict[str, list[Any]] = {
+    "n": [1, 2, None],
+    "x": [0.5, None, -1.0],
+    "b": [True, False, None],
+    "w": ["red", None, " blue "],
+}
+
+
+def of_pandas() -> Any:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(CELLS)
+    return frame.astype({"n": "Int64", "b": "boolean", "w": "category"})
+
+
+def of_polars() -> Any:
+    polars = pytest.importorskip("polars")
+    return polars.DataFrame(CELLS).with_columns(polars.col("w").cast(polars.Categorical))
+
+
+def of_arrow() -> Any:
+    return pytest.importorskip("pyarrow").table(CELLS)
+
+
+@pytest.mark.parametrize("make", [of_pandas, of_polars, of_arrow, lambda: CELLS])
+def test_every_library_gives_the_same_columns(make: Callable[[], Any]) -> None:
+    table = make()
+    assert is_table(table)
+    columns = named_columns(table)
+    assert list(columns) == ["n", "x", "b", "w"]
+    np.testing.assert_equal(columns["n"], [1.0, 2.0, np.nan])
+    np.testing.assert_equal(columns["x"], [0.5, np.nan, -1.0])
+    np.testing.assert_equal(columns["b"], [1.0, 0.0, np.nan])
+    assert columns["w"].tolist() == ["red", "", "blue"]
+
+
+def test_codes_too_large_for_a_float_stay_apart_as_categories() -> None:
+    codes = {"c": np.array([2**60, 2**60 + 1])}
+    assert named_columns(codes, categorical=["c"])["c"].tolist() == [2**60, 2**60 + 1]
+
+
+def test_dates_are_words_where_they_are_named_and_refused_elsewhere() -> None:
+    dates = {"d": [datetime.date(2026, 1, 5), None]}
+    assert named_columns(dates, categorical=["d"])["d"].tolist() == ["2026-01-05", ""]
+    with pytest.raises(InvalidInput, match=r"x: column 'd' holds dates .name it as categorical"):
+        named_columns(dates)
+
+
+@pytest.mark.parametrize(("table", "message"), [
+    ({"a": [1, 2], "b": [1]}, "unequal length"),
+    ({"a": [[1], [2]]}, "column 'a' has shape|holds a list"),
+    ({"a": [1 + 2j]}, "column 'a' holds a complex"),
+    ({"a": np.arange(2).astype("M8[D]")}, "column 'a' holds dates"),
+])  # fmt: skip
+def test_what_has_no_place_in_a_table_is_refused_by_its_column(table: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        named_columns(table)
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(InvalidInput, match="two columns are named 'a'"):
+        named_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]))

@@ -1,0 +1,114 @@
+"""Tables of other libraries as named columns: pandas, polars and Arrow by the names they carry, none of them imported.
+
+`named_columns` is the one way in, for jobs and for the Python estimators. What it gives is `Raw` as every reader of a
+file gives it: float64 (missing: NaN) for numbers and truth values, objects that are str (missing: "") for the rest.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.worker.data.preprocessing.identity import is_missing
+from singlepoint.worker.nn.arrays import Array
+
+DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+DATE_HINT = "name it as categorical, leave it out, or make a number of it"
+
+
+def is_table(x: object) -> bool:
+    """Whether x carries names for its columns: a mapping, or a table of pandas, polars or Arrow."""
+    return isinstance(x, Mapping) or hasattr(x, "column_names") or (hasattr(x, "columns") and hasattr(x, "dtypes"))
+
+
+def named_columns(x: Any, *, argument: str = "x", categorical: Sequence[str] = ()) -> dict[str, Array]:
+    """The columns of a table (see `is_table`) by name, in its order.
+
+    categorical: columns of categories, in which a date is a word and a number keeps its type (see `identity`).
+    Raises InvalidInput naming argument and column: a name that occurs twice, columns of unequal length, values that
+    are neither numbers, truth values nor text (dates, lists, complex numbers).
+    """
+    columns: dict[str, Array] = {}
+    for name, column in _columns(x):
+        if name in columns:
+            raise InvalidInput(Problem(argument, f"two columns are named '{name}'", "rename one of them"))
+        columns[name] = plain_column(column, name, argument=argument, category=name in categorical)
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) > 1:
+        raise InvalidInput(Problem(argument, f"has columns of unequal length: {sorted(lengths)}"))
+    return columns
+
+
+def plain_column(column: Any, name: str, *, argument: str = "x", category: bool = False) -> Array:
+    """One column, (n,): float64 with NaN for missing, or objects that are str with "" for missing.
+
+    category: numbers keep their type, as a large code would lose digits, and dates are words.
+    Text that reads as numbers stays text. Raises InvalidInput naming argument and column.
+    """
+    values = _array(column)
+    if values.ndim != 1:
+        raise InvalidInput(Problem(argument, f"column '{name}' has shape {values.shape}", "one value a row is needed"))
+    if values.dtype.kind in "biuf":
+        return values if category else values.astype(np.float64)
+    cells = [_plain(cell) for cell in (values.tolist() if values.dtype.kind in "OUT" else list(values))]
+    # What is missing decides nothing; a column of nothing but missing values counts as numbers.
+    if not category and all(isinstance(cell, bool | int | float) for cell in cells if cell is not None):
+        return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+    text = np.empty(len(cells), object)
+    for row, cell in enumerate(cells):
+        text[row] = _word(cell, category)
+        if text[row] is None:
+            what = "holds dates" if isinstance(cell, DATES) else f"holds a {type(cell).__name__} in row {row + 1}"
+            hint = DATE_HINT if isinstance(cell, DATES) else "numbers, truth values or text are needed"
+            raise InvalidInput(Problem(argument, f"column '{name}' {what}", hint))
+    return text
+
+
+def _columns(x: Any) -> Iterator[tuple[str, Any]]:
+    """Names and columns, in the order of the table."""
+    if isinstance(x, Mapping):
+        yield from ((str(name), column) for name, column in x.items())
+    elif hasattr(x, "column_names"):  # Arrow
+        yield from zip(map(str, x.column_names), x.columns, strict=True)
+    elif hasattr(x, "get_columns"):  # polars
+        yield from zip(map(str, x.columns), x.get_columns(), strict=True)
+    else:  # pandas: by place, since names may occur twice
+        yield from ((str(name), x.iloc[:, place]) for place, name in enumerate(x.columns))
+
+
+def _array(column: Any) -> Array:
+    """As numpy sees it: nullable and categorical columns as objects, with None or NaN for what is missing."""
+    if isinstance(column, np.ndarray):
+        return column
+    kind = getattr(getattr(column, "dtype", None), "kind", "")
+    if isinstance(kind, str) and kind in "biuf" and kind and isinstance(column.dtype, np.dtype):
+        return np.asarray(column)
+    listed = getattr(column, "to_pylist", None) or getattr(column, "to_list", None) or getattr(column, "tolist", None)
+    cells = listed() if listed is not None else list(column)
+    values = np.empty(len(cells), object)
+    values[:] = cells
+    return values
+
+
+def _plain(cell: Any) -> Any:
+    """A cell without the wrappings of numpy; None for missing."""
+    if is_missing(cell):
+        return None
+    return cell.item() if isinstance(cell, np.bool_ | np.integer | np.floating | np.str_) else cell
+
+
+def _word(cell: Any, dates: bool) -> str | None:
+    """A cell as text, or None for one that has no place in a table."""
+    if cell is None:
+        return ""
+    if isinstance(cell, str):
+        return cell.strip()
+    if isinstance(cell, bool | int | float):
+        return repr(cell)
+    if isinstance(cell, DATES):
+        return (cell.isoformat() if hasattr(cell, "isoformat") else str(cell)) if dates else None
+    return str(cell) if type(cell).__name__ == "Decimal" else None

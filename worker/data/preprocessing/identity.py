@@ -1,0 +1,100 @@
+"""When two cells are one value: `2`, `2.0`, the integer 2 and the float 2.0 are one category and one class.
+
+A decimal number without an exponent, a plus or needless zeros in front goes by its value, so `2.0` is `2`, `0.50` is
+`0.5` and `-0` is `0`. `true` and `false`, spelled as Python, pandas, R or JSON spell them, are `True` and `False`.
+Everything else goes by its text without the spaces around it: `007`, `+49` and `1e3` are codes and stay what they are.
+What is missing has the name "". The same rule holds for every format, so that each gives the same model.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .numbers import numbers
+
+_DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(\.[0-9]+)?")
+_CODE = re.compile(r"^\s*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)  # what `float` takes and is no decimal number as above
+_EXACT_INTEGER = 2.0**53
+_EXACT = 1e16  # from here on a float's shortest spelling has an exponent, and goes by its text
+BOOLEANS = {
+    "true": "True",
+    "True": "True",
+    "TRUE": "True",
+    "false": "False",
+    "False": "False",
+    "FALSE": "False",
+}
+"""Spellings of a truth value, and its name."""
+
+
+def value_name(word: str) -> str:
+    """The one name of a value that may be spelled in several ways."""
+    word = word.strip()
+    found = _DECIMAL.fullmatch(word)
+    if found is None:
+        return BOOLEANS.get(word, word)
+    sign, whole, fraction = found.groups()
+    if fraction is None or not fraction.strip(".0"):
+        return whole if whole == "0" else sign + whole
+    return repr(float(word))
+
+
+def name_of(value: Any) -> str:
+    """The name of a cell that has a type already; "" for None, NaN and the "no value" of pandas."""
+    if isinstance(value, str):
+        return value_name(value)
+    if is_missing(value):
+        return ""
+    if isinstance(value, float | np.floating):
+        value = float(value)
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    return value_name(str(value))
+
+
+def is_missing(value: Any) -> bool:
+    """Whether this is None, a NaN, or the NA or NaT of pandas, which are told by their names: it need not be there."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float | np.floating) and math.isnan(value)
+
+
+def names_of(cells: Sequence[Any]) -> list[str]:
+    """The name of each cell, all of them text; one that occurs often is looked at once."""
+    known = {cell: name_of(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
+
+
+def own_type(words: Sequence[str]) -> npt.NDArray[Any]:
+    """A column of text in its own type: bool, int64 or float64 when every cell is such a value, else objects that are
+    the names. What is missing ("") is NaN among numbers, and stays "" elsewhere."""
+    numeric = _numeric(words)
+    if numeric is not None:
+        return numeric
+    names = names_of(words)
+    if set(names) <= {"True", "False"}:
+        return np.array([name == "True" for name in names])
+    column = np.empty(len(names), object)
+    column[:] = names
+    return column
+
+
+def _numeric(words: Sequence[str]) -> npt.NDArray[np.int64] | npt.NDArray[np.float64] | None:
+    """The cells as numbers, if there is any and none is a code; one search through all of the text at once."""
+    if _CODE.search("\n".join(words)):
+        return None
+    try:
+        values = numbers([word or "nan" for word in words])
+    except ValueError:
+        return None
+    if not np.isfinite(values).any():
+        return None
+    whole = bool(np.all(values == np.floor(values)) and np.all(np.abs(values) < _EXACT_INTEGER))
+    return values.astype(np.int64) if whole else values
