@@ -71,7 +71,7 @@ def checkpoint_rows(home: Home, job_id: str, *, verify: bool) -> list[dict[str, 
     """What `checkpoints --json` says of a job's checkpoints; `verify` reads each one whole."""
     from singlepoint.worker.checkpoints.checkpoint import in_order, set_aside
 
-    directory = home.job(job_id) / "checkpoints"
+    directory = home.job_files(job_id).checkpoints
     rows = [_checkpoint_row(path, verify=verify) for path in in_order(directory)]
     return [
         *rows,
@@ -80,12 +80,12 @@ def checkpoint_rows(home: Home, job_id: str, *, verify: bool) -> list[dict[str, 
 
 
 def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
-    from singlepoint.worker.checkpoints.checkpoint import Damaged, read, step_of
+    from singlepoint.worker.checkpoints.checkpoint import Damaged, name_of, read
 
     status = path.stat()
     row: dict[str, Any] = {
         "file": path.name,
-        "step": step_of(path),
+        "step": name_of(path).step,
         "bytes": status.st_size,
         "saved_at": clock.iso(status.st_mtime),
     }

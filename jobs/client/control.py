@@ -16,7 +16,7 @@ from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, No
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
-from singlepoint.jobs.store.post_mortem import staged_outputs
+from singlepoint.jobs.store.job_files import staged_outputs
 
 from .follow import wait_for
 from .session import Session, redis_may_be_away

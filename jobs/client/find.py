@@ -52,7 +52,7 @@ def _listed(ids: set[str]) -> str:
 
 def _newest(store: JobStore, ids: list[str]) -> str:
     # A spec is written once and never touched again: its time is the job's, without opening a file.
-    times = {job_id: _written_at(store.home.job(job_id) / "spec.json") for job_id in ids}
+    times = {job_id: _written_at(store.home.job_files(job_id).spec) for job_id in ids}
     if not times:
         raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
     return max(times, key=lambda job_id: (times[job_id], job_id))

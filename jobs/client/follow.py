@@ -86,4 +86,4 @@ def follow(store: JobStore, job_id: str, write: Callable[[str], None]) -> Job:
 
 
 def log_path(store: JobStore, job_id: str) -> Path:
-    return store.home.job(job_id) / "log.txt"
+    return store.home.job_files(job_id).log

@@ -71,7 +71,7 @@ def from_disk(session: Session) -> list[Row]:
 def progress(session: Session, job_id: str) -> Row:
     """How far the newest attempt is, as it last wrote it down; empty before the first report."""
     try:
-        return dict(json.loads((session.home.job(job_id) / "progress.json").read_bytes()))
+        return dict(json.loads(session.home.job_files(job_id).progress.read_bytes()))
     except (OSError, ValueError):
         return {}
 

@@ -6,7 +6,7 @@
     capacity.json        the budget the running scheduler enforces
     settings.toml        what the owner sets; read by `settings`, written by nobody but the owner
     draining             there while the home is being drained: nothing is started
-    jobs/<id>/           spec.json, history.jsonl, history.lock, lock, log.txt, metrics.jsonl, checkpoints/, result/
+    jobs/<id>/           a job: see `job_files`
     models/<name>/<n>/   model.json, model.safetensors
     *.lock               kernel locks: broker, scheduler, supervisor
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from singlepoint.jobs.errors import InvalidInput, NotPermitted, Problem, StorageFull
 
 from .durable import explained, replace_file
+from .job_files import JobFiles
 
 FORMAT = 1
 
@@ -60,6 +61,9 @@ class Home:
 
     def job(self, job_id: str) -> Path:
         return self.jobs / job_id
+
+    def job_files(self, job_id: str) -> JobFiles:
+        return JobFiles(self.job(job_id))
 
     def lock(self, name: str) -> Path:
         """The kernel lock of a singleton: `broker`, `scheduler`, `supervisor`."""

@@ -31,6 +31,7 @@ from singlepoint.jobs.lifecycle.states import Event
 
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
 from .home import Home
+from .job_files import HISTORY, HISTORY_LOCK, SPEC
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 8
@@ -70,8 +71,8 @@ class JobStore:
             reach("submit.mkdir")
             temporary.mkdir(mode=0o700)
             try:
-                write_new(temporary / "spec.json", spec, point="submit.spec")
-                write_new(temporary / "history.jsonl", first, point="submit.history")
+                write_new(temporary / SPEC, spec, point="submit.spec")
+                write_new(temporary / HISTORY, first, point="submit.history")
                 sync_directory(temporary)
                 move_into_place(temporary, self.home.job(job_id), point="submit.accept")
             except BaseException:
@@ -91,7 +92,7 @@ class JobStore:
 
     def _beginning(self, job_id: str) -> bytes:
         try:
-            descriptor = os.open(self._file(job_id, "history.jsonl"), os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self._file(job_id, HISTORY), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return b""  # removed in this instant, or no job
         try:
@@ -123,19 +124,19 @@ class JobStore:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def spec(self, job_id: str) -> bytes:
-        return self._read(job_id, "spec.json")
+        return self._read(job_id, SPEC)
 
     def history(self, job_id: str) -> bytes:
-        return whole_lines(self._read(job_id, "history.jsonl"))
+        return whole_lines(self._read(job_id, HISTORY))
 
     def load(self, job_id: str) -> Job:
         """The job as its history tells it now; raises NotFound."""
-        return fold(job_id, self._read(job_id, "history.jsonl"))
+        return fold(job_id, self._read(job_id, HISTORY))
 
     def catch_up(self, job: Job) -> Job:
         """The job as its history tells it now, by what was added since `job` was read; all of it if it was cut."""
-        with _unreadable_explained(job.id, "history.jsonl"):
-            descriptor = os.open(self._file(job.id, "history.jsonl"), os.O_RDONLY | os.O_CLOEXEC)
+        with _unreadable_explained(job.id, HISTORY):
+            descriptor = os.open(self._file(job.id, HISTORY), os.O_RDONLY | os.O_CLOEXEC)
             try:
                 return _caught_up(job.id, _Tail.read(descriptor, job))
             finally:
@@ -144,7 +145,7 @@ class JobStore:
     def size(self, job_id: str) -> int:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
         try:
-            return os.stat(self._file(job_id, "history.jsonl")).st_size
+            return os.stat(self._file(job_id, HISTORY)).st_size
         except (FileNotFoundError, NotADirectoryError):
             return 0
 
@@ -171,12 +172,12 @@ class JobStore:
         """
         directory = self.home.job(job_id)
         try:
-            lock = os.open(directory / "history.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(directory / HISTORY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise NotFound(f"no job {job_id}") from None
         try:
             self._wait_for(lock, job_id)
-            with explained(directory / "history.jsonl"), OpenHistory.open(job_id, directory, known) as history:
+            with explained(directory / HISTORY), OpenHistory.open(job_id, directory, known) as history:
                 yield history
         finally:
             os.close(lock)
@@ -200,7 +201,7 @@ class JobStore:
                 return
 
     def lock_path(self, job_id: str) -> Path:
-        return self.home.job(job_id) / "lock"
+        return self.home.job_files(job_id).lock
 
     def is_being_worked_on(self, job_id: str) -> bool:
         """Whether an attempt, or a child it left, still holds the job's lock."""
@@ -279,7 +280,7 @@ class OpenHistory:
     @classmethod
     @contextlib.contextmanager
     def open(cls, job_id: str, directory: Path, known: Job | None = None) -> Iterator[OpenHistory]:
-        path = directory / "history.jsonl"
+        path = directory / HISTORY
         with _unreadable_explained(job_id, path.name):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:

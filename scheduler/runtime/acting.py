@@ -85,7 +85,7 @@ class DiskActs:
         if not _is(job, State.RUNNING, decision.attempt) or self.store.is_being_worked_on(job.id):
             return
         now = self.clock()
-        left = post_mortem.examine(self.store.home.job(job.id), job.attempts[-1])
+        left = post_mortem.examine(self.store.home.job_files(job.id), job.attempts[-1])
         watched = now - self.alive_at.get(job.id, 0.0) <= WATCHED_S
         ended_at = now if watched and decision.end == "killed" else min(now, left.last_sign_at)
         event, facts = retry.after_death(job, end=decision.end, cause=decision.cause, steps=left.steps, at=now)

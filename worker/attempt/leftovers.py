@@ -17,34 +17,34 @@ from pathlib import Path
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import PredictSpec
-from singlepoint.jobs.store.post_mortem import staged_outputs
+from singlepoint.jobs.store.job_files import staged_outputs
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.ground.workplace import Work
-
-_PLACES = (".", "checkpoints", "result", "result/parts")
 
 
 def sweep(work: Work) -> None:
     """Remove what earlier attempts did not finish. Raises Superseded unless this attempt is the newest."""
+    files = work.files
     with work.fence():  # so that no newer attempt can have begun, whose files these might be
-        for place in _PLACES:
-            for path in (work.directory / place).glob(".*.tmp"):
+        for place in (files.directory, files.checkpoints, files.result, files.parts):
+            for path in place.glob(".*.tmp"):
                 _remove(path)
-        for path in (work.directory / "result").glob("attempt-*"):
+        for path in files.stages():
             _remove(path)
         _remove_staged_outputs(work)
-        for path in checkpoint.set_aside(work.directory / "checkpoints")[: -checkpoint.KEPT]:
+        for path in checkpoint.set_aside(files.checkpoints)[: -checkpoint.KEPT]:
             _remove(path)
 
 
 def clear_away(work: Work, job: Job) -> None:
     """Remove what nobody needs after the end of `work`, which left `job` as it is."""
-    _remove(work.directory / "result" / f"attempt-{work.attempt}")
+    files = work.files
+    _remove(files.stage(work.attempt))
     if job.state is not State.PENDING:
         _remove_staged_outputs(work)
     if job.state is State.SUCCEEDED:
-        _remove(work.directory / "result")
-        for path in checkpoint.in_order(work.directory / "checkpoints"):
+        _remove(files.result)
+        for path in checkpoint.in_order(files.checkpoints):
             _remove(path)
 
 

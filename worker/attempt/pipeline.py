@@ -65,7 +65,7 @@ def perform(job_id: str, attempt: int) -> str:
         work = claim(_workplace, job_id, attempt)
         if work is None:
             return "superseded"
-        with job_log(work.log, work.directory):
+        with job_log(work.log, work.files.log):
             return _to_the_end(work)
 
 

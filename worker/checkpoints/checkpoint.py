@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,13 +26,12 @@ import numpy.typing as npt
 from singlepoint.jobs.errors import StorageFull
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import Fence, put_in_place
+from singlepoint.jobs.store.job_files import DAMAGED, CheckpointName
 
 Vector = npt.NDArray[Any]
 
 KEPT = 2
-_DAMAGED = "damaged-"
 FORMAT = "1"
-_NAME = re.compile(r"^(\d{12})-(\d{4,})\.safetensors$")
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _HEADER_LIMIT_BYTES = 100 * 2**20
 
@@ -95,10 +93,6 @@ def encode_header(counters: Counters, vector: Vector, crc: int) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def file_name(step: int, attempt: int) -> str:
-    return f"{step:012d}-{attempt:04d}.safetensors"
-
-
 def save(directory: Path, counters: Counters, vector: Vector, *, fence: Fence) -> Path:
     """Write a checkpoint durably, read it back, and drop all but the newest two.
 
@@ -127,7 +121,7 @@ def _make_room(directory: Path) -> bool:
 
 
 def _save(directory: Path, counters: Counters, vector: Vector, fence: Fence) -> Path:
-    final = directory / file_name(counters.step, counters.attempt)
+    final = directory / str(CheckpointName(counters.step, counters.attempt))
     body = np.ascontiguousarray(vector).view(np.uint8).data
     with put_in_place(final, point="checkpoint", fence=fence) as file:
         reach("checkpoint.write")
@@ -181,24 +175,21 @@ def in_order(directory: Path) -> list[Path]:
     """The checkpoints of a directory, newest (furthest step, then newest attempt) first."""
     if not directory.is_dir():
         return []
-    found = ((_NAME.match(entry.name), Path(entry.path)) for entry in os.scandir(directory))
-    keyed = [(int(match[1]), int(match[2]), path) for match, path in found if match]
+    named = ((CheckpointName.parse(entry.name), Path(entry.path)) for entry in os.scandir(directory))
+    keyed = [(name.step, name.attempt, path) for name, path in named if name]
     return [path for _, _, path in sorted(keyed, reverse=True)]
 
 
-def step_of(path: Path) -> int:
-    match = _NAME.match(path.name)
-    return int(match[1]) if match else 0
-
-
-def attempt_of(path: Path) -> int:
-    match = _NAME.match(path.name)
-    return int(match[2]) if match else 0
+def name_of(path: Path) -> CheckpointName:
+    """What the name of one of `in_order` tells."""
+    name = CheckpointName.parse(path.name)
+    assert name is not None, path
+    return name
 
 
 def set_aside(directory: Path) -> list[Path]:
     """The damaged files of a directory."""
-    return sorted(directory.glob(f"{_DAMAGED}*"))
+    return sorted(directory.glob(f"{DAMAGED}*"))
 
 
 def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tuple[Checkpoint | None, list[Damage]]:
@@ -208,7 +199,7 @@ def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tup
     """
     damages: list[Damage] = []
     for path in in_order(directory):
-        if attempt_of(path) <= fresh_after:
+        if name_of(path).attempt <= fresh_after:
             path.unlink(missing_ok=True)
             continue
         try:
@@ -218,7 +209,7 @@ def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tup
         except (Damaged, OSError) as problem:
             damages.append(Damage(path, str(problem)))
             with contextlib.suppress(OSError):
-                path.rename(path.with_name(f"{_DAMAGED}{path.name}"))
+                path.rename(path.with_name(f"{DAMAGED}{path.name}"))
             continue
         return checkpoint, damages
     return None, damages

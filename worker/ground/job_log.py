@@ -1,4 +1,4 @@
-"""A job's own log: events with facts, in `log.txt` of its directory, bounded in size.
+"""A job's own log: events with facts, bounded in size.
 
 What the process prints (libraries, the interpreter's last words) goes there as well. Facts only: no values
 from the data.
@@ -22,9 +22,9 @@ LIMIT_BYTES = 10 * 2**20
 
 
 @contextlib.contextmanager
-def job_log(logger: logging.Logger, directory: Path) -> Iterator[None]:
-    """Send the logger, stdout and stderr of this process to the job's log."""
-    descriptor = _open(directory / "log.txt")
+def job_log(logger: logging.Logger, path: Path) -> Iterator[None]:
+    """Send the logger, stdout and stderr of this process to the job's log at `path`."""
+    descriptor = _open(path)
     handler = _Forgiving(os.fdopen(os.dup(descriptor), "w", buffering=1, encoding="utf-8"))
     handler.setFormatter(UtcFormatter("%(asctime)s %(message)s"))
     logger.addHandler(handler)

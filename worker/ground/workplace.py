@@ -23,6 +23,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import Spec, from_json
 from singlepoint.jobs.store.durable import put_in_place
 from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_files import SPEC, JobFiles
 from singlepoint.jobs.store.job_store import JobStore
 
 from .stop_requests import Stop, StopRequests
@@ -96,12 +97,16 @@ class Work:
         try:
             return from_json(self.place.store.spec(self.job.id))
         except (ValueError, KeyError, TypeError, NotFound):
-            problem = Problem("spec.json", "the stored spec is damaged or gone", "submit the job again")
+            problem = Problem(SPEC, "the stored spec is damaged or gone", "submit the job again")
             raise InvalidInput(problem) from None
 
     @property
+    def files(self) -> JobFiles:
+        return self.place.home.job_files(self.job.id)
+
+    @property
     def directory(self) -> Path:
-        return self.place.home.job(self.job.id)
+        return self.files.directory
 
     @property
     def terms(self) -> Terms:
@@ -162,7 +167,7 @@ class Work:
             **more,
             "sample": sample.to_json(),
         }
-        write_progress(self.directory, {**progress, "attempt": self.attempt, "first_step": self.first_step})
+        write_progress(self.files.progress, {**progress, "attempt": self.attempt, "first_step": self.first_step})
         if not self.place.index.report_progress(self.job.id, progress):
             self._next_report = now_s + 5.0  # Redis is away: the file above tells, and the work goes on
 
@@ -180,10 +185,10 @@ def stored_bytes(directory: Path) -> int:
     return total
 
 
-def write_progress(directory: Path, document: Mapping[str, Any]) -> None:
+def write_progress(path: Path, document: Mapping[str, Any]) -> None:
     """`progress.json`, whole or not at all; not fsynced, and given up on a full disk: it is but a figure."""
     with (
         suppress(OSError, SinglepointError),
-        put_in_place(directory / "progress.json", point="progress", lasting=False) as file,
+        put_in_place(path, point="progress", lasting=False) as file,
     ):
         file.write(json.dumps(document).encode())

@@ -21,7 +21,7 @@ from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
-from singlepoint.jobs.store.post_mortem import staged_output
+from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.data.formats import Piece, RowSource, open_rows
 from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.estimator.model import Model
@@ -94,7 +94,7 @@ class Prediction:
         why = numeric_environment.differences(first, here)
         if why and "differs" not in work.stops.job.facts:
             work.settle_on(differs=why)  # for good: rows that are counted stay
-        shards = Shards(work.directory / "result" / "parts", work.attempt, work.fence)
+        shards = Shards(work.files.parts, work.attempt, work.fence)
         for problem in shards.resume(fresh_after=work.job.fresh_after):
             work.log.warning("part_set_aside problem=%r", problem)
         work.first_step = work.step = shards.end_row

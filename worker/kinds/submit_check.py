@@ -15,7 +15,7 @@ from typing import Any
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.spec.job import PredictSpec, Spec, TrainSpec
-from singlepoint.jobs.store.post_mortem import staged_output
+from singlepoint.jobs.store.job_files import staged_output
 
 
 def check(spec: Spec) -> None:

@@ -74,7 +74,7 @@ class Training:
         work.settle_on(data_sha256=data.digest)
         model = new_model(spec.model, spec.training, data)
         trainer = new_trainer(model, spec.training, data)
-        directory = work.directory / "checkpoints"
+        directory = work.files.checkpoints
         make_directory(directory)
         identity = _identity(spec, data, trainer.state_size)
         here = numeric_environment.fingerprint(len(work.terms.cores))
@@ -84,7 +84,7 @@ class Training:
             metrics.sync()
             checkpoint.save(directory, facts, vector, fence=work.fence)
 
-        metrics = MetricsLog(work.directory / "metrics.jsonl", work.fence)
+        metrics = MetricsLog(work.files.metrics, work.fence)
         saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
         return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 
@@ -92,7 +92,7 @@ class Training:
         """Go on from the newest sound checkpoint, or begin."""
         work = self.work
         sound, damages = checkpoint.newest_sound(
-            work.directory / "checkpoints", self.identity, fresh_after=work.job.fresh_after
+            work.files.checkpoints, self.identity, fresh_after=work.job.fresh_after
         )
         for damage in damages:
             work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
@@ -212,6 +212,6 @@ def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
 
 def _stage(work: Work) -> Path:
     """An empty directory that carries this attempt's number."""
-    stage = work.directory / "result" / f"attempt-{work.attempt}"
+    stage = work.files.stage(work.attempt)
     stage.mkdir(parents=True)
     return stage

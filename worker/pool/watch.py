@@ -155,7 +155,7 @@ class Overseer:
         """Whose fault the death was: the job's own (memory, a crash in its code), or somebody else's (a kill)."""
         at = self._place.clock()
         assert job.newest is not None
-        left = post_mortem.examine(self._place.home.job(job.id), job.newest)
+        left = post_mortem.examine(self._place.home.job_files(job.id), job.newest)
         facts = {**left.facts(at), "usage": self._usage(job, at).to_json()}
         killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
         step = left.first_step + (left.steps or 0)

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import Fence, append, explained, make_directory, put_in_place, sync_directory
+from singlepoint.jobs.store.job_files import MANIFEST
 
 _BLOCK_BYTES = 2**20
 
@@ -49,6 +50,7 @@ class Shards:
 
     def __init__(self, directory: Path, attempt: int, fence: Fence) -> None:
         self._directory = directory
+        self._manifest = directory / MANIFEST
         self._attempt = attempt
         self._fence = fence
         self._file: BinaryIO | None = None
@@ -131,10 +133,6 @@ class Shards:
 
     def _name(self) -> str:
         return f"part-{self.end_row:012d}-{self._attempt}"
-
-    @property
-    def _manifest(self) -> Path:
-        return self._directory / "manifest.jsonl"
 
     def _append(self, part: Part) -> None:
         line = json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n"

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import StorageFull, Superseded
+from singlepoint.jobs.store.job_files import CheckpointName
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters, Damaged
 
@@ -52,7 +53,7 @@ def test_a_checkpoint_is_a_valid_safetensors_file(tmp_path: Path) -> None:
 def test_two_are_kept_and_the_newest_sound_one_is_loaded(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         save(tmp_path, step)
-    assert [checkpoint.step_of(path) for path in checkpoint.in_order(tmp_path)] == [30, 20]
+    assert [checkpoint.name_of(path).step for path in checkpoint.in_order(tmp_path)] == [30, 20]
     found, damages = checkpoint.newest_sound(tmp_path, "this")
     assert found is not None and found.counters.step == 30 and not damages
 
@@ -111,7 +112,7 @@ def test_a_full_disk_costs_the_new_checkpoint_and_not_the_old_ones(
     monkeypatch.setattr(checkpoint, "reach", full)
     with pytest.raises(StorageFull):
         save(tmp_path, 20)
-    assert [path.name for path in tmp_path.iterdir()] == [checkpoint.file_name(10, 1)]
+    assert [path.name for path in tmp_path.iterdir()] == [str(CheckpointName(10, 1))]
 
 
 def test_checkpoints_of_another_identity_are_never_loaded(tmp_path: Path) -> None:
@@ -144,4 +145,4 @@ def test_on_a_disk_with_room_for_one_more_the_older_checkpoint_makes_way(
 
     monkeypatch.setattr(checkpoint, "reach", room_for_two)
     save(tmp_path, 30)
-    assert [checkpoint.step_of(path) for path in checkpoint.in_order(tmp_path)] == [30, 20]
+    assert [checkpoint.name_of(path).step for path in checkpoint.in_order(tmp_path)] == [30, 20]

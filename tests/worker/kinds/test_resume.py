@@ -18,6 +18,7 @@ import pytest
 
 from singlepoint.jobs.spec.network import GRU, BatchNorm, Conv2D, Dense, Dropout, Flatten
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.jobs.store.job_files import CheckpointName
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
@@ -215,7 +216,7 @@ def test_h_no_good_checkpoint_is_taken_for_a_temporary_file(tmp_path: Path) -> N
     trainer = a_training()
     steps(trainer, 5)
     good = save(trainer, tmp_path)
-    left_over = tmp_path / f".{checkpoint.file_name(9, 1)}.tmp"
+    left_over = tmp_path / f".{CheckpointName(9, 1)}.tmp"
     left_over.write_bytes(good.read_bytes())  # whole, but never published
     assert set(tmp_path.glob(".*.tmp")) == {left_over}  # what `leftovers.sweep` removes
     assert resumed(tmp_path).step == 5
