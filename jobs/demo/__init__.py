@@ -198,5 +198,5 @@ def accuracy(answers: Path) -> str:
     """How many rows that no training saw were answered as the diagnosis in the file says."""
     with open(answers, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    right = sum(row["label"] == row["diagnosis"] for row in rows)
+    right = sum(row["predicted_diagnosis"] == row["diagnosis"] for row in rows)
     return f"{right} of {len(rows)} unseen rows right ({right / len(rows):.1%})"

@@ -30,7 +30,7 @@ def test_a_training_succeeds_and_its_model_predicts_a_file(shared_machine: Machi
     )
     rows = list(csv.DictReader(output.open()))
     assert [int(row["id"]) for row in rows] == list(range(2 * 569))
-    assert sum(row["label"] == row["diagnosis"] for row in rows) / len(rows) > 0.9
+    assert sum(row["predicted_diagnosis"] == row["diagnosis"] for row in rows) / len(rows) > 0.9
     assert float(rows[0]["p_benign"]) + float(rows[0]["p_malignant"]) == pytest.approx(1, abs=1e-6)
     assert machine.show(done.stdout.strip())["result"]["path"] == str(output)
 

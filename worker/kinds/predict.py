@@ -32,7 +32,7 @@ from singlepoint.worker.ground.workplace import Outcome, Work
 from singlepoint.worker.models import files
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
-from singlepoint.worker.scoring.output import FORMATS, OutputFormat
+from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
 
 TILE_ROWS = 1024
@@ -107,7 +107,7 @@ class Prediction:
             model,
             rows,
             rows.pieces(shards.cursor, tile_rows),
-            FORMATS[Path(spec.output).suffix](model, rows.columns),
+            output_format(Path(spec.output), model, rows.columns, spec.answer_prefix),
             shards,
             input_bytes=status.st_size,
             next_count_s=work.place.monotonic() + work.save_interval_s(),

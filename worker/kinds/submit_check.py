@@ -37,6 +37,7 @@ def _check_predict(spec: PredictSpec) -> None:
     """spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told."""
     from singlepoint.worker.data.formats import existing, open_rows
     from singlepoint.worker.models import files
+    from singlepoint.worker.scoring.output import output_format
 
     source, output = existing(Path(spec.input)), Path(spec.output)
     if os.path.isabs(spec.model):
@@ -45,7 +46,8 @@ def _check_predict(spec: PredictSpec) -> None:
             raise InvalidInput(
                 Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
             )
-        open_rows(source, model.preprocessor, spec.pass_through)
+        rows = open_rows(source, model.preprocessor, spec.pass_through)
+        output_format(output, model, rows.columns, spec.answer_prefix)
     _check_output(output, source)
 
 

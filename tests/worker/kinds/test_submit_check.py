@@ -11,6 +11,7 @@ import pytest
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.worker.kinds.submit_check import check
+from tests.worker.making import Maker
 
 WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "adam"}}}
 """16 million weights: 64 MB, and seven times that with gradients, Adam's slots and a checkpoint's copy."""
@@ -37,3 +38,21 @@ def test_a_network_that_fits_is_not(tmp_path: Path) -> None:
         training={"optimiser": {"type": "sgd", "learning_rate": 0.1}},
         resources={"memory": "200MiB"},
     )  # keeps no slots
+
+
+def test_a_scored_file_is_scored_again_only_when_old_and_new_answers_can_be_told_apart(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    maker.make(maker.submit(training={"epochs": 1}))
+    header, *rows = (tmp_path / "wdbc.csv").read_text().splitlines()
+    scored_before = "\n".join([f"p_benign,{header}", *(f"0.5,{row}" for row in rows)])
+    (tmp_path / "scored.csv").write_text(scored_before)
+
+    def scored(**changes: Any) -> None:
+        spec = {"kind": "predict", "name": "p", "model": str(maker.model()), "input": "scored.csv", "output": "o.csv"}
+        check(parse_document({**spec, **changes}, tmp_path, "spec"))
+
+    with pytest.raises(InvalidInput, match=r"input: its column 'p_benign' has the name of an answer.*answer_prefix"):
+        scored()
+    scored(answer_prefix="again_")
+    scored(pass_through=["diagnosis"])
+    scored(output="o.npy")

@@ -29,7 +29,7 @@ class RawData:
 
     x: columns by name, one column of text, or an array.  y: text objects or numbers, (n,) or (n, k).
     text: the name of the text column ("" when x is a plain array of text), None for numbers.
-    targets: names of its columns.  complete: False when only the first rows were read.
+    targets: names of its columns; none of an array in a file of its own.  complete: False when only the first rows were read.
     """
 
     x: Raw
@@ -46,7 +46,7 @@ class RawData:
     @property
     def target_name(self) -> str:
         """What to call the target in messages."""
-        return ", ".join(self.targets)
+        return ", ".join(self.targets) or "y"
 
 
 def data_files(data: DataSpec, base: Path) -> list[Path]:
@@ -173,7 +173,7 @@ def _read_arrays(
         x=values[:, None] if values.ndim == 1 and x.dtype.kind != "U" else values,
         y=np.asarray(y.read(len(values))),
         text="" if x.dtype.kind == "U" else None,
-        targets=(y.name,),
+        targets=(y.name,) if data.target_path is None else (),
         complete=len(values) == x.shape[0],
     )
 
