@@ -92,7 +92,8 @@ class PredictSpec(_JobSpec):
 
     model: NAME (its newest), NAME/n, a directory with a model.json, or the id of a training job.
     input: as `data.path` of a training.  output: .csv or .npy.  pass_through: columns of the input that are
-    copied in front of the answers; None means all of them.  answer_prefix: put before the answers' names.  tile: rows computed together; None: chosen once.
+    copied in front of the answers; None means all of them.
+    answer_prefix: put before the answers' names.  tile: rows computed together; None: chosen once.
     """
 
     kind: Literal["predict"] = "predict"

@@ -29,7 +29,8 @@ class RawData:
 
     x: columns by name, one column of text, or an array.  y: text objects or numbers, (n,) or (n, k).
     text: the name of the text column ("" when x is a plain array of text), None for numbers.
-    targets: names of its columns; none of an array in a file of its own.  complete: False when only the first rows were read.
+    targets: names of its columns; none of an array in a file of its own.
+    complete: False when only the first rows were read.
     """
 
     x: Raw
