@@ -21,7 +21,7 @@ from singlepoint.jobs.amounts import parse_bytes
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.lifecycle.records import Resources
 
-from .base import Count, FilePath, Part, Positive
+from .base import FORMAT, Count, FilePath, Part, Positive
 from .checks import cross_checked
 from .data import DataSpec, PreprocessingSpec
 from .fields import Place, child, expanded
@@ -194,14 +194,22 @@ def is_model_name(word: str) -> bool:
 
 
 def to_json(spec: Spec) -> bytes:
-    """The spec as it is stored: JSON with every default written out."""
-    return json.dumps(spec.model_dump(mode="json", exclude_none=True), indent=1, sort_keys=True).encode() + b"\n"
+    """The spec as it is stored: JSON with every default written out, and the format's number."""
+    document = {"format": FORMAT, **spec.model_dump(mode="json", exclude_none=True)}
+    return json.dumps(document, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def from_json(content: bytes) -> Spec:
-    """The inverse of `to_json`."""
+    """The inverse of `to_json`; a spec stored by an earlier version keeps the meaning it had.
+
+    Raises ValueError, KeyError or TypeError for anything else, and InvalidInput for one of a later version.
+    """
     document = json.loads(content)
-    return KINDS[document["kind"]].model_validate(document)
+    stored_in = document.pop("format", 1)
+    if not 1 <= stored_in <= FORMAT:
+        what = f"is of format {stored_in}, this version reads up to {FORMAT}"
+        raise InvalidInput(Problem("spec.json", what, "use the version of singlepoint that made it, or a newer one"))
+    return KINDS[document["kind"]].model_validate(document, context={"format": stored_in})
 
 
 def fingerprint(spec: Spec) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.base import as_known_to_format_1
 from singlepoint.jobs.spec.job import TrainSpec
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
@@ -204,7 +205,8 @@ class Training:
 
 def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
     """What a checkpoint belongs to: everything that decides the bits, and nothing else."""
-    sections = spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"})
+    parts = {"data": spec.data, "preprocessing": spec.preprocessing, "model": spec.model, "training": spec.training}
+    sections = {name: as_known_to_format_1(part) for name, part in parts.items()}
     sections["data"].pop("path")  # the digest says which data it is, wherever it lies
     text = json.dumps([sections, data.digest, state_size], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
