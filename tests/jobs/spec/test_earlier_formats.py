@@ -38,5 +38,5 @@ def test_a_stored_spec_is_read_as_it_was_written(path: Path) -> None:
 def test_a_spec_of_a_later_version_is_refused_with_the_way_out() -> None:
     later = {**json.loads(STORED[0].read_bytes()), "format": 99}
 
-    with pytest.raises(InvalidInput, match="is of format 99.*a newer one"):
+    with pytest.raises(InvalidInput, match=r"is of format 99.*a newer one"):
         from_json(json.dumps(later).encode())
