@@ -11,9 +11,9 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
@@ -95,6 +95,8 @@ class PredictSpec(_JobSpec):
     copied in front of the answers; None means all of them.
     answer_prefix: put before the answers' names.  tile: rows computed together; None: chosen once.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {"answer_prefix": ""}
 
     kind: Literal["predict"] = "predict"
     model: Annotated[FilePath, Field(min_length=1)]
