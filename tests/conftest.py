@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fakeredis
+import hypothesis
 import pytest
 import redis
 
@@ -24,6 +25,12 @@ from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.job_store import JobStore
+
+# No test fails for being slow: that says something of the machine, not of the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 _SERVE = """
 import sys
