@@ -33,7 +33,8 @@ with needed("parity"):
     from sklearn.model_selection import StratifiedKFold
 
 from singlepoint.jobs.spec.job import TrainSpec, parse
-from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network, new_trainer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 DATA = Path(os.environ.get("SINGLEPOINT_DATA", "data"))
@@ -235,14 +236,9 @@ def measure(case: Case, folds: int | None) -> tuple[dict[str, float], float, int
 
 def train(spec: TrainSpec, folder: Path) -> dict[str, float]:
     """What a job would: the metrics of the last epoch."""
-    data = load_training_set(spec.data, spec.preprocessing, spec.training, folder, spec.model)
-    model = new_model(spec.model, spec.training, data)
-    trainer = new_trainer(model, spec.training, data)
-    report = None
-    while not trainer.finished:
-        report = trainer.advance() or report
-    assert report is not None
-    return report.metrics
+    data = load_training_set(spec, folder)
+    trainer = new_trainer(new_network(spec, data), spec.training, data)
+    return list(trainer.reports())[-1].metrics
 
 
 def main() -> int:

@@ -20,7 +20,8 @@ from singlepoint.jobs.amounts import parse_bytes
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.spec.job import TrainSpec, parse
 from singlepoint.scheduler.reporting.utilisation import shares
-from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network, new_trainer
 from singlepoint.worker.nn.learning.trainer import EpochReport
 
 HERE = Path(__file__).parent
@@ -38,14 +39,9 @@ def make_data(path: Path) -> None:
 
 def train(spec: TrainSpec) -> EpochReport:
     """The report of the last epoch."""
-    data = load_training_set(spec.data, spec.preprocessing, spec.training, HERE, spec.model)
-    model = new_model(spec.model, spec.training, data)
-    trainer = new_trainer(model, spec.training, data)
-    report = None
-    while not trainer.finished:
-        report = trainer.advance() or report
-    assert report is not None
-    return report
+    data = load_training_set(spec, HERE)
+    trainer = new_trainer(new_network(spec, data), spec.training, data)
+    return list(trainer.reports())[-1]
 
 
 def main() -> None:

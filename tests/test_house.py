@@ -156,7 +156,6 @@ def test_nothing_is_imported_by_a_name_it_does_not_have_when_installed() -> None
     assert [name_of(path) for path in files if offences(imports(path.read_text(), "x"), set(PACKAGES))] == []
 
 
-@pytest.mark.xfail(strict=True, reason="Model and its files: a TrainedModel below both is to come")
 def test_an_import_goes_down_never_up_and_never_across() -> None:
     found = []
     for path in sources():
@@ -188,10 +187,7 @@ def circles(graph: Mapping[Path, frozenset[Path]]) -> list[str]:
     return found
 
 
-_CIRCLES = pytest.mark.xfail(strict=True, reason="Network and Predictor, Model and its files: to be mended")
-
-
-@pytest.mark.parametrize("package", ["jobs", "scheduler", pytest.param("worker", marks=_CIRCLES)])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_nothing_is_imported_in_a_circle(package: str) -> None:
     files = [path for path in sources() if path.is_relative_to(ROOT / package)]
     graph = {path: frozenset(other for other in ours(path) if other in files and other != path) for path in files}

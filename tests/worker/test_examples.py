@@ -8,7 +8,9 @@ import pytest
 
 from singlepoint.jobs.spec.file import parse_file
 from singlepoint.jobs.spec.job import TrainSpec
-from singlepoint.worker.fitting.training_set import check_training, load_training_set, new_model
+from singlepoint.worker.fitting.check import check_training
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 INCLUDED = ("image", "medical")
@@ -30,8 +32,8 @@ def test_every_example_is_a_sound_spec(name: str) -> None:
 def test_an_example_whose_data_is_included_can_be_trained(name: str) -> None:
     spec = the_spec(name)
     check_training(spec, EXAMPLES)
-    data = load_training_set(spec.data, spec.preprocessing, spec.training, EXAMPLES, spec.model)
-    assert new_model(spec.model, spec.training, data).network.output_shape == (data.outputs,)
+    data = load_training_set(spec, EXAMPLES)
+    assert new_network(spec, data).output_shape == (data.outputs,)
 
 
 def test_the_four_uses_have_an_example_each() -> None:

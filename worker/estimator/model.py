@@ -25,24 +25,16 @@ from singlepoint.jobs.spec.data import PreprocessingSpec, Task
 from singlepoint.jobs.spec.network import Activation, Initialiser, Layer, ModelSpec, Zeros
 from singlepoint.jobs.spec.training import Loss, Optimiser, TrainingSpec
 from singlepoint.worker.data import targets
-from singlepoint.worker.data.preprocessing import (
-    Preprocessor,
-    Raw,
-    SequencePreprocessor,
-    TfIdfPreprocessor,
-    fit_array,
-    fit_table,
-    fit_text,
-    prepare,
-    row_count,
-    select,
-)
+from singlepoint.worker.data.preprocessing import Preprocessor, Raw, row_count
 from singlepoint.worker.data.targets import ClassType, Target
-from singlepoint.worker.nn.architecture import complete_layers, takes_sequences, takes_tokens
-from singlepoint.worker.nn.arrays import Array, Indices, Rows
-from singlepoint.worker.nn.inference import InferenceSession
+from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
+from singlepoint.worker.fitting.training_set import Examples, prepare_training, task_of_loss
+from singlepoint.worker.models import files
+from singlepoint.worker.models.predictor import ModelPredictor, Scores
+from singlepoint.worker.models.trained_model import TrainedModel
+from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.learning import metrics
-from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
+from singlepoint.worker.nn.learning.trainer import EpochReport
 from singlepoint.worker.nn.network import Network
 
 Shape = int | Sequence[int]
@@ -59,16 +51,12 @@ class NotTrained(SinglepointError):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Answers for a run of rows: either labels and probabilities, or values.
+class _Recipe:
+    """What is made of the rows that `fit` is given."""
 
-    labels: the name of the likeliest class, (n,) objects that are str.  probabilities: float32 (n, classes).
-    values: float32 (n, k).
-    """
-
-    labels: npt.NDArray[np.object_] | None = None
-    probabilities: npt.NDArray[np.float32] | None = None
-    values: npt.NDArray[np.float32] | None = None
+    preprocessing: PreprocessingSpec | None
+    model: ModelSpec
+    training: TrainingSpec
 
 
 class Model:
@@ -80,6 +68,7 @@ class Model:
     optimiser: a name, dict or record; learning_rate overrides its own.  loss: by default cross-entropy for
     classes, mean squared error for values.  task: by default as the targets suggest.
     preprocessing: a record or dict, fitted by `fit` on the training rows; None: numbers are used as they are.
+    Used by one thread at a time: give each a `ModelPredictor` of `trained`.
     """
 
     def __init__(
@@ -102,39 +91,58 @@ class Model:
     ) -> None:
         given = locals()
         self._parameters: dict[str, Any] = {name: given[name] for name in inspect.signature(Model).parameters}
-        self._network: Network | None = None
-        self.preprocessor: Preprocessor | None = None
-        self.task: Task = task or "regression"
-        self.classes: tuple[str, ...] | None = None
-        self.class_type: ClassType = "text"
-        self.target_names: tuple[str, ...] = ()
-        self.sha256 = ""
-        self.metrics: dict[str, float] = {}
-        self.provenance: dict[str, Any] = {}
+        self._trained: TrainedModel | None = None
+        self._predictor: ModelPredictor | None = None
         self.history: list[EpochReport] = []
 
     @classmethod
-    def of(
-        cls,
-        network: Network,
-        preprocessor: Preprocessor | None,
-        task: Task,
-        classes: tuple[str, ...] | None,
-        class_type: ClassType = "text",
-        target_names: tuple[str, ...] = (),
-    ) -> Self:
-        """A model around a network that exists."""
-        model = cls(network.input_shape, network.output_shape, layers=network.layers)
-        model._network, model.preprocessor = network, preprocessor
-        model.task, model.classes, model.class_type, model.target_names = task, classes, class_type, target_names
+    def of(cls, trained: TrainedModel) -> Self:
+        """The public face of a model that exists."""
+        model = cls(trained.network.input_shape, trained.network.output_shape, layers=trained.network.layers)
+        model._trained = trained
         return model
+
+    @property
+    def trained(self) -> TrainedModel:
+        """What `fit` or `load` came to. Raises NotTrained before."""
+        if self._trained is None:
+            raise NotTrained
+        return self._trained
 
     @property
     def network(self) -> Network:
         """The network. Raises NotTrained before `fit` or `load`."""
-        if self._network is None:
-            raise NotTrained
-        return self._network
+        return self.trained.network
+
+    @property
+    def preprocessor(self) -> Preprocessor | None:
+        """What raw rows go through first, None when they enter as they are. Raises NotTrained."""
+        return self.trained.preprocessor
+
+    @property
+    def task(self) -> Task:
+        """Classification or regression. Raises NotTrained."""
+        return self.trained.task
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, None for values. Raises NotTrained."""
+        return self.trained.classes
+
+    @property
+    def class_type(self) -> ClassType:
+        """Whether the classes were text or whole numbers. Raises NotTrained."""
+        return self.trained.class_type
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """How good it is, on what `validation` held back. Raises NotTrained."""
+        return dict(self.trained.metrics)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where it comes from, as far as it was trained by a job. Raises NotTrained."""
+        return dict(self.trained.provenance)
 
     @property
     def classes_(self) -> Array:
@@ -158,21 +166,19 @@ class Model:
         y: class names or numbers (n,), or values (n,) or (n, k).
         validation: the share of the rows, or (x, y), to measure on after each epoch; gives `metrics`.
         training: any further field of `[training]` (early_stopping, clip_norm, class_weights, …).
-        Raises InvalidInput, or ValueError from the network, when the parts do not go together.
+        Raises InvalidInput, or ValueError from the trainer, when the parts do not go together.
         """
-        spec = self._training_spec(epochs, batch_size, training)
-        raw, target = _as_raw(x), self._target(np.asarray(y), spec)
-        if row_count(raw) != len(target.y):
-            raise InvalidInput(Problem("y", f"has {len(target.y)} rows, but x has {row_count(raw)}"))
-        share = validation if isinstance(validation, float | int) else 0.0
-        rows, held_back = targets.split(target, share, spec.seed)
-        self._begin(raw, rows, target, spec)
-        checked: tuple[Array | Rows | None, Array | None] = (None, None)
-        if isinstance(validation, tuple):
-            checked = self._prepared(_as_raw(validation[0])), targets.encode_like(np.asarray(validation[1]), target)
-        elif len(held_back):
-            checked = self._prepared(raw, held_back), target.y[held_back]
-        self._train(spec, self._prepared(raw, rows), target.y[rows], *checked)
+        recipe = _Recipe(self._preprocessing(), self._model_spec(), self._training_spec(epochs, batch_size, training))
+        raw, target = _as_raw(x), self._target(np.asarray(y), recipe.training)
+        self._check_shapes(raw, target)
+        share, apart = (0.0, validation) if isinstance(validation, tuple) else (validation, None)
+        checked = apart and (_as_raw(apart[0]), targets.encode_like(np.asarray(apart[1]), target))
+        is_text = isinstance(raw, np.ndarray) and raw.dtype.kind == "O"
+        examples = Examples(raw, target, text="" if is_text else None)
+        data = prepare_training(examples, recipe, share=share, validation=checked)
+        trainer = new_trainer(new_network(recipe, data), recipe.training, data)
+        self.history = list(trainer.reports())
+        self._trained, self._predictor = trained_model(trainer, data, {}), None
         return self
 
     def predict(self, x: Any) -> Array:
@@ -192,13 +198,9 @@ class Model:
 
     def predict_table(self, raw: Raw) -> Scores:
         """Answers for raw rows: named columns, or an array. Raises BadRow, InvalidInput."""
-        outputs = self._outputs(self._prepared(raw)).reshape(row_count(raw), -1)
-        if self.classes is None:
-            return Scores(values=outputs)
-        if outputs.shape[1] == 1:
-            outputs = np.concatenate([1 - outputs, outputs], axis=1)
-        names = np.array(self.classes, object)
-        return Scores(labels=names[outputs.argmax(axis=1)], probabilities=outputs)
+        if self._predictor is None:
+            self._predictor = ModelPredictor(self.trained)
+        return self._predictor.predict(raw)
 
     def score(self, x: Any, y: Any) -> float:
         """Accuracy for classes, R² for values."""
@@ -209,27 +211,17 @@ class Model:
         return metrics.regression(given, scores.values)["r2"]
 
     def save(self, path: str | Path) -> None:
-        """Write `path` (model.json) and its weights beside it; or both into a directory."""
-        from singlepoint.worker.models import files  # here: it is the one file of this package that knows of disks
-
-        files.save(self, Path(path))
+        """Write `path` (model.json) and its weights beside it; or both into a directory. Raises NotTrained."""
+        files.save(self.trained, Path(path))
 
     @classmethod
-    def load(cls, path: str | Path) -> Model:
+    def load(cls, path: str | Path) -> Self:
         """Read a model back. Raises NotFound, ModelFormatError."""
-        from singlepoint.worker.models import files
-
-        return files.load(Path(path))
+        return cls.of(files.load(Path(path)))
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the extra `onnx`."""
-        from singlepoint.worker.models import files
-
-        files.export_onnx(self, Path(path))
-
-    def note_training(self, metrics: Mapping[str, float], *, provenance: Mapping[str, Any]) -> None:
-        """Keep how good the model is and where it comes from: plain JSON values, saved with it."""
-        self.metrics, self.provenance = dict(metrics), dict(provenance)
+        files.export_onnx(self.trained, Path(path))
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """What the model was made with."""
@@ -242,9 +234,6 @@ class Model:
             raise InvalidInput(Problem(min(unknown), "there is no such parameter"))
         self.__init__(**{**self._parameters, **parameters})  # type: ignore[misc]
         return self
-
-    def _outputs(self, x: Array | Rows) -> Array:
-        return InferenceSession(self.network).predict(x)
 
     # -- fitting -------------------------------------------------------------------------------------------------
 
@@ -270,11 +259,13 @@ class Model:
             bias_initialiser=_INITIALISER.validate_python(made["bias_initialiser"] or Zeros()),
         )
 
+    def _preprocessing(self) -> PreprocessingSpec | None:
+        wanted = self._parameters["preprocessing"]
+        return None if wanted is None else PreprocessingSpec.model_validate(wanted)
+
     def _target(self, y: Array, spec: TrainingSpec) -> Target:
-        task: Task | None = self._parameters["task"]
+        task: Task | None = self._parameters["task"] or task_of_loss(spec.loss)
         outputs = _width(self._parameters["output_shape"])
-        if task is None and spec.loss is not None:
-            task = "classification" if spec.loss.endswith("cross_entropy") else "regression"
         if task is None and y.dtype.kind in "biu" and y.ndim == 1 and (outputs or 0) > 1:
             task = "classification"
         target = targets.encode(y.astype(object) if y.dtype.kind == "U" else y, task)
@@ -285,73 +276,16 @@ class Model:
             return Target(target.task, targets.number_classes(y, classes), classes, "integer")
         return target
 
-    def _begin(self, raw: Raw, rows: Indices, target: Target, spec: TrainingSpec) -> None:
-        """Fit the preprocessing and draw the weights."""
+    def _check_shapes(self, raw: Raw, target: Target) -> None:
+        """Raises InvalidInput unless the rows are as the parameters say, and as many as the targets."""
         shape, outputs = self._parameters["input_shape"], self._parameters["output_shape"]
+        if row_count(raw) != len(target.y):
+            raise InvalidInput(Problem("y", f"has {len(target.y)} rows, but x has {row_count(raw)}"))
         if shape is not None and isinstance(raw, np.ndarray) and raw.shape[1:] != _shape(shape):
             raise InvalidInput(Problem("x", f"has rows of shape {raw.shape[1:]}, input_shape is {_shape(shape)}"))
         width = len(target.classes) if target.classes is not None else target.y.shape[1]
         if outputs is not None and _width(outputs) not in {width, 1 if width == 2 else width}:
             raise InvalidInput(Problem("y", f"needs {width} outputs, output_shape is {_shape(outputs)}"))
-        model = self._model_spec()
-        self.preprocessor = self._fit_preprocessing(raw, rows, model)
-        self.task, self.classes, self.class_type = target.task, target.classes, target.class_type
-        if self.preprocessor is None:
-            assert isinstance(raw, np.ndarray)
-            entering, vocabulary, tokens = raw.shape[1:], None, True
-        else:
-            entering, vocabulary = self.preprocessor.output_shape, self.preprocessor.vocabulary
-            tokens = vocabulary is not None
-        layers = complete_layers(model, entering, task=target.task, outputs=width, tokens=tokens, loss=spec.loss)
-        self._network = Network.build(layers, entering, vocabulary=vocabulary)
-        self._network.initialise(spec.seed)
-
-    def _fit_preprocessing(self, raw: Raw, rows: Indices, model: ModelSpec) -> Preprocessor | None:
-        wanted = self._parameters["preprocessing"]
-        if wanted is None and takes_tokens(model) and isinstance(raw, np.ndarray) and raw.dtype.kind in "iu":
-            return None
-        spec = PreprocessingSpec.model_validate({"normalise": "none"} if wanted is None else wanted)
-        if isinstance(raw, np.ndarray) and raw.dtype.kind in "OU":
-            return fit_text(raw, rows, spec)
-        if isinstance(raw, np.ndarray) and raw.ndim > 2:
-            return fit_array(raw, rows, spec, image=wanted is not None and not takes_sequences(model))
-        return fit_table(raw, rows, spec, header=isinstance(raw, Mapping))
-
-    def _prepared(self, raw: Raw, rows: Indices | None = None) -> Array | Rows:
-        chosen = raw if rows is None else select(raw, rows)
-        if self.preprocessor is None:
-            return _finite(chosen)
-        if isinstance(self.preprocessor, TfIdfPreprocessor | SequencePreprocessor):
-            return self.preprocessor.transform(chosen)
-        return prepare(chosen, np.arange(row_count(chosen)), self.preprocessor)
-
-    def _train(
-        self,
-        spec: TrainingSpec,
-        x: Array | Rows,
-        y: Array,
-        x_validation: Array | Rows | None,
-        y_validation: Array | None,
-    ) -> None:
-        trainer = Trainer(
-            self.network,
-            spec,
-            x,
-            y,
-            x_validation,
-            y_validation,
-            task=self.task,
-            n_classes=None if self.classes is None else len(self.classes),
-            classes=self.classes,
-        )
-        self.history = []
-        while not trainer.finished:
-            report = trainer.advance()
-            if report is not None:
-                self.history.append(report)
-        trainer.finish()
-        measured = trainer.evaluate()
-        self.metrics = {} if measured is None else {"validation_loss": measured[0], **measured[1]}
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
@@ -368,12 +302,3 @@ def _as_raw(x: Any) -> Raw:
         return {str(name): np.asarray(column) for name, column in x.items()}
     rows = np.asarray(x)
     return rows.astype(object) if rows.dtype.kind == "U" else rows
-
-
-def _finite(raw: Raw) -> Array:
-    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "biuf":
-        raise InvalidInput(Problem("x", "must be an array of numbers for a model without preprocessing"))
-    if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        row = int(np.argwhere(~np.isfinite(raw.reshape(len(raw), -1)).all(axis=1))[0, 0])
-        raise InvalidInput(Problem("x", f"row {row + 1} has a value that is missing or infinite"))
-    return raw

@@ -24,12 +24,12 @@ from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.data.formats import Piece, RowSource, open_rows
 from singlepoint.worker.data.preprocessing import BadRow
-from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.ground.stopping import answer
 from singlepoint.worker.ground.workplace import Outcome, Work
 from singlepoint.worker.models import files
+from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.output import OutputFormat, output_format
@@ -59,7 +59,7 @@ class Prediction:
 
     work: Work
     spec: PredictSpec
-    model: Model
+    predictor: Predictor
     rows: RowSource
     pieces: Iterator[Piece]
     format: OutputFormat
@@ -85,7 +85,8 @@ class Prediction:
         here = numeric_environment.fingerprint(1)
         settled = work.settle_on(
             model_path=str(place),
-            model_sha256=model.sha256,
+            model_sha256=model.weights_sha256,
+            model_document_sha256=model.document_sha256,
             input_bytes=status.st_size,
             input_modified_ns=status.st_mtime_ns,
             tile_rows=-(-(spec.tile or TILE_ROWS) // INFERENCE_ROWS) * INFERENCE_ROWS,
@@ -100,14 +101,15 @@ class Prediction:
         work.first_step = work.step = shards.end_row
         if shards.end_row:
             work.log.info("prediction_resumed row=%d", shards.end_row)
+        predictor = ModelPredictor(model)
         tile_rows = int(settled["tile_rows"])
         return cls(
             work,
             spec,
-            model,
+            predictor,
             rows,
             rows.pieces(shards.cursor, tile_rows),
-            output_format(Path(spec.output), model, rows.columns, spec.answer_prefix),
+            output_format(Path(spec.output), predictor, rows.columns, spec.answer_prefix),
             shards,
             input_bytes=status.st_size,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
@@ -150,7 +152,7 @@ class Prediction:
         """Parse and predict the rows of one piece: their bytes in the output."""
         tile = self.rows.parse(piece)
         try:
-            scores = self.model.predict_table(tile.raw)
+            scores = self.predictor.predict(tile.raw)
         except BadRow as bad:
             raise bad.shifted(tile.first_row) from None
         return self.format.rows(tile, scores)

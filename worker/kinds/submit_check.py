@@ -24,7 +24,7 @@ def check(spec: Spec) -> None:
 
 
 def _check_train(spec: TrainSpec) -> None:
-    from singlepoint.worker.fitting.training_set import check_training
+    from singlepoint.worker.fitting.check import check_training
 
     needed, granted = check_training(spec, Path.cwd()), spec.resources.memory
     if needed > granted:
@@ -37,6 +37,7 @@ def _check_predict(spec: PredictSpec) -> None:
     """spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told."""
     from singlepoint.worker.data.formats import existing, open_rows
     from singlepoint.worker.models import files
+    from singlepoint.worker.models.predictor import ModelPredictor
     from singlepoint.worker.scoring.output import output_format
 
     source, output = existing(Path(spec.input)), Path(spec.output)
@@ -47,7 +48,7 @@ def _check_predict(spec: PredictSpec) -> None:
                 Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
             )
         rows = open_rows(source, model.preprocessor, spec.pass_through)
-        output_format(output, model, rows.columns, spec.answer_prefix)
+        output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
     _check_output(output, source)
 
 

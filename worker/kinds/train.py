@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters, Vector
 from singlepoint.worker.checkpoints.saver import Saver
-from singlepoint.worker.estimator.model import Model
-from singlepoint.worker.fitting.training_set import TrainingSet, load_training_set, new_model, new_trainer
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
+from singlepoint.worker.fitting.training_set import TrainingSet
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stopping import answer
 from singlepoint.worker.ground.workplace import Outcome, Work
@@ -53,7 +54,6 @@ class Training:
     work: Work
     spec: TrainSpec
     data: TrainingSet
-    model: Model
     trainer: Trainer
     saver: Saver
     metrics: MetricsLog
@@ -64,17 +64,15 @@ class Training:
     next_save_s: float = 0.0
     next_line_s: float = 0.0
     differs: str = ""
-    latest: EpochReport | None = field(default=None)
 
     @classmethod
     def begin(cls, work: Work) -> Training:
         """Read the data, build the network, and take the place of whatever attempt was before."""
         spec = work.spec
         assert isinstance(spec, TrainSpec)
-        data = load_training_set(spec.data, spec.preprocessing, spec.training, work.directory, spec.model)
+        data = load_training_set(spec, work.directory)
         work.settle_on(data_sha256=data.digest)
-        model = new_model(spec.model, spec.training, data)
-        trainer = new_trainer(model, spec.training, data)
+        trainer = new_trainer(new_network(spec, data), spec.training, data)
         directory = work.files.checkpoints
         make_directory(directory)
         identity = _identity(spec, data, trainer.state_size)
@@ -86,8 +84,8 @@ class Training:
             checkpoint.save(directory, facts, vector, fence=work.fence)
 
         metrics = MetricsLog(work.files.metrics, work.fence)
-        saver = Saver(trainer.state_size, model.network.dtype, trainer.snapshot, write, work.place.monotonic)
-        return cls(work, spec, data, model, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
+        saver = Saver(trainer.state_size, trainer.network.dtype, trainer.snapshot, write, work.place.monotonic)
+        return cls(work, spec, data, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 
     def restore(self) -> None:
         """Go on from the newest sound checkpoint, or begin."""
@@ -128,7 +126,6 @@ class Training:
 
     def note(self, report: EpochReport) -> None:
         """Write an epoch down."""
-        self.latest = report
         self._log_epoch(report)
         self.metrics.add(report, self.worked_s + self.work.place.monotonic() - self.began_s)
 
@@ -162,14 +159,13 @@ class Training:
         self.saver.leave()
         self.work.meter.saves = self.saver.cost
         self.trainer.finish()
-        metrics = self._metrics()
-        self.model.note_training(metrics, provenance=self._provenance())
+        model = trained_model(self.trainer, self.data, self._provenance())
         stage = _stage(self.work)
-        files.save(self.model, stage)
+        files.save(model, stage)
         identical = not self.differs
         facts = {
             "end": "succeeded",
-            "metrics": metrics,
+            "metrics": dict(model.metrics),
             "bit_identical": identical,
             **({} if identical else {"reason": f"bits may differ: {self.differs}"}),
         }
@@ -179,17 +175,6 @@ class Training:
             facts,
             lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage),
         )
-
-    def _metrics(self) -> dict[str, float]:
-        """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""
-        latest = self.latest
-        if latest is not None and latest.validation_loss is not None and self.trainer.early_stop is None:
-            return {"validation_loss": latest.validation_loss, **latest.metrics}  # of these very weights
-        evaluated = self.trainer.evaluate()
-        if evaluated is None:
-            return {} if latest is None else {"loss": latest.loss}
-        loss, scores = evaluated
-        return {"validation_loss": loss, **scores}
 
     def _provenance(self) -> dict[str, Any]:
         """What a model says of its origin. Only what does not depend on how often the job was disturbed."""

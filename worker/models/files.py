@@ -1,4 +1,4 @@
-"""Models on disk: `model.json`, and `model.safetensors` beside it. The one file of this package that touches a disk.
+"""Models on disk: `model.json`, and `model.safetensors` beside it.
 
 `save` makes a model appear whole: weights first, `model.json` (which names the weights' file and its digest) last,
 each written under a temporary name, fsynced and renamed. (A crash while an older model is overwritten can leave
@@ -28,10 +28,10 @@ from singlepoint.jobs.spec.network import Layer
 from singlepoint.jobs.store.durable import explained, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
 from singlepoint.worker.data.targets import ClassType
-from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.nn.network import Network, Plan, plan
 
 from . import tensors
+from .trained_model import TrainedModel
 
 DOCUMENT_LIMIT_BYTES = 64 * 2**20
 DEFAULT_NAME = "model.json"
@@ -81,10 +81,10 @@ class ModelDigest:
     sha256: str
 
 
-def save(model: Model, path: Path) -> ModelDigest:
+def save(model: TrainedModel, path: Path) -> ModelDigest:
     """Write a model to `path`, the name of its JSON file, or a directory (made when it does not exist).
 
-    The same model gives the same bytes. Raises NotTrained, StorageFull, NotPermitted, NotFound (no such directory).
+    The same model gives the same bytes. Raises StorageFull, NotPermitted, NotFound (no such directory).
     """
     document_path = path if path.suffix == ".json" else path / DEFAULT_NAME
     weights_path = document_path.with_suffix(".safetensors")
@@ -98,19 +98,18 @@ def save(model: Model, path: Path) -> ModelDigest:
             raise NotFound(f"there is no directory {path.parent}", hint="make it first")
         replace_file(weights_path, body, point="model.weights")
         replace_file(document_path, _json(document), point="model.document")
-    model.sha256 = digest
     return ModelDigest(document_path, digest)
 
 
-def load(path: Path) -> Model:
+def load(path: Path) -> TrainedModel:
     """Read a model from its JSON file or the directory it is in.
 
     Raises NotFound when there is no such model, ModelFormatError when it is damaged, incomplete, or no model.
     """
     document_path = path / DEFAULT_NAME if path.is_dir() else path
     try:
-        content = _read_document(document_path)
-        document = ModelDocument.model_validate(_undamaged(tensors.strict_json(content)))
+        content = tensors.strict_json(_read_document(document_path))
+        document = ModelDocument.model_validate(_undamaged(content))
         shapes = _checked_plan(document)
         with (document_path.parent / document.weights.file).open("rb") as file:
             network = _read_weights(file, document.weights, shapes)
@@ -125,36 +124,32 @@ def load(path: Path) -> Model:
         raise ModelFormatError(
             f"{document_path.name}: {_first_lines(error)}", hint="restore the file, or train the model again"
         ) from error
-    model = Model.of(
+    return TrainedModel(
         network,
         document.preprocessing,
         document.task,
         document.classes,
         document.class_type,
         document.target_names,
+        document.metrics,
+        document.provenance,
+        document.weights.sha256,
+        str(content["sha256"]),
     )
-    model.note_training(document.metrics, provenance=document.provenance)
-    model.sha256 = document.weights.sha256
-    return model
 
 
-def export_onnx(model: Model, path: Path) -> None:
+def export_onnx(model: TrainedModel, path: Path) -> None:
     """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the package `onnx`."""
     from .onnx import onnx_bytes  # here: the package is optional
 
     replace_file(path, onnx_bytes(model), point="model.onnx")
 
 
-def weights_digest(model: Model) -> str:
-    """The sha256 that the weights' file of this model has or would have."""
-    return hashlib.sha256(_weights(model)).hexdigest()
-
-
-def _weights(model: Model) -> bytes:
+def _weights(model: TrainedModel) -> bytes:
     return tensors.encode(model.network.state_dict(), {"format": "pt"})
 
 
-def _document(model: Model, weights: Weights) -> ModelDocument:
+def _document(model: TrainedModel, weights: Weights) -> ModelDocument:
     network, preprocessor = model.network, model.preprocessor
     return ModelDocument(
         task=model.task,
@@ -165,8 +160,8 @@ def _document(model: Model, weights: Weights) -> ModelDocument:
         vocabulary=None if preprocessor is None else preprocessor.vocabulary,
         layers=network.layers,
         preprocessing=preprocessor,
-        metrics=model.metrics,
-        provenance=model.provenance,
+        metrics=dict(model.metrics),
+        provenance=dict(model.provenance),
         weights=weights,
     )
 

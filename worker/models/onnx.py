@@ -1,7 +1,7 @@
 """A network as an ONNX graph, for whoever serves models elsewhere. Needs the optional extra `onnx`.
 
 The graph takes *prepared* rows (what the model's preprocessing gives) of shape (rows, *input_shape) and answers
-what `Network.predict` does, to about 1e-6. Images stay channels-last at the border; convolutions are wrapped in
+what an `InferenceSession` does, to about 1e-6. Images stay channels-last at the border; convolutions are wrapped in
 transpositions, which runtimes fuse away. Classes and preprocessing travel as metadata. Pure: gives bytes.
 """
 
@@ -19,18 +19,19 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec import network as spec
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.network import Activation
-from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.layers.activations import LEAKY_SLOPE
 from singlepoint.worker.nn.layers.base import LayerPlan, Place
 from singlepoint.worker.nn.layers.pooling import windows_of
 from singlepoint.worker.nn.layers.windows import Windows
 
+from .trained_model import TrainedModel
+
 OPSET = 17
 IR_VERSION = 8
 
 
-def onnx_bytes(model: Model) -> bytes:
+def onnx_bytes(model: TrainedModel) -> bytes:
     """The model's network as a serialised ONNX model. Raises InvalidInput when the package `onnx` is absent."""
     try:
         from onnx import TensorProto, checker, helper

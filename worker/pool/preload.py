@@ -11,9 +11,11 @@ from pathlib import Path
 
 from singlepoint.jobs.spec.job import TrainSpec, from_json, parse, to_json
 from singlepoint.worker.data.formats import open_rows
-from singlepoint.worker.fitting.training_set import load_training_set, new_model, new_trainer
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.ground import limits, numeric_environment
 from singlepoint.worker.models import files
+from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.scoring.output import CsvOutput
 
 _ROWS = "a,b,answer\n" + "".join(f"{n % 7},{n % 5},{'yes' if n % 3 else 'no'}\n" for n in range(24))
@@ -39,19 +41,17 @@ def rehearse() -> None:
 
 
 def _train(spec: TrainSpec, directory: Path) -> None:
-    data = load_training_set(spec.data, spec.preprocessing, spec.training, directory, spec.model)
-    model = new_model(spec.model, spec.training, data)
-    trainer = new_trainer(model, spec.training, data)
-    while not trainer.finished:
-        trainer.advance()
-    trainer.finish()
-    files.save(model, directory)
+    data = load_training_set(spec, directory)
+    trainer = new_trainer(new_network(spec, data), spec.training, data)
+    list(trainer.reports())
+    files.save(trained_model(trainer, data, {}), directory)
 
 
 def _predict(directory: Path) -> None:
     model = files.load(directory)
     assert model.preprocessor is not None
     rows = open_rows(directory / "rows.csv", model.preprocessor)
-    answers = CsvOutput(model, rows.columns)
+    predictor = ModelPredictor(model)
+    answers = CsvOutput(predictor, rows.columns)
     for tile in rows.tiles(None, 64):
-        answers.rows(tile, model.predict_table(tile.raw))
+        answers.rows(tile, predictor.predict(tile.raw))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.worker.data.formats import Tile
-from singlepoint.worker.estimator.model import Model, Scores
+from singlepoint.worker.models.predictor import Predictor, Scores
 
 
 class OutputFormat(Protocol):
@@ -29,14 +29,14 @@ class OutputFormat(Protocol):
 
 
 class CsvOutput:
-    """The copied columns as they stand in the input, then the answers, by the names of `answer_columns`.
+    """The copied columns as they stand in the input, then the answers, by the predictor's names.
 
     Raises InvalidInput when a copied column has the name of an answer: nobody could tell which is which.
     """
 
-    def __init__(self, model: Model, columns: Sequence[str], prefix: str = "") -> None:
+    def __init__(self, predictor: Predictor, columns: Sequence[str], prefix: str = "") -> None:
         self._columns = tuple(columns)
-        self._answers = answer_columns(model, prefix)
+        self._answers = [prefix + name for name in predictor.names]
         clashing = [name for name in self._columns if name in self._answers]
         if clashing:
             hint = "set answer_prefix = 'new_', or list in pass_through the columns to copy, without it"
@@ -58,8 +58,8 @@ class CsvOutput:
 class NpyOutput:
     """One array (n, classes) of probabilities, or (n, targets) of values; float32."""
 
-    def __init__(self, model: Model, columns: Sequence[str], prefix: str = "") -> None:
-        self._width = len(model.classes) if model.classes else len(answer_columns(model))
+    def __init__(self, predictor: Predictor, columns: Sequence[str], prefix: str = "") -> None:
+        self._width = len(predictor.classes or predictor.names)
         del columns, prefix  # an array has no columns to copy, and none with names
 
     def header(self, rows: int) -> bytes:
@@ -75,22 +75,9 @@ class NpyOutput:
 FORMATS: dict[str, type[CsvOutput] | type[NpyOutput]] = {".csv": CsvOutput, ".npy": NpyOutput}
 
 
-def output_format(output: PurePath, model: Model, columns: Sequence[str], prefix: str = "") -> OutputFormat:
+def output_format(output: PurePath, predictor: Predictor, columns: Sequence[str], prefix: str = "") -> OutputFormat:
     """How to write the answers to a file of this name. columns: those copied. Raises InvalidInput."""
-    return FORMATS[output.suffix](model, columns, prefix)
-
-
-def answer_columns(model: Model, prefix: str = "") -> list[str]:
-    """Names of the columns that a prediction adds: `predicted_<target>`…, and for classes `p_<class>`…
-
-    A target without a name is `predicted`; several are numbered from 1.
-    """
-    width = 1 if model.classes is not None else model.network.output_shape[-1]
-    names = model.target_names
-    if len(names) != width:
-        names = tuple(str(number) for number in range(1, width + 1)) if width > 1 else ("",)
-    targets = [f"predicted_{name}" if name else "predicted" for name in names]
-    return [prefix + name for name in (*targets, *(f"p_{name}" for name in model.classes or ()))]
+    return FORMATS[output.suffix](predictor, columns, prefix)
 
 
 def _numbers(scores: Scores) -> npt.NDArray[np.float32]:

@@ -209,14 +209,16 @@ def test_a_home_that_cannot_be_written_is_named(spec: Path, place: str, capsys: 
 @pytest.fixture
 def model(spec: Path, home: Home) -> Path:
     """A model of the two columns `a` and `b`, as version 1 of `tiny`."""
-    from singlepoint.worker.fitting.training_set import load_training_set, new_model
+    from singlepoint.worker.fitting.loading import load_training_set
+    from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
     from singlepoint.worker.models import files
 
     wish = parse_file(spec)
     assert isinstance(wish, TrainSpec)
-    data = load_training_set(wish.data, wish.preprocessing, wish.training, spec.parent, wish.model)
+    data = load_training_set(wish, spec.parent)
+    trainer = new_trainer(new_network(wish, data), wish.training, data)
     place = home.models / "tiny" / "1"
-    files.save(new_model(wish.model, wish.training, data), place)
+    files.save(trained_model(trainer, data, {}), place)
     return place
 
 

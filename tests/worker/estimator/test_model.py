@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ def test_raw_rows_and_prepared_rows_give_the_same_bits(data: Any, options: dict[
     assert model.preprocessor is not None
     raw = x if isinstance(x, dict) or x.dtype.kind != "U" else x.astype(object)
     prepared = model.preprocessor.transform(raw)
-    bare = Model.of(model.network, None, model.task, model.classes)
+    bare = Model.of(replace(model.trained, preprocessor=None))
     assert model.predict_proba(x).tobytes() == bare.predict_proba(prepared[:]).tobytes()
 
 

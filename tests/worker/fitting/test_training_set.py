@@ -15,8 +15,11 @@ from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.data.preprocessing import LazyRows, SparseRows, rows
-from singlepoint.worker.fitting import training_set
-from singlepoint.worker.fitting.training_set import TrainingSet, check_training, load_training_set, new_model
+from singlepoint.worker.fitting import check, training_set
+from singlepoint.worker.fitting.check import check_training
+from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.training import new_network
+from singlepoint.worker.fitting.training_set import TrainingSet
 
 ROWS = "".join(f"{i},{i * i},{'yes' if i % 3 else 'no'},{'red' if i % 2 else 'blue'}\n" for i in range(60))
 CSV = "a,b,label,colour\n" + ROWS
@@ -42,8 +45,7 @@ def a_spec(**sections: dict[str, object]) -> Spec:
 
 
 def load(folder: Path, **sections: dict[str, object]) -> TrainingSet:
-    spec = a_spec(**sections)
-    return load_training_set(spec.data, spec.preprocessing, spec.training, folder, spec.model)
+    return load_training_set(a_spec(**sections), folder)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_table_becomes_a_training_and_a_validation_part(folder: Path) -> None:
     assert data.x.shape == (48, 4)
     assert (data.rows, data.validation_rows) == (48, 12)
     assert (data.task, data.classes, data.outputs) == ("classification", ("no", "yes"), 2)
-    assert new_model(a_spec().model, a_spec().training, data).network.output_shape == (2,)
+    assert new_network(a_spec(), data).output_shape == (2,)
 
 
 def test_preprocessing_never_sees_the_validation_part(folder: Path) -> None:
@@ -98,7 +100,7 @@ def test_a_validation_file_is_prepared_like_the_training_rows(folder: Path) -> N
 def test_several_target_columns_make_a_regression(folder: Path) -> None:
     data = load(folder, data={"target": ["a", "b"], "ignore": ["label"]})
     assert (data.task, data.y.shape, data.target_names) == ("regression", (48, 2), ("a", "b"))
-    assert new_model(a_spec().model, a_spec().training, data).network.output_shape == (2,)
+    assert new_network(a_spec(), data).output_shape == (2,)
 
 
 def test_the_loss_decides_the_task_when_nobody_says(folder: Path) -> None:
@@ -152,7 +154,7 @@ def test_sound_specs_pass_the_check(folder: Path) -> None:
 
 
 def test_a_large_file_is_only_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training_set, "CHECKED_CELLS", 40)
+    monkeypatch.setattr(check, "CHECKED_CELLS", 40)
     rows = "".join(f"{i},1,yes,red\n" for i in range(5000))
     (folder / "t.csv").write_text("a,b,label,colour\n" + rows + "x,1,no,red\n")
     check_training(a_spec(), folder)  # the first rows have one class and no bad cell

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.models.onnx import _EMITTERS, onnx_bytes
+from singlepoint.worker.models.trained_model import TrainedModel
 from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.layers import KINDS
 from singlepoint.worker.nn.network import Network
@@ -67,7 +68,7 @@ def a_network(layers: list[dict[str, Any]], shape: tuple[int, ...]) -> Network:
 
 
 def answers(network: Network, x: np.ndarray) -> np.ndarray:
-    model = Model.of(network, None, "classification", ("a", "b", "c"))
+    model = TrainedModel(network, None, "classification", ("a", "b", "c"))
     session = runtime.InferenceSession(onnx_bytes(model), providers=["CPUExecutionProvider"])
     (out,) = session.run(None, {"x": x})
     return np.asarray(out)

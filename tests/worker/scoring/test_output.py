@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -10,15 +11,14 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.estimator.model import Model
-from singlepoint.worker.scoring.output import answer_columns, output_format
+from singlepoint.worker.models.predictor import ModelPredictor
+from singlepoint.worker.scoring.output import output_format
 
 X = np.random.default_rng(0).normal(size=(30, 2))
 
 
-def model(y: Any, *names: str) -> Model:
-    fitted = Model(hidden=[2]).fit(X, y, epochs=1)
-    fitted.target_names = names
-    return fitted
+def predictor(y: Any, *names: str) -> ModelPredictor:
+    return ModelPredictor(replace(Model(hidden=[2]).fit(X, y, epochs=1).trained, target_names=names))
 
 
 @pytest.mark.parametrize(("y", "names", "expected"), [
@@ -31,12 +31,13 @@ def model(y: Any, *names: str) -> Model:
     (X, (), ["predicted_1", "predicted_2"]),
 ])  # fmt: skip
 def test_answers_are_named_for_target_and_classes(y: np.ndarray, names: tuple[str, ...], expected: list[str]) -> None:
-    assert answer_columns(model(y, *names)) == expected
-    assert answer_columns(model(y, *names), "new_") == [f"new_{name}" for name in expected]
+    assert list(predictor(y, *names).names) == expected
+    written = output_format(PurePath("o.csv"), predictor(y, *names), ["a"], "new_").header(1)
+    assert written.decode() == ",".join(["a", *(f"new_{name}" for name in expected)]) + "\n"
 
 
 def test_a_copied_column_with_the_name_of_an_answer_is_refused_with_the_ways_out() -> None:
-    fitted = model(np.where(X[:, 0] > 0, "yes", "no"), "bought")
+    fitted = predictor(np.where(X[:, 0] > 0, "yes", "no"), "bought")
     with pytest.raises(InvalidInput) as caught:
         output_format(PurePath("o.csv"), fitted, ["a", "p_yes", "predicted_bought"])
     told = str(caught.value)

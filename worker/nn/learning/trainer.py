@@ -6,8 +6,8 @@ in the same bits. What must survive is one vector (`snapshot`) and a few counter
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
@@ -110,6 +110,7 @@ class Trainer:
     def _begin(self, class_weights: Array | None) -> None:
         network, training = self.network, self.training
         self.step = 0
+        self.latest: EpochReport | None = None
         self._loss_sum = self._weight_sum = 0.0
         self._updater = Updater(training.optimiser, network.parameters, network.gradients)
         self._penalties = Penalties(network)
@@ -157,6 +158,14 @@ class Trainer:
         self.step += 1
         return self._end_epoch(epoch) if position + 1 == self.steps_per_epoch else None
 
+    def reports(self) -> Iterator[EpochReport]:
+        """Trains to the end and finishes, with a report after each epoch. Raises Diverged."""
+        while not self.finished:
+            report = self.advance()
+            if report is not None:
+                yield report
+        self.finish()
+
     def finish(self) -> None:
         """Puts the best weights in place, when early stopping was asked for and has seen any."""
         if self.early_stop and self.early_stop.best is not None:
@@ -177,6 +186,17 @@ class Trainer:
         if self.objective.outputs == 1:
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
         return loss, metrics.classification(y, outputs, self.objective.n_classes or 0)
+
+    def measured(self) -> dict[str, float]:
+        """What the final weights come to: on the validation part, or the last epoch's loss where there is none."""
+        latest = self.latest
+        if latest is not None and latest.validation_loss is not None and self.early_stop is None:
+            return {"validation_loss": latest.validation_loss, **latest.metrics}  # of these very weights
+        evaluated = self.evaluate()
+        if evaluated is None:
+            return {} if latest is None else {"loss": latest.loss}
+        loss, scores = evaluated
+        return {"validation_loss": loss, **scores}
 
     # -- one step ------------------------------------------------------------------------------------------------
 
@@ -244,6 +264,7 @@ class Trainer:
         self._loss_sum = self._weight_sum = 0.0
         validation_loss, metrics = self.evaluate() or (None, {})
         report = EpochReport(epoch + 1, self.step, loss, validation_loss, metrics)
+        self.latest = report
         if self.early_stop and self.early_stop.observe(report.epoch, _monitored(self.early_stop, report)):
             size = self.network.parameters.size
             self._best[:size] = self.network.parameters
@@ -281,6 +302,7 @@ class Trainer:
             "loss_sum": self._loss_sum.hex(),  # hexadecimal: every bit survives
             "weight_sum": self._weight_sum.hex(),
             "early_stop": self.early_stop.counters() if self.early_stop else None,
+            "latest": self.latest and asdict(self.latest),
         }
 
     def restore(self, vector: Array, counters: dict[str, Any]) -> None:
@@ -294,6 +316,8 @@ class Trainer:
             step, steps_per_epoch = int(counters["step"]), int(counters["steps_per_epoch"])
             sums = float.fromhex(counters["loss_sum"]), float.fromhex(counters["weight_sum"])
             early_stop = self.early_stop and self.early_stop.restored(counters["early_stop"])
+            latest = counters.get("latest")  # absent in states of version 0.1.0
+            latest = latest and EpochReport(**latest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"the counters of the state are not readable: {error!r}") from error
         if steps_per_epoch != self.steps_per_epoch or not 0 <= step <= self.total_steps:
@@ -305,7 +329,7 @@ class Trainer:
         for part in self._state():
             part[...] = vector[start : start + part.size]
             start += part.size
-        self.step, self.early_stop = step, early_stop
+        self.step, self.early_stop, self.latest = step, early_stop, latest
         self._loss_sum, self._weight_sum = sums
 
     def _state(self) -> tuple[Array, ...]:

@@ -1,0 +1,109 @@
+"""Raw rows in, answers out: what everybody who predicts asks of a model, whatever computes it.
+
+A row's answer never depends, in any bit, on the rows it is asked with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count, select
+from singlepoint.worker.data.preprocessing.plain import plain_numbers
+from singlepoint.worker.data.preprocessing.rows import CHUNK_ROWS
+from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.inference import InferenceSession
+
+from .trained_model import TrainedModel
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Answers for a run of rows: either labels and probabilities, or values.
+
+    labels: the name of the likeliest class, (n,) objects that are str.  probabilities: float32 (n, classes).
+    values: float32 (n, k).
+    """
+
+    labels: npt.NDArray[np.object_] | None = None
+    probabilities: npt.NDArray[np.float32] | None = None
+    values: npt.NDArray[np.float32] | None = None
+
+
+class Predictor(Protocol):
+    """Answers for raw rows, given by one thread at a time: each thread has a predictor of its own.
+
+    columns: names of the raw columns it needs; none when it takes arrays.  names: of its answers, in order.
+    classes: None for values.  rows: how many go through it together at best; more are done one such part after another.
+    digest: sha256 of all that decides an answer, "" for a model that was never saved.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def digest(self) -> str: ...
+
+    def predict(self, raw: Raw) -> Scores:
+        """Raises BadRow, its row counted in `raw`; InvalidInput for other columns or another shape."""
+
+
+class ModelPredictor:
+    """The predictor of a trained model, by numpy."""
+
+    def __init__(self, model: TrainedModel) -> None:
+        self.model = model
+        self.columns: tuple[str, ...] = getattr(model.preprocessor, "input_names", ())  # an array has no names
+        self.names = answer_names(model)
+        self.classes = model.classes
+        self.digest = model.document_sha256
+        self._class_names = np.array(model.classes or (), object)
+        self._session = InferenceSession(model.network)
+        self.rows = self._session.rows
+
+    def predict(self, raw: Raw) -> Scores:
+        """See `Predictor`."""
+        outputs = self._outputs(raw)
+        if self.classes is None:
+            return Scores(values=outputs)
+        if outputs.shape[1] == 1:
+            outputs = np.concatenate([1 - outputs, outputs], axis=1)
+        return Scores(labels=self._class_names[outputs.argmax(axis=1)], probabilities=outputs)
+
+    def _outputs(self, raw: Raw) -> Array:
+        """(n, values): prepared and computed some rows at a time, so that memory does not grow with preparation."""
+        count = row_count(raw)
+        if count <= CHUNK_ROWS:
+            return self._computed(raw).reshape(count, -1)
+        parts = []
+        for start in range(0, count, CHUNK_ROWS):
+            try:
+                parts.append(self._computed(select(raw, slice(start, start + CHUNK_ROWS))))
+            except BadRow as bad:
+                raise bad.shifted(start) from None
+        return np.concatenate(parts).reshape(count, -1)
+
+    def _computed(self, raw: Raw) -> Array:
+        preprocessor = self.model.preprocessor
+        return self._session.predict(plain_numbers(raw) if preprocessor is None else preprocessor.transform(raw))
+
+
+def answer_names(model: TrainedModel) -> tuple[str, ...]:
+    """Names of the columns that a prediction adds: `predicted_<target>`…, and for classes `p_<class>`…
+
+    A target without a name is `predicted`; several are numbered from 1.
+    """
+    width = 1 if model.classes is not None else model.network.output_shape[-1]
+    names = model.target_names
+    if len(names) != width:
+        names = tuple(str(number) for number in range(1, width + 1)) if width > 1 else ("",)
+    targets = [f"predicted_{name}" if name else "predicted" for name in names]
+    return (*targets, *(f"p_{name}" for name in model.classes or ()))
