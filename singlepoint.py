@@ -163,7 +163,7 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> N
 
 def _check(spec: Spec) -> None:
     """What `worker` says of a spec's data and shapes; raises InvalidInput."""
-    from singlepoint.worker.kinds.submit_check import check
+    from singlepoint.worker.kinds.table import check
 
     check(spec)
 

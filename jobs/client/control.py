@@ -6,7 +6,6 @@ written when Redis does not answer, NotFound for a job that is gone, and NotNow 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, No
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
+from singlepoint.jobs.spec.job import from_json, outputs
 from singlepoint.jobs.store.job_files import staged_outputs
 
 from .follow import wait_for
@@ -175,12 +175,12 @@ def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float,
 
 
 def _staged(session: Session, job_id: str) -> list[Path]:
-    """What dead attempts of a prediction left beside its output."""
+    """What dead attempts left beside the job's output."""
     try:
-        output = json.loads(session.store.spec(job_id))["output"]
+        spec = from_json(session.store.spec(job_id))
     except (KeyError, ValueError, TypeError, HistoryDamaged):
         return []
-    return staged_outputs(Path(output), job_id)
+    return [stage for output in outputs(spec) for stage in staged_outputs(Path(output), job_id)]
 
 
 def _has_ended(job: Job) -> str:

@@ -16,7 +16,7 @@ from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, paths, to_json
+from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.job_store import JobStore
 
@@ -84,8 +84,9 @@ def _outside(session: Session) -> Check:
     """Answers belong to the user: a file in the home could be taken for one of ours."""
 
     def look(spec: Spec) -> None:
-        if isinstance(spec, PredictSpec) and Path(spec.output).is_relative_to(session.home.path):
-            what = f"{spec.output} lies in singlepoint's own home"
+        inside = next((path for path in outputs(spec) if Path(path).is_relative_to(session.home.path)), None)
+        if inside is not None:
+            what = f"{inside} lies in singlepoint's own home"
             raise InvalidInput(Problem("output", what, "choose another place"))
 
     return look

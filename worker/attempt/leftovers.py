@@ -16,7 +16,7 @@ from pathlib import Path
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.spec.job import PredictSpec
+from singlepoint.jobs.spec.job import outputs
 from singlepoint.jobs.store.job_files import staged_outputs
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.ground.workplace import Work
@@ -49,8 +49,8 @@ def clear_away(work: Work, job: Job) -> None:
 
 
 def _remove_staged_outputs(work: Work) -> None:
-    if isinstance(work.spec, PredictSpec):
-        for path in staged_outputs(Path(work.spec.output), work.job.id):
+    for output in outputs(work.spec):
+        for path in staged_outputs(Path(output), work.job.id):
             _remove(path)
 
 

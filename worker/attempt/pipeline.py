@@ -12,7 +12,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -29,13 +29,10 @@ from singlepoint.worker.ground.job_log import job_log
 from singlepoint.worker.ground.stop_requests import Stop, StopRequests
 from singlepoint.worker.ground.usage import Meter
 from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
-from singlepoint.worker.kinds.predict import predict
-from singlepoint.worker.kinds.train import train
+from singlepoint.worker.kinds.table import KINDS
 from singlepoint.worker.nn.learning.trainer import Diverged
 
 from .leftovers import clear_away, sweep
-
-KINDS: dict[str, Callable[[Work], Outcome]] = {"train": train, "predict": predict}
 
 LOCK_PATIENCE_S = 2.0
 """How long a claim waits for the job's lock: somebody may be probing it for an instant."""
@@ -147,7 +144,7 @@ def carry_out(work: Work) -> Outcome:
         terms.resources.memory_bytes,
     )
     sweep(work)
-    return KINDS[work.job.kind](work)
+    return KINDS[work.job.kind]().run(work)
 
 
 def classify(work: Work) -> Outcome:

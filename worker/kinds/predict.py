@@ -10,6 +10,7 @@ of a tile's bytes, applied here when one core is granted, and else by children, 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
-from singlepoint.worker.data.formats import Piece, RowSource, open_rows
+from singlepoint.worker.data.formats import Piece, RowSource, existing, open_rows
 from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
@@ -38,6 +39,37 @@ from singlepoint.worker.scoring.parts import Shards
 TILE_ROWS = 1024
 """Rows that are read, scored and written together. Always a multiple of what passes through the network at once,
 counted from the file's first row."""
+
+
+def check(spec: PredictSpec) -> None:
+    """The model is whole, the input has its columns, the output can be written.
+
+    spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told.
+    """
+    source, output = existing(Path(spec.input)), Path(spec.output)
+    if os.path.isabs(spec.model):
+        model = files.load(Path(spec.model))
+        if model.preprocessor is None:
+            raise InvalidInput(
+                Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
+            )
+        rows = open_rows(source, model.preprocessor, spec.pass_through)
+        output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
+    _check_output(output, source)
+
+
+def _check_output(output: Path, source: Path) -> None:
+    if not output.parent.is_dir():
+        raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
+    staged = staged_output(output, "12345678", 99999)  # the longest name that it has on its way
+    too_long = len(os.fsencode(staged.name)) - os.pathconf(output.parent, "PC_NAME_MAX")
+    if too_long > 0:
+        raise InvalidInput(Problem("output", f"its name is {too_long} bytes too long", "choose a shorter one"))
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        what = "is a directory" if output.is_dir() else "cannot be written"
+        raise InvalidInput(Problem("output", f"{output} {what}", "choose another file"))
+    if output.exists() and source.samefile(output):
+        raise InvalidInput(Problem("output", "is the input itself", "choose another file"))
 
 
 def predict(work: Work) -> Outcome:

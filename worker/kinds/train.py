@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
 from singlepoint.jobs.spec.job import TrainSpec
@@ -21,6 +23,7 @@ from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters, Vector
 from singlepoint.worker.checkpoints.saver import Saver
+from singlepoint.worker.fitting.check import check_training
 from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.fitting.training_set import TrainingSet
@@ -31,6 +34,15 @@ from singlepoint.worker.models import files, registry
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
 
 from .metrics_log import MetricsLog
+
+
+def check(spec: TrainSpec) -> None:
+    """The data can be read, its columns are there, the network's shapes fit, and its state fits the memory."""
+    needed, granted = check_training(spec, Path.cwd()), spec.resources.memory
+    if needed > granted:
+        asked = f"is {format_bytes(granted)}, but weights, gradients and checkpoints of this network alone take"
+        hint = "ask for more than that, or make the network smaller"
+        raise InvalidInput(Problem("resources.memory", f"{asked} {format_bytes(needed)}", hint))
 
 
 def train(work: Work) -> Outcome:

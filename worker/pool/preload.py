@@ -14,6 +14,7 @@ from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.ground import limits, numeric_environment
+from singlepoint.worker.kinds.table import KINDS
 from singlepoint.worker.models import files
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.scoring.output import CsvOutput
@@ -28,7 +29,9 @@ _TRAINING = {
 
 
 def rehearse() -> None:
-    """Go through the motions of both kinds of job, in a directory of its own."""
+    """Load every kind of job, and go through the motions of a training and a prediction, in a directory of its own."""
+    for load in KINDS.values():
+        load()
     limits.warm_up()
     numeric_environment.fingerprint(1)
     with tempfile.TemporaryDirectory(prefix="singlepoint-") as name:

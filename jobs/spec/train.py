@@ -1,22 +1,30 @@
-"""What must agree between the fields of a spec, beyond each one's own bounds. Pure.
+"""A training: what may be asked, and what must agree between its sections beyond each one's own bounds. Pure.
 
-Each check sees only sections that are sound in themselves, so one mistake does not hide another. Whether the
-data fits the network is not known here; that is checked by `worker` before a job is accepted.
+Whether the data fits the network is not known here; that is checked by `worker` before a job is accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePath
-from typing import Any
+from collections.abc import Iterator
+from typing import Literal
 
 from singlepoint.jobs.errors import Problem
 
+from .common import JobSpec, Kind, always_a_path
 from .data import DataSpec, PreprocessingSpec
 from .network import ModelSpec
 from .training import GD, SGD, TrainingSpec
 
-OUTPUT_SUFFIXES = (".csv", ".npy")
+
+class TrainSpec(JobSpec):
+    """Train a model and keep it under the job's name."""
+
+    kind: Literal["train"] = "train"
+    data: DataSpec
+    preprocessing: PreprocessingSpec = PreprocessingSpec()
+    model: ModelSpec
+    training: TrainingSpec = TrainingSpec()
+
 
 _ONLY_WITH_HIDDEN = (
     "activation",
@@ -28,16 +36,6 @@ _ONLY_WITH_HIDDEN = (
     "l1",
     "l2",
 )
-
-
-def cross_checked(kind: str, sections: Mapping[str, Any]) -> list[Problem]:
-    """All problems between the fields of these sections (by name; those that are unsound left out)."""
-    return [
-        problem
-        for needed, check in _CHECKS[kind]
-        if all(name in sections for name in needed)
-        for problem in check(*(sections[name] for name in needed))
-    ]
 
 
 def _hidden_or_layers(model: ModelSpec) -> Iterator[Problem]:
@@ -127,24 +125,9 @@ def _preprocessing(data: DataSpec, preprocessing: PreprocessingSpec) -> Iterator
             yield Problem("preprocessing.categorical", f"{name!r} is in data.{where}")
 
 
-def _name(name: str) -> Iterator[Problem]:
-    if name == "last":  # see `reference`
-        yield Problem("name", f"{name!r} means the newest job in every command", "give another: --name NAME")
-
-
-def _output(output: str, source: str) -> Iterator[Problem]:
-    suffix = PurePath(output).suffix
-    if suffix not in OUTPUT_SUFFIXES:
-        yield Problem("output", f"must end in {' or '.join(OUTPUT_SUFFIXES)}, is {output!r}")
-    if PurePath(output) == PurePath(source):
-        yield Problem("output", "would overwrite the input", "choose another file")
-
-
-_Check = tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]
-
-_CHECKS: dict[str, tuple[_Check, ...]] = {
-    "train": (
-        (("name",), _name),
+TRAIN = Kind(
+    spec=TrainSpec,
+    checks=(
         (("data",), _columns),
         (("data",), _validation),
         (("data", "preprocessing"), _preprocessing),
@@ -154,5 +137,7 @@ _CHECKS: dict[str, tuple[_Check, ...]] = {
         (("data", "training"), _task),
         (("data", "training"), _monitor),
     ),
-    "predict": ((("name",), _name), (("output", "input"), _output)),
-}
+    paths={
+        ("data", name): always_a_path for name in ("path", "target_path", "validation_path", "validation_target_path")
+    },
+)

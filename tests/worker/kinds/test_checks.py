@@ -10,7 +10,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.file import parse_document
-from singlepoint.worker.kinds.submit_check import check
+from singlepoint.worker.kinds.table import check
 from tests.worker.making import Maker
 
 WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "adam"}}}

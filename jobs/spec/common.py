@@ -1,0 +1,94 @@
+"""What every kind of job may say, and what there is to know of a kind before one runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from singlepoint.jobs.amounts import parse_bytes
+from singlepoint.jobs.errors import Problem
+from singlepoint.jobs.lifecycle.records import Resources
+
+from .base import Part, Positive
+
+MIB = 2**20
+
+MEMORY_DEFAULT_BYTES = 512 * MIB
+MEMORY_LEAST_BYTES = 32 * MIB  # below this an attempt dies before it has read a row
+
+
+def _amount(value: Any) -> Any:
+    """A size with its unit as a number of bytes; anything but text is left to the next check."""
+    return parse_bytes(value.removesuffix("/s")) if isinstance(value, str) else value
+
+
+_Amount = Annotated[int, BeforeValidator(_amount)]
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class ResourceSpec(Part):
+    """`[resources]`: what a job asks of the budget. Sizes as "512MiB" or a number of bytes.
+
+    cpu: threads of a training, children of a prediction.  memory: anonymous and shared memory.
+    storage: disk it may add.  network: bytes a second.
+    """
+
+    cpu: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
+    memory: Annotated[_Amount, Field(ge=MEMORY_LEAST_BYTES)] = MEMORY_DEFAULT_BYTES
+    storage: Annotated[_Amount, Field(ge=0)] = 0
+    network: Annotated[_Amount, Field(ge=0)] = 0
+
+    def amounts(self) -> Resources:
+        """The same as the scheduler counts it."""
+        return Resources(1000 * self.cpu, self.memory, self.storage, self.network)
+
+
+class JobSpec(Part):
+    """What every kind of job may say.
+
+    after: ids of jobs that must have succeeded first.  checkpoint_interval_s: seconds of work between saves;
+    None: what the reliability model finds best.
+    """
+
+    name: Name
+    resources: ResourceSpec = ResourceSpec()
+    priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0  # higher runs earlier
+    retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
+    after: tuple[str, ...] = ()
+    checkpoint_interval_s: Positive | None = None
+
+
+Check = tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]
+"""Sections by name, and what must agree between them; asked only when all of them are sound in themselves, so that
+one mistake does not hide another."""
+
+
+def _name(name: str) -> Iterator[Problem]:
+    if name == "last":  # see `client.find`
+        yield Problem("name", f"{name!r} means the newest job in every command", "give another: --name NAME")
+
+
+CHECKS: tuple[Check, ...] = ((("name",), _name),)
+"""Of every kind, before its own."""
+
+
+def always_a_path(_word: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of job: its spec, and what the rest of the house needs to know of it.
+
+    paths: the fields that name files, by their place, and whether a word there does (a model may be a name).
+    outputs: what a job makes outside of the home, and may leave half made beside it.
+    """
+
+    spec: type[JobSpec]
+    checks: tuple[Check, ...]
+    paths: Mapping[tuple[str, ...], Callable[[str], bool]]
+    outputs: Callable[[Any], tuple[str, ...]] = lambda _spec: ()

@@ -1,0 +1,11 @@
+"""The kinds of jobs, one entry each; `worker.kinds.table` has the same names, and says how each is checked and done."""
+
+from __future__ import annotations
+
+from .common import Kind
+from .predict import PREDICT, PredictSpec
+from .train import TRAIN, TrainSpec
+
+Spec = TrainSpec | PredictSpec
+
+KINDS: dict[str, Kind] = {"train": TRAIN, "predict": PREDICT}

@@ -1,0 +1,45 @@
+"""The kinds of jobs, one entry each: how each is checked before it is accepted, and how it is done.
+
+`jobs.spec.kinds` has the same names, and says what may be asked. A kind's file is loaded when it is needed: to hand
+in a job of one kind takes nothing that only another needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from singlepoint.jobs.spec.job import Spec
+from singlepoint.worker.ground.workplace import Outcome, Work
+
+
+@dataclass(frozen=True)
+class Kind:
+    """check: would this run? Raises InvalidInput with every problem found, NotFound for a missing file,
+    ModelFormatError. Looks only; whatever it lets pass may still meet a bad row far down a large file.
+    run: make one attempt. Raises Stopped when asked to stop, with the work saved.
+    """
+
+    check: Callable[[Any], None]
+    run: Callable[[Work], Outcome]
+
+
+def _train() -> Kind:
+    from . import train
+
+    return Kind(train.check, train.train)
+
+
+def _predict() -> Kind:
+    from . import predict
+
+    return Kind(predict.check, predict.predict)
+
+
+KINDS: dict[str, Callable[[], Kind]] = {"train": _train, "predict": _predict}
+
+
+def check(spec: Spec) -> None:
+    """What `submit` asks of the worker; see `Kind.check`."""
+    KINDS[spec.kind]().check(spec)
