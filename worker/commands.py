@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,5 +162,16 @@ def _model_text(document: dict[str, Any]) -> str:
         options = ", ".join(f"{key} {value}" for key, value in layer.items() if key != "type" and value is not None)
         lines.append(f"  layer    {layer['type']}{': ' if options else ''}{options}")
     lines += [f"  {key:<22} {value:.6g}" for key, value in document["metrics"].items()]
-    lines += [f"  {key:<22} {value}" for key, value in (document["provenance"] or {}).items() if key != "environment"]
+    origin = {key: value for key, value in (document["provenance"] or {}).items() if key != "environment"}
+    lines += [f"  {key:<22} {value}" for key, value in _flat(origin.pop("spec", {})) if not key.startswith("model.")]
+    lines += [f"  {key:<22} {value}" for key, value in origin.items()]
     return "\n".join(lines)
+
+
+def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """`training.epochs` and its value, for everything that a spec says; what it leaves open is left out."""
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        elif value is not None:
+            yield f"{before}{name}", value

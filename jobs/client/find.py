@@ -1,12 +1,16 @@
 """What a person's word for a job or a model means. Read from the directories, so Redis need not be there.
 
-A job: its id, any unique beginning of it, its name if no other job has it, or `last`. A model: NAME (its
-newest version), NAME/n, a directory with a model.json (or that file), or a training job.
+A job: its id, any unique beginning of it, its name, or `last`. A model: NAME, NAME/n, a directory with a model.json
+(or that file), or a training job. A name that several bear means the newest, which is told (as a warning of this
+module's logger: on stderr, unless logging says otherwise); `NAME~1` is the one before it, `NAME~2` the one before that.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem, UsageError
@@ -17,29 +21,51 @@ from singlepoint.jobs.store.job_store import JobStore
 
 MODEL_FILE = "model.json"
 
+_log = logging.getLogger(__name__)
+
 
 def find_job(store: JobStore, word: str) -> str:
     """The id of the job that `word` means; raises NotFound, or UsageError when it could be several."""
     ids = store.ids()
     if word in ids:
         return word
-    if word == "last":
-        return _newest(store, ids)
+    name, back = _back(word)
+    if name == "last":
+        if not ids:
+            raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
+        return _nth(_newest_first(store, ids), word, back)
     if not word:
         raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
-    begun, named = {job_id for job_id in ids if job_id.startswith(word)}, set(store.named(word))
-    if len(begun | named) > 1:
+    begun, named = {job_id for job_id in ids if job_id.startswith(word)}, set(store.named(name))
+    if len(begun) > 1 or (begun and not named <= begun):
         raise _ambiguous(word, begun, named)
-    for job_id in begun | named:
-        return job_id
-    raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
+    if begun:
+        return begun.pop()
+    if not named:
+        raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
+    found = _nth(_newest_first(store, named), word, back)
+    if len(named) > 1 and name == word:
+        _log.warning(
+            "%s: the newest of %d jobs of that name, %s; %s~1 is the one before", word, len(named), found, name
+        )
+    return found
+
+
+def _back(word: str) -> tuple[str, int]:
+    """`NAME~2` as the name and 2; any other word as it is, and 0."""
+    match = re.fullmatch(r"(.+)~([0-9]{1,9})", word)
+    return (match[1], int(match[2])) if match else (word, 0)
+
+
+def _nth(newest_first: Sequence[str], word: str, back: int) -> str:
+    if back < len(newest_first):
+        return newest_first[back]
+    raise NotFound(f"no {word}: there are only {len(newest_first)} of that name")
 
 
 def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:
-    """That a word begins several ids, is several jobs' name, or both; each is listed as what it is."""
-    parts = []
-    if begun:
-        parts.append(f"it begins {_listed(begun)}")
+    """That a word begins several ids, or one and is another job's name; each is listed as what it is."""
+    parts = [f"it begins {_listed(begun)}"]
     if named:
         parts.append(f"it is the name of {_listed(named)}")
     hint = "give the whole id" if named else "give more of the id"
@@ -50,12 +76,10 @@ def _listed(ids: set[str]) -> str:
     return ", ".join(sorted(ids)[:8]) + (", …" if len(ids) > 8 else "")
 
 
-def _newest(store: JobStore, ids: list[str]) -> str:
+def _newest_first(store: JobStore, ids: Iterable[str]) -> list[str]:
     # A spec is written once and never touched again: its time is the job's, without opening a file.
     times = {job_id: _written_at(store.home.job_files(job_id).spec) for job_id in ids}
-    if not times:
-        raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
-    return max(times, key=lambda job_id: (times[job_id], job_id))
+    return sorted(times, key=lambda job_id: (times[job_id], job_id), reverse=True)
 
 
 def _written_at(path: Path) -> int:
@@ -94,8 +118,9 @@ def model_of(job: Job) -> str | None:
 
 
 def _stored(home: Home, word: str) -> Path | None:
-    """The model of that name in the home: the version asked for, else the newest."""
+    """The model of that name in the home: the version asked for, else the newest, or one so many before it."""
     name, _, version = word.partition("/")
+    name, back = _back(name)
     if not name or name.startswith(".") or "/" in version:
         return None
     if version:
@@ -104,8 +129,13 @@ def _stored(home: Home, word: str) -> Path | None:
         versions = [int(entry.name) for entry in os.scandir(home.models / name) if entry.name.isdigit()]
     except (FileNotFoundError, NotADirectoryError):
         return None
-    sound = (_directory(home.models / name / str(number)) for number in sorted(versions, reverse=True))
-    return next((directory for directory in sound if directory is not None), None)
+    found = [_directory(home.models / name / str(number)) for number in sorted(versions, reverse=True)]
+    sound = [directory for directory in found if directory is not None]
+    if back >= len(sound):
+        return None
+    if len(sound) > 1 and name == word:
+        _log.warning("%s: the newest of %d models of that name, %s/%s", word, len(sound), name, sound[0].name)
+    return sound[back]
 
 
 def _directory(path: Path) -> Path | None:

@@ -86,4 +86,4 @@ def _removed(job: Job) -> None:
     click.echo(f"{job.id} removed")
     result: Mapping[str, object] = job.result or {}
     if kept := result.get("path"):
-        click.echo(f"its {'model' if job.kind == 'train' else 'answers'} stay at {kept}", err=True)
+        click.echo(f"its {'model stays' if job.kind == 'train' else 'answers stay'} at {kept}", err=True)

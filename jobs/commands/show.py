@@ -84,7 +84,8 @@ def page(job: Job, live: Row, at: float) -> str:
 def _progress(live: Row) -> str:
     if "step" not in live:
         return ""
-    return f"{percent(live.get('progress'))}, step {live['step']} of {live['total']}"
+    losses = [f", {name.replace('_', ' ')} {live[name]:.6g}" for name in ("loss", "validation_loss") if name in live]
+    return f"{percent(live.get('progress'))}, step {live['step']} of {live['total']}{''.join(losses)}"
 
 
 def _bits(job: Job) -> str:

@@ -86,8 +86,14 @@ def child(value: Any, key: str | int) -> Any:
     return None
 
 
-def expanded(annotation: Any, value: Any) -> Any:
-    """`value` with shorthand written out: where a record with a `type` may stand, `"adam"` is `{"type": "adam"}`."""
+def expanded(annotation: Any, value: Any, default: Any = None) -> Any:
+    """`value` with shorthand written out.
+
+    Where a record with a `type` may stand, `"adam"` is `{"type": "adam"}`, and a record without one is of the
+    default's type: `{"learning_rate": 0.1}` is Adam's.
+    """
+    if isinstance(value, dict) and "type" not in value and isinstance(default, Part) and (kind := tag(type(default))):
+        value = {"type": kind, **value}
     if isinstance(value, str) and str not in choices(annotation) and any(tag(part) for part in parts(annotation)):
         return {"type": value}
     if isinstance(value, list):
@@ -97,7 +103,10 @@ def expanded(annotation: Any, value: Any) -> Any:
     if part is None:
         return value
     fields = part.model_fields
-    return {name: expanded(fields[name].annotation, one) if name in fields else one for name, one in value.items()}
+    return {
+        name: expanded(fields[name].annotation, one, fields[name].default) if name in fields else one
+        for name, one in value.items()
+    }
 
 
 def everywhere(annotation: Any, place: Place = ()) -> Iterator[tuple[str, Place]]:

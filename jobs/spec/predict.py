@@ -16,7 +16,7 @@ from .common import JobSpec, Kind, always_a_path
 
 OUTPUT_SUFFIXES = (".csv", ".npy")
 
-_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(/[0-9]+)?")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*([/~][0-9]+)?")
 
 
 class PredictSpec(JobSpec):
@@ -40,7 +40,7 @@ class PredictSpec(JobSpec):
 
 
 def is_model_name(word: str) -> bool:
-    """Whether `word` may be NAME, NAME/n or a job's id; anything else is a path."""
+    """Whether `word` may be NAME, NAME/n, NAME~n or a job's id; anything else is a path."""
     return _MODEL_NAME.fullmatch(word) is not None
 
 

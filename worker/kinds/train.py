@@ -158,8 +158,14 @@ class Training:
             self.saver.save()
             self.work.meter.saves = self.saver.cost
             self.next_save_s = self.work.place.monotonic() + self.work.save_interval_s(self.saver.cost)
-        more = {"epoch": self.trainer.epoch}
-        self.work.report(self.trainer.total_steps, **more)
+        self.work.report(self.trainer.total_steps, epoch=self.trainer.epoch, **self._losses())
+
+    def _losses(self) -> dict[str, float]:
+        """The loss of the epoch under way, and the validation loss of the last one done."""
+        latest = self.latest
+        loss = self.trainer.loss if latest is None or self.trainer.loss is not None else latest.loss
+        found = {"loss": loss, "validation_loss": None if latest is None else latest.validation_loss}
+        return {name: value for name, value in found.items() if value is not None}
 
     def save_now(self) -> None:
         """Save and wait until it is on disk: the answer to any request to stop."""
@@ -196,6 +202,7 @@ class Training:
             "data_sha256": self.data.digest,
             "seed": self.spec.training.seed,
             "epochs": self.trainer.epoch,
+            "spec": self.spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"}),
             "environment": dict(self.environment),
         }
 

@@ -41,13 +41,31 @@ def test_a_job_is_known_by_its_id_its_beginning_its_name_and_as_the_last(store: 
     assert find_job(store, "last") == "abzz2345"
 
 
-def test_a_word_that_could_be_several_jobs_lists_them_and_none_is_chosen(store: JobStore) -> None:
+def test_a_word_that_begins_several_jobs_lists_them_and_none_is_chosen(store: JobStore) -> None:
     job(store, "abcd2345", "same")
     job(store, "abzz2345", "same")
 
-    for word in ("ab", "same"):
-        with pytest.raises(UsageError, match="abcd2345, abzz2345"):
-            find_job(store, word)
+    with pytest.raises(UsageError, match="abcd2345, abzz2345"):
+        find_job(store, "ab")
+
+
+def test_a_name_of_several_jobs_means_the_newest_and_says_so(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+    for age, job_id in enumerate(("abcd2345", "abzz2345", "abmm2345")):
+        job(store, job_id, "same")
+        os.utime(store.home.job_files(job_id).spec, (100 - age, 100 - age))
+
+    assert find_job(store, "same") == "abcd2345"
+    assert "same: the newest of 3 jobs of that name, abcd2345" in caplog.text
+    caplog.clear()
+    assert [find_job(store, word) for word in ("same~0", "same~1", "same~2", "last~1")] == [
+        "abcd2345",
+        "abzz2345",
+        "abmm2345",
+        "abzz2345",
+    ]
+    assert not caplog.text
+    with pytest.raises(NotFound, match="no same~3: there are only 3"):
+        find_job(store, "same~3")
 
 
 def test_a_name_is_not_silently_taken_for_the_beginning_of_another_jobs_id(store: JobStore) -> None:
@@ -127,3 +145,15 @@ def test_a_job_that_made_no_model_is_refused_with_the_reason(store: JobStore) ->
         find_model(store, "abcd2345")
     with pytest.raises(InvalidInput, match="no training"):
         find_model(store, "efgh2345")
+
+
+def test_a_name_of_several_models_means_the_newest_and_says_so(
+    store: JobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = (a_model(store.home.models / "wdbc" / number) for number in ("9", "10"))
+
+    assert find_model(store, "wdbc") == str(two)
+    assert "wdbc: the newest of 2 models of that name, wdbc/10" in caplog.text
+    assert find_model(store, "wdbc~1") == str(one)
+    with pytest.raises(NotFound, match="no model wdbc~2"):
+        find_model(store, "wdbc~2")

@@ -180,6 +180,8 @@ def test_show_tells_how_far_a_running_job_is(command: Command, store: JobStore, 
 
     assert "25%, step 5 of 20" in command("show", job.id)[1]
     assert json.loads(command("show", job.id, "--json")[1])["progress"] == 0.25
+    (home.job(job.id) / "progress.json").write_text('{"progress": 0.25, "step": 5, "total": 20, "loss": 0.123456}')
+    assert "step 5 of 20, loss 0.123456" in command("show", job.id)[1]
 
 
 # ---- logs and wait -----------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.spec.data import TfIdf
 from singlepoint.jobs.spec.fields import choices, dotted, everywhere, expanded, parts, tag
 from singlepoint.jobs.spec.job import (
     PredictSpec,
@@ -145,7 +146,7 @@ def test_a_misspelt_word_is_met_with_the_one_that_was_meant(document: dict[str, 
         (a_prediction(name="last"), "name", "newest job"),
         (a_training(name="last"), "name", "--name"),
         ({"kind": "predict", "name": "x", "model": "m", "input": "i"}, "output", "is missing"),
-        (a_training(training={"optimiser": {"learning_rate": 0.1}}), "training.optimiser.type", "is missing"),
+        (a_training(preprocessing={"denoise": {"size": 3}}), "preprocessing.denoise.type", "is missing"),
         (a_training(resources={"memory": 1024}), "resources.memory", "at least"),
         (a_training(resources={"cpu": 1.5}), "resources.cpu", "whole number"),
         (
@@ -186,6 +187,19 @@ def test_a_type_alone_stands_for_the_record_with_its_defaults() -> None:
 
     assert spec.training.optimiser == Adam(type="adam", schedule=Cosine(type="cosine"))
     assert trained(a_training(training={"optimiser": "adam"})).training.optimiser == Adam(type="adam")
+
+
+def test_a_record_without_a_type_is_of_the_defaults_type() -> None:
+    spec = trained(
+        a_training(
+            data={"path": "t.csv", "target": "y", "text": "t"},
+            preprocessing={"text": {"ngrams": 1}},
+            training={"optimiser": {"learning_rate": 0.1}},
+        )
+    )
+
+    assert spec.training.optimiser == Adam(type="adam", learning_rate=0.1)
+    assert spec.preprocessing.text == TfIdf(type="tfidf", ngrams=1)
 
 
 @pytest.mark.parametrize("document", [a_training(), a_prediction(), a_training(training={"optimiser": "gd"})])

@@ -133,6 +133,11 @@ class Trainer:
         return self.step // self.steps_per_epoch
 
     @property
+    def loss(self) -> float | None:
+        """Mean loss of the epoch under way, so far; None at its beginning."""
+        return self._loss_sum / self._weight_sum if self._weight_sum else None
+
+    @property
     def finished(self) -> bool:
         return self.step >= self.total_steps or (self.early_stop is not None and self.early_stop.stopped)
 
