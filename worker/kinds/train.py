@@ -162,7 +162,7 @@ class Training:
 
     def _losses(self) -> dict[str, float]:
         """The loss of the epoch under way, and the validation loss of the last one done."""
-        latest = self.latest
+        latest = self.trainer.latest
         loss = self.trainer.loss if latest is None or self.trainer.loss is not None else latest.loss
         found = {"loss": loss, "validation_loss": None if latest is None else latest.validation_loss}
         return {name: value for name, value in found.items() if value is not None}
