@@ -206,7 +206,7 @@ def test_a_pure_room_reads_no_clock_file_redis_or_environment() -> None:
 
 
 def test_a_pure_room_imports_only_pure_ones() -> None:
-    everybodys = {"jobs/errors", "jobs/clock", "jobs/amounts"}
+    everybodys = {"jobs/errors", "jobs/clock", "jobs/amounts", "jobs/documents"}
     found = []
     for path in sources():
         room = room_of(name_of(path))

@@ -16,6 +16,7 @@ from rq.queue import Queue
 from rq.serializers import JSONSerializer
 
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.lifecycle.records import is_job_id
 
 FUNCTION = "singlepoint.worker.attempt.perform"
 """The one function rq may ever call. Stored in Redis: never move it, never add another."""
@@ -32,9 +33,11 @@ def rq_id(job_id: str, attempt: int) -> str:
 
 
 def parse_rq_id(text: str) -> tuple[str, int]:
-    """(job, attempt); raises ValueError for an id that is not ours."""
-    job_id, _, attempt = text.rpartition("_")
-    return job_id, int(attempt)
+    """(job, attempt); raises ValueError for an id that is not ours: a job's id names a directory."""
+    job_id, _, number = text.rpartition("_")
+    if not (is_job_id(job_id) and number.isdecimal() and len(number) < 10 and rq_id(job_id, int(number)) == text):
+        raise ValueError(f"{text[:80]!r} is no attempt of a job")
+    return job_id, int(number)
 
 
 def run_queue_name(home_uuid: str) -> str:

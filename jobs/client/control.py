@@ -131,7 +131,7 @@ def remove(session: Session, job_id: str) -> Job:
         )
     if session.store.is_being_worked_on(job_id):
         raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
-    for stage in _staged(session, job_id):
+    for stage in _staged(session, job):
         stage.unlink(missing_ok=True)
     session.store.remove(job_id)
     with redis_may_be_away():
@@ -174,13 +174,13 @@ def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float,
     ]
 
 
-def _staged(session: Session, job_id: str) -> list[Path]:
+def _staged(session: Session, job: Job) -> list[Path]:
     """What dead attempts left beside the job's output."""
     try:
-        spec = from_json(session.store.spec(job_id))
+        spec = from_json(session.store.accepted_spec(job))
     except (KeyError, ValueError, TypeError, HistoryDamaged):
         return []
-    return [stage for output in outputs(spec) for stage in staged_outputs(Path(output), job_id)]
+    return [stage for output in outputs(spec) for stage in staged_outputs(Path(output), job.id)]
 
 
 def _has_ended(job: Job) -> str:

@@ -111,7 +111,7 @@ def model_of(job: Job) -> str | None:
     if job.kind != "train":
         raise InvalidInput(Problem("model", f"job {job.id} is no training but a {job.kind}"))
     if job.state is State.SUCCEEDED and job.result is not None:
-        return str(job.result["path"])
+        return str(job.result.get("path", ""))
     if job.is_final:
         raise NotNow(f"job {job.id} {job.state.value}, so it made no model", hint=f"`singlepoint retry {job.id}`")
     return None

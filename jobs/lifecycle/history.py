@@ -2,7 +2,8 @@
 
 A line is one JSON object: `at` (UTC), `event`, `attempt` where one is meant, and the event's facts. Events
 are the moves of the life cycle, and the notes below, which change a field but not the state. A last line
-without its newline was cut by a crash: it never happened.
+without its newline was cut by a crash: it never happened. Every other is held to types and ranges as it is
+read, so that a `Job` can be worked with whatever its file says; one that breaks them makes the history damaged.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from singlepoint.jobs.clock import iso, seconds
-from singlepoint.jobs.errors import HistoryDamaged, Problem, Superseded
+from singlepoint.jobs import documents
+from singlepoint.jobs.clock import iso
+from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, Problem, Superseded
 
-from .records import Asked, Attempt, Job, Resources, Terms, Usage, changed
+from .records import Asked, Attempt, Job, Resources, Terms, Usage, changed, is_job_id
 from .states import Ask, Author, Event, State, advance
 
 Facts = Mapping[str, Any]
+
+MOST_NAME = 1000
+MOST_PRIORITY = 2**31
 
 
 class Note(StrEnum):
@@ -55,18 +61,17 @@ FEW_ATTEMPTS = 64
 
 
 def fold(job_id: str, content: bytes, known: Job | None = None) -> Job:
-    """The job that this history tells of.
+    """The job that this history tells of; raises HistoryDamaged when it cannot be read or tells the impossible.
 
     known: the job as the history in front of `content` tells it; then only what follows is read.
-    Raises ImpossibleMove or Superseded when it tells the impossible, HistoryDamaged when it cannot be read.
     """
     whole = whole_lines(content)
     job, earlier = _with_the_newest(known, [])
     for number, raw in enumerate(whole.splitlines(), 1):
         try:
-            job = step(job_id, job, json.loads(raw))
-        except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
-            raise _damaged(job_id, f"line {number} is damaged ({type(error).__name__})") from error
+            job = step(job_id, job, documents.parse_object(raw))
+        except (Malformed, ImpossibleMove, Superseded) as error:
+            raise _damaged(job_id, f"line {number} is damaged: {error}") from None
         if len(job.attempts) > FEW_ATTEMPTS:
             job, earlier = _with_the_newest(job, earlier)
     if job is None:
@@ -88,40 +93,60 @@ def _damaged(job_id: str, what: str) -> HistoryDamaged:
 
 
 def step(job_id: str, job: Job | None, entry: Facts) -> Job:
-    """The job after one more line; raises ImpossibleMove or Superseded if the line may not follow."""
-    at = seconds(entry["at"])
-    if entry["event"] in _NOTES:
-        assert job is not None
-        return _NOTES[Note(entry["event"])](job, at, entry)
-    event = Event(entry["event"])
+    """The job after one more line; raises ImpossibleMove or Superseded if the line may not follow, or Malformed."""
+    at = documents.time(entry, "at")
+    name = documents.text(entry, "event")
+    if name in _NOTES:
+        return _noted(job, at, entry, Note(name))
+    if name not in _EVENTS:
+        raise Malformed(f"nobody knows the event {name[:40]!r}")
+    event = Event(name)
     state = advance(job.state if job else None, event)
     if job is None:
         return _accepted(job_id, at, entry)
-    if "attempt" in entry and event is not Event.DISPATCH and entry["attempt"] != job.attempt:
-        raise Superseded(f"attempt {entry['attempt']} of {job_id} cannot {event}: attempt {job.attempt} is the newest")
+    attempt = documents.whole(entry, "attempt", None, least=1)
+    if attempt is not None and event is not Event.DISPATCH and attempt != job.attempt:
+        raise Superseded(f"attempt {attempt} of {job_id} cannot {event}: attempt {job.attempt} is the newest")
     return changed(_MOVES[event](job, at, entry), state=state)
 
 
+def _noted(job: Job | None, at: float, entry: Facts, note: Note) -> Job:
+    if job is None:
+        raise Malformed(f"`{note}` before the job was accepted")
+    if note in _OF_AN_ATTEMPT and not job.attempts:
+        raise Malformed(f"`{note}` before the first attempt")
+    return _NOTES[note](job, at, entry)
+
+
 def _accepted(job_id: str, at: float, entry: Facts) -> Job:
+    after = documents.texts(entry, "after", ())
+    if not all(map(is_job_id, after)):
+        raise Malformed("`after` is not a list of ids of jobs")
     return Job(
         id=job_id,
-        name=entry["name"],
-        kind=entry["kind"],
+        name=documents.text(entry, "name", most=MOST_NAME),
+        kind=documents.text(entry, "kind", most=MOST_NAME),
         state=State.PENDING,
         submitted_at=at,
-        requests=Resources.from_json(entry["requests"]),
-        priority=entry.get("priority", 0),
-        retries=entry.get("retries", 0),
-        after=tuple(entry.get("after", ())),
-        fingerprint=entry.get("fingerprint", ""),
-        facts=entry.get("facts", {}),
+        requests=Resources.from_json(documents.mapping(entry, "requests")),
+        priority=_priority(entry, 0),
+        retries=documents.whole(entry, "retries", 0),
+        after=after,
+        fingerprint=documents.text(entry, "fingerprint", ""),
+        spec_sha256=documents.text(entry, "spec_sha256", ""),
+        facts=documents.mapping(entry, "facts", {}),
     )
 
 
+def _priority(entry: Facts, default: int | documents.Needed = documents.NEEDED) -> int:
+    return documents.whole(entry, "priority", default, least=-MOST_PRIORITY, most=MOST_PRIORITY)
+
+
 def _dispatched(job: Job, at: float, entry: Facts) -> Job:
-    if entry["attempt"] != job.attempt + 1:
-        raise Superseded(f"attempt {entry['attempt']} of {job.id} was dispatched already")
-    attempt = Attempt(number=entry["attempt"], dispatched_at=at, terms=Terms.from_json(entry["terms"]))
+    number = documents.whole(entry, "attempt", least=1)
+    if number != job.attempt + 1:
+        raise Superseded(f"attempt {number} of {job.id} was dispatched already")
+    attempt = Attempt(number=number, dispatched_at=at, terms=Terms.from_json(documents.mapping(entry, "terms")))
     return changed(job, attempts=(*job.attempts, attempt), reason=None)
 
 
@@ -129,7 +154,12 @@ def _claimed(job: Job, at: float, entry: Facts) -> Job:
     earlier = job.attempts[:-1]
     if earlier and earlier[-1].ended_at is not None and earlier[-1].end not in {"succeeded", "cancelled"}:
         earlier = (*earlier[:-1], changed(earlier[-1], recovery_s=round(at - earlier[-1].ended_at, 6)))
-    claimed = changed(job.attempts[-1], started_at=at, worker=entry.get("worker"), boot_id=entry.get("boot_id"))
+    claimed = changed(
+        job.attempts[-1],
+        started_at=at,
+        worker=documents.text(entry, "worker", None),
+        boot_id=documents.text(entry, "boot_id", None),
+    )
     return changed(job, attempts=(*earlier, claimed))
 
 
@@ -137,39 +167,52 @@ def _ended(job: Job, at: float, entry: Facts) -> Job:
     """Close the newest attempt with what the line says of it."""
     if not job.attempts or job.attempts[-1].ended_at is not None:
         return changed(job, asks={})
-    usage = Usage.from_json(entry["usage"]) if entry.get("usage") else None
-    names = ("end", "cause", "first_step", "steps", "lost_s")
-    facts = {name: entry[name] for name in names if entry.get(name) is not None}
-    ended_at = seconds(entry["ended_at"]) if "ended_at" in entry else at
-    return changed(job.with_attempt(ended_at=ended_at, usage=usage, **facts), asks={}, paused=False)
+    newest = job.attempts[-1]
+    usage = documents.mapping(entry, "usage", None)
+    ended = changed(
+        newest,
+        ended_at=documents.time(entry, "ended_at", at),
+        end=documents.text(entry, "end", newest.end, most=MOST_NAME),
+        cause=documents.text(entry, "cause", newest.cause),
+        first_step=documents.whole(entry, "first_step", newest.first_step),
+        steps=documents.whole(entry, "steps", newest.steps, least=-documents.MOST_WHOLE),
+        lost_s=documents.number(entry, "lost_s", newest.lost_s, least=-documents.LAST_S),
+        usage=Usage.from_json(usage) if usage else None,
+    )
+    return changed(job, attempts=(*job.attempts[:-1], ended), asks={}, paused=False)
 
 
 def _back(job: Job, at: float, entry: Facts) -> Job:
     """Handed back or lost: pending again, held when the user had asked for a pause."""
     held = job.held or job.is_asked(Ask.PAUSE, Author.USER)
+    requests = documents.mapping(entry, "requests", None)
     return changed(
         _ended(job, at, entry),
         held=held,
-        failures=job.failures + int(entry.get("counts", False)),
-        not_before=entry.get("not_before", 0.0),
-        requests=Resources.from_json(entry["requests"]) if "requests" in entry else job.requests,
-        reason=entry.get("cause"),
+        failures=job.failures + documents.flag(entry, "counts", False),
+        not_before=documents.number(entry, "not_before", 0.0, most=documents.LAST_S),
+        requests=Resources.from_json(requests) if requests is not None else job.requests,
+        reason=documents.text(entry, "cause", None),
     )
 
 
 def _settled(job: Job, at: float, entry: Facts) -> Job:
+    result = documents.mapping(entry, "result", None)
+    if result is not None:
+        documents.text(result, "path", None)
     return changed(
         _ended(job, at, entry),
         ended_at=at,
-        reason=entry.get("reason"),
-        result=entry.get("result"),
-        metrics=entry.get("metrics"),
-        bit_identical=entry.get("bit_identical"),
+        reason=documents.text(entry, "reason", None),
+        result=result,
+        metrics=documents.figures(entry, "metrics", None),
+        bit_identical=documents.flag(entry, "bit_identical", None),
         held=False,
     )
 
 
 def _retried(job: Job, _at: float, entry: Facts) -> Job:
+    fresh = documents.flag(entry, "fresh", False)
     return changed(
         job,
         ended_at=None,
@@ -178,8 +221,8 @@ def _retried(job: Job, _at: float, entry: Facts) -> Job:
         metrics=None,
         failures=0,
         not_before=0.0,
-        fresh_after=job.attempt if entry.get("fresh") else job.fresh_after,
-        facts={} if entry.get("fresh") else job.facts,
+        fresh_after=job.attempt if fresh else job.fresh_after,
+        facts={} if fresh else job.facts,
     )
 
 
@@ -197,7 +240,10 @@ _MOVES: dict[Event, Callable[[Job, float, Facts], Job]] = {
 
 def _asked(job: Job, at: float, entry: Facts) -> Job:
     """The scheduler's wish never takes the place of the user's."""
-    ask, by = Ask(entry["ask"]), Author(entry.get("by", Author.USER))
+    word, author = documents.text(entry, "ask"), documents.text(entry, "by", str(Author.USER))
+    if word not in _ASKS or author not in _AUTHORS:
+        raise Malformed(f"nobody knows the ask {word[:40]!r} of {author[:40]!r}")
+    ask, by = Ask(word), Author(author)
     if by is Author.SCHEDULER and job.is_asked(ask, Author.USER):
         return job
     return changed(job, asks={**job.asks, ask: Asked(at, by)})
@@ -216,7 +262,7 @@ def _paused(job: Job, _at: float, _entry: Facts) -> Job:
 
 def _revised(job: Job, _at: float, entry: Facts) -> Job:
     """New terms. Cores for a paused attempt take a pause of the scheduler's back; one of the user's stays."""
-    terms = Terms.from_json(entry["terms"])
+    terms = Terms.from_json(documents.mapping(entry, "terms"))
     goes_on = job.paused and terms.cores and job.is_asked(Ask.PAUSE, Author.SCHEDULER)
     asks = {ask: asked for ask, asked in job.asks.items() if ask is not Ask.PAUSE} if goes_on else job.asks
     return changed(job.with_attempt(terms=terms), asks=asks)
@@ -228,12 +274,15 @@ _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
     Note.HOLD: lambda job, _at, _entry: changed(job, held=True),
     Note.PAUSE: _paused,
     Note.GO_ON: lambda job, _at, _entry: changed(job, paused=False),
-    Note.PRIORITISE: lambda job, _at, entry: changed(job, priority=entry["priority"]),
+    Note.PRIORITISE: lambda job, _at, entry: changed(job, priority=_priority(entry)),
     Note.REVISE: _revised,
-    Note.RECORD: lambda job, _at, entry: changed(job, facts={**job.facts, **entry["facts"]}),
+    Note.RECORD: lambda job, _at, entry: changed(job, facts={**job.facts, **documents.mapping(entry, "facts")}),
 }
+
+_EVENTS, _ASKS, _AUTHORS = (frozenset(map(str, words)) for words in (Event, Ask, Author))
+_OF_AN_ATTEMPT = frozenset({Note.PAUSE, Note.GO_ON, Note.REVISE})
 
 
 def events(content: bytes) -> Iterable[dict[str, Any]]:
-    """The lines as they stand, for people and for `show --json`."""
-    return (json.loads(raw) for raw in whole_lines(content).splitlines())
+    """The lines as they stand, for people and for `show --json`. Raises Malformed."""
+    return (documents.parse_object(raw) for raw in whole_lines(content).splitlines())

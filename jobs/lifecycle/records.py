@@ -6,14 +6,26 @@ of its history (`history.fold`), never edited.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from singlepoint.jobs import documents
 
 from .states import FINAL, Ask, Author, State
 
 UNLIMITED = 2**62
 """A capacity nobody set a limit on."""
+
+_JOB_ID = re.compile(r"[a-z0-9]{1,64}")
+MOST_CORES = 2**16
+
+
+def is_job_id(word: str) -> bool:
+    """Whether `word` may be the id of a job: nothing else names a directory, a key or a queue's entry."""
+    return _JOB_ID.fullmatch(word) is not None
+
 
 if TYPE_CHECKING:
     from dataclasses import replace
@@ -63,8 +75,9 @@ class Resources:
         return {name: amount for name, amount in zip(RESOURCE_NAMES, self.amounts(), strict=True) if amount}
 
     @classmethod
-    def from_json(cls, document: Mapping[str, int]) -> Resources:
-        return cls(**{name: int(document.get(name, 0)) for name in RESOURCE_NAMES})
+    def from_json(cls, document: Mapping[str, Any]) -> Resources:
+        """Raises documents.Malformed, as the others below do."""
+        return cls(*(documents.whole(document, name, 0) for name in RESOURCE_NAMES))
 
 
 RESOURCE_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Resources))
@@ -98,11 +111,11 @@ class Terms:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Terms:
         return cls(
-            resources=Resources.from_json(document["resources"]),
-            cores=tuple(document["cores"]),
-            checkpoint_interval_s=document["checkpoint_interval_s"],
-            failure_rate_per_s=document["failure_rate_per_s"],
-            revision=document["revision"],
+            resources=Resources.from_json(documents.mapping(document, "resources")),
+            cores=documents.wholes(document, "cores", most=MOST_CORES),
+            checkpoint_interval_s=documents.number(document, "checkpoint_interval_s"),
+            failure_rate_per_s=documents.number(document, "failure_rate_per_s"),
+            revision=documents.whole(document, "revision"),
         )
 
 
@@ -126,7 +139,14 @@ class Usage:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{f.name: document[f.name] for f in fields(cls) if f.name in document})
+        return cls(
+            wall_s=documents.number(document, "wall_s", 0.0),
+            cpu_s=documents.number(document, "cpu_s", 0.0),
+            peak_memory_bytes=documents.whole(document, "peak_memory_bytes", 0),
+            saves=documents.whole(document, "saves", 0),
+            save_s=documents.number(document, "save_s", 0.0),
+            overhead_s=documents.number(document, "overhead_s", 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -151,13 +171,16 @@ class Sample:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Raises KeyError, TypeError or ValueError for what is no sample."""
-        known: dict[str, Any] = {
-            f.name: (int if isinstance(f.default, int) else float)(document[f.name])
-            for f in fields(cls)
-            if f.name in document and f.name != "attempt"
-        }
-        return cls(attempt=int(document["attempt"]), **known)
+        return cls(
+            attempt=documents.whole(document, "attempt", least=1),
+            at=documents.number(document, "at", most=documents.LAST_S),
+            progress=documents.number(document, "progress", 0.0, most=1.0),
+            began_progress=documents.number(document, "began_progress", 0.0, most=1.0),
+            wall_s=documents.number(document, "wall_s", 0.0),
+            cpu_s=documents.number(document, "cpu_s", 0.0),
+            memory_bytes=documents.whole(document, "memory_bytes", 0),
+            storage_bytes=documents.whole(document, "storage_bytes", 0),
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +226,7 @@ class Job:
     resumed.  paused: running, but stopped with its memory kept.  not_before: earliest next dispatch.
     fresh_after: checkpoints of attempts up to this number must not be used.
     retries: failures that may still be tried again.  after: ids that must have succeeded first.
+    spec_sha256: of the stored spec's bytes, `""` in histories of version 0.1.
     result: the winner's `path` and `sha256`.  size: bytes of history this view was folded from.
     """
 
@@ -217,6 +241,7 @@ class Job:
     failures: int = 0
     after: tuple[str, ...] = ()
     fingerprint: str = ""
+    spec_sha256: str = ""
     attempts: tuple[Attempt, ...] = ()
     asks: Mapping[Ask, Asked] = field(default_factory=dict)
     held: bool = False

@@ -19,14 +19,16 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.clock import iso
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import HistoryBusy, HistoryDamaged, ImpossibleMove, NotFound, Problem, Superseded
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.history import Facts, Note, events, fold, line, step, whole_lines
-from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event
 
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
@@ -65,7 +67,7 @@ class JobStore:
         nothing is kept.
         """
         job_id = job_id or new_id()
-        first = line(Event.ACCEPT, at, facts)
+        first = line(Event.ACCEPT, at, {**facts, "spec_sha256": sha256(spec).hexdigest()})
         temporary = self.home.jobs / f"{_UNFINISHED}{job_id}"
         with explained(temporary):
             reach("submit.mkdir")
@@ -74,7 +76,7 @@ class JobStore:
                 write_new(temporary / SPEC, spec, point="submit.spec")
                 write_new(temporary / HISTORY, first, point="submit.history")
                 sync_directory(temporary)
-                move_into_place(temporary, self.home.job(job_id), point="submit.accept")
+                move_into_place(temporary, self._directory(job_id), point="submit.accept")
             except BaseException:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
@@ -83,7 +85,7 @@ class JobStore:
     def ids(self) -> list[str]:
         """Every accepted job, in no order."""
         entries = os.scandir(self.home.jobs)
-        return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        return [entry.name for entry in entries if is_job_id(entry.name) and entry.is_dir()]
 
     def named(self, name: str) -> list[str]:
         """The jobs of that name. Of each history only the beginning is read; a damaged one has no name."""
@@ -105,7 +107,7 @@ class JobStore:
     def _name(self, job_id: str) -> str | None:
         try:
             return str(next(iter(events(self.history(job_id))))["name"])
-        except (NotFound, OSError, ValueError, KeyError, TypeError, StopIteration):
+        except (NotFound, HistoryDamaged, OSError, Malformed, KeyError, StopIteration):
             return None
 
     def sweep_unaccepted(self, older_than: float) -> None:
@@ -124,7 +126,19 @@ class JobStore:
                 shutil.rmtree(entry.path, ignore_errors=True)
 
     def spec(self, job_id: str) -> bytes:
+        """The spec as it is stored now; see `accepted_spec`."""
         return self._read(job_id, SPEC)
+
+    def accepted_spec(self, job: Job) -> bytes:
+        """The stored spec, which is the one that was accepted; raises HistoryDamaged when it is another, or gone."""
+        try:
+            content = self.spec(job.id)
+        except NotFound:
+            content = b""
+        if not content or (job.spec_sha256 and sha256(content).hexdigest() != job.spec_sha256):
+            hint = f"restore it, then `singlepoint retry {job.id}`; or submit anew and `singlepoint rm {job.id}`"
+            raise HistoryDamaged(Problem(f"jobs/{job.id}/spec.json", "is not what was accepted", hint))
+        return content
 
     def history(self, job_id: str) -> bytes:
         return whole_lines(self._read(job_id, HISTORY))
@@ -146,7 +160,7 @@ class JobStore:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
         try:
             return os.stat(self._file(job_id, HISTORY)).st_size
-        except (FileNotFoundError, NotADirectoryError):
+        except (FileNotFoundError, NotADirectoryError, NotFound):
             return 0
 
     def move(self, job_id: str, event: Event, at: float, **facts: Any) -> Job:
@@ -170,10 +184,10 @@ class JobStore:
         known: the job as it was read before; then only what was added since is read again.
         Raises NotFound, and HistoryBusy when patience is over.
         """
-        directory = self.home.job(job_id)
+        directory = self._directory(job_id)
         try:
             lock = os.open(directory / HISTORY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise NotFound(f"no job {job_id}") from None
         try:
             self._wait_for(lock, job_id)
@@ -201,7 +215,7 @@ class JobStore:
                 return
 
     def lock_path(self, job_id: str) -> Path:
-        return self.home.job_files(job_id).lock
+        return self.home.job_files(self._checked(job_id)).lock
 
     def is_being_worked_on(self, job_id: str) -> bool:
         """Whether an attempt, or a child it left, still holds the job's lock."""
@@ -219,13 +233,23 @@ class JobStore:
 
     def remove(self, job_id: str) -> None:
         """Delete all that lies in a job's directory. It is gone from the moment of the rename."""
-        doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
-        with explained(self.home.job(job_id)):
-            move_into_place(self.home.job(job_id), doomed, point="remove")
+        directory, doomed = self._directory(job_id), self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
+        with explained(directory):
+            move_into_place(directory, doomed, point="remove")
         shutil.rmtree(doomed, ignore_errors=True)
 
+    def _directory(self, job_id: str) -> Path:
+        return self.home.jobs / self._checked(job_id)
+
     def _file(self, job_id: str, name: str) -> str:
-        return f"{self._jobs}/{job_id}/{name}"
+        return f"{self._jobs}/{self._checked(job_id)}/{name}"
+
+    @staticmethod
+    def _checked(job_id: str) -> str:
+        """Whoever names a job names a directory: what comes from Redis or a command line must not name any other."""
+        if not is_job_id(job_id):
+            raise NotFound(f"no job {job_id[:80]!r}")
+        return job_id
 
     def _read(self, job_id: str, name: str) -> bytes:
         with _unreadable_explained(job_id, name), open(self._file(job_id, name), "rb", buffering=0) as file:
@@ -297,7 +321,7 @@ class OpenHistory:
         """One more line, durable when this returns; raises ImpossibleMove with the history that forbids it."""
         new = line(event, at, facts)
         try:
-            job = step(self.job.id, self.job, {**facts, "at": iso(at), "event": event.value})
+            job = step(self.job.id, self.job, documents.parse_object(new))  # as it will be read
         except ImpossibleMove as error:
             raise type(error)(f"{self.job.id}: {error.message}", hint=f"see `singlepoint show {self.job.id}`") from None
         append(self._descriptor, new, path=self._path, point=f"history.{event.value}")

@@ -81,11 +81,9 @@ def _mend_queues(sight: Sight, acts: RedisActs) -> None:
 def _parsed(name: str) -> tuple[str, int] | None:
     """(job, attempt) of an rq id of ours; None for what somebody else put into our queue."""
     try:
-        job_id, attempt = parse_rq_id(name)
+        return parse_rq_id(name)
     except ValueError:
         return None
-    # It names a directory below: nothing but an id may get so far.
-    return (job_id, attempt) if job_id.isalnum() and rq_id(job_id, attempt) == name else None
 
 
 def _may_be_taken(job: Job | None, attempt: int) -> bool:

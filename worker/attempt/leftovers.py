@@ -14,6 +14,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
+from singlepoint.jobs.errors import HistoryDamaged
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import outputs
@@ -49,9 +50,10 @@ def clear_away(work: Work, job: Job) -> None:
 
 
 def _remove_staged_outputs(work: Work) -> None:
-    for output in outputs(work.spec):
-        for path in staged_outputs(Path(output), work.job.id):
-            _remove(path)
+    with contextlib.suppress(HistoryDamaged):  # then nobody knows where they would be
+        for output in outputs(work.spec):
+            for path in staged_outputs(Path(output), work.job.id):
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

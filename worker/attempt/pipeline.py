@@ -74,7 +74,7 @@ def held_lock(store: JobStore, job_id: str) -> Iterator[bool]:
     """
     try:
         descriptor = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
-    except FileNotFoundError:  # the job was removed
+    except (FileNotFoundError, NotFound):  # the job was removed, or never was
         yield False
         return
     try:

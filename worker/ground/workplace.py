@@ -15,7 +15,7 @@ from typing import Any
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.clock import Clock, now
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem, SinglepointError
+from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, Problem, SinglepointError
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Terms
@@ -93,12 +93,13 @@ class Work:
 
     @cached_property
     def spec(self) -> Spec:
-        """What was asked for. Raises InvalidInput when the stored spec is damaged or gone."""
+        """What was asked for. Raises HistoryDamaged when that is not what is stored, or cannot be read."""
+        content = self.place.store.accepted_spec(self.job)
         try:
-            return from_json(self.place.store.spec(self.job.id))
-        except (ValueError, KeyError, TypeError, NotFound):
-            problem = Problem(SPEC, "the stored spec is damaged or gone", "submit the job again")
-            raise InvalidInput(problem) from None
+            return from_json(content)
+        except (ValueError, KeyError, TypeError):
+            problem = Problem(f"jobs/{self.job.id}/{SPEC}", "is damaged", "submit the job again")
+            raise HistoryDamaged(problem) from None
 
     @property
     def files(self) -> JobFiles:

@@ -16,7 +16,8 @@ import logging
 import os
 import signal
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, cast
 
 import redis
 from rq.exceptions import StopRequested
@@ -40,29 +41,69 @@ WATCH_S = 0.25
 
 
 class AttemptJob(RqJob):
-    """An rq job that can only be an attempt."""
+    """An rq job that can only be an attempt: one function, called with what the entry's id says, and no callbacks."""
 
     was_drained = False
+    success_callback = failure_callback = stopped_callback = None  # rq would import what Redis names
 
     def _execute(self) -> Any:
-        if self.func_name not in (FUNCTION, FUNCTION_OF_0_1) or self.kwargs or len(self.args) != 2:
-            raise ValueError(f"{self.id} asks for {self.func_name}; only {FUNCTION}(job, attempt) is ever called")
-        job_id, number = self.args
-        end = pipeline.perform(str(job_id), int(number))
+        job_id, number = parse_rq_id(self.id)
+        if self.func_name not in (FUNCTION, FUNCTION_OF_0_1) or self.kwargs or list(self.args) != [job_id, number]:
+            raise ValueError(f"{self.id} asks for {self.func_name!r}; only {FUNCTION}(job, attempt) is ever called")
+        end = pipeline.perform(job_id, number)
         self.was_drained = end == "drained"
         return end
+
+
+class RunQueue(RqQueue):
+    """The run queue. What cannot be read as an entry of ours is dropped; rq would end the worker that took it."""
+
+    job_class = AttemptJob
+
+    @classmethod
+    def dequeue_any(cls, queues: Iterable[RqQueue], *arguments: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return super().dequeue_any(queues, *arguments, **options)
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
+                # One of ours is pushed again: the scheduler soon finds that no queue has it.
+                log.warning("foreign_entry_dropped error=%r", str(error)[:200])
+                for queue in queues:
+                    drop_unreadable(queue, getattr(error, "job_id", None))
+
+
+def drop_unreadable(queue: RqQueue, culprit: str | None) -> None:
+    """Take what is no attempt's id, and `culprit`, out of what was popped and not begun."""
+    for entry in cast("list[bytes]", queue.connection.lrange(queue.intermediate_queue_key, 0, -1)):
+        try:
+            is_ours = parse_rq_id(entry.decode()) is not None and entry.decode() != culprit
+        except ValueError:
+            is_ours = False
+        if not is_ours:
+            queue.connection.lrem(queue.intermediate_queue_key, 0, entry)  # type: ignore[arg-type]
 
 
 class AttemptWorker(Worker):
     """See the module. `place` is where its attempts are made."""
 
     job_class = AttemptJob
+    queue_class = RunQueue
 
     def __init__(self, *arguments: Any, place: Workplace, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._place = place
         self._overseer: Overseer | None = None
         pipeline.work_at(place)
+
+    def execute_job(self, job: RqJob, queue: RqQueue) -> None:
+        """As rq's; what somebody else put into our queue is dropped before anybody looks at what it asks for."""
+        try:
+            parse_rq_id(job.id)
+        except ValueError as error:
+            log.warning("foreign_entry_dropped error=%r", str(error))
+            drop_unreadable(queue, job.id)
+        else:
+            super().execute_job(job, queue)
 
     def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
         self._overseer = Overseer(self._place, *parse_rq_id(job.id))

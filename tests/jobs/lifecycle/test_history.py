@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, Superseded
+from singlepoint.jobs.errors import HistoryDamaged
 from singlepoint.jobs.lifecycle.history import Note, fold, line
 from singlepoint.jobs.lifecycle.records import Asked, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
@@ -53,15 +53,15 @@ def test_a_torn_last_line_never_happened(cut: int) -> None:
 
 
 def test_an_impossible_line_is_an_error() -> None:
-    with pytest.raises(ImpossibleMove):
+    with pytest.raises(HistoryDamaged, match="line 2 is damaged: a job that is pending cannot claim"):
         fold("j", history((Event.CLAIM, 2.0, {"attempt": 1})))
 
 
 def test_only_the_newest_attempt_may_move() -> None:
     lost = (*RUNNING, KILLED, (Event.DISPATCH, 8.0, {"attempt": 2, "terms": TERMS}))
-    with pytest.raises(Superseded):
+    with pytest.raises(HistoryDamaged, match="attempt 2 is the newest"):
         fold("j", history(*lost, (Event.CLAIM, 9.0, {"attempt": 1})))
-    with pytest.raises(Superseded):
+    with pytest.raises(HistoryDamaged, match="was dispatched already"):
         fold("j", history((Event.DISPATCH, 2.0, {"attempt": 5, "terms": TERMS})))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from singlepoint.jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
+from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, StorageFull, Superseded
 from singlepoint.jobs.lifecycle import history
 from singlepoint.jobs.lifecycle.history import Note, line, step
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
@@ -209,3 +209,33 @@ def test_a_history_that_was_cut_or_replaced_is_read_from_the_start(store: JobSto
     assert store.catch_up(known).name == "b" * known.size
     with store.locked_history(job_id, known) as opened:
         assert opened.job == store.load(job_id)
+
+
+def test_a_stored_spec_that_is_not_the_one_accepted_is_refused_with_a_way_out(store: JobStore) -> None:
+    job = accepted(store)
+    assert store.accepted_spec(job) == b"{}"
+    path = store.home.job(job.id) / "spec.json"
+    for spoil in (lambda: path.write_bytes(b'{"a": 1}'), lambda: path.write_bytes(b""), path.unlink):
+        spoil()
+        with pytest.raises(HistoryDamaged, match=f"not what was accepted .*singlepoint rm {job.id}"):
+            store.accepted_spec(job)
+
+
+def test_a_job_accepted_by_version_0_1_has_no_hash_and_its_spec_is_taken_as_it_is(store: JobStore) -> None:
+    job = accepted(store)
+    path = store.home.job(job.id) / "history.jsonl"
+    path.write_bytes(path.read_bytes().replace(b',"spec_sha256":"' + job.spec_sha256.encode() + b'"', b""))
+    (store.home.job(job.id) / "spec.json").write_bytes(b'{"a": 1}')
+    older = store.load(job.id)
+    assert older.spec_sha256 == "" and store.accepted_spec(older) == b'{"a": 1}'
+
+
+@pytest.mark.parametrize("word", ["", ".", "..", "../x", "a/b", "a\0b", "A1", "a" * 65, "a_1", ".new-abc"])
+def test_only_an_id_names_a_job_and_nothing_is_made_for_any_other_word(store: JobStore, word: str) -> None:
+    before = sorted(store.home.path.rglob("*"))
+    for ask in (store.load, store.history, store.lock_path, store.is_being_worked_on, store.remove):
+        with pytest.raises(NotFound):
+            ask(word)
+    with pytest.raises(NotFound), store.locked_history(word):
+        pass
+    assert store.size(word) == 0 and sorted(store.home.path.rglob("*")) == before

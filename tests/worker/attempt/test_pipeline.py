@@ -452,3 +452,28 @@ def test_removing_a_prediction_removes_what_it_staged_beside_its_output(scorer: 
 
 
 assert TRAINING["checkpoint_interval_s"] < 0.1, "the tests above count on several checkpoints"
+
+
+# --- what was asked ----------------------------------------------------------------------------------------------
+
+
+def test_a_spec_that_was_edited_after_it_was_accepted_is_not_worked_on(maker: Maker, undisturbed: str) -> None:
+    job_id = maker.submit()
+    path = maker.home.job(job_id) / "spec.json"
+    accepted = path.read_bytes()
+    path.write_bytes(accepted.replace(b'"seed": 7', b'"seed": 8'))
+    assert path.read_bytes() != accepted
+    job = maker.make(job_id)
+    assert job.state is State.FAILED and "is not what was accepted" in (job.reason or "")
+    assert not maker.model().exists()
+    path.write_bytes(accepted)
+    maker.store.move(job_id, Event.RETRY, now())
+    assert succeeded(maker.make(job_id)) == undisturbed
+
+
+@pytest.mark.parametrize("word", ["../../../x", "..", "", "a/b"])
+def test_an_attempt_at_what_is_no_job_leaves_nothing_anywhere(maker: Maker, word: str) -> None:
+    pipeline.work_at(maker.place)
+    before = sorted(maker.directory.rglob("*"))
+    assert pipeline.perform(word, 1) == "busy"
+    assert sorted(maker.directory.rglob("*")) == before

@@ -173,3 +173,50 @@ def test_a_heartbeat_is_due_between_two_looks_at_the_child(tmp_path: Path, monke
         kill(pid)
     assert worker.wait_for_horse()[0] == pid
     assert isinstance(worker._overseer, Watched) and worker._overseer.status == signal.SIGKILL
+
+
+# --- what Redis may say ------------------------------------------------------------------------------------------
+
+
+def poisoned(connection: redis.Redis, name: str = FUNCTION, entry: str = "j_1", **fields: str) -> AttemptJob:
+    """An entry of rq's as somebody who can write to Redis would leave it."""
+    job = AttemptJob.create(name, ("j", 1), id=entry, connection=connection, serializer=JSONSerializer)
+    job.save()
+    connection.hset(job.key, mapping={"success_callback_name": "os.abort", **fields})
+    return AttemptJob.fetch(entry, connection=connection, serializer=JSONSerializer)
+
+
+def test_no_callback_that_redis_names_is_ever_imported_or_called() -> None:
+    names = ("success_callback_name", "failure_callback_name", "stopped_callback_name")
+    job = poisoned(fakeredis.FakeRedis(), **dict.fromkeys(names, "a_module_nobody_has.f"))
+    assert (job.success_callback, job.failure_callback, job.stopped_callback) == (None, None, None)
+
+
+@pytest.mark.parametrize(("name", "entry"), [("os.getpid", "j_1"), (FUNCTION, "k_1"), (FUNCTION, "j_2")])
+def test_only_one_function_is_called_and_only_with_what_the_id_says(name: str, entry: str) -> None:
+    with pytest.raises(ValueError, match="is ever called"):
+        poisoned(fakeredis.FakeRedis(), name, entry)._execute()
+
+
+@pytest.mark.parametrize("entry", [b"../../x_1", b"abc", b"j_-1", b"j_01", b"\xff\xfe_1", b"k_1"])
+def test_a_worker_drops_what_it_cannot_read_and_takes_the_next(tmp_path: Path, entry: bytes) -> None:
+    connection = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, connection)
+    [queue] = worker.queues
+    connection.hset(b"rq:job:" + entry, mapping={"data": "x", "created_at": "long ago", "origin": "q"})
+    a_job(connection).save()
+    connection.rpush(queue.key, entry, "j_1")
+    setattr(
+        connection, "__rq_redis_server_version", (7, 0, 0)
+    )  # fakeredis says nothing of it, and rq must move, not pop
+    job, _ = worker.queue_class.dequeue_any(worker.queues, None, connection, AttemptJob, JSONSerializer)
+    assert job.id == "j_1" and connection.lrange(queue.intermediate_queue_key, 0, -1) == [b"j_1"]
+
+
+def test_an_entry_that_is_no_attempt_is_never_executed(tmp_path: Path) -> None:
+    connection = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, connection)
+    [queue] = worker.queues
+    connection.rpush(queue.intermediate_queue_key, "abc")
+    worker.execute_job(poisoned(connection, entry="abc"), queue)
+    assert connection.llen(queue.intermediate_queue_key) == 0
