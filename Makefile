@@ -1,5 +1,6 @@
 # make demo    train, kill, resume and predict on real data, in an environment of its own
-# make test    format, lint, types and every test
+# make test    format, lint, types and every test that needs no large package
+# make test-all   the same, with PyTorch, scikit-learn, pandas, Arrow and ONNX beside, so that nothing is skipped
 # make check   format, lint and types alone
 # make bench   the benchmarks, one after another (BENCH=throughput for one)
 # make lock    write requirements.lock anew (needs uv)
@@ -9,9 +10,11 @@ PYTHON ?=
 VENV ?= .venv
 BENCH ?= throughput faults prediction network fuzz_models accuracy
 READY := $(VENV)/.ready
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install -qq
+ALL ?= .venv-all
+READY_ALL := $(ALL)/.ready
+PIP = $(1)/bin/python -m pip --disable-pip-version-check install -qq
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test test-all check bench lock clean
 .DEFAULT_GOAL := test
 
 demo: $(READY)
@@ -19,6 +22,9 @@ demo: $(READY)
 
 test: check
 	@$(VENV)/bin/python -m pytest -q $(ARGS)
+
+test-all: check $(READY_ALL)
+	@SINGLEPOINT_TEST_ALL=1 $(ALL)/bin/python -m pytest -q $(ARGS)
 
 check: $(READY)
 	@$(VENV)/bin/ruff format --check .
@@ -30,11 +36,21 @@ bench: $(READY)
 
 # The lock says what is installed, to the byte; our own package is built by the hatchling in it. An environment
 # that an interrupted run left half made is made again.
-$(READY): pyproject.toml hatch_build.py requirements.lock .ci/python
-	@python=$$(PYTHON="$(PYTHON)" sh .ci/python) && echo "building $(VENV) with $$python" && \
-		"$$python" -m venv --clear $(VENV)
-	@$(PIP) --require-hashes -r requirements.lock
-	@$(PIP) --no-deps --no-build-isolation --editable .
+SOURCES := pyproject.toml hatch_build.py requirements.lock .ci/python
+define environment
+	@python=$$(PYTHON="$(PYTHON)" sh .ci/python) && echo "building $(1) with $$python" && \
+		"$$python" -m venv --clear $(1)
+	@$(call PIP,$(1)) --require-hashes -r requirements.lock
+	@$(call PIP,$(1)) --no-deps --no-build-isolation --editable .
+endef
+
+$(READY): $(SOURCES)
+	$(call environment,$(VENV))
+	@touch $@
+
+$(READY_ALL): $(SOURCES) requirements-all.txt
+	$(call environment,$(ALL))
+	@$(call PIP,$(ALL)) -r requirements-all.txt
 	@touch $@
 
 lock:
@@ -42,5 +58,5 @@ lock:
 		--no-emit-find-links --no-header --extra test pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(ALL) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -223,7 +223,7 @@ def test_the_health_checks_and_commands_exist(compose: dict[str, Any]) -> None:
         assert service["healthcheck"]["test"][4] in ALL
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="no compose client here")
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="this machine has no compose client")
 def test_the_compose_client_accepts_the_file() -> None:
     told = subprocess.run(
         ["docker-compose", "config", "--quiet"],

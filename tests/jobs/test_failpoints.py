@@ -27,7 +27,10 @@ ready.set()
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs threads of unequal priority, as Linux has them")
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"),
+    reason="this machine: threads of unequal priority are needed, as Linux has them",
+)
 @pytest.mark.parametrize("action", ["stop", "kill"])
 def test_a_thread_that_reaches_a_failpoint_writes_nothing_after_it(tmp_path: Path, action: str) -> None:
     target = tmp_path / "target"

@@ -200,7 +200,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
             ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], check=False, capture_output=True
         ).returncode
     ):
-        pytest.skip("only root can mount a small disk")
+        pytest.skip("this machine: only root can mount a small disk")
     try:
         yield place
     finally:

@@ -402,7 +402,7 @@ def test_python_submits_the_same_from_a_dict_or_a_file(
     assert find_job(store, first) == first
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the names of descriptors are read from /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="this machine has no /proc")
 def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
     session: Session, spec: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,11 +11,11 @@ from singlepoint.jobs.lifecycle.records import Resources, Terms
 from singlepoint.worker.ground import limits
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this machine has no affinity")
 def test_threads_that_run_already_move_to_the_granted_cores_too() -> None:
     before = sorted(os.sched_getaffinity(0))
     if len(before) < 2:
-        pytest.skip("needs two cores")
+        pytest.skip("this machine has one core")
     resources, done = Resources(1000, 2**28), threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()

@@ -134,7 +134,7 @@ def test_a_second_request_cuts_the_grace_short(supervised: Supervised) -> None:
     assert process.wait(timeout=20) == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+@pytest.mark.skipif(sys.platform != "linux", reason="this machine: only Linux ends children with their parent")
 def test_no_child_outlives_a_killed_supervisor(supervised: Supervised) -> None:
     process = supervised.start(("a", 5, SLEEPER), ("b", 5, SLEEPER))
 
