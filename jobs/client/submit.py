@@ -17,6 +17,7 @@ from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, outputs, paths, to_json
+from singlepoint.jobs.spec.likeness import likeness
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.job_store import JobStore
 
@@ -108,6 +109,7 @@ def accept(session: Session, spec: Spec, at: float) -> Submitted:
         "retries": spec.retries,
         "after": list(spec.after),
         "fingerprint": fingerprint(spec),
+        "like": likeness(spec),
     }
     job = session.store.create(to_json(spec), facts, at)
     return Submitted(job, announce(session, job))

@@ -133,6 +133,7 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         retries=documents.whole(entry, "retries", 0),
         after=after,
         fingerprint=documents.text(entry, "fingerprint", ""),
+        like=documents.text(entry, "like", ""),
         spec_sha256=documents.text(entry, "spec_sha256", ""),
         facts=documents.mapping(entry, "facts", {}),
     )
@@ -221,6 +222,7 @@ def _retried(job: Job, _at: float, entry: Facts) -> Job:
         metrics=None,
         failures=0,
         not_before=0.0,
+        retried_after=job.attempt,
         fresh_after=job.attempt if fresh else job.fresh_after,
         facts={} if fresh else job.facts,
     )

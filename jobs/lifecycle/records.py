@@ -224,7 +224,9 @@ class Job:
     requests: what it asks of the budget.  attempt: the newest attempt's number, 0 before the first.
     asks: what a running attempt has been asked and has not answered.  held: not to be dispatched until
     resumed.  paused: running, but stopped with its memory kept.  not_before: earliest next dispatch.
-    fresh_after: checkpoints of attempts up to this number must not be used.
+    like: the same for jobs that take alike (`spec.likeness`).
+    fresh_after: checkpoints of attempts up to this number must not be used.  retried_after: attempts up to this
+    number were made before the job was last retried.
     retries: failures that may still be tried again.  after: ids that must have succeeded first.
     spec_sha256: of the stored spec's bytes, `""` in histories of version 0.1.
     result: the winner's `path` and `sha256`.  size: bytes of history this view was folded from.
@@ -242,11 +244,13 @@ class Job:
     after: tuple[str, ...] = ()
     fingerprint: str = ""
     spec_sha256: str = ""
+    like: str = ""
     attempts: tuple[Attempt, ...] = ()
     asks: Mapping[Ask, Asked] = field(default_factory=dict)
     held: bool = False
     paused: bool = False
     fresh_after: int = 0
+    retried_after: int = 0
     not_before: float = 0.0
     ended_at: float | None = None
     reason: str | None = None

@@ -25,7 +25,15 @@ from typing import Any
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Malformed
-from singlepoint.jobs.errors import HistoryBusy, HistoryDamaged, ImpossibleMove, NotFound, Problem, Superseded
+from singlepoint.jobs.errors import (
+    HistoryBusy,
+    HistoryDamaged,
+    ImpossibleMove,
+    NotFound,
+    Problem,
+    SinglepointError,
+    Superseded,
+)
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.history import Facts, Note, events, fold, line, step, whole_lines
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
@@ -34,6 +42,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
 from .home import Home
 from .job_files import HISTORY, HISTORY_LOCK, SPEC
+from .ledger import Ledger
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
 _ID_LENGTH = 8
@@ -58,6 +67,7 @@ class JobStore:
     def __init__(self, home: Home, *, patience_s: float | None = None) -> None:
         self.home = home
         self.patience_s = patience_s
+        self.ledger = Ledger(home)
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
     def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
@@ -191,7 +201,7 @@ class JobStore:
             raise NotFound(f"no job {job_id}") from None
         try:
             self._wait_for(lock, job_id)
-            with explained(directory / HISTORY), OpenHistory.open(job_id, directory, known) as history:
+            with explained(directory / HISTORY), OpenHistory.open(self, job_id, known) as history:
                 yield history
         finally:
             os.close(lock)
@@ -232,14 +242,21 @@ class JobStore:
         return False
 
     def remove(self, job_id: str) -> None:
-        """Delete all that lies in a job's directory. It is gone from the moment of the rename."""
+        """Delete all that lies in a job's directory. It is gone from the moment of the rename; what it taught stays."""
         directory, doomed = self._directory(job_id), self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
+        self.ledger.removed(job_id, self._as_far_as_known(job_id))
         with explained(directory):
             move_into_place(directory, doomed, point="remove")
         shutil.rmtree(doomed, ignore_errors=True)
 
     def _directory(self, job_id: str) -> Path:
         return self.home.jobs / self._checked(job_id)
+
+    def _as_far_as_known(self, job_id: str) -> Job | None:
+        try:
+            return self.load(job_id)
+        except (SinglepointError, OSError):
+            return None
 
     def _file(self, job_id: str, name: str) -> str:
         return f"{self._jobs}/{self._checked(job_id)}/{name}"
@@ -296,15 +313,16 @@ def _caught_up(job_id: str, tail: _Tail) -> Job:
 class OpenHistory:
     """A history whose lock is held: `job` is what it tells, `append` adds one checked line."""
 
-    def __init__(self, job_id: str, path: Path, descriptor: int, job: Job) -> None:
+    def __init__(self, ledger: Ledger, path: Path, descriptor: int, job: Job) -> None:
+        self._ledger = ledger
         self._path = path
         self._descriptor = descriptor
         self.job = job
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, job_id: str, directory: Path, known: Job | None = None) -> Iterator[OpenHistory]:
-        path = directory / HISTORY
+    def open(cls, store: JobStore, job_id: str, known: Job | None = None) -> Iterator[OpenHistory]:
+        path = store.home.job(job_id) / HISTORY
         with _unreadable_explained(job_id, path.name):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
@@ -313,7 +331,7 @@ class OpenHistory:
             if len(whole) != len(tail.content):
                 # A torn line never happened; the next must not follow it.
                 os.ftruncate(descriptor, (tail.known.size if tail.known else 0) + len(whole))
-            yield cls(job_id, path, descriptor, _caught_up(job_id, tail))
+            yield cls(store.ledger, path, descriptor, _caught_up(job_id, tail))
         finally:
             os.close(descriptor)
 
@@ -324,8 +342,12 @@ class OpenHistory:
             job = step(self.job.id, self.job, documents.parse_object(new))  # as it will be read
         except ImpossibleMove as error:
             raise type(error)(f"{self.job.id}: {error.message}", hint=f"see `singlepoint show {self.job.id}`") from None
+        if event is Event.RETRY:
+            self._ledger.retried(job.id)
         append(self._descriptor, new, path=self._path, point=f"history.{event.value}")
         self.job = replace(job, size=self.job.size + len(new))
+        if self.job.is_final:
+            self._ledger.note(self.job)
         return self.job
 
     def require_newest(self, attempt: int) -> None:

@@ -1,0 +1,109 @@
+"""The home's ledger as a file: `ledger.jsonl`, one line for each end of a job, appended. See `lifecycle.ledger`.
+
+Promises: whoever writes the end of a job into its history adds its line; when that fails or is cut short by a crash,
+the job's directory still tells, and the scheduler's next look through the home adds it. That a job was retried is in
+the ledger before it is in its history, and the end of a job is safe on the disk here before its directory goes. So a
+job that stands here as ended has ended.
+
+Writers share a lock, so they do not wait for each other; `compact`, which puts a shorter file in place, takes it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+
+from singlepoint.jobs.errors import NotNow, SinglepointError
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Entry, gone
+from singlepoint.jobs.lifecycle.records import Job
+
+from .durable import explained, sync_directory
+from .home import Home
+
+PATIENCE_S = 5.0
+"""How long to wait for a compaction; it takes an instant, unless its process was stopped in it."""
+
+NOTE_PATIENCE_S = 0.05
+"""What can be made good for later waits no longer than that."""
+
+
+class Ledger:
+    """The ledger of one home. Safe to use from many processes at once."""
+
+    def __init__(self, home: Home) -> None:
+        self.path = home.ledger
+
+    def note(self, job: Job) -> bool:
+        """Say that a job has ended. False when that could not be written, which is no harm."""
+        try:
+            self._append("ledger.note", Entry.of(job).line(), patience_s=NOTE_PATIENCE_S)
+        except (OSError, SinglepointError):
+            return False
+        return True
+
+    def retried(self, job_id: str) -> None:
+        """Say that a job has ended no longer; before its history does. Raises StorageFull, NotPermitted, NotNow."""
+        self._append("ledger.retried", gone(job_id, RETRIED), durably=True)
+
+    def removed(self, job_id: str, job: Job | None) -> None:
+        """Have what a job taught safe on the disk, before its directory goes; job: None when it cannot be read.
+
+        Raises StorageFull, NotPermitted, NotNow.
+        """
+        entry = Entry.of(job).line() if job is not None and job.is_final else b""
+        self._append("ledger.removed", entry + gone(job_id, REMOVED), durably=True)
+
+    def read(self) -> bytes:
+        """All of it, as it is now."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError:
+            return b""
+
+    def _append(self, point: str, lines: bytes, *, durably: bool = False, patience_s: float = PATIENCE_S) -> None:
+        with explained(self.path), self._opened(patience_s) as descriptor:
+            size = os.fstat(descriptor).st_size
+            torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"  # by a crash: ours must not follow it
+            reach(point)
+            os.write(descriptor, b"\n" + lines if torn else lines)
+            if durably:
+                os.fsync(descriptor)
+
+    @contextlib.contextmanager
+    def _opened(self, patience_s: float) -> Iterator[int]:
+        """The file that has the name now, and keeps it while this lasts."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            is_new = not self.path.exists()
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                if _locked(descriptor, fcntl.LOCK_SH) and _is_at(self.path, descriptor):
+                    if is_new:
+                        sync_directory(self.path.parent)
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+            if time.monotonic() > deadline:
+                raise NotNow(f"{self.path} is locked", hint="the scheduler stands still: `singlepoint doctor`")
+            time.sleep(0.002)
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_at(path: os.PathLike[str], descriptor: int) -> bool:
+    """Whether the open file has that name still: a shorter one may have been put in its place."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
