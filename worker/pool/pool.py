@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import signal
 import sys
 import time
@@ -25,30 +26,30 @@ from singlepoint.jobs.broker.rq_queues import run_queue_name
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground.process import die_with
+from singlepoint.worker.ground.slot import Patience, Slot, until_due_s
 from singlepoint.worker.ground.workplace import GRACE_S, Workplace
 
 from . import rq_worker
 from .preload import rehearse
+from .rq_worker import RETIRE
 
 log = logging.getLogger("singlepoint.worker")
 
-SHORT_LIFE_S = 1.0
-LONGEST_BACKOFF_S = 5.0
 CHILD_ENDED = "ended"
+ASKED_TO_STOP = "stop"
 REQUESTS_TO_STOP = (signal.SIGTERM, signal.SIGINT)
+PATIENCE = Patience(steady_s=1.0, longest_after_kill_s=0.0)
 
 
 @dataclass
-class Slot:
-    """One worker's place: who has it since when, how often in a row it ended within a second, and whether all it
-    does is keep a paused attempt."""
+class Place(Slot):
+    """One worker's place. name: the worker's, as rq shows it.  paused: all it does is keep a paused attempt.
+    surplus: it was asked to end after the attempt in its hands, and nobody follows it."""
 
     number: int
-    pid: int = 0
     name: str = ""
-    since_s: float = 0.0
-    short_lives: int = 0
     paused: bool = False
+    surplus: bool = False
 
 
 class Pool:
@@ -57,7 +58,8 @@ class Pool:
     def __init__(self, home: Home, redis_url: str | None, workers: int) -> None:
         self._home = home
         self._workers = workers
-        self._slots = [Slot(number) for number in range(workers)]
+        self._places = 0
+        self._slots = [self._place() for _ in range(workers)]
         self._hearing, self._telling = os.pipe()
         self._stopping = False
         self._broker = locate(home, redis_url)
@@ -68,60 +70,81 @@ class Pool:
         for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))
-        for slot in self._slots:
-            self._start(slot)
+        self._start_due()
         log.info("pool_started workers=%d pid=%d", len(self._slots), os.getpid())
         self._ring()
-        while any(slot.pid for slot in self._slots):
-            self._listen()
+        while not self._stopping or any(slot.pid for slot in self._slots):
+            self._listen(None if self._stopping else until_due_s(self._slots, time.monotonic()))
             self._reap()
-            self._stand_in()
+            self._fit_to_work()
+            self._start_due()
         log.info("pool_ended")
 
-    def _listen(self) -> None:
-        """Wait until a worker ends, or says that the attempt in its hands was paused or goes on."""
+    def _place(self) -> Place:
+        self._places += 1
+        return Place(self._places - 1, patience=PATIENCE)
+
+    def _listen(self, timeout_s: float | None) -> None:
+        """Wait until a worker ends, or says that the attempt in its hands was paused or goes on; or a start is due."""
+        if not select.select([self._hearing], [], [], timeout_s)[0]:
+            return
         for word in os.read(self._hearing, 4096).decode().split():
             number, _, paused = word.partition("=")
-            if paused:
-                self._slots[int(number)].paused = paused == "paused"
+            for slot in self._slots:
+                if paused and slot.number == int(number):
+                    slot.paused = paused == "paused"
 
     def _tell(self, word: str) -> None:
         """Said to the pool: by a worker, or by the signal of its end."""
         os.write(self._telling, f"{word} ".encode())
 
-    def _stand_in(self) -> None:
-        """Have another worker for each that only keeps a paused attempt: the cores it lends need hands."""
-        while not self._stopping and sum(not slot.paused for slot in self._slots) < self._workers:
-            self._slots.append(Slot(len(self._slots)))
-            self._start(self._slots[-1])
+    def _fit_to_work(self) -> None:
+        """Have another worker for each that only keeps a paused attempt: the cores it lends need hands. Once it goes
+        on, one too many is asked to end when its work has."""
+        if self._stopping:
+            return
+        serving = [slot for slot in self._slots if not slot.paused and not slot.surplus]
+        for _ in range(self._workers - len(serving)):
+            self._slots.append(self._place())
             log.info("worker_added workers=%d", len(self._slots))
+        for slot in serving[self._workers :]:
+            slot.surplus = True
+            if slot.pid:
+                os.kill(slot.pid, RETIRE)
+        self._slots = [slot for slot in self._slots if slot.pid or not slot.surplus]
+
+    def _start_due(self) -> None:
+        for slot in self._slots:
+            if slot.is_due(time.monotonic()):
+                self._start(slot)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
+        self._tell(ASKED_TO_STOP)
         for slot in self._slots:
             if slot.pid:
                 with contextlib.suppress(ProcessLookupError):  # reaped this instant
                     os.kill(slot.pid, signal.SIGTERM)
 
-    def _start(self, slot: Slot) -> None:
-        wait_s = min(LONGEST_BACKOFF_S, 0.1 * 2**slot.short_lives) if slot.short_lives else 0.0
-        if wait_s:
-            time.sleep(wait_s)
-        # Held back across the fork: here until the handler can see the child, there until it is no longer our handler.
+    def _start(self, slot: Place) -> None:
+        # Held back across the fork, so that the child hears none by our handler. (Here, a thread of some library may
+        # take it all the same.)
         signal.pthread_sigmask(signal.SIG_BLOCK, REQUESTS_TO_STOP)
         try:
             if not self._stopping:
                 self._fork(slot)
+            if self._stopping and slot.pid:  # another thread took the signal, and the handler saw no child yet
+                os.kill(slot.pid, signal.SIGTERM)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS_TO_STOP)
 
-    def _fork(self, slot: Slot) -> None:
+    def _fork(self, slot: Place) -> None:
         parent, stamp = os.getpid(), time.time_ns()
         pid = os.fork()
         if pid == 0:
             self._be_worker(parent, slot.number, rq_worker.unique_name(slot.number, os.getpid(), stamp))
-        slot.pid, slot.name = pid, rq_worker.unique_name(slot.number, pid, stamp)
-        slot.since_s = time.monotonic()
+        slot.name = rq_worker.unique_name(slot.number, pid, stamp)
+        slot.taken(pid, time.monotonic())
 
     def _be_worker(self, parent: int, number: int, name: str) -> None:
         """The child: never returns."""
@@ -155,25 +178,22 @@ class Pool:
 
     def _reap(self) -> None:
         """Put another worker in the place of each that has ended, unless we are stopping."""
-        for slot in self._slots:
+        for slot in list(self._slots):
             if slot.pid:
                 pid, status = os.waitpid(slot.pid, os.WNOHANG)
                 if pid:
                     self._ended(slot, status)
 
-    def _ended(self, slot: Slot, status: int) -> None:
+    def _ended(self, slot: Place, status: int) -> None:
         slot.paused = False
-        lived_s = time.monotonic() - slot.since_s
-        was_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL  # says nothing of the worker
-        slot.short_lives = slot.short_lives + 1 if lived_s < SHORT_LIFE_S and not was_killed else 0
-        name, slot.pid = slot.name, 0
-        log.info("worker_ended name=%s status=%d", name, status)
+        slot.vacated(time.monotonic(), killed=os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL)
+        log.info("worker_ended name=%s status=%d", slot.name, status)
         if status != 0:
             self._ring()  # first: another worker may be free to go on with its job
-        if not self._stopping:
-            self._start(slot)
+        self._fit_to_work()
+        self._start_due()
         if status != 0:
-            self._forget(name)
+            self._forget(slot.name)
 
     def _ring(self) -> None:
         """Have the scheduler look at every lock: a worker is gone, or new."""

@@ -36,6 +36,9 @@ from .watch import Overseer
 
 log = logging.getLogger("singlepoint.worker")
 
+RETIRE = signal.SIGUSR1
+"""Sent to a worker that is one too many: it ends once the attempt in its hands has, which is not disturbed."""
+
 WATCH_S = 0.25
 """How often a running child is looked at: its memory, and requests it does not answer."""
 
@@ -93,6 +96,7 @@ class AttemptWorker(Worker):
         super().__init__(*arguments, **options)
         self._place = place
         self._overseer: Overseer | None = None
+        self._is_draining = False
         pipeline.work_at(place)
 
     def execute_job(self, job: RqJob, queue: RqQueue) -> None:
@@ -112,7 +116,7 @@ class AttemptWorker(Worker):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
             super().fork_work_horse(job, queue)
-            if self._stop_requested:  # it came just before: the handler had no child to tell
+            if self._is_draining:  # it came just before: the handler had no child to tell
                 self._ask_horse_to_stop()
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
@@ -125,6 +129,7 @@ class AttemptWorker(Worker):
         # Until the attempt has its own handler, a request to stop must not kill it between claim and work.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, pipeline.remember_drain)
+        signal.signal(RETIRE, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def handle_execution_ended(self, job: RqJob, queue: RqQueue, heartbeat_ttl: int) -> None:
@@ -138,6 +143,7 @@ class AttemptWorker(Worker):
     def handle_warm_shutdown_request(self) -> None:
         """Ask the child to save and hand back; the overseer insists, if it must."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
+        self._is_draining = True
         if self.horse_pid:
             self._ask_horse_to_stop()
 
@@ -147,6 +153,13 @@ class AttemptWorker(Worker):
             os.kill(self.horse_pid, signal.SIGTERM)
         if self._overseer is not None:
             self._overseer.drain_began()
+
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        signal.signal(RETIRE, self._retire)
+
+    def _retire(self, _number: int, _frame: object) -> None:
+        self._shutdown()  # type: ignore[no-untyped-call]
 
     def teardown(self) -> None:
         """As rq's, but never waiting for a Redis that is away: it forgets a worker by itself, a minute later."""

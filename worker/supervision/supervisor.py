@@ -23,13 +23,10 @@ from dataclasses import dataclass, field
 
 from singlepoint.jobs.errors import EXIT_INVALID, EXIT_NOT_PERMITTED, EXIT_USAGE
 from singlepoint.worker.ground.process import die_with, kill_group
+from singlepoint.worker.ground.slot import Slot, until_due_s
 
 log = logging.getLogger("singlepoint.supervisor")
 
-STEADY_S = 5.0  # a child that lived this long did not die of how it was started
-FIRST_DELAY_S = 0.1
-LONGEST_DELAY_S = 5.0
-LONGEST_DELAY_AFTER_KILL_S = 0.5  # whoever kills from outside says nothing about the child
 HURRIED_GRACE_S = 1.0
 CHORE_S = 60.0
 
@@ -50,27 +47,12 @@ class Child:
     grace_s: float = 10.0
 
 
-def restart_delay_s(deaths: int, *, killed: bool = False) -> float:
-    """Seconds until the next start after `deaths` early deaths in a row; none after the first two.
+@dataclass
+class Place(Slot):
+    """One child's place, and its process while there is one."""
 
-    killed: the last one was a SIGKILL, so hardly the child's own doing.
-    """
-    if deaths <= 2:
-        return 0.0
-    # The exponent is bounded because 2.0**1100 is an error, and a child can die that often.
-    delay: float = FIRST_DELAY_S * 2.0 ** min(deaths - 3, 32)
-    return min(delay, LONGEST_DELAY_AFTER_KILL_S if killed else LONGEST_DELAY_S)
-
-
-class Slot:
-    """One child's place: its process while there is one, and when it is due while there is none."""
-
-    def __init__(self, child: Child) -> None:
-        self.child = child
-        self.process: subprocess.Popen[bytes] | None = None
-        self.started_at = 0.0
-        self.deaths = 0
-        self.due_at = 0.0
+    child: Child
+    process: subprocess.Popen[bytes] | None = None
 
     def start(self, now: float) -> None:
         """Start the child in a session of its own, so that signals from a terminal reach only the supervisor."""
@@ -85,27 +67,25 @@ class Slot:
             )
         except OSError as error:
             log.error("child_not_started name=%s error=%s", self.child.name, error)
-            self._put_off(now, killed=False)
+            self.vacated(now)
         else:
-            log.info("child_started name=%s pid=%d", self.child.name, self.process.pid)
+            self.taken(self.process.pid, now)
+            log.info("child_started name=%s pid=%d", self.child.name, self.pid)
 
     def died(self, now: float) -> int:
         """Reap the child, kill what it left in its group, and settle when it is due again. Returns its code."""
         assert self.process is not None
         # Before reaping: as long as the pid is taken, the group cannot be somebody else's.
-        kill_group(self.process.pid)
+        kill_group(self.pid)
         code = self.process.wait()
         self.process = None
-        self._put_off(now, killed=code == -signal.SIGKILL)
+        lived_s = now - self.started_at
+        self.vacated(now, killed=code == -signal.SIGKILL)
         log.warning(
             "child_died name=%s code=%d lived_s=%.3f again_in_s=%.1f",
-            *(self.child.name, code, now - self.started_at, self.due_at - now),
+            *(self.child.name, code, lived_s, self.due_at - now),
         )
         return code
-
-    def _put_off(self, now: float, *, killed: bool) -> None:
-        self.deaths = 1 if now - self.started_at >= STEADY_S else self.deaths + 1
-        self.due_at = now + restart_delay_s(self.deaths, killed=killed)
 
 
 class Supervisor:
@@ -121,7 +101,7 @@ class Supervisor:
         chore: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._slots = [Slot(child) for child in children]
+        self._slots = [Place(child) for child in children]
         self._chore = chore
         self._chore_at = 0.0
         self._clock = clock
@@ -165,7 +145,7 @@ class Supervisor:
     def _start_due(self) -> None:
         now = self._clock()
         for slot in self._slots:
-            if slot.process is None and slot.due_at <= now:
+            if slot.is_due(now):
                 slot.start(now)
 
     def _do_chore(self) -> None:
@@ -177,8 +157,10 @@ class Supervisor:
                 log.warning("chore_failed error=%s", error)
 
     def _until_due_s(self) -> float:
-        due = [slot.due_at for slot in self._slots if slot.process is None]
-        return max(0.0, min([self._chore_at, *due]) - self._clock())
+        now = self._clock()
+        until_chore_s = max(0.0, self._chore_at - now)
+        until_start_s = until_due_s(self._slots, now)
+        return until_chore_s if until_start_s is None else min(until_chore_s, until_start_s)
 
     def _wait(self, wakeup: int, timeout_s: float) -> None:
         """Sleep until a signal or the time is up, then reap whoever has died."""
@@ -195,22 +177,22 @@ class Supervisor:
                 if code in USELESS_TO_REPEAT:
                     self._useless = code
         if os.getpid() == 1:
-            _reap_orphans({slot.process.pid for slot in self._slots if slot.process is not None})
+            _reap_orphans({slot.pid for slot in self._slots})
 
-    def _end(self, slot: Slot, wakeup: int) -> None:
+    def _end(self, slot: Place, wakeup: int) -> None:
         """Ask one child to end, and kill its group when its grace is over, or cut short by a second request."""
         if slot.process is None:
             return
-        log.info("child_asked_to_end name=%s pid=%d", slot.child.name, slot.process.pid)
+        log.info("child_asked_to_end name=%s pid=%d", slot.child.name, slot.pid)
         asked_at = self._clock()
         for number in (signal.SIGTERM, signal.SIGCONT):  # one that stands still hears the first only once it goes on
-            _signal(slot.process.pid, number)
+            _signal(slot.pid, number)
         while slot.process is not None:
             grace_s = slot.child.grace_s if self._asked < 2 else min(HURRIED_GRACE_S, slot.child.grace_s)
             left_s = asked_at + grace_s - self._clock()
             if left_s <= 0:
-                log.warning("child_killed name=%s pid=%d after_s=%.1f", slot.child.name, slot.process.pid, grace_s)
-                kill_group(slot.process.pid)
+                log.warning("child_killed name=%s pid=%d after_s=%.1f", slot.child.name, slot.pid, grace_s)
+                kill_group(slot.pid)
             self._wait(wakeup, left_s if left_s > 0 else 1.0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -38,9 +39,14 @@ def signalled_in_fork(monkeypatch: pytest.MonkeyPatch, *, child: bool) -> None:
 
 
 @pytest.mark.parametrize("child", [True, False])
+@pytest.mark.parametrize("thread", [False, True])
 def test_a_request_to_stop_in_the_middle_of_a_fork_ends_the_worker(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch, child: bool
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, child: bool, thread: bool
 ) -> None:
+    if thread:  # of some library's: it takes the signal that the pool's own holds back
+        done = threading.Event()
+        request.addfinalizer(done.set)
+        threading.Thread(target=done.wait, args=(60,), daemon=True).start()
     if not child:  # it waits for the signal that the pool passes on
         monkeypatch.setattr(rq_worker, "run", lambda *_: signal.pause())
     signalled_in_fork(monkeypatch, child=child)
@@ -49,6 +55,29 @@ def test_a_request_to_stop_in_the_middle_of_a_fork_ends_the_worker(
     pool._start(slot)
 
     assert os.waitpid(slot.pid, 0)[1] == signal.SIGTERM
+
+
+def test_a_worker_that_ends_again_and_again_does_not_keep_the_pool_from_the_others(pool: Pool) -> None:
+    slot = pool._slots[0]
+    pool._start(slot)
+
+    for _ in range(3):
+        assert slot.pid, "it may start again at once the first times"
+        pool._ended(slot, os.waitpid(slot.pid, 0)[1])
+
+    assert slot.pid == 0
+    assert slot.due_at > slot.started_at
+
+
+def test_a_worker_more_is_there_as_long_as_one_only_keeps_a_paused_attempt(pool: Pool) -> None:
+    pool._slots[0].paused = True
+    pool._fit_to_work()
+    assert len(pool._slots) == 2
+
+    pool._slots[0].paused = False
+    pool._fit_to_work()
+
+    assert len(pool._slots) == 1
 
 
 def test_nobody_is_hired_after_a_request_to_stop(pool: Pool) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.host.processes import started
-from singlepoint.worker.supervision.supervisor import LONGEST_DELAY_S, restart_delay_s
+from singlepoint.worker.ground.slot import Patience
 
 RUN = """
 import logging, sys
@@ -91,9 +91,10 @@ def test_a_child_that_keeps_dying_is_started_later_and_later(supervised: Supervi
 
 
 def test_the_delay_has_a_limit_and_a_kill_from_outside_a_lower_one() -> None:
-    assert restart_delay_s(1) == restart_delay_s(2) == 0
-    assert restart_delay_s(2000) == LONGEST_DELAY_S
-    assert restart_delay_s(2000, killed=True) < 1
+    patience = Patience()
+    assert patience.delay_s(1) == patience.delay_s(2) == 0
+    assert patience.delay_s(2000) == patience.longest_s
+    assert patience.delay_s(2000, killed=True) < 1
 
 
 def test_the_last_child_is_ended_first(supervised: Supervised) -> None:
