@@ -81,7 +81,7 @@ def checkpoint_rows(home: Home, job_id: str, *, verify: bool) -> list[dict[str, 
 
 
 def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
-    from singlepoint.worker.checkpoints.checkpoint import Damaged, name_of, read
+    from singlepoint.worker.checkpoints.checkpoint import Damaged, name_of, verified
 
     status = path.stat()
     row: dict[str, Any] = {
@@ -92,7 +92,7 @@ def _checkpoint_row(path: Path, *, verify: bool) -> dict[str, Any]:
     }
     if verify:
         try:
-            read(path)
+            verified(path)
             row["sound"] = True
         except Damaged as problem:
             row.update(sound=False, problem=str(problem))

@@ -5,6 +5,7 @@ the counters that go with it and what they belong to. It is written under a temp
 directory, fsynced, renamed while the job's history lock is held (so an attempt that is no longer the newest
 cannot publish one), and read back before an older one is dropped; two are kept. `newest_sound` takes the newest
 that is whole and belongs to this job, and sets damaged ones aside under `damaged-…`, never failing for them.
+Writing, verifying and reading go block by block: none takes memory for a second vector.
 
 The name carries the step and the attempt: `<step>-<attempt>.safetensors`.
 """
@@ -15,25 +16,21 @@ import contextlib
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from singlepoint.jobs.errors import StorageFull
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.store.durable import Fence, put_in_place
+from singlepoint.jobs.store.durable import Fence, is_exhausted, put_in_place
 from singlepoint.jobs.store.job_files import DAMAGED, CheckpointName
-
-Vector = npt.NDArray[Any]
+from singlepoint.worker.models import tensors
+from singlepoint.worker.nn.arrays import Array
 
 KEPT = 2
 FORMAT = "1"
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_HEADER_LIMIT_BYTES = 100 * 2**20
+_STATE = "state"
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,30 @@ class Counters:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A sound checkpoint in memory."""
+    """A sound checkpoint on disk.  place: of its vector."""
 
     path: Path
     counters: Counters
-    vector: Vector
+    place: tensors.TensorPlace
+    crc32: int
+
+    def read_into(self, parts: Sequence[Array]) -> None:
+        """Fill the parts of a state, one after another, with the vector.
+
+        Raises Damaged when the file is not what it was any more, ValueError when the parts are not of its size or type.
+        """
+        if self.place.shape != (sum(part.size for part in parts),) or {p.dtype for p in parts} != {self.place.dtype}:
+            raise ValueError(f"{self.path.name} holds {self.place.dtype} {self.place.shape}, not the state asked for")
+        crc = _Crc()
+        with open(self.path, "rb") as file:
+            try:
+                tensors.read_header(file, _ignore)
+                for part in parts:
+                    tensors.read(file, part, crc.add)
+            except ValueError as error:
+                raise Damaged(str(error)) from error
+        if crc.value != self.crc32:
+            raise Damaged("the checksum does not match the content")
 
 
 @dataclass(frozen=True)
@@ -73,27 +89,20 @@ class Damaged(Exception):
     """The file is not a whole checkpoint."""
 
 
-def encode_header(counters: Counters, vector: Vector, crc: int) -> bytes:
-    """The bytes before the vector's own: header size, then the header, padded to 8 bytes."""
-    kind = next(name for name, dtype in _DTYPES.items() if dtype == vector.dtype)
-    header = {
-        "__metadata__": {
-            "format": FORMAT,
-            "step": str(counters.step),
-            "attempt": str(counters.attempt),
-            "identity": counters.identity,
-            "environment": json.dumps(counters.environment, sort_keys=True),
-            "trainer": json.dumps(counters.trainer),
-            "crc32": str(crc),
-        },
-        "state": {"dtype": kind, "shape": list(vector.shape), "data_offsets": [0, vector.nbytes]},
-    }
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+class _Crc:
+    """The CRC-32 of all that was added."""
+
+    value = 0
+
+    def add(self, content: Any) -> None:
+        self.value = zlib.crc32(content, self.value)
 
 
-def save(directory: Path, counters: Counters, vector: Vector, *, fence: Fence) -> Path:
+def _ignore(_content: Any) -> None:
+    return
+
+
+def save(directory: Path, counters: Counters, vector: Array, *, fence: Fence) -> Path:
     """Write a checkpoint durably, read it back, and drop all but the newest two.
 
     Raises Superseded from the fence, StorageFull when the disk is full; then nothing is left behind.
@@ -112,7 +121,7 @@ def _make_room(directory: Path) -> bool:
     if not older:
         return False
     try:
-        read(newest[0])
+        verified(newest[0])
     except (Damaged, OSError):
         return False
     for path in older:
@@ -120,55 +129,54 @@ def _make_room(directory: Path) -> bool:
     return True
 
 
-def _save(directory: Path, counters: Counters, vector: Vector, fence: Fence) -> Path:
+def _save(directory: Path, counters: Counters, vector: Array, fence: Fence) -> Path:
     final = directory / str(CheckpointName(counters.step, counters.attempt))
-    body = np.ascontiguousarray(vector).view(np.uint8).data
+    metadata = {
+        "format": FORMAT,
+        "step": str(counters.step),
+        "attempt": str(counters.attempt),
+        "identity": counters.identity,
+        "environment": json.dumps(counters.environment, sort_keys=True),
+        "trainer": json.dumps(counters.trainer),
+        "crc32": str(zlib.crc32(vector.data)),
+    }
     with put_in_place(final, point="checkpoint", fence=fence) as file:
         reach("checkpoint.write")
-        file.write(encode_header(counters, vector, zlib.crc32(body)))
-        file.write(body)
-    read(final)  # what cannot be read back must not cost us an older one
+        tensors.write(file, {_STATE: vector}, metadata, _ignore)
+    verified(final)  # what cannot be read back must not cost us an older one
     _drop_older(directory)
     return final
 
 
-def read(path: Path) -> Checkpoint:
-    """The checkpoint at `path`; raises Damaged for anything that is not whole.
-
-    Sizes are checked against the file before memory is taken for them.
-    """
-    size = path.stat().st_size
+def verified(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, read once from end to end; raises Damaged for anything that is not whole."""
+    crc = _Crc()
     with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 0 < length <= min(_HEADER_LIMIT_BYTES, size - 8):
-            raise Damaged(f"the header says {length} bytes, the file has {size}")
         try:
-            header = json.loads(file.read(length))
-            metadata, state = header["__metadata__"], header["state"]
-            dtype, (count,), offsets = _DTYPES[state["dtype"]], state["shape"], state["data_offsets"]
-            counters = Counters(
-                step=int(metadata["step"]),
-                attempt=int(metadata["attempt"]),
-                identity=metadata["identity"],
-                environment=json.loads(metadata["environment"]),
-                trainer=json.loads(metadata["trainer"]),
-            )
-            crc = int(metadata["crc32"])
+            header = tensors.read_header(file, _ignore)
+            found = _described(path, header)
         except (ValueError, KeyError, TypeError) as error:
             raise Damaged(f"the header cannot be read: {error}") from error
-        if metadata.get("format") != FORMAT:
-            raise Damaged(f"format {metadata.get('format')}, this version reads {FORMAT}")
-        if type(count) is not int or count < 0 or offsets != [0, count * dtype.itemsize]:
-            raise Damaged(f"shape {state['shape']} does not match offsets {offsets}")
-        if size != 8 + length + count * dtype.itemsize:
-            raise Damaged(f"the file has {size} bytes, its header tells of {8 + length + count * dtype.itemsize}")
-        vector = np.empty(count, dtype)
-        body = vector.view(np.uint8).data
-        if count and file.readinto(body) != count * dtype.itemsize:
-            raise Damaged("the file ends early")
-    if zlib.crc32(body) != crc:
+        tensors.skim(file, crc.add)
+    if crc.value != found.crc32:
         raise Damaged("the checksum does not match the content")
-    return Checkpoint(path, counters, vector)
+    return found
+
+
+def _described(path: Path, header: tensors.Header) -> Checkpoint:
+    """What the header says. Raises Damaged; ValueError, KeyError, TypeError."""
+    metadata = header.metadata
+    if metadata.get("format") != FORMAT:
+        raise Damaged(f"format {metadata.get('format')}, this version reads {FORMAT}")
+    counters = Counters(
+        step=int(metadata["step"]),
+        attempt=int(metadata["attempt"]),
+        identity=metadata["identity"],
+        environment=json.loads(metadata["environment"]),
+        trainer=json.loads(metadata["trainer"]),
+    )
+    (place,) = header.places.values()
+    return Checkpoint(path, counters, place, int(metadata["crc32"]))
 
 
 def in_order(directory: Path) -> list[Path]:
@@ -193,7 +201,7 @@ def set_aside(directory: Path) -> list[Path]:
 
 
 def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tuple[Checkpoint | None, list[Damage]]:
-    """The newest whole checkpoint of this identity, and the files that were set aside on the way.
+    """The newest whole checkpoint of this identity, and the files that were passed over: damaged ones are set aside.
 
     fresh_after: checkpoints of attempts up to this number are not wanted any more and are removed.
     """
@@ -203,10 +211,15 @@ def newest_sound(directory: Path, identity: str, *, fresh_after: int = 0) -> tup
             path.unlink(missing_ok=True)
             continue
         try:
-            checkpoint = read(path)
+            checkpoint = verified(path)
             if checkpoint.counters.identity != identity:
                 raise Damaged("it belongs to another spec, other data or another shape")
-        except (Damaged, OSError) as problem:
+        except OSError as problem:
+            if is_exhausted(problem):
+                raise  # the machine's trouble and not the file's
+            damages.append(Damage(path, str(problem)))
+            continue
+        except Damaged as problem:
             damages.append(Damage(path, str(problem)))
             with contextlib.suppress(OSError):
                 path.rename(path.with_name(f"{DAMAGED}{path.name}"))

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from singlepoint.worker.ground.usage import SaveCost
-
-from .checkpoint import Vector
+from singlepoint.worker.nn.arrays import Array
 
 
 class Saver:
@@ -29,8 +28,8 @@ class Saver:
         self,
         size: int,
         dtype: np.dtype[Any],
-        snapshot: Callable[[Vector], Mapping[str, Any]],
-        write: Callable[[Vector, Mapping[str, Any]], None],
+        snapshot: Callable[[Array], Mapping[str, Any]],
+        write: Callable[[Array, Mapping[str, Any]], None],
         clock: Callable[[], float],
     ) -> None:
         self._buffer = np.empty(size, dtype)

@@ -21,7 +21,7 @@ from singlepoint.jobs.spec.base import as_known_to_format_1
 from singlepoint.jobs.spec.job import TrainSpec
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
-from singlepoint.worker.checkpoints.checkpoint import Counters, Vector
+from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
 from singlepoint.worker.fitting.check import check_training
 from singlepoint.worker.fitting.loading import load_training_set
@@ -31,6 +31,7 @@ from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stopping import answer
 from singlepoint.worker.ground.workplace import Outcome, Work
 from singlepoint.worker.models import files, registry
+from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
 
 from .metrics_log import MetricsLog
@@ -90,7 +91,7 @@ class Training:
         identity = _identity(spec, data, trainer.state_size)
         here = numeric_environment.fingerprint(len(work.terms.cores))
 
-        def write(vector: Vector, counters: Mapping[str, Any]) -> None:
+        def write(vector: Array, counters: Mapping[str, Any]) -> None:
             facts = Counters(int(counters["step"]), work.attempt, identity, here, counters)
             metrics.sync()
             checkpoint.save(directory, facts, vector, fence=work.fence)
@@ -108,7 +109,7 @@ class Training:
         for damage in damages:
             work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
         if sound is not None:
-            self.trainer.restore(sound.vector, dict(sound.counters.trainer))
+            self.trainer.restore(sound.read_into, dict(sound.counters.trainer))
             self.differs = self._why_bits_may_differ(sound.counters.environment)
             work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
         work.first_step = work.step = self.trainer.step
@@ -179,7 +180,7 @@ class Training:
         self.trainer.finish()
         model = trained_model(self.trainer, self.data, self._provenance())
         stage = _stage(self.work)
-        files.save(model, stage)
+        saved = files.save(model, stage)
         identical = not self.differs
         facts = {
             "end": "succeeded",
@@ -188,11 +189,11 @@ class Training:
             **({} if identical else {"reason": f"bits may differ: {self.differs}"}),
         }
         self.work.step = self.trainer.step
-        return Outcome(
-            Event.SUCCEED,
-            facts,
-            lambda: registry.publish(self.work.place.home, self.work.job.name, self.work.job.id, stage),
+        work = self.work
+        publication = registry.ready(
+            work.place.home, work.job.name, work.job.id, stage, saved.sha256, first=work.attempt == 1
         )
+        return Outcome(Event.SUCCEED, facts, publication.publish)
 
     def _provenance(self) -> dict[str, Any]:
         """What a model says of its origin. Only what does not depend on how often the job was disturbed."""

@@ -16,16 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal, cast
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from singlepoint.jobs.errors import EXIT_INVALID, NotFound, SinglepointError
+from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.spec.base import Count, Part
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.network import Layer
-from singlepoint.jobs.store.durable import explained, replace_file
+from singlepoint.jobs.store.durable import explained, put_in_place, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
 from singlepoint.worker.data.targets import ClassType
 from singlepoint.worker.nn.network import Network, Plan, plan
@@ -75,10 +76,11 @@ class ModelDocument(Part):
 
 @dataclass(frozen=True)
 class ModelDigest:
-    """What was written.  sha256: of the weights' file."""
+    """What was written.  sha256: of the weights' file.  document_sha256: of all that the document says."""
 
     path: Path
     sha256: str
+    document_sha256: str
 
 
 def save(model: TrainedModel, path: Path) -> ModelDigest:
@@ -87,18 +89,16 @@ def save(model: TrainedModel, path: Path) -> ModelDigest:
     The same model gives the same bytes. Raises StorageFull, NotPermitted, NotFound (no such directory).
     """
     document_path = path if path.suffix == ".json" else path / DEFAULT_NAME
-    weights_path = document_path.with_suffix(".safetensors")
-    body = _weights(model)
-    digest = hashlib.sha256(body).hexdigest()
-    document = _document(model, Weights(file=weights_path.name, sha256=digest, bytes=len(body)))
     with explained(document_path):
         if document_path is not path:
             path.mkdir(parents=True, exist_ok=True)
         elif not path.parent.is_dir():
             raise NotFound(f"there is no directory {path.parent}", hint="make it first")
-        replace_file(weights_path, body, point="model.weights")
-        replace_file(document_path, _json(document), point="model.document")
-    return ModelDigest(document_path, digest)
+        weights = _write_weights(model.network, document_path.with_suffix(".safetensors"))
+        content = _document(model, weights).model_dump(mode="json")
+        digest = document_digest(content)
+        replace_file(document_path, _json({**content, "sha256": digest}), point="model.document")
+    return ModelDigest(document_path, weights.sha256, digest)
 
 
 def load(path: Path) -> TrainedModel:
@@ -145,8 +145,13 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     replace_file(path, onnx_bytes(model), point="model.onnx")
 
 
-def _weights(model: TrainedModel) -> bytes:
-    return tensors.encode(model.network.state_dict(), {"format": "pt"})
+def _write_weights(network: Network, path: Path) -> Weights:
+    """Block by block, so that saving takes no memory that training did not."""
+    digest = hashlib.sha256()
+    with put_in_place(path, point="model.weights") as file:
+        reach("model.weights")
+        size_bytes = tensors.write(file, network.named_tensors(), {"format": "pt"}, digest.update)
+    return Weights(file=path.name, sha256=digest.hexdigest(), bytes=size_bytes)
 
 
 def _document(model: TrainedModel, weights: Weights) -> ModelDocument:
@@ -166,10 +171,8 @@ def _document(model: TrainedModel, weights: Weights) -> ModelDocument:
     )
 
 
-def _json(document: ModelDocument) -> bytes:
-    content = document.model_dump(mode="json")
-    signed = {**content, "sha256": document_digest(content)}
-    return json.dumps(signed, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n"
 
 
 def document_digest(content: Mapping[str, Any]) -> str:
@@ -229,32 +232,26 @@ def _is_whole(name: str) -> bool:
     return len(name) < 19 and name.removeprefix("-").isdecimal() and name.isascii()
 
 
-def _read_weights(file: BinaryIO, weights: Weights, shapes: Plan) -> Network:
-    """The network, allocated only once its file is known to have the right size, tensors and digest."""
+def _read_weights(file: BufferedReader, weights: Weights, shapes: Plan) -> Network:
+    """The network, allocated only once its file is known to have the right size and tensors."""
     size_bytes = os.fstat(file.fileno()).st_size
-    values_bytes = 4 * (shapes.parameter_count + shapes.buffer_count)
     if size_bytes != weights.bytes:
         raise ModelFormatError(f"{weights.file} has {size_bytes} bytes, model.json says {weights.bytes}")
-    header_bytes = tensors.header_size(file.read(tensors.SIZE_BYTES), size_bytes)
-    body_bytes = size_bytes - tensors.SIZE_BYTES - header_bytes
-    if body_bytes != values_bytes:
-        raise ModelFormatError(f"{weights.file} has {body_bytes} bytes of values, the network needs {values_bytes}")
-    places, _ = tensors.parse_header(file.read(header_bytes), body_bytes)
-    found = {name: place.shape for name, place in places.items()}
-    if found != shapes.expected_tensors() or any(place.dtype != np.float32 for place in places.values()):
-        raise ModelFormatError(f"{weights.file} holds other tensors than the network's: {sorted(found)[:8]}")
-    file.seek(0)
-    if hashlib.file_digest(cast("BufferedReader", file), "sha256").hexdigest() != weights.sha256:
+    digest = hashlib.sha256()
+    header = tensors.read_header(file, digest.update)
+    values_bytes = 4 * (shapes.parameter_count + shapes.buffer_count)
+    if size_bytes - header.body != values_bytes:
+        found = f"{size_bytes - header.body} bytes of values"
+        raise ModelFormatError(f"{weights.file} has {found}, the network needs {values_bytes}")
+    shaped = {name: place.shape for name, place in header.places.items()}
+    if shaped != shapes.expected_tensors() or any(place.dtype != np.float32 for place in header.places.values()):
+        raise ModelFormatError(f"{weights.file} holds other tensors than the network's: {sorted(shaped)[:8]}")
+    network = Network(shapes)
+    held = network.named_tensors()
+    for name, _ in sorted(header.places.items(), key=lambda item: item[1].start):
+        tensors.read(file, held[name], digest.update)
+    if digest.hexdigest() != weights.sha256:
         raise ModelFormatError(f"{weights.file} is damaged: its sha256 is not the one in model.json")
-    return _filled(Network(shapes), file, places, tensors.SIZE_BYTES + header_bytes)
-
-
-def _filled(network: Network, file: BinaryIO, places: Mapping[str, tensors.TensorPlace], body_start: int) -> Network:
-    """Mapped rather than read, so that the weights are in memory once."""
-    body = np.memmap(file, np.uint8, mode="r")[body_start:]
-    network.load_state_dict(
-        {name: body[place.start : place.end].view(place.dtype).reshape(place.shape) for name, place in places.items()}
-    )
     return network
 
 

@@ -7,11 +7,11 @@ If the process dies before the move is recorded, the next attempt finds its mode
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,51 @@ from singlepoint.jobs.store.durable import make_directory, move_into_place
 from singlepoint.jobs.store.home import Home
 
 
-def publish(home: Home, name: str, job_id: str, stage: Path) -> Mapping[str, Any]:
-    """Give a staged model its place; answers the facts of the job's last move.
+@dataclass(frozen=True)
+class Publication:
+    """A staged model that only waits for its place: all that takes time was done before.
 
-    Raises StorageFull or NotPermitted, and then nothing is published.
+    sha256: of its weights.  number: the first that may be free.  published: where an earlier attempt, which died before
+    its move was recorded, has put the very same model.
     """
-    existing = of_job(home, name, job_id)
-    digest = _sha256(stage / "model.safetensors")
-    if existing is not None and _sha256(existing / "model.safetensors") == digest:
-        shutil.rmtree(stage, ignore_errors=True)
-        return _facts(existing, digest)
+
+    stage: Path
+    sha256: str
+    shelf: Path
+    number: int
+    published: Path | None
+
+    def publish(self) -> Mapping[str, Any]:
+        """Give it its place; answers the facts of the job's last move. Called while the job's history is locked.
+
+        Raises StorageFull or NotPermitted, and then nothing is published.
+        """
+        if self.published is not None:
+            shutil.rmtree(self.stage, ignore_errors=True)
+            return _facts(self.published, self.sha256)
+        number = self.number
+        while True:
+            try:
+                move_into_place(self.stage, self.shelf / str(number), point="publish.model")
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                number += 1
+            else:
+                return _facts(self.shelf / str(number), self.sha256)
+
+
+def ready(home: Home, name: str, job_id: str, stage: Path, sha256: str, *, first: bool) -> Publication:
+    """Find a staged model's place, while the job's lock keeps away every other attempt of this job.
+
+    first: whether no earlier attempt can have published.
+    """
+    existing = None if first else of_job(home, name, job_id)
+    if existing is not None and (description(existing).get("weights") or {}).get("sha256") != sha256:
+        existing = None  # of another environment, or trained anew
     shelf = home.models / name
     make_directory(shelf)
-    number = max(versions(home, name), default=0)
-    while True:
-        number += 1
-        try:
-            move_into_place(stage, shelf / str(number), point="publish.model")
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        else:
-            return _facts(shelf / str(number), digest)
+    return Publication(stage, sha256, shelf, max(versions(home, name), default=0) + 1, existing)
 
 
 def _facts(place: Path, digest: str) -> dict[str, Any]:
@@ -74,8 +97,3 @@ def description(place: Path) -> dict[str, Any]:
         return dict(json.loads((place / "model.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return {}
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,26 +1,33 @@
 """The safetensors format: eight bytes of header size, a JSON header, then the values of every tensor.
 
-Values are little-endian and in C order, end to end, without overlap or hole. `parse_header` believes nothing: what
+Values are little-endian and in C order, end to end, without overlap or hole. Whole tensors are never copied: `write`
+and `read` go block by block between the file and whatever views the caller has. `read_header` believes nothing: what
 it returns fits exactly into the bytes that are there, so whoever allocates by it allocates no more than that.
-Pure: bytes in, bytes out. Source: github.com/huggingface/safetensors, "Format".
+Source: github.com/huggingface/safetensors, "Format".
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from math import prod
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from singlepoint.worker.nn.arrays import Array
 
-SIZE_BYTES = 8
+BLOCK_BYTES = 2**20
 HEADER_LIMIT_BYTES = 100 * 2**20  # the format's own limit
 DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+_SIZE_BYTES = 8
+
+Notice = Callable[[Any], object]
+"""Called with every run of bytes as it passes, to hash it."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +40,83 @@ class TensorPlace:
     end: int
 
 
-def encode(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """A whole file. The same tensors and metadata give the same bytes."""
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    parts, start = [], 0
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself. body: where its values begin, in bytes."""
+
+    places: Mapping[str, TensorPlace]
+    metadata: Mapping[str, str]
+    body: int
+
+
+def write(file: BinaryIO, tensors: Mapping[str, Array], metadata: Mapping[str, str], notice: Notice) -> int:
+    """Write a whole file, and answer its size in bytes. The same tensors and metadata give the same bytes."""
+    start = header_bytes(tensors, metadata)
+    notice(start)
+    size_bytes = file.write(start)
+    for tensor in tensors.values():
+        for block in _blocks(tensor, "readonly"):
+            notice(block)
+            size_bytes += file.write(block.data)
+    return size_bytes
+
+
+def header_bytes(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """All that comes before the values."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    start = 0
     for name, tensor in tensors.items():
         kind = next(kind for kind, dtype in DTYPES.items() if dtype == tensor.dtype)
-        parts.append(np.ascontiguousarray(tensor, DTYPES[kind]).tobytes())
-        end = start + len(parts[-1])
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
-        start = end
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, start + tensor.nbytes]}
+        start += tensor.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)  # the values begin at a multiple of 8
-    return b"".join([len(text).to_bytes(SIZE_BYTES, "little"), text, *parts])
+    return len(text).to_bytes(_SIZE_BYTES, "little") + text
 
 
-def header_size(start: bytes, file_bytes: int) -> int:
-    """The size of the header from the first bytes of a file. Raises ValueError when it cannot be true."""
-    size = int.from_bytes(start[:SIZE_BYTES], "little")
-    if len(start) < SIZE_BYTES or size > min(HEADER_LIMIT_BYTES, file_bytes - SIZE_BYTES):
+def read_header(file: BufferedReader, notice: Notice) -> Header:
+    """Read what comes before the values, from the start of an open file.
+
+    Raises ValueError unless it describes every byte of the file exactly once.
+    """
+    file_bytes = os.fstat(file.fileno()).st_size
+    start = file.read(_SIZE_BYTES)
+    size = int.from_bytes(start, "little")
+    if len(start) < _SIZE_BYTES or size > min(HEADER_LIMIT_BYTES, file_bytes - _SIZE_BYTES):
         raise ValueError(f"the header cannot have {size} bytes in a file of {file_bytes}")
-    return size
+    text = file.read(size)
+    notice(start)
+    notice(text)
+    body = _SIZE_BYTES + size
+    return Header(*parse_header(text, file_bytes - body), body)
+
+
+def read(file: BufferedReader, tensor: Array, notice: Notice) -> None:
+    """Fill a tensor, whatever its layout, from where the file stands. Raises ValueError when the file ends early."""
+    for block in _blocks(tensor, "writeonly"):
+        if block.size and file.readinto(block.data) != block.nbytes:
+            raise ValueError("the file ends early")
+        notice(block)
+
+
+def skim(file: BufferedReader, notice: Notice) -> None:
+    """Read the rest of a file without keeping any of it."""
+    block = bytearray(BLOCK_BYTES)
+    while count := file.readinto(block):
+        notice(memoryview(block)[:count])
+
+
+def _blocks(tensor: Array, access: str) -> Iterator[Array]:
+    """A tensor's values in C order, some at a time: one-dimensional arrays that stand for its own memory."""
+    if tensor.flags.c_contiguous:  # as one run, whose parts need no copy
+        flat, step = tensor.reshape(-1), BLOCK_BYTES // tensor.itemsize
+        yield from (flat[start : start + step] for start in range(0, flat.size, step))
+        return
+    flags = ("external_loop", "buffered", "zerosize_ok")
+    with np.nditer(
+        tensor, flags=flags, op_flags=[[access, "contig"]], order="C", buffersize=BLOCK_BYTES // tensor.itemsize
+    ) as parts:  # type: ignore[call-overload]
+        yield from parts
 
 
 def parse_header(text: bytes, body_bytes: int) -> tuple[dict[str, TensorPlace], dict[str, str]]:

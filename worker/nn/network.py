@@ -164,7 +164,7 @@ class Network:
 
     def state_dict(self) -> dict[str, Array]:
         """Copies of all weights and buffers, by PyTorch's names and in its layouts."""
-        return {name: view.copy(order="C") for name, view in self._named_tensors().items()}
+        return {name: view.copy(order="C") for name, view in self.named_tensors().items()}
 
     def load_state_dict(self, tensors: Mapping[str, Array]) -> None:
         """Takes over what `state_dict` gave. Raises ValueError unless names and shapes are exactly those expected."""
@@ -175,7 +175,7 @@ class Network:
         for name, shape in expected.items():
             if tensors[name].shape != shape:
                 raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}, the network needs {shape}")
-        for name, view in self._named_tensors().items():
+        for name, view in self.named_tensors().items():
             view[...] = tensors[name]
 
     def _held(self, vector: Array) -> Iterator[Array]:
@@ -186,8 +186,8 @@ class Network:
         for view, buffer in zip(views, self.plan.buffers, strict=True):
             view[...] = buffer.initial
 
-    def _named_tensors(self) -> dict[str, Array]:
-        """Views in PyTorch's layout, in the order of `expected_tensors`."""
+    def named_tensors(self) -> dict[str, Array]:
+        """Views of all weights and buffers, by PyTorch's names and in its layouts, as `expected_tensors` lists them."""
         named: dict[str, Array] = {}
         for layer, tensors in zip(self.plan.layers, self.tensors(training=False), strict=True):
             for parameter in layer.parameters:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,9 +41,70 @@ def save(directory: Path, step: int, attempt: int = 1, size: int = 100) -> Path:
 def test_what_is_saved_is_read_back_bit_for_bit(tmp_path: Path) -> None:
     vector = np.array([1.5, -0.0, np.inf, 1e-45], np.float32)
     path = checkpoint.save(tmp_path, counters(7), vector, fence=open_fence)
-    found = checkpoint.read(path)
-    assert found.vector.tobytes() == vector.tobytes()
+    found = checkpoint.verified(path)
+    parts = [np.zeros(1, np.float32), np.zeros((3, 1), np.float32).T, np.zeros(0, np.float32)]
+    found.read_into(parts)
+    assert b"".join(part.tobytes() for part in parts) == vector.tobytes()
     assert found.counters == counters(7)
+
+
+def test_a_state_of_another_size_or_type_is_refused(tmp_path: Path) -> None:
+    found = checkpoint.verified(save(tmp_path, 1))
+    for part in (np.zeros(99, np.float32), np.zeros(100)):
+        with pytest.raises(ValueError, match="not the state"):
+            found.read_into([part])
+
+
+def test_a_checkpoint_that_changes_after_it_was_verified_is_not_taken_over(tmp_path: Path) -> None:
+    found = checkpoint.verified(save(tmp_path, 1))
+    content = bytearray(found.path.read_bytes())
+    content[-1] ^= 1
+    found.path.write_bytes(content)
+    with pytest.raises(Damaged):
+        found.read_into([np.zeros(100, np.float32)])
+
+
+def test_saving_verifying_and_reading_take_no_memory_for_a_second_state(tmp_path: Path) -> None:
+    vector = np.zeros(8_000_000, np.float32)
+    tracemalloc.start()
+    path = checkpoint.save(tmp_path, counters(1), vector, fence=open_fence)
+    checkpoint.verified(path).read_into([vector])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 * 2**20
+
+
+def test_what_the_machine_lacks_for_a_moment_damages_no_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = save(tmp_path, 20)
+
+    def none_left(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", none_left)
+    with pytest.raises(OSError, match="Too many"):
+        checkpoint.newest_sound(tmp_path, "this")
+    monkeypatch.undo()
+    assert checkpoint.in_order(tmp_path) == [newest]
+
+
+def test_a_checkpoint_that_the_disk_does_not_give_back_is_passed_over_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, 10)
+    newest = save(tmp_path, 20)
+    verified = checkpoint.verified
+
+    def unreadable(path: Path) -> checkpoint.Checkpoint:
+        if path == newest:
+            raise OSError(errno.EIO, "Input/output error")
+        return verified(path)
+
+    monkeypatch.setattr(checkpoint, "verified", unreadable)
+    found, passed_over = checkpoint.newest_sound(tmp_path, "this")
+    assert found is not None and found.counters.step == 10
+    assert [damage.path for damage in passed_over] == [newest] and newest.exists()
 
 
 def test_a_checkpoint_is_a_valid_safetensors_file(tmp_path: Path) -> None:
@@ -65,7 +128,7 @@ def test_every_truncation_is_refused_and_the_older_one_used(tmp_path: Path) -> N
     for length in range(len(whole)):
         newest.write_bytes(whole[:length])
         with pytest.raises(Damaged):
-            checkpoint.read(newest)
+            checkpoint.verified(newest)
     found, damages = checkpoint.newest_sound(tmp_path, "this")
     assert found is not None and found.counters.step == 10
     assert [damage.path for damage in damages] == [newest]
@@ -80,7 +143,7 @@ def test_every_flipped_byte_of_the_vector_is_noticed(tmp_path: Path) -> None:
         damaged[position] ^= 1
         path.write_bytes(damaged)
         with pytest.raises(Damaged, match="checksum"):
-            checkpoint.read(path)
+            checkpoint.verified(path)
 
 
 def test_a_header_that_promises_more_than_the_file_has_takes_no_memory(tmp_path: Path) -> None:
@@ -92,7 +155,7 @@ def test_a_header_that_promises_more_than_the_file_has_takes_no_memory(tmp_path:
     text = json.dumps(header).encode()
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     with pytest.raises(Damaged, match="bytes"):
-        checkpoint.read(path)
+        checkpoint.verified(path)
 
 
 def test_an_older_attempt_cannot_publish_and_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from singlepoint.worker.checkpoints.checkpoint import Vector
 from singlepoint.worker.checkpoints.saver import Saver
+from singlepoint.worker.nn.arrays import Array
 
 
 class State:
@@ -19,7 +19,7 @@ class State:
     def __init__(self) -> None:
         self.value = 0.0
 
-    def snapshot(self, out: Vector) -> dict[str, Any]:
+    def snapshot(self, out: Array) -> dict[str, Any]:
         out[:] = self.value
         return {"step": int(self.value)}
 
@@ -28,7 +28,7 @@ def test_a_save_holds_the_state_of_its_moment_though_the_work_goes_on() -> None:
     state, gate = State(), threading.Event()
     written: list[tuple[float, int]] = []
 
-    def write(vector: Vector, counters: Mapping[str, Any]) -> None:
+    def write(vector: Array, counters: Mapping[str, Any]) -> None:
         gate.wait(5)
         written.append((float(vector[0]), counters["step"]))
 
@@ -44,7 +44,7 @@ def test_a_save_holds_the_state_of_its_moment_though_the_work_goes_on() -> None:
 def test_at_most_one_save_is_outstanding() -> None:
     running, most, state = [0], [0], State()
 
-    def write(_vector: Vector, _counters: Mapping[str, Any]) -> None:
+    def write(_vector: Array, _counters: Mapping[str, Any]) -> None:
         running[0] += 1
         most[0] = max(most[0], running[0])
         running[0] -= 1
@@ -57,7 +57,7 @@ def test_at_most_one_save_is_outstanding() -> None:
 
 
 def test_an_error_in_the_background_is_raised_where_the_work_is() -> None:
-    def write(_vector: Vector, _counters: Mapping[str, Any]) -> None:
+    def write(_vector: Array, _counters: Mapping[str, Any]) -> None:
         raise OSError("disk on fire")
 
     saver = Saver(3, np.dtype(np.float32), State().snapshot, write, lambda: 0.0)

@@ -76,7 +76,7 @@ def resumed(directory: Path, make: Callable[..., Trainer] = a_training) -> Train
     trainer = make(weights_from=99)
     sound, _ = checkpoint.newest_sound(directory, IDENTITY)
     if sound is not None:
-        trainer.restore(sound.vector, dict(sound.counters.trainer))
+        trainer.restore(sound.read_into, dict(sound.counters.trainer))
     return trainer
 
 

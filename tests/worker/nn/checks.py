@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,6 +26,19 @@ def a_network(layers: list, input_shape: tuple[int, ...], vocabulary: int | None
             if parameter.padding_row:
                 tensors.parameters[parameter.name][0] = 0
     return network
+
+
+def out_of(vector: Array) -> Callable[[Sequence[Array]], None]:
+    """What `Trainer.restore` takes, of a snapshot in memory."""
+
+    def fill(parts: Sequence[Array]) -> None:
+        start = 0
+        for part in parts:
+            part[...] = vector[start : start + part.size]
+            start += part.size
+        assert start == vector.size
+
+    return fill
 
 
 def relative_gradient_error(

@@ -6,7 +6,7 @@ in the same bits. What must survive is one vector (`snapshot`) and a few counter
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
@@ -310,13 +310,12 @@ class Trainer:
             "latest": self.latest and asdict(self.latest),
         }
 
-    def restore(self, vector: Array, counters: dict[str, Any]) -> None:
-        """Takes up where `snapshot` was called. Raises ValueError when the state is not one of this training."""
-        if vector.shape != (self.state_size,) or vector.dtype != self.network.dtype:
-            raise ValueError(
-                f"the state has {vector.dtype} {vector.shape}, this training needs {self.network.dtype} "
-                f"({self.state_size},); it belongs to another network or optimiser"
-            )
+    def restore(self, fill: Callable[[Sequence[Array]], None], counters: dict[str, Any]) -> None:
+        """Takes up where `snapshot` was called.
+
+        fill: puts the vector into the parts of it, in order; so none is needed besides them.
+        Raises ValueError when the counters are not of this training; what `fill` raises.
+        """
         try:
             step, steps_per_epoch = int(counters["step"]), int(counters["steps_per_epoch"])
             sums = float.fromhex(counters["loss_sum"]), float.fromhex(counters["weight_sum"])
@@ -330,10 +329,7 @@ class Trainer:
                 f"the state is of another training: step {step} with {steps_per_epoch} steps an epoch, "
                 f"this one has {self.total_steps} with {self.steps_per_epoch}"
             )
-        start = 0
-        for part in self._state():
-            part[...] = vector[start : start + part.size]
-            start += part.size
+        fill(self._state())
         self.step, self.early_stop, self.latest = step, early_stop, latest
         self._loss_sum, self._weight_sum = sums
 

@@ -10,7 +10,7 @@ from singlepoint.jobs.spec.training import EarlyStopping, TrainingSpec
 from singlepoint.worker.nn.learning.penalties import Penalties
 from singlepoint.worker.nn.learning.trainer import Diverged, Trainer
 from singlepoint.worker.nn.network import Network
-from tests.worker.nn.checks import relative_gradient_error
+from tests.worker.nn.checks import out_of, relative_gradient_error
 
 LAYERS = [
     Dense(type="dense", units=16, activation="relu", l2=1e-3),
@@ -68,7 +68,7 @@ def test_a_training_cut_after_any_step_ends_in_the_same_bits(optimiser):
         counters = cut.snapshot(vector)
         cut = a_training(**options)
         cut.network.initialise(99)  # nothing may come from anywhere but the state
-        cut.restore(vector, counters)
+        cut.restore(out_of(vector), counters)
     cut.finish()
     assert state_of(cut) == state_of(whole)
     assert reports_cut == reports
@@ -112,11 +112,9 @@ def test_a_state_of_another_training_is_refused():
     vector = np.empty(trainer.state_size, np.float32)
     counters = trainer.snapshot(vector)
     with pytest.raises(ValueError, match="another training"):
-        other.restore(vector, counters)
-    with pytest.raises(ValueError, match="another network"):
-        trainer.restore(vector[:-1], counters)
+        other.restore(out_of(vector), counters)
     with pytest.raises(ValueError, match="not readable"):
-        trainer.restore(vector, {"step": "x"})
+        trainer.restore(out_of(vector), {"step": "x"})
 
 
 def test_a_diverging_training_says_so_and_what_to_do():
