@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -40,14 +41,25 @@ def locked() -> dict[str, list[str]]:
 # ---- the package -----------------------------------------------------------------------------------------
 
 
+def build(target: str, source: Path, place: Path) -> Path:
+    """What `pip install` would make of a folder of sources."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(place)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+    [path] = place.iterdir()
+    return path
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """What `pip install` gets, built from this checkout."""
-    place = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    [path] = place.glob("*.whl")
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(build("wheel", ROOT, tmp_path_factory.mktemp("wheel")))
+
+
+def test_the_sdist_builds_the_same_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    with tarfile.open(build("sdist", ROOT, tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    [sources] = (tmp_path / "unpacked").iterdir()
+
+    assert zipfile.ZipFile(build("wheel", sources, tmp_path / "wheel")).namelist() == wheel.namelist()
 
 
 def test_everything_lives_under_one_name_when_installed(wheel: zipfile.ZipFile) -> None:
