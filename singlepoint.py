@@ -29,6 +29,7 @@ from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, Singlep
 
 if TYPE_CHECKING:
     from singlepoint.jobs.client.session import Settings
+    from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.job import Spec
 
 __all__ = ["Model", "submit"]  # noqa: F822 - `Model` is loaded by __getattr__
@@ -67,6 +68,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "doctor": ("singlepoint.worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
         "scheduler": ("singlepoint.scheduler.commands:scheduler", "Run the scheduler in the foreground."),
         "worker": ("singlepoint.worker.commands:worker", "Run the workers in the foreground."),
+        "page": ("singlepoint:page", "Serve the page and the HTTP interface in the foreground."),
+        "open": ("singlepoint.jobs.page.command:open_page", "Print an address that lets a browser in."),
         "demo": ("singlepoint.jobs.demo:demo", "Train, kill, resume and predict, on real data."),
     },
     "": {
@@ -231,9 +234,12 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
 @click.option("--detach", is_flag=True, help="Return when all is at work; the output goes to up.log in the home.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="How many jobs may run at once. Default: the cpu budget.")
 @click.option("--budget", metavar="cpu=2,memory=4GiB", help="What all jobs may use together.")
+@click.option("--http", metavar="[HOST:]PORT", help="Serve the page and the HTTP interface there, too.")
 @click.option("--print-unit", is_flag=True, help="Print a systemd unit (launchd agent on macOS), start nothing.")
 @click.pass_obj
-def up(settings: Settings, detach: bool, workers: int | None, budget: str | None, print_unit: bool) -> int:
+def up(
+    settings: Settings, detach: bool, workers: int | None, budget: str | None, http: str | None, print_unit: bool
+) -> int:
     """Start Redis, the scheduler and the workers, and keep them alive until told to stop."""
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
@@ -246,10 +252,13 @@ def up(settings: Settings, detach: bool, workers: int | None, budget: str | None
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
-    again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()))
+    place = ("--http", http) if http else ()
+    again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)
     if print_unit:
         click.echo(up.unit(home, again, environment))
         return EXIT_OK
+    if http:
+        _require_free(http)
     ours = up.ready_broker(home, settings.redis_url)
     if detach:
         return up.up_detached(home, settings.redis_url, again, environment, count)
@@ -258,8 +267,55 @@ def up(settings: Settings, detach: bool, workers: int | None, budget: str | None
         *([Child("broker", (*command, "broker"))] if ours else []),
         Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
         Child("scheduler", (*command, "scheduler", *limit), environment),
+        *([Child("page", (*command, "page", *place), environment | ONE_THREAD)] if http else []),
     ]
     return up.keep_alive(home, children)
+
+
+def _require_free(place: str) -> None:
+    """Say now that the page cannot listen there: the supervisor would only try again and again."""
+    from singlepoint.jobs.page.place import bound, parse_place
+
+    bound(*parse_place(place)).close()
+
+
+@click.command(epilog="\b\nExamples:\n  singlepoint page\n  singlepoint page --http 0.0.0.0:8080")
+@click.option("--http", "place", metavar="[HOST:]PORT", default="8080", show_default=True, help="Where it answers.")
+@click.pass_obj
+def page(settings: Settings, place: str) -> None:
+    """Serve the page and the HTTP interface in the foreground, until SIGTERM; `up --http` starts it too.
+
+    Without a host, only this machine can reach it. Every request needs the token: $SINGLEPOINT_TOKEN, what the file
+    $SINGLEPOINT_TOKEN_FILE holds, or the one kept in the home. `singlepoint open` lets a browser in.
+    """
+    from singlepoint.jobs.client.session import open_session
+    from singlepoint.jobs.host.service_log import log_to_stderr
+    from singlepoint.jobs.page.server import serve
+
+    log_to_stderr()
+    serve(open_session(settings), _sources(settings), place)
+
+
+def _sources(settings: Settings) -> Sources:
+    """What the page shows of scheduler and worker, neither of which it may know."""
+    from singlepoint.jobs.page.service import Sources
+    from singlepoint.jobs.services.doctor import Patient, examine
+    from singlepoint.scheduler.commands import explanation, report_document
+    from singlepoint.worker import commands
+    from singlepoint.worker.doctor import ALL
+
+    def doctor() -> list[dict[str, Any]]:
+        return [one.to_json() for one in examine(Patient(settings.home_path, settings.redis_url), ALL.values())]
+
+    return Sources(
+        check=_check,
+        explanation=explanation,
+        report=report_document,
+        models=lambda session: commands.model_documents(session.home),
+        model=lambda place: commands.model_document(Path(place)),
+        checkpoints=lambda session, job_id, verify: commands.checkpoint_rows(session.home, job_id, verify=verify),
+        doctor=doctor,
+    )
 
 
 def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, redis_url: str | None = None) -> str:

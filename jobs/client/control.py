@@ -164,6 +164,14 @@ def dependents(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return {needed: row["id"] for row in rows if row["state"] not in FINAL for needed in row["after"]}
 
 
+def require_unneeded(job_id: str, needed: Mapping[str, str]) -> None:
+    """Raises NotNow for a job that another one still needs; see `dependents`."""
+    if job_id in needed:
+        waits = needed[job_id]
+        hint = f"remove that one first: `singlepoint rm --force {waits}`"
+        raise NotNow(f"job {waits} waits for {job_id}", hint=hint)
+
+
 def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float, keep: int) -> list[str]:
     """The final jobs that ended longer ago than `older_than_s` and are not among the `keep` newest; newest first."""
     needed = dependents(rows)

@@ -14,7 +14,7 @@ from singlepoint.jobs.clock import now, seconds
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import FINAL
 from singlepoint.jobs.lifecycle.summary import summary
 
@@ -49,6 +49,22 @@ def listing(session: Session) -> Listing:
     if there is None:
         rows = [{**row, "dead": is_dead(session, row)} for row in rows]
     return Listing(with_reasons(rows, head, there, now(), scheduler_complaint(session.home)), away)
+
+
+def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
+    """What the history does not tell of a job that has not ended: progress, and the reason for which it waits."""
+    if job.is_final:
+        return {}, None
+    head, away = asked(session, lambda index: index.head())
+    needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
+    there, row = room(session), summary(job)
+    if there is None:
+        row["dead"] = is_dead(session, row)
+    rows = with_reasons([row, *needed], head, there, now(), scheduler_complaint(session.home))
+    found: Row = {"reason": rows[0]["reason"]}
+    if job.state == "running":
+        found.update(progress(session, job.id))
+    return found, away
 
 
 def is_dead(session: Session, row: Row) -> bool:

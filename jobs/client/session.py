@@ -80,8 +80,12 @@ class Session:
         return DispatchQueue(self.connection, self.home.uuid)
 
     def require_redis(self) -> None:
-        """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer."""
+        """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer now."""
         _ = self.queue, self.index
+        try:
+            self.connection.ping()  # a session that lives long may have lost it
+        except Exception as error:
+            raise redis_error(error) or error from error
 
 
 def open_session(settings: Settings, patient: bool = False) -> Session:

@@ -19,6 +19,7 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, outputs, paths, to_json
 from singlepoint.jobs.spec.likeness import likeness
 from singlepoint.jobs.store.durable import is_denied
+from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 
 from .find import find_job, find_model
@@ -85,7 +86,7 @@ def _outside(session: Session) -> Check:
     """Answers belong to the user: a file in the home could be taken for one of ours."""
 
     def look(spec: Spec) -> None:
-        inside = next((path for path in outputs(spec) if Path(path).is_relative_to(session.home.path)), None)
+        inside = next((path for path in outputs(spec) if _is_ours(session.home, Path(path))), None)
         if inside is not None:
             what = f"{inside} lies in singlepoint's own home"
             raise InvalidInput(Problem("output", what, "choose another place"))
@@ -93,13 +94,20 @@ def _outside(session: Session) -> Check:
     return look
 
 
+def _is_ours(home: Home, output: Path) -> bool:
+    return output.is_relative_to(home.path) and not output.is_relative_to(home.outputs)
+
+
 def _budget_of(session: Session) -> Check | None:
     capacity = read_capacity(session.home)
     return None if capacity is None else lambda spec: check_fits(spec.resources.amounts(), capacity)
 
 
-def accept(session: Session, spec: Spec, at: float) -> Submitted:
-    """Keep the job, then tell Redis. Raises BrokerAway, StorageFull or NotPermitted, and then keeps nothing."""
+def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None) -> Submitted:
+    """Keep the job, then tell Redis. Raises BrokerAway, StorageFull or NotPermitted, and then keeps nothing.
+
+    job_id: what it shall be called, where whoever asks may ask again; by default a new id.
+    """
     session.require_redis()
     facts = {
         "name": spec.name,
@@ -111,7 +119,7 @@ def accept(session: Session, spec: Spec, at: float) -> Submitted:
         "fingerprint": fingerprint(spec),
         "like": likeness(spec),
     }
-    job = session.store.create(to_json(spec), facts, at)
+    job = session.store.create(to_json(spec), facts, at, job_id=job_id)
     return Submitted(job, announce(session, job))
 
 

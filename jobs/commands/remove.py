@@ -11,7 +11,7 @@ from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import HistoryDamaged, NotNow
+from singlepoint.jobs.errors import HistoryDamaged
 from singlepoint.jobs.lifecycle.records import Job
 
 from .options import each, examples, jobs_argument, length_s
@@ -36,11 +36,7 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
 
     def act(word: str) -> None:
         job_id = find_job(session.store, word)
-        if job_id in needed:
-            waits = needed[job_id]
-            raise NotNow(
-                f"job {waits} waits for {job_id}", hint=f"remove that one first: `singlepoint rm --force {waits}`"
-            )
+        control.require_unneeded(job_id, needed)
         try:
             if force:
                 control.cancel_and_wait(session, job_id, now(), CANCEL_PATIENCE_S)

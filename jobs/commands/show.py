@@ -9,14 +9,12 @@ import click
 
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.client.query import Row, is_dead, progress, room, with_reasons
-from singlepoint.jobs.client.session import Session, Settings, asked, open_session
+from singlepoint.jobs.client.query import Row, live
+from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import BrokerAway
-from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.records import Attempt, Job
-from singlepoint.jobs.lifecycle.summary import detail, summary
+from singlepoint.jobs.lifecycle.summary import detail
 
 from .options import as_json, examples, job_argument
 from .text import age, coloured, duration, fields, percent, table
@@ -33,30 +31,14 @@ def show(settings: Settings, job: str, as_json: bool) -> None:
     session = open_session(settings)
     job_id = find_job(session.store, job)
     known = session.store.load(job_id)
-    live, away = _live(session, known)
+    beyond, away = live(session, known)
     if as_json:
         history = list(events(session.store.history(job_id)))
-        click.echo(json.dumps({**detail(known), **live, "history": history}, indent=1))
+        click.echo(json.dumps({**detail(known), **beyond, "history": history}, indent=1))
     else:
-        click.echo(page(known, live, now()))
+        click.echo(page(known, beyond, now()))
     if away is not None:
         raise away
-
-
-def _live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
-    """What the history does not tell of a job that has not ended: progress, and the reason for which it waits."""
-    if job.is_final:
-        return {}, None
-    head, away = asked(session, lambda index: index.head())
-    needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
-    there, row = room(session), summary(job)
-    if there is None:
-        row["dead"] = is_dead(session, row)
-    rows = with_reasons([row, *needed], head, there, now(), scheduler_complaint(session.home))
-    live = {"reason": rows[0]["reason"]}
-    if job.state == "running":
-        live.update(progress(session, job.id))
-    return live, away
 
 
 def page(job: Job, live: Row, at: float) -> str:

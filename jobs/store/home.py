@@ -9,6 +9,9 @@
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
     models/<name>/<n>/   model.json, model.safetensors
+    uploads/<id>/        files that came by HTTP, for jobs to read
+    outputs/             what jobs leave for good and said no other place for
+    http.token           the secret of page and interface, mode 0600; http.json: where they answer
     *.lock               kernel locks: broker, scheduler, supervisor
 
 Opening a home creates it (mode 0700) and refuses one that belongs to somebody else or cannot be written.
@@ -55,6 +58,22 @@ class Home:
     @property
     def models(self) -> Path:
         return self.path / "models"
+
+    @property
+    def uploads(self) -> Path:
+        return self.path / "uploads"
+
+    @property
+    def outputs(self) -> Path:
+        return self.path / "outputs"
+
+    @property
+    def http_token(self) -> Path:
+        return self.path / "http.token"
+
+    @property
+    def http_record(self) -> Path:
+        return self.path / "http.json"
 
     @property
     def redis(self) -> Path:

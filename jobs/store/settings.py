@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from singlepoint.jobs.amounts import parse_length_s
+from singlepoint.jobs.amounts import parse_bytes, parse_length_s
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
-from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.base import FilePath, Part
 from singlepoint.jobs.spec.file import read_document
 from singlepoint.jobs.spec.problems import explain, shown
 
@@ -35,6 +35,21 @@ Age = Annotated[str, Field(strict=True), AfterValidator(_checked_age)]
 """A length of time as people write it (`30d`, `12h`), or `never`."""
 
 Kept = Annotated[int, Field(strict=True, ge=0)]
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError("must begin with /")
+    return path
+
+
+def _size(value: Any) -> Any:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+Directory = Annotated[FilePath, AfterValidator(_absolute)]
+HostName = Annotated[str, Field(pattern=r"^(\[[0-9a-f:.]+\]|[a-z0-9]([a-z0-9.-]*[a-z0-9])?)$")]
+"""A host's name in small letters, or an address (in brackets one of version 6), without a port."""
 
 
 class Rule(Part):
@@ -71,10 +86,28 @@ class Retention(Rule):
         return "; ".join([*(f"{end} jobs are {rule}" for end, rule in own.items()), rest])
 
 
+class Http(Part):
+    """What the page and the interface on port 8080 allow.
+
+    hosts: names under which the service may be called, besides those of this machine alone and the address it is
+    bound to.  roots: directories from which jobs that come this way may read and into which they may write, besides
+    the home's own uploads and outputs.  commands: whether they may be commands.  upload: the largest file.
+    certificate, key: PEM files; with both the service speaks TLS.
+    """
+
+    hosts: tuple[HostName, ...] = ()
+    roots: tuple[Directory, ...] = ()
+    commands: bool = False
+    upload: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 2 * 2**30
+    certificate: FilePath | None = None
+    key: FilePath | None = None
+
+
 class HomeSettings(Part):
     """All that may be set for a home; one field a section."""
 
     retention: Retention = Field(default_factory=Retention)
+    http: Http = Field(default_factory=Http)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,106 @@
+"""The machine and its models: budget and services, draining, the doctor, what crashes cost; every trained model.
+
+Where the scheduler publishes utilisation over time and the account of core-seconds, they belong into `machine`.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
+from singlepoint.jobs.client.find import find_model
+from singlepoint.jobs.client.query import listing
+from singlepoint.jobs.client.session import Session, asked
+from singlepoint.jobs.clock import iso, now
+from singlepoint.jobs.errors import InvalidInput, NotFound
+from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
+from singlepoint.jobs.lifecycle.summary import SCHEMA
+from singlepoint.jobs.page.service import Answer, Call, Document, Service
+from singlepoint.jobs.services.draining import drain, draining_since, end_drain
+from singlepoint.jobs.spec.base import Part
+
+
+class Draining(Part):
+    """Whether nothing is to be started and running work is to be saved and handed back."""
+
+    draining: bool = Field(strict=True)
+
+
+def machine(service: Service, call: Call) -> Answer:
+    """The budget, what of it is granted, and whether everything is at work."""
+    return Answer(machine_document(service.session))
+
+
+def machine_document(session: Session) -> Document:
+    """Also sent as an event whenever it changes."""
+    try:
+        capacity = read_capacity(session.home)
+    except InvalidInput:
+        capacity = None  # damaged: `doctor` tells of it
+    since = draining_since(session.home)
+    return {
+        "schema": SCHEMA,
+        "scheduler": capacity is not None and capacity.is_live(),
+        "complaint": scheduler_complaint(session.home) or None,
+        "redis": asked(session, lambda index: index.is_complete())[1] is None,
+        "draining_since": iso(since) if since is not None else None,
+        "budget": _limited(capacity.budget) if capacity is not None else None,
+        "reserve": capacity.reserve.to_json() if capacity is not None else None,
+        "granted": granted(session).to_json(),
+    }
+
+
+def _limited(budget: Resources) -> dict[str, int]:
+    return {name: amount for name, amount in budget.to_json().items() if amount < UNLIMITED}
+
+
+def granted(session: Session) -> Resources:
+    """What the attempts that run now were granted, all together."""
+    total = Resources()
+    for row in listing(session).rows:
+        if row["state"] in ("queued", "running"):
+            cpu = 0 if row["paused"] else round(1000 * row["cpu"])
+            total += Resources(cpu, row["memory_bytes"])
+    return total
+
+
+def set_draining(service: Service, call: Call) -> Answer:
+    """Begin to drain, or end it. Survives a restart."""
+    session = service.session
+    session.require_redis()
+    if call.document.draining:
+        drain(session.home, now())
+    else:
+        end_drain(session.home)
+    session.index.ring(LOOK_AT_EVERYTHING)
+    return Answer(machine_document(session))
+
+
+def doctor(service: Service, call: Call) -> Answer:
+    """What is there, what is missing, and what to do."""
+    checks = service.sources.doctor()
+    return Answer(
+        {"schema": SCHEMA, "healthy": all(one["grade"] in ("ok", "limited") for one in checks), "checks": checks}
+    )
+
+
+def report(service: Service, call: Call) -> Answer:
+    """What crashes cost, over all that ever ran here: failure rate, reliability, saves, waste."""
+    return Answer(service.sources.report(service.session, None))
+
+
+def models(service: Service, call: Call) -> Answer:
+    """Every model that jobs made, newest version first."""
+    return Answer({"schema": SCHEMA, "models": service.sources.models(service.session)[::-1]})
+
+
+def model(service: Service, call: Call) -> Answer:
+    """One model: its layers, metrics and origin."""
+    name, version = call.words["name"], call.words.get("version")
+    word = f"{name}/{version}" if version else name
+    home = service.session.home
+    if not (home.models / name).is_dir():
+        raise NotFound(f"no model {word}", hint="`singlepoint models` lists them")
+    return Answer({"schema": SCHEMA, **service.sources.model(find_model(service.session.store, word))})

@@ -1,0 +1,226 @@
+"""The door of the service: every request passes here, in and out.
+
+In: the rules of `security`, a bound on the body and on the time it takes. Out: the headers that every answer has, a
+problem document for every error, a line of the log and a count. The log has the request's id, its route (never the
+path or a parameter), status, bytes and seconds; nothing that a user sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from pydantic_core import to_json
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from singlepoint.jobs.client.entry import is_signed, same
+from singlepoint.jobs.client.session import redis_error
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.store.durable import refusal as refusal_of_the_system
+
+from . import problems
+from .api.uploads import is_ticket
+from .problems import Refused
+from .security import HEADERS, LOOPBACK, Access, Ask, Proof, Refusal, bearer, refusal
+from .service import Service
+
+log = logging.getLogger("singlepoint.http")
+
+ACCESS: dict[str, Access] = {
+    "/v2/health/live": Access.OPEN,
+    "/v2/health/ready": Access.OPEN,
+    "/open": Access.ENTRY,
+    "/login": Access.ENTRY,
+}
+"""Every other path needs the token, whether there is such a route or not."""
+
+ROUTE = "singlepoint.route"
+"""Where a route leaves its pattern in the scope, for the log and the counts."""
+
+COOKIE_S = 30 * 86400.0
+
+Observe = Callable[[str, str, int, float], None]
+"""method, route, status, seconds"""
+
+
+def cookie_name(service: Service) -> str:
+    """One a home: cookies know no ports, and another home may answer on this machine too."""
+    return f"singlepoint-{service.session.home.uuid[:8]}"
+
+
+class Guard:
+    """The outermost application. hosts: names besides those of the machine itself."""
+
+    def __init__(self, inner: ASGIApp, service: Service, hosts: frozenset[str], observe: Observe) -> None:
+        self._inner = inner
+        self._service = service
+        self._hosts = LOOPBACK | hosts | frozenset(service.settings.hosts)
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _Exchange(self._service, scope, receive, send).run(self._inner, self._hosts, self._observe)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+        self.service = service
+        self.scope = scope
+        self.headers = Headers(scope=scope)
+        self.request_id = secrets.token_hex(8)
+        self.status = 0
+        self.sent_bytes = 0
+        self.body_bytes = 0
+        self._receive = receive
+        self._send = send
+
+    async def run(self, inner: ASGIApp, hosts: frozenset[str], observe: Observe) -> None:
+        began = time.perf_counter()
+        try:
+            turned_away = refusal(self._ask(), hosts, self.service.limits)
+            if turned_away is not None:
+                raise Refused(turned_away)
+            self.scope["app"] = inner  # by which a router raises what it cannot serve, for us to tell in our way
+            await inner(self.scope, self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 - told as a problem, and logged as a defect if it is one
+            await self._fail(error)
+        finally:
+            seconds = time.perf_counter() - began
+            route, method = self.scope.get(ROUTE, "-"), _known(self.scope["method"])
+            observe(method, route, self.status, seconds)
+            log.info(
+                "request id=%s method=%s route=%s status=%d bytes=%d seconds=%.4f",
+                *(self.request_id, method, route, self.status, self.sent_bytes, seconds),
+            )
+
+    # ---- in ------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> Ask:
+        path = self.scope["path"]
+        return Ask(
+            method=self.scope["method"],
+            access=ACCESS.get(path, Access.TOKEN),
+            scheme=self.scope["scheme"],
+            hosts=self.headers.getlist("host"),
+            origins=self.headers.getlist("origin"),
+            content_type=self.headers.get("content-type", ""),
+            header_bytes=sum(len(name) + len(value) for name, value in self.scope["headers"]) + len(path),
+            proof=self._proof(path),
+        )
+
+    def _proof(self, path: str) -> Proof:
+        token = self.service.token
+        given = self.headers.getlist("authorization")
+        if given:
+            word = bearer(given[0]) if len(given) == 1 else None
+            if word is not None and (same(word, token) or self._is_ticket(path, word)):
+                return Proof.BEARER
+            return Proof.NONE  # a cookie beside it does not mend that
+        cookies = cookie_parser(self.headers.get("cookie", ""))
+        word = cookies.get(cookie_name(self.service), "")
+        return Proof.COOKIE if is_signed(token, "cookie", word, now()) else Proof.NONE
+
+    def _is_ticket(self, path: str, word: str) -> bool:
+        parts = path.split("/")
+        if self.scope["method"] != "PUT" or parts[:4] != ["", "api", "v1", "uploads"] or len(parts) != 6:
+            return False
+        return is_ticket(self.service.token, parts[4], word, now())
+
+    async def receive(self) -> Message:
+        """The next piece of the body, in time and within bounds; an upload counts its own bytes."""
+        limits = self.service.limits
+        waits = self.status == 0 and self.body_bytes >= 0
+        try:
+            message = await asyncio.wait_for(self._receive(), limits.body_s if waits else None)
+        except TimeoutError:
+            raise Refused(Refusal(408, "Too slow", f"nothing came for {limits.body_s:g} s")) from None
+        if message["type"] == "http.request":
+            self.body_bytes += len(message.get("body", b""))
+            if self.body_bytes > limits.body_bytes and not self.scope.get("singlepoint.upload"):
+                raise Refused(Refusal(413, "Too large", f"a body may have {limits.body_bytes} bytes here"))
+            if not message.get("more_body", False):
+                self.body_bytes = -1  # all of it is here: whoever receives on waits for the end of the connection
+        return message
+
+    # ---- out -----------------------------------------------------------------------------------------------
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", []), *self._ours(message.get("headers", []))]
+        else:
+            self.sent_bytes += len(message.get("body", b""))
+        await self._send(message)
+
+    def _ours(self, there: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        names = {name.lower() for name, _ in there}
+        ours = (*HEADERS, ("cache-control", "no-store"), ("x-request-id", self.request_id))
+        return [(name.encode(), value.encode()) for name, value in ours if name.encode() not in names]
+
+    async def _fail(self, error: Exception) -> None:
+        """Tell of an error, if nothing was sent yet; otherwise the connection ends, which tells it too."""
+        if self.status:
+            if not isinstance(error, OSError):
+                log.warning("answer_broken id=%s error=%s", self.request_id, type(error).__name__)
+            return
+        known = self._known(error)
+        if known is None:
+            log.error("defect id=%s", self.request_id, exc_info=error)
+            await self._answer(500, problems.defect(self.request_id))
+            return
+        status = problems.status_of(known)[0]
+        if status == 401 and self._is_a_look():
+            await self._login_page()
+            return
+        home = str(self.service.session.home.path)
+        await self._answer(status, problems.document(known, home, self.request_id))
+
+    @staticmethod
+    def _known(error: Exception) -> SinglepointError | None:
+        if isinstance(error, HTTPException):
+            return Refused(Refusal(error.status_code, error.detail, error.detail.lower()))
+        if isinstance(error, SinglepointError):
+            return error
+        return redis_error(error) or refusal_of_the_system(error)
+
+    async def _answer(self, status: int, document: dict[str, Any]) -> None:
+        headers = [(b"content-type", problems.MEDIA_TYPE.encode())]
+        if status == 401:
+            headers.append((b"www-authenticate", b'Bearer realm="singlepoint"'))
+        if status in problems.RETRY_AFTER_S:
+            headers.append((b"retry-after", str(problems.RETRY_AFTER_S[status]).encode()))
+        await self._whole(status, headers, to_json(document))
+
+    async def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        if self.body_bytes >= 0 and self.scope["method"] not in ("GET", "HEAD"):
+            headers.append((b"connection", b"close"))  # what else of the body comes is nothing we read
+        headers.append((b"content-length", str(len(body)).encode()))
+        await self.send({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    def _is_a_look(self) -> bool:
+        return self.scope["method"] == "GET" and "text/html" in self.headers.get("accept", "")
+
+    async def _login_page(self) -> None:
+        page = resources.files(__package__).joinpath("static", "login.html").read_bytes()
+        headers = [(b"content-type", b"text/html; charset=utf-8"), (b"www-authenticate", b'Bearer realm="singlepoint"')]
+        await self._whole(401, headers, page)
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _known(method: str) -> str:
+    """A method as it may stand in a count: whatever else a stranger invents is one."""
+    return method if method in METHODS else "OTHER"

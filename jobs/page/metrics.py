@@ -1,0 +1,76 @@
+"""`/metrics` for Prometheus. Every label is one of a few words: no id, name or path of anybody's is one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from singlepoint.jobs.client.query import listing
+from singlepoint.jobs.client.session import Session
+from singlepoint.jobs.lifecycle.records import RESOURCE_NAMES
+from singlepoint.jobs.lifecycle.states import State
+
+from .api.machine import machine_document
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """What this service counted since it started, and what the home is like at the moment it is asked."""
+
+    def __init__(self, session: Session) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "singlepoint_http_requests",
+            "Requests answered.",
+            ("method", "route", "status"),
+            registry=self._registry,
+        )
+        self._seconds = Histogram(
+            "singlepoint_http_request_seconds",
+            "Seconds from a request's headers to the end of its answer.",
+            ("route",),
+            registry=self._registry,
+        )
+        self._registry.register(_Home(session))
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def text(self) -> bytes:
+        text: bytes = generate_latest(self._registry)
+        return text
+
+
+class _Home:
+    """Read anew each time: nothing is held between two scrapes."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def collect(self) -> Iterator[Metric]:
+        jobs = GaugeMetricFamily("singlepoint_jobs", "Jobs by where they stand.", labels=("state",))
+        states = [row["state"] for row in listing(self._session).rows]
+        for state in State:
+            jobs.add_metric((state.value,), states.count(state.value))
+        yield jobs
+        machine = machine_document(self._session)
+        up = GaugeMetricFamily("singlepoint_up", "Whether a service is at work.", labels=("service",))
+        up.add_metric(("scheduler",), machine["scheduler"])
+        up.add_metric(("redis",), machine["redis"])
+        yield up
+        reserved = GaugeMetricFamily(
+            "singlepoint_budget_reserved_ratio", "Granted, as a share of the budget.", labels=("resource",)
+        )
+        budget = machine["budget"] or {}
+        for name in RESOURCE_NAMES:
+            if budget.get(name):
+                reserved.add_metric((name,), machine["granted"].get(name, 0) / budget[name])
+        yield reserved
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: asked at registration, when nobody wants the home to be read."""
+        return iter(())
