@@ -68,7 +68,7 @@ REF = "#/components/schemas/{model}"
 def document(operations: Sequence[Operation], patterns: Mapping[str, str]) -> dict[str, Any]:
     """The OpenAPI document. patterns: what may stand in a path, by its name."""
     bodies = [one.body for one in operations if isinstance(one.body, type)]
-    records = [*KINDS.values(), *dict.fromkeys(bodies)]
+    records: list[type[Part]] = [*(kind.spec for kind in KINDS.values()), *dict.fromkeys(bodies)]
     _, schemas = models_json_schema([(record, "validation") for record in records], ref_template=REF)
     paths: dict[str, dict[str, Any]] = {}
     for one in operations:
@@ -145,5 +145,5 @@ def _key(one: Operation) -> list[dict[str, Any]]:
 
 def _body(body: type[Part] | str) -> dict[str, Any]:
     if isinstance(body, str):
-        return {"oneOf": [{"$ref": REF.format(model=kind.__name__)} for kind in KINDS.values()]}
+        return {"oneOf": [{"$ref": REF.format(model=kind.spec.__name__)} for kind in KINDS.values()]}
     return {"$ref": REF.format(model=body.__name__)}

@@ -8,20 +8,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.jobs.spec.job import Spec, is_model_name, paths
+from singlepoint.jobs.spec.job import Spec, is_model_name, outputs, paths
 from singlepoint.jobs.store.home import Home
-
-WRITTEN = frozenset({"output"})
-"""Fields that name what is written; every other one names what is read."""
 
 
 def permitted(spec: Spec, home: Home, roots: Iterable[str]) -> Spec:
     """The spec itself. Raises InvalidInput with every field that leads elsewhere."""
     allowed = tuple(Path(root) for root in roots)
+    written = outputs(spec)
     problems = [
         Problem(field, "lies where nobody may point by HTTP", _REMEDY)
         for field, path in files(spec).items()
-        if not is_below(path, (home.outputs, *allowed) if field in WRITTEN else (home.uploads, home.models, *allowed))
+        if not is_below(path, (home.outputs, *allowed) if path in written else (home.uploads, home.models, *allowed))
     ]
     if problems:
         raise InvalidInput(problems)
