@@ -6,7 +6,8 @@ rows.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -75,11 +76,17 @@ class Sequence(Part):
 class PreprocessingSpec(Part):
     """`[preprocessing]`."""
 
+    earlier: ClassVar[Mapping[str, Any]] = {"normalise_target": "none", "unseen": "place"}
+
     normalise: Literal["standard", "min_max", "none"] = "standard"  # numeric columns, or pixels of images
     impute: Literal["mean", "median", "most_frequent", "none"] = "none"  # "none": a missing number is an error
-    categorical: tuple[str, ...] = ()  # one-hot, with a column for values never seen in training
+    categorical: tuple[str, ...] = ()  # one-hot
     max_categories: Count = 256
     rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images), once denoised
     denoise: Annotated[Median | Gaussian, Field(discriminator="type")] | None = None
     text: Annotated[TfIdf | Sequence, Field(discriminator="type")] = TfIdf(type="tfidf")
     lowercase: bool = True
+    # of a regression; None: standard, unless the last layer bounds its answers
+    normalise_target: Literal["standard", "none"] | None = None
+    # what training never saw: "average" counts for nothing; "place": as 0.1.0, a place whose weights are random
+    unseen: Literal["average", "place"] = "average"

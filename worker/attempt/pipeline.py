@@ -30,7 +30,6 @@ from singlepoint.worker.ground.stop_requests import Stop, StopRequests
 from singlepoint.worker.ground.usage import Meter
 from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
 from singlepoint.worker.kinds.table import KINDS
-from singlepoint.worker.nn.learning.trainer import Diverged
 
 from .leftovers import clear_away, sweep
 
@@ -161,8 +160,6 @@ def classify(work: Work) -> Outcome:
         return _no_room(work, error)
     except SinglepointError as error:
         return _failed(error.without_data, "failed")
-    except Diverged as error:
-        return _failed(str(error), "failed")
     except Exception as error:
         if isinstance(error, OSError) and is_full(error):
             return _no_room(work, error)

@@ -33,7 +33,7 @@ MOST_INFERRED_CLASSES = 20
 class Target:
     """An encoded target.
 
-    y: int64 (n,) numbers of classes, or float32 (n, k) values.  classes: their names in the order of their
+    y: int64 (n,) numbers of classes, or float64 (n, k) values.  classes: their names in the order of their
     numbers, None for values.  class_type: whether they were text, whole numbers or truth values.
     """
 
@@ -172,7 +172,7 @@ def _check_complete(values: Array, numbers: npt.NDArray[np.float64] | None, name
 
 def _values(
     values: Array, numbers: npt.NDArray[np.float64] | None, name: str, *, constant_is_fine: bool = False
-) -> npt.NDArray[np.float32]:
+) -> npt.NDArray[np.float64]:
     if numbers is None:
         row, cell = next((i, word) for i, word in enumerate(values.ravel().tolist()) if not is_number(word))
         hint = "use data.task = 'classification' for names"
@@ -180,11 +180,17 @@ def _values(
     numbers = numbers.reshape(len(numbers), -1)
     if not constant_is_fine and np.all(numbers == numbers[0]):
         raise InvalidInput(Problem("data.target", "all rows have the same target: there is nothing to learn"))
+    return numbers
+
+
+def narrow(values: Array) -> npt.NDArray[np.float32]:
+    """Values (n, k) in float32. Raises BadRow for one that is too large."""
     with np.errstate(over="ignore"):
-        narrow = numbers.astype(np.float32)
-    if not np.isfinite(narrow).all():
-        raise BadRow(int(np.argwhere(~np.isfinite(narrow))[0, 0]), name, "the target is too large", "use larger units")
-    return narrow
+        narrowed = values.astype(np.float32)
+    if not np.isfinite(narrowed).all():
+        row = int(np.argwhere(~np.isfinite(narrowed))[0, 0])
+        raise BadRow(row, "", "the target is too large", "use larger units")
+    return narrowed
 
 
 def _classes(values: Array, numbers: npt.NDArray[np.float64] | None) -> tuple[tuple[str, ...], ClassType]:

@@ -52,6 +52,7 @@ def new_trainer(network: Network, training: TrainingSpec, data: TrainingSet) -> 
         task=data.task,
         n_classes=data.outputs if data.classes is not None else None,
         classes=data.classes,
+        units=None if data.target_scale is None else data.target_scale.scale,
     )
 
 
@@ -66,6 +67,7 @@ def trained_model(trainer: Trainer, data: TrainingSet, provenance: Mapping[str, 
         data.target_names,
         trainer.measured(),
         provenance,
+        target_scale=data.target_scale,
     )
 
 

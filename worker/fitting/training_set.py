@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import PreprocessingSpec, Task
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.training import Loss, TrainingSpec
@@ -27,8 +28,9 @@ from singlepoint.worker.data.preprocessing import (
     select,
 )
 from singlepoint.worker.data.preprocessing.plain import plain_numbers
+from singlepoint.worker.data.target_scale import TargetScale, fit_target_scale
 from singlepoint.worker.data.targets import ClassType, Target
-from singlepoint.worker.nn.architecture import takes_sequences, takes_tokens
+from singlepoint.worker.nn.architecture import last_activation, takes_sequences, takes_tokens
 from singlepoint.worker.nn.arrays import Array, Indices, Input
 
 
@@ -71,9 +73,11 @@ class TrainingSet:
     """Prepared rows and their targets.
 
     x, x_validation: float32 (n, …), int32 tokens (n, steps), or `Rows` that are made when needed.
-    y, y_validation: int64 class numbers (n,), or float32 values (n, k).  Validation: None when there is none.
+    y, y_validation: int64 class numbers (n,), or float32 values (n, k) as the network learns them.  Validation: None
+    when there is none.
     classes: their names in the order of their numbers, None for values.  target_names: of the target's columns.
     preprocessor: None when the rows are numbers that are taken as they are.
+    target_scale: from values to what the network learns; None for classes, and for values that are taken as they are.
     digest: sha256 over the bytes of every file, in the order of the spec ("" when there is none, or only looked at).
     complete: False when only the first rows were read, for a check.
     """
@@ -87,6 +91,7 @@ class TrainingSet:
     class_type: ClassType
     target_names: tuple[str, ...]
     preprocessor: Preprocessor | None
+    target_scale: TargetScale | None = None
     digest: str = ""
     complete: bool = True
 
@@ -132,16 +137,18 @@ def prepare_training(
     target = examples.target
     kept, held_back = targets.split(target, 0.0 if validation else share, recipe.training.seed)
     preprocessor = _fitted(examples, kept, recipe)
+    scale = _target_scale(target, kept, recipe)
     x_validation: Input | None = None
     y_validation: Array | None = None
     if validation is not None:
         x_validation = _prepared(validation[0], np.arange(row_count(validation[0])), preprocessor)
-        y_validation = validation[1]
+        y_validation = _learned(validation[1], target, scale)
     elif len(held_back):
-        x_validation, y_validation = _prepared(examples.x, held_back, preprocessor), target.y[held_back]
+        x_validation = _prepared(examples.x, held_back, preprocessor)
+        y_validation = _learned(target.y[held_back], target, scale)
     return TrainingSet(
         x=_prepared(examples.x, kept, preprocessor),
-        y=target.y[kept],
+        y=_learned(target.y[kept], target, scale),
         x_validation=x_validation,
         y_validation=y_validation,
         task=target.task,
@@ -149,9 +156,30 @@ def prepare_training(
         class_type=target.class_type,
         target_names=examples.target_names,
         preprocessor=preprocessor,
+        target_scale=scale,
         digest=examples.digest,
         complete=examples.complete,
     )
+
+
+def _target_scale(target: Target, rows: Indices, recipe: Recipe) -> TargetScale | None:
+    """What is learned from these rows about the values, unless they are classes, or are to be taken as they are."""
+    wanted = recipe.preprocessing and recipe.preprocessing.normalise_target
+    if target.task == "classification" or wanted == "none":
+        return None
+    if (activation := last_activation(recipe.model)) != "linear":
+        if wanted is None:
+            return None  # it bounds the answers: values of mean 0 would lie outside
+        what = f"needs a last layer that is linear, this one has {activation}"
+        raise InvalidInput(Problem("preprocessing.normalise_target", what, "set it to 'none'"))
+    return fit_target_scale(target.y[rows])
+
+
+def _learned(y: Array, target: Target, scale: TargetScale | None) -> Array:
+    """Encoded targets as the network learns them."""
+    if target.task == "classification":
+        return y
+    return targets.narrow(y) if scale is None else scale.inward(y)
 
 
 def task_of_loss(loss: Loss | None) -> Task | None:

@@ -28,6 +28,7 @@ from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.jobs.store.durable import explained, put_in_place, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
+from singlepoint.worker.data.target_scale import TargetScale
 from singlepoint.worker.data.targets import ClassType
 from singlepoint.worker.nn.network import Network, Plan, plan
 
@@ -59,7 +60,7 @@ class ModelDocument(Part):
     there are, None unless text enters as such.  classes: in the order of the network's outputs.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     task: Task
     classes: Annotated[tuple[str, ...], Field(min_length=2)] | None
     class_type: ClassType
@@ -69,6 +70,7 @@ class ModelDocument(Part):
     vocabulary: Count | None
     layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=10_000)]
     preprocessing: Preprocessor | None
+    target_scale: TargetScale | None = None
     metrics: dict[str, float]
     provenance: dict[str, Any]
     weights: Weights
@@ -135,6 +137,7 @@ def load(path: Path) -> TrainedModel:
         document.provenance,
         document.weights.sha256,
         str(content["sha256"]),
+        document.target_scale,
     )
 
 
@@ -165,6 +168,7 @@ def _document(model: TrainedModel, weights: Weights) -> ModelDocument:
         vocabulary=None if preprocessor is None else preprocessor.vocabulary,
         layers=network.layers,
         preprocessing=preprocessor,
+        target_scale=model.target_scale,
         metrics=dict(model.metrics),
         provenance=dict(model.provenance),
         weights=weights,
@@ -215,6 +219,9 @@ def _check_outputs(document: ModelDocument, shapes: Plan) -> None:
     classes = document.classes
     if (document.task == "classification") != (classes is not None):
         raise ValueError(f"a {document.task} has classes {classes}")
+    scale = document.target_scale
+    if scale is not None and (classes is not None or len(scale.scale) != shapes.output_shape[-1]):
+        raise ValueError(f"target_scale has {len(scale.scale)} values, the network {shapes.output_shape[-1]} outputs")
     if classes is None:
         return
     if len(set(classes)) < len(classes):

@@ -1,8 +1,9 @@
 """A network as an ONNX graph, for whoever serves models elsewhere. Needs the optional extra `onnx`.
 
 The graph takes *prepared* rows (what the model's preprocessing gives) of shape (rows, *input_shape) and answers
-what an `InferenceSession` does, to about 1e-6. Images stay channels-last at the border; convolutions are wrapped in
-transpositions, which runtimes fuse away. Classes and preprocessing travel as metadata. Pure: gives bytes.
+what an `InferenceSession` does, to about 1e-6; for scaled targets, the values that stands for, in float64. Images stay
+channels-last at the border; convolutions are wrapped in transpositions, which runtimes fuse away. Classes and
+preprocessing travel as metadata. Pure: gives bytes.
 """
 
 from __future__ import annotations
@@ -43,14 +44,18 @@ def onnx_bytes(model: TrainedModel) -> bytes:
     name = "x"
     for layer in network.plan.layers:
         name = _EMITTERS[type(layer.layer)](graph, layer, name)
-    kind = TensorProto.INT32 if network.plan.takes_tokens else TensorProto.FLOAT
+    kind, gives = TensorProto.INT32 if network.plan.takes_tokens else TensorProto.FLOAT, TensorProto.FLOAT
+    if model.target_scale is not None:
+        gives = TensorProto.DOUBLE
+        scale, offset = (graph.constant(c, np.float64) for c in (model.target_scale.scale, model.target_scale.offset))
+        name = graph.add("Add", [graph.add("Mul", [graph.add("Cast", [name], to=gives), scale]), offset])
     graph.add("Identity", [name], outputs=["y"])
     made = helper.make_model(
         helper.make_graph(
             [helper.make_node(*node.parts, **node.attributes) for node in graph.nodes],
             "singlepoint",
             [helper.make_tensor_value_info("x", kind, ["rows", *network.input_shape])],
-            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", *network.output_shape])],
+            [helper.make_tensor_value_info("y", gives, ["rows", *network.output_shape])],
             [_tensor(constant, value) for constant, value in graph.constants.items()],
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],

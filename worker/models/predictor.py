@@ -5,13 +5,15 @@ A row's answer never depends, in any bit, on the rows it is asked with.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count, select
+from singlepoint.worker.data.preprocessing import BadRow, Raw, Unseen, row_count, select
 from singlepoint.worker.data.preprocessing.plain import plain_numbers
 from singlepoint.worker.data.preprocessing.rows import CHUNK_ROWS
 from singlepoint.worker.nn.arrays import Array
@@ -25,12 +27,14 @@ class Scores:
     """Answers for a run of rows: either labels and probabilities, or values.
 
     labels: the name of the likeliest class, (n,) objects that are str.  probabilities: float32 (n, classes).
-    values: float32 (n, k).
+    values: (n, k), float64 where the model scales its targets, else float32.
+    unseen: how many cells of each column held what no training row did.
     """
 
     labels: npt.NDArray[np.object_] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
-    values: npt.NDArray[np.float32] | None = None
+    values: npt.NDArray[np.float32] | npt.NDArray[np.float64] | None = None
+    unseen: Mapping[str, int] = field(default_factory=dict)
 
 
 class Predictor(Protocol):
@@ -53,7 +57,10 @@ class Predictor(Protocol):
     def digest(self) -> str: ...
 
     def predict(self, raw: Raw) -> Scores:
-        """Raises BadRow, its row counted in `raw`; InvalidInput for other columns or another shape."""
+        """Raises BadRow, its row counted in `raw`, also for an answer that is not finite.
+
+        Raises InvalidInput for other columns or another shape.
+        """
 
 
 class ModelPredictor:
@@ -71,29 +78,43 @@ class ModelPredictor:
 
     def predict(self, raw: Raw) -> Scores:
         """See `Predictor`."""
-        outputs = self._outputs(raw)
+        outputs, unseen = self._outputs(raw)
+        _require_finite(outputs)
         if self.classes is None:
-            return Scores(values=outputs)
+            scale = self.model.target_scale
+            return Scores(values=outputs if scale is None else scale.outward(outputs), unseen=unseen)
         if outputs.shape[1] == 1:
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
-        return Scores(labels=self._class_names[outputs.argmax(axis=1)], probabilities=outputs)
+        return Scores(self._class_names[outputs.argmax(axis=1)], outputs, unseen=unseen)
 
-    def _outputs(self, raw: Raw) -> Array:
+    def _outputs(self, raw: Raw) -> tuple[Array, Unseen]:
         """(n, values): prepared and computed some rows at a time, so that memory does not grow with preparation."""
         count = row_count(raw)
         if count <= CHUNK_ROWS:
-            return self._computed(raw).reshape(count, -1)
-        parts = []
+            outputs, unseen = self._computed(raw)
+            return outputs.reshape(count, -1), unseen
+        parts, total = [], Counter[str]()
         for start in range(0, count, CHUNK_ROWS):
             try:
-                parts.append(self._computed(select(raw, slice(start, start + CHUNK_ROWS))))
+                outputs, unseen = self._computed(select(raw, slice(start, start + CHUNK_ROWS)))
             except BadRow as bad:
                 raise bad.shifted(start) from None
-        return np.concatenate(parts).reshape(count, -1)
+            parts.append(outputs)
+            total.update(unseen)
+        return np.concatenate(parts).reshape(count, -1), dict(total)
 
-    def _computed(self, raw: Raw) -> Array:
+    def _computed(self, raw: Raw) -> tuple[Array, Unseen]:
         preprocessor = self.model.preprocessor
-        return self._session.predict(plain_numbers(raw) if preprocessor is None else preprocessor.transform(raw))
+        prepared, unseen = (plain_numbers(raw), {}) if preprocessor is None else preprocessor.counted(raw)
+        return self._session.predict(prepared), unseen
+
+
+def _require_finite(outputs: Array) -> None:
+    """Raises BadRow for the first row (n, values) whose answer is not finite."""
+    if not np.isfinite(outputs).all():
+        row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
+        reason = "the answer is not a finite number: the row's values are too far from those of the training"
+        raise BadRow(row, "", reason, "correct or remove the row")
 
 
 def answer_names(model: TrainedModel) -> tuple[str, ...]:

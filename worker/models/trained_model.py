@@ -12,6 +12,7 @@ from typing import Any
 
 from singlepoint.jobs.spec.data import Task
 from singlepoint.worker.data.preprocessing import Preprocessor
+from singlepoint.worker.data.target_scale import TargetScale
 from singlepoint.worker.data.targets import ClassType
 from singlepoint.worker.nn.network import Network
 
@@ -23,6 +24,7 @@ class TrainedModel:
     preprocessor: None when rows are numbers that enter the network as they are.  classes: in the order of the network's
     outputs, None for values.  class_type: whether the targets were text or whole numbers.  target_names: of the
     target's columns.  metrics, provenance: how good it is and where it comes from, plain JSON values.
+    target_scale: from the network's outputs to values; None: the outputs are the values.
     weights_sha256, document_sha256: of its files, once it was saved or loaded; the second covers everything.
     """
 
@@ -36,3 +38,4 @@ class TrainedModel:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
     document_sha256: str = ""
+    target_scale: TargetScale | None = None

@@ -38,6 +38,14 @@ def takes_tokens(model: ModelSpec) -> bool:
     return model.layers is not None and isinstance(model.layers[0], Embedding)
 
 
+def last_activation(model: ModelSpec) -> Activation:
+    """The activation of the last layer of a network of values."""
+    if model.layers is None:
+        return model.output_activation or "linear"
+    activation: Activation = getattr(model.layers[-1], "activation", "linear")
+    return activation
+
+
 def complete_layers(
     model: ModelSpec,
     input_shape: tuple[int, ...],

@@ -49,27 +49,28 @@ class CsvOutput:
 
     def rows(self, tile: Tile, scores: Scores) -> bytes:
         copied = [tile.kept[name] for name in self._columns]
-        # The text form of a float32: the fewest digits that give the same number back.
+        # The text form of a number: the fewest digits that give the same number back.
         numbers = _numbers(scores).astype("U").T.tolist()
         labels = [] if scores.labels is None else [list(scores.labels)]
         return _csv(zip(*copied, *labels, *numbers, strict=True))
 
 
 class NpyOutput:
-    """One array (n, classes) of probabilities, or (n, targets) of values; float32."""
+    """One array: probabilities (n, classes), float32, or values (n, targets), float64."""
 
     def __init__(self, predictor: Predictor, columns: Sequence[str], prefix: str = "") -> None:
         self._width = len(predictor.classes or predictor.names)
+        self._type = "<f4" if predictor.classes else "<f8"
         del columns, prefix  # an array has no columns to copy, and none with names
 
     def header(self, rows: int) -> bytes:
         buffer = io.BytesIO()
         shape = (rows, self._width)
-        np.lib.format.write_array_header_1_0(buffer, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(buffer, {"descr": self._type, "fortran_order": False, "shape": shape})
         return buffer.getvalue()
 
     def rows(self, tile: Tile, scores: Scores) -> bytes:
-        return np.ascontiguousarray(_numbers(scores), "<f4").reshape(tile.rows, self._width).tobytes()
+        return np.ascontiguousarray(_numbers(scores), self._type).reshape(tile.rows, self._width).tobytes()
 
 
 FORMATS: dict[str, type[CsvOutput] | type[NpyOutput]] = {".csv": CsvOutput, ".npy": NpyOutput}
@@ -80,7 +81,7 @@ def output_format(output: PurePath, predictor: Predictor, columns: Sequence[str]
     return FORMATS[output.suffix](predictor, columns, prefix)
 
 
-def _numbers(scores: Scores) -> npt.NDArray[np.float32]:
+def _numbers(scores: Scores) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
     """(rows, classes) probabilities, or (rows, targets) values."""
     numbers = scores.values if scores.probabilities is None else scores.probabilities
     assert numbers is not None

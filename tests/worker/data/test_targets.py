@@ -42,7 +42,7 @@ def test_classes_are_numbered_in_order() -> None:
 
 def test_values_are_a_column_a_target() -> None:
     assert encode(np.array([1.5, 2.0])).y.shape == (2, 1)
-    assert encode(np.ones((4, 3)) * np.arange(4)[:, None]).y.dtype == np.float32
+    assert encode(np.ones((4, 3)) * np.arange(4)[:, None]).y.dtype == np.float64
 
 
 @pytest.mark.parametrize(("values", "task", "message"), [
@@ -50,7 +50,6 @@ def test_values_are_a_column_a_target() -> None:
     (words("1", "2", "nan"), None, "row 3, column 'y': the target is missing"),
     (np.array([1.0, np.nan]), None, "row 2, column 'y': the target is missing"),
     (np.array([1.0, np.inf]), None, "row 2, column 'y': the target is infinite"),
-    (np.array([1.5, 1e300]), None, "row 2, column 'y': the target is too large"),
     (words("a", "a"), None, "all rows have the one class 'a'"),
     (np.full(4, 2.5), None, "all rows have the same target"),
     (words("1.0", "x"), "regression", "row 2, column 'y': 'x' is not a number"),

@@ -130,7 +130,7 @@ def deeper(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 @pytest.mark.parametrize("change", [
-    changed(format=2),
+    changed(format=3),
     changed(extra=1),
     changed(classes=["a", "b"]),
     changed(classes=["a", "b", "b"]),

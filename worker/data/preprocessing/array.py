@@ -126,6 +126,8 @@ def fit_array(raw: Array, rows: Indices, spec: PreprocessingSpec, *, image: bool
     else:
         offset, scale = _moments(plain, raw, rows)
     constant = scale <= resolution(raw.dtype) * np.abs(offset)
+    if spec.unseen == "place":
+        scale, constant = np.where(scale > 1e-10 * np.abs(offset), scale, 1.0), np.zeros(len(scale), bool)
     fitted = {"offset": offset, "scale": np.where(constant, 1.0, scale), "constant": constant}
     return plain.model_copy(update={name: tuple(values.tolist()) for name, values in fitted.items()})
 

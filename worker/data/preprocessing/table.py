@@ -310,6 +310,8 @@ def _fit_numbers(raw: Raw, rows: Indices, names: Sequence[str], spec: Preprocess
         offset, scale = np.zeros(len(names)), np.ones(len(names))
     tolerance = max(_ROUNDING, resolution(raw.dtype)) if isinstance(raw, np.ndarray) else _ROUNDING
     constant = high - low <= tolerance * np.maximum(np.abs(low), np.abs(high))
+    if spec.unseen == "place":
+        scale, constant = np.where(scale > 0, scale, 1.0), np.zeros(len(names), bool)
     offset, scale = np.where(constant, mean, offset), np.where(constant, 1.0, scale)
     for name, finite in zip(names, np.isfinite(offset) & np.isfinite(scale), strict=True):
         if not finite:
@@ -384,9 +386,10 @@ def _fit_categories(name: str, cells: Sequence[str], spec: PreprocessingSpec) ->
             Problem("data.path", f"column '{name}' has no value in any training row", "add it to data.ignore")
         )
     fill = min(counts, key=lambda value: (-counts[value], value)) if spec.impute == "most_frequent" else None
-    if missing:
+    if missing and spec.unseen != "place":
         counts[fill or ""] += missing
     ranked = sorted(counts, key=lambda value: (-counts[value], value))
-    values, other = tuple(sorted(ranked[: spec.max_categories])), len(ranked) > spec.max_categories
+    other = len(ranked) > spec.max_categories or spec.unseen == "place"
+    values = tuple(sorted(ranked[: spec.max_categories]))
     shares = () if other else tuple(counts[value] / len(cells) for value in values)
     return CategoricalColumn(name=name, values=values, fill=fill, other=other, shares=shares)

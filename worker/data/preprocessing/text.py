@@ -183,10 +183,11 @@ def fit_text(
     split = (words(text, spec.lowercase) for text in texts)
     if isinstance(spec.text, data.Sequence):
         length = spec.text.length
-        rows_of = [row[:length] for row in split]  # what is cut off is never learned from
+        # What is cut off is never learned from.
+        rows_of = [row if spec.unseen == "place" else row[:length] for row in split]
         counts = _rows_with(rows_of)
         found = _frequent(counts, spec.text.min_count, spec.text.max_vocabulary)
-        unknown = len(found) < len(counts) or not all(rows_of)
+        unknown = spec.unseen == "place" or len(found) < len(counts) or not all(rows_of)
         return SequencePreprocessor(length=length, words=tuple(found), unknown=unknown, **reading)
     ngrams = spec.text.ngrams
     counts = _rows_with(_ngrams(row, ngrams) for row in split)

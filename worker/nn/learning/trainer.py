@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import GD, TrainingSpec
 from singlepoint.worker.nn.arrays import Array, Indices, Input, Memory, take_rows
@@ -36,8 +37,11 @@ TRAINING_ROWS = 4096  # of a larger batch in one pass
 BUFFER_VALUES = 512  # numpy's own buffers while it broadcasts: 2 KiB instead of 32, and no slower
 
 
-class Diverged(ArithmeticError):
-    """The loss is no longer a finite number."""
+class Diverged(SinglepointError, ArithmeticError):
+    """Loss, weights or answers are no longer finite numbers."""
+
+
+_REMEDY = "lower training.optimiser.learning_rate, set training.clip_norm, or normalise the data"
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Trainer:
 
     x, x_validation: (n, *input_shape), floats (or int32 tokens), an array (a memory map will do) or `Rows`.
     y, y_validation: labels (n,) or values (n, k).  classes: names that `class_weights` may use.
+    units: how much 1 is in each of the k values, in the units that the metrics are told in; None: 1.
     Raises ValueError, naming the field, when network, spec and data do not go together.
     """
 
@@ -86,8 +91,10 @@ class Trainer:
         task: Task,
         n_classes: int | None = None,
         classes: Sequence[str] | None = None,
+        units: Sequence[float] | None = None,
     ) -> None:
         self.network, self.training = network, training
+        self._units = np.array(1.0 if units is None else units)
         self.objective = resolve(network.plan, training, task, n_classes)
         self._x, self._y = _input(x, network), self.objective.targets(y, network.dtype)
         rows = self._x.shape[0]
@@ -156,10 +163,7 @@ class Trainer:
         finally:
             np.setbufsize(buffer_size)
         if not isfinite(loss):
-            raise Diverged(
-                f"the loss became {loss} in epoch {epoch + 1}, step {self.step + 1}; "
-                "lower training.optimiser.learning_rate, set training.clip_norm, or normalise the data"
-            )
+            raise Diverged(f"the loss became {loss} in epoch {epoch + 1}, step {self.step + 1}; {_REMEDY}")
         self.step += 1
         return self._end_epoch(epoch) if position + 1 == self.steps_per_epoch else None
 
@@ -172,22 +176,33 @@ class Trainer:
         self.finish()
 
     def finish(self) -> None:
-        """Puts the best weights in place, when early stopping was asked for and has seen any."""
+        """Puts the best weights in place, when early stopping was asked for and has seen any.
+
+        Raises Diverged unless the weights, and the answers to the training's own rows, are finite.
+        """
         if self.early_stop and self.early_stop.best is not None:
             size = self.network.parameters.size
             self.network.parameters[...] = self._best[:size]
             self.network.buffers[...] = self._best[size:]
+        if not (np.isfinite(self.network.parameters).all() and np.isfinite(self.network.buffers).all()):
+            raise Diverged(f"the weights are not finite after step {self.step}; {_REMEDY}")
+        for rows, answers in self._inference.passes(self._x):
+            if not np.isfinite(answers).all():
+                row = rows.start + int(np.argmin(np.isfinite(answers).all(axis=1)))
+                raise Diverged(f"the answer to training row {row + 1} is not finite after step {self.step}; {_REMEDY}")
 
     def evaluate(self) -> tuple[float, dict[str, float]] | None:
-        """Loss and metrics of the validation part as the network is now; None when there is none."""
+        """Loss and metrics of the validation part as the network is now; None when there is none. Raises Diverged."""
         if self._validation is None:
             return None
         x, targets, y = self._validation
         loss, outputs = self._outputs(x, targets)
+        if not isfinite(loss):
+            raise Diverged(f"the validation loss became {loss} after step {self.step}; {_REMEDY}")
         from . import metrics  # here, because a training without a validation part needs none
 
         if self.objective.task == "regression":
-            return loss, metrics.regression(targets, outputs)
+            return loss, metrics.regression(targets * self._units, outputs * self._units)
         if self.objective.outputs == 1:
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
         return loss, metrics.classification(y, outputs, self.objective.n_classes or 0)

@@ -123,6 +123,27 @@ def test_a_diverging_training_says_so_and_what_to_do():
         run(trainer)
 
 
+@pytest.mark.parametrize("validated", [False, True])
+def test_weights_that_are_not_finite_after_the_last_step_are_a_divergence(validated: bool):
+    x, y = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40.0)
+    spec = TrainingSpec.model_validate({"epochs": 1, "optimiser": {"type": "gd", "learning_rate": 1e38}})
+    held_back = {"x_validation": x, "y_validation": y} if validated else {}
+    network = Network.build([Dense(type="dense", units=8), Dense(type="dense", units=1)], (3,))
+    network.initialise(0)
+    trainer = Trainer(network, spec, x, y, **held_back, task="regression")
+    with pytest.raises(Diverged, match=r"step 1; lower training.optimiser.learning_rate"):
+        list(trainer.reports())
+
+
+def test_answers_to_training_rows_that_are_not_finite_are_a_divergence():
+    trainer = a_training(epochs=1)
+    while not trainer.finished:
+        trainer.advance()
+    trainer.network.parameters[:] = 3e38
+    with pytest.raises(Diverged, match="the answer to training row 1 is not finite"):
+        trainer.finish()
+
+
 def test_early_stopping_keeps_the_best_weights():
     trainer = a_training(
         epochs=60, early_stopping=EarlyStopping(patience=3), optimiser={"type": "adam", "learning_rate": 0.05}
