@@ -109,3 +109,12 @@ def test_a_trained_model_is_exported_to_a_file_that_answers_alike(tmp_path: Path
     session = runtime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (answers,) = session.run(None, {session.get_inputs()[0].name: x})
     np.testing.assert_allclose(answers, model.predict_proba(x), atol=1e-5)
+
+
+def test_values_come_out_in_the_units_of_their_targets() -> None:
+    x = DRAW.normal(size=(40, 3)).astype(np.float32)
+    model = Model(hidden=[4]).fit(x, 1.7e9 + x[:, :2], epochs=2)
+    session = runtime.InferenceSession(onnx_bytes(model.trained), providers=["CPUExecutionProvider"])
+    (out,) = session.run(None, {"x": x})
+    assert out.dtype == np.float64
+    np.testing.assert_allclose(out - 1.7e9, model.predict(x) - 1.7e9, atol=1e-5)
