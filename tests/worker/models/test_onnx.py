@@ -113,7 +113,7 @@ def test_a_trained_model_is_exported_to_a_file_that_answers_alike(tmp_path: Path
 
 def test_values_come_out_in_the_units_of_their_targets() -> None:
     x = DRAW.normal(size=(40, 3)).astype(np.float32)
-    model = Model(hidden=[4]).fit(x, 1.7e9 + x[:, :2], epochs=2)
+    model = Model(hidden=[4]).fit(x, 1.7e9 + x[:, :2].astype(np.float64), epochs=2)
     session = runtime.InferenceSession(onnx_bytes(model.trained), providers=["CPUExecutionProvider"])
     (out,) = session.run(None, {"x": x})
     assert out.dtype == np.float64
