@@ -2,8 +2,8 @@
 
 Three kinds of end, told apart by whose fault they are:
 
-    the job's own      failed (it raised), crashed (it broke its own process)   spend a retry; the same one at
-                                                                               the same step twice: quarantine
+    the job's own      failed (it raised), crashed (it broke its own process),  spend a retry; the same one at
+                       time_limit, out_of_storage (it went over what it asked)  the same step twice: quarantine
     from outside       killed, host_restart                                    free, at once, until three
                                                                                attempts in a row did no step
     for want of room   out_of_memory, disk_full                                free; with more memory, or later
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .records import Attempt, Job
@@ -25,9 +25,10 @@ from .states import Ask, Event
 Verdict = tuple[Event, dict[str, Any]]
 """The move, and its facts."""
 
-OWN_FAULT = frozenset({"failed", "crashed"})
+OWN_FAULT = frozenset({"failed", "crashed", "time_limit", "out_of_storage"})
 FROM_OUTSIDE = frozenset({"killed", "host_restart"})
-NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost"})
+RESTART = "restart"
+NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost", RESTART})
 
 CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT})
 """Signals a process brings on itself; any other came from outside."""
@@ -47,9 +48,9 @@ def backoff_s(times: int) -> float:
 def after_failure(
     job: Job, *, end: str, cause: str, step: int, at: float, peak_bytes: int = 0, lost_s: float | None = None
 ) -> Verdict:
-    """After the job did it itself: it raised, crashed, or ran out of memory.
+    """After the job did it itself: it raised, crashed, went over a limit, or ran out of memory.
 
-    job: as it stands, its newest attempt still open.  end: `failed`, `crashed` or `out_of_memory`.
+    job: as it stands, its newest attempt still open.  end: one of `OWN_FAULT`, or `out_of_memory`.
     step: the step it had reached.  peak_bytes: the most memory it used.
     """
     facts = _facts(end, cause, lost_s=lost_s)
@@ -82,6 +83,97 @@ def after_death(
     idle = 0 if steps else 1 + _idle_before(job)
     wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
     return Event.LOSE, {**facts, "not_before": at + wait_s} if wait_s else facts
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a process ended, as whoever reaped it saw it.
+
+    by: the signal that ended it, None when it ended by itself, with `status`.  killed_for: why we killed it ("": we
+    did not).  by_kernel: the kernel killed for want of memory meanwhile.  grace_s: how long it was left to stop.
+    """
+
+    by: signal.Signals | None
+    status: int = 0
+    killed_for: str = ""
+    by_kernel: bool = False
+    grace_s: float = 0.0
+
+    @property
+    def seen(self) -> str:
+        """The word under which `DEATHS` has it."""
+        if self.by_kernel and self.by is signal.SIGKILL and self.killed_for in ("", "out_of_memory"):
+            return "by_kernel"
+        if self.killed_for in OVER_A_LIMIT:
+            return self.killed_for
+        if self.by in CRASH_SIGNALS:
+            return "crashed"
+        return self.killed_for or ("signalled" if self.by else "ended")
+
+
+OVER_A_LIMIT = frozenset({"out_of_memory", "out_of_storage", "disk_full", "time_limit"})
+"""What we kill for whatever the process is doing; the other reasons are that it does not do as it is asked."""
+
+_DEAF = "did not answer a request to stop within {0.grace_s:g} s, and was killed"
+
+DEATHS: dict[str, tuple[str, str]] = {
+    # what was seen    end               cause
+    "by_kernel": ("out_of_memory", "the kernel was out of memory"),
+    "out_of_memory": ("out_of_memory", "went over its memory and was stopped"),
+    "out_of_storage": ("out_of_storage", "went over its storage and was stopped"),
+    "disk_full": ("disk_full", "took the last free space of the disk, and was stopped"),
+    "time_limit": ("time_limit", f"ran longer than its time limit; it {_DEAF}"),
+    "crashed": ("crashed", "crashed with {0.by.name}"),
+    "preempted": ("preempted", _DEAF),
+    "drained": ("drained", _DEAF),
+    "superseded": ("killed", "a newer attempt had taken its place"),
+    "signalled": ("killed", "{0.by.name}"),
+    "ended": ("killed", "exit status {0.status}"),
+}
+
+
+def diagnosis(death: Death) -> tuple[str, str]:
+    """The end of the attempt, in one word, and its cause."""
+    end, cause = DEATHS[death.seen]
+    return end, cause.format(death)
+
+
+def after_end(
+    job: Job, end: str, cause: str, *, first_step: int, steps: int | None, at: float, peak_bytes: int = 0
+) -> Verdict:
+    """After an attempt ended as `end`, by whose fault that is; see `after_failure` and `after_death`."""
+    if end == "disk_full":
+        return disk_full(job, cause, at)
+    if end in OWN_FAULT or end == "out_of_memory":
+        step = first_step + (steps or 0)
+        return after_failure(job, end=end, cause=cause, step=step, at=at, peak_bytes=peak_bytes)
+    return after_death(job, end=end, cause=cause, steps=steps, at=at)
+
+
+AGAIN_AT_ONCE = 3
+"""Restarts in a row without progress (the program saved, and asked to be run again) before the next has to wait ..."""
+
+AGAIN_AT_MOST = 8
+"""... and that fail the job."""
+
+
+def after_restart(job: Job, *, steps: int, at: float) -> Verdict:
+    """After a program saved and asked to be run again: no retry is spent, unless it gets nowhere.
+
+    steps: signs of progress in this attempt.
+    """
+    idle = 0 if steps else 1
+    for attempt in reversed(job.attempts[:-1] if idle else ()):
+        if attempt.end != RESTART or attempt.steps:
+            break
+        idle += 1
+    facts = _facts(RESTART, "saved, and asked to be run again")
+    if Ask.CANCEL in job.asks:
+        return _cancelled(facts)
+    if idle >= AGAIN_AT_MOST:
+        return _for_good(facts, f"asked {idle} times in a row to be run again, without any progress")
+    wait_s = backoff_s(idle - AGAIN_AT_ONCE + 1)
+    return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
 
 
 def disk_full(job: Job, cause: str, at: float) -> Verdict:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from singlepoint.jobs.amounts import parse_bytes
+from singlepoint.jobs.amounts import parse_bytes, parse_length_s
 from singlepoint.jobs.errors import Problem
 from singlepoint.jobs.lifecycle.records import Resources
 
@@ -26,6 +26,12 @@ def _amount(value: Any) -> Any:
 
 
 _Amount = Annotated[int, BeforeValidator(_amount)]
+
+
+def _length(value: Any) -> Any:
+    """A length of time such as "2h" in seconds; anything but text is left to the next check."""
+    return parse_length_s(value) if isinstance(value, str) else value
+
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
@@ -51,8 +57,11 @@ class JobSpec(Part):
     """What every kind of job may say.
 
     after: ids of jobs that must have succeeded first.  checkpoint_interval_s: seconds of work between saves;
-    None: what the reliability model finds best.
+    None: what the reliability model finds best.  time_limit_s: how long one attempt may run, pauses not counted;
+    then it is asked to stop, and killed if it does not.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {"time_limit_s": None}
 
     name: Name
     resources: ResourceSpec = ResourceSpec()
@@ -60,6 +69,7 @@ class JobSpec(Part):
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
     after: tuple[str, ...] = ()
     checkpoint_interval_s: Positive | None = None
+    time_limit_s: Annotated[Positive | None, BeforeValidator(_length)] = None
 
 
 Check = tuple[tuple[str, ...], Callable[..., Iterator[Problem]]]

@@ -28,7 +28,7 @@ class PredictSpec(JobSpec):
     answer_prefix: put before the answers' names.  tile: rows computed together; None: chosen once.
     """
 
-    earlier: ClassVar[Mapping[str, Any]] = {"answer_prefix": ""}
+    earlier: ClassVar[Mapping[str, Any]] = {**JobSpec.earlier, "answer_prefix": ""}
 
     kind: Literal["predict"] = "predict"
     model: Annotated[FilePath, Field(min_length=1)]

@@ -1,4 +1,4 @@
-"""Attempts made as the rq worker makes them, in a child under an overseer, but without rq and without a scheduler."""
+"""Attempts made as the rq worker makes them, in a child under an watch, but without rq and without a scheduler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
-from singlepoint.worker.pool.watch import Overseer
+from singlepoint.worker.pool.watch import Watch
 
 TRAINING: dict[str, Any] = {
     "kind": "train",
@@ -105,13 +105,13 @@ class Maker:
 
     def oversee(self, job_id: str, pid: int) -> Job:
         """Watch a child to its end, as its worker does; the job afterwards."""
-        overseer = Overseer(self.place, job_id, self.store.load(job_id).attempt)
+        watch = Watch(self.place, job_id, self.store.load(job_id).attempt)
         deadline = time.monotonic() + LONGEST_S
         while not wait_for_exit(pid, 0.05):
             assert time.monotonic() < deadline, f"{pid} goes on and on: {self.store.load(job_id)}"
-            if overseer.must_die(pid):
+            if watch.must_die(pid):
                 kill_group(pid)
-        overseer.ended(os.waitpid(pid, 0)[1])
+        watch.ended(os.waitpid(pid, 0)[1])
         return self.store.load(job_id)
 
     def make(self, job_id: str, failpoint: str = "", **resources_: int) -> Job:

@@ -27,6 +27,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import limits
 from singlepoint.worker.ground.job_log import job_log
 from singlepoint.worker.ground.stop_requests import Stop, StopRequests
+from singlepoint.worker.ground.tree import adopt_orphans
 from singlepoint.worker.ground.usage import Meter
 from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
 from singlepoint.worker.kinds.table import KINDS
@@ -142,6 +143,8 @@ def carry_out(work: Work) -> Outcome:
         ",".join(map(str, terms.cores)),
         terms.resources.memory_bytes,
     )
+    adopt_orphans()
+    work.stops.limit(work.spec.time_limit_s)
     sweep(work)
     return KINDS[work.job.kind]().run(work)
 
@@ -151,7 +154,7 @@ def classify(work: Work) -> Outcome:
     try:
         return carry_out(work)
     except Stopped as stopped:
-        return Outcome(*_ANSWERS[stopped.stop])
+        return _stopped(work, stopped.stop)
     except Superseded:
         raise
     except MemoryError as error:
@@ -166,6 +169,12 @@ def classify(work: Work) -> Outcome:
         # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
         work.log.exception("attempt_raised attempt=%d step=%d", work.attempt, work.step)
         return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
+
+
+def _stopped(work: Work, stop: Stop) -> Outcome:
+    if stop is Stop.TIME_LIMIT:
+        return _own_fault(work, "time_limit", f"ran longer than its time limit, {work.spec.time_limit_s:g} s")
+    return Outcome(*_ANSWERS[stop])
 
 
 _ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {

@@ -2,7 +2,7 @@
 
 cores: affinity, where the system has it.  threads: threadpoolctl, since numpy is loaded before the fork.
 memory: RLIMIT_DATA on Linux, so that asking for more raises MemoryError; the parent watches the resident
-size besides (`overseer`).
+size besides (`watch`).
 """
 
 from __future__ import annotations

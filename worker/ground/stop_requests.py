@@ -6,9 +6,11 @@ away. Nothing is acted on here: the work asks `due()` at its steps and answers b
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from types import FrameType
 
@@ -24,6 +26,7 @@ class Stop(StrEnum):
     """Why an attempt should stop, the most urgent first."""
 
     CANCEL = "cancel"
+    TIME_LIMIT = "time_limit"
     PREEMPT = "preempt"
     PAUSE = "pause"
     DRAIN = "drain"
@@ -41,6 +44,7 @@ class StopRequests:
         self._clock = clock
         self._next_look = clock()
         self._draining = False
+        self._ends_s = math.inf
         self._attempt = job.attempt
         self.job = job
 
@@ -55,6 +59,19 @@ class StopRequests:
         """As if SIGTERM had come."""
         self._draining = True
 
+    def limit(self, limit_s: float | None) -> None:
+        """From now on the work may take so long (None: as long as it likes), pauses not counted."""
+        self._ends_s = math.inf if limit_s is None else self._clock() + limit_s
+
+    @contextlib.contextmanager
+    def clock_stopped(self) -> Iterator[None]:
+        """What passes in here does not count against the limit."""
+        left_s, self._ends_s = self._ends_s - self._clock(), math.inf
+        try:
+            yield
+        finally:
+            self._ends_s = self._clock() + left_s
+
     @property
     def terms(self) -> Terms:
         terms = self.job.terms
@@ -65,8 +82,12 @@ class StopRequests:
         """The most urgent request, or None. Cheap enough for every step. Raises Superseded, as `look` does."""
         if self._clock() >= self._next_look:
             self.look()
+        if Ask.CANCEL in self.job.asks:
+            return Stop.CANCEL
         if self._draining:
-            return Stop.CANCEL if Ask.CANCEL in self.job.asks else Stop.DRAIN
+            return Stop.DRAIN
+        if self._clock() >= self._ends_s:
+            return Stop.TIME_LIMIT
         return next((Stop(ask.value) for ask in Ask if ask in self.job.asks), None)
 
     def look(self) -> None:

@@ -19,10 +19,11 @@ def answer(work: Work, stop: Stop, save: Callable[[], None]) -> None:
         save()
     if stop is not Stop.PAUSE:
         raise Stopped(stop)
-    _pause(work)
+    with work.stops.clock_stopped():
+        pause(work)
 
 
-def _pause(work: Work) -> None:
+def pause(work: Work) -> None:
     """Use no core until the pause is taken back; anything more urgent ends the wait by raising Stopped.
 
     The scheduler takes the cores back when it sees the pause, and grants some again, by new terms, before the

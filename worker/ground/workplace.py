@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -26,6 +25,7 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_files import SPEC, JobFiles
 from singlepoint.jobs.store.job_store import JobStore
 
+from .disk import stored_bytes
 from .stop_requests import Stop, StopRequests
 from .usage import Meter, SaveCost
 
@@ -174,16 +174,6 @@ class Work:
 
 
 _CHANGED = "restore what it was, or submit a new job"
-
-
-def stored_bytes(directory: Path) -> int:
-    """Bytes of the files that lie in a job's directory; what cannot be read counts nothing."""
-    total = 0
-    with suppress(OSError), os.scandir(directory) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                total += entry.stat(follow_symlinks=False).st_size
-    return total
 
 
 def write_progress(path: Path, document: Mapping[str, Any]) -> None:

@@ -39,6 +39,9 @@ def _predict() -> Kind:
 
 KINDS: dict[str, Callable[[], Kind]] = {"train": _train, "predict": _predict}
 
+RUNS_PROGRAMS = frozenset({"run"})
+"""Kinds whose attempts start programs: processes that share nothing with ours, and have a grace of their own."""
+
 
 def check(spec: Spec) -> None:
     """What `submit` asks of the worker; see `Kind.check`."""

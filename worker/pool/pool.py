@@ -25,6 +25,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import run_queue_name
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.ground.slot import Patience, Slot, until_due_s
 from singlepoint.worker.ground.workplace import GRACE_S, Workplace
@@ -59,6 +60,7 @@ class Pool:
         self._home = home
         self._workers = workers
         self._places = 0
+        self._others = frozenset(tree.children(os.getpid()))
         self._slots = [self._place() for _ in range(workers)]
         self._hearing, self._telling = os.pipe()
         self._stopping = False
@@ -67,6 +69,7 @@ class Pool:
     def run(self) -> None:
         """Work until asked to stop. Returns when every worker has ended."""
         rehearse()
+        tree.adopt_orphans()
         for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))
@@ -155,6 +158,7 @@ class Pool:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS_TO_STOP)
             die_with(parent)
+            tree.adopt_orphans()
             index = Index(connect_fleetingly(self._broker), self._home.uuid)
             grace_s = float(os.environ.get("SINGLEPOINT_GRACE_S", GRACE_S))
             place = Workplace(
@@ -183,6 +187,16 @@ class Pool:
                 pid, status = os.waitpid(slot.pid, os.WNOHANG)
                 if pid:
                     self._ended(slot, status)
+        self._end_orphans()
+
+    def _end_orphans(self) -> None:
+        """End what a worker that was killed left to us: its attempt, and whatever that had started."""
+        kept = {slot.pid for slot in self._slots} | self._others
+        for pid in tree.children(os.getpid()):
+            if pid not in kept:
+                tree.send([pid], signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
 
     def _ended(self, slot: Place, status: int) -> None:
         slot.paused = False

@@ -6,7 +6,7 @@ What it changes of rq's Worker, and why (rq 3.0, pinned):
 - the child dies with its parent, and this worker with the pool's process;
 - SIGTERM asks the child to save and hand back, instead of waiting for the end of the job;
 - a child that died is recorded in its job's history at once, with its cause, and rq never retries it;
-- a child above its memory, or deaf to a request to stop, is killed.
+- a child above its memory, or deaf to a request to stop, is killed, and nothing that it started outlives it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from rq.worker import Worker
 
 from singlepoint.jobs.broker.rq_queues import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
 from singlepoint.worker.attempt import pipeline
+from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
 
-from .watch import Overseer
+from .watch import Watch
 
 log = logging.getLogger("singlepoint.worker")
 
@@ -95,8 +96,9 @@ class AttemptWorker(Worker):
     def __init__(self, *arguments: Any, place: Workplace, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._place = place
-        self._overseer: Overseer | None = None
+        self._watch: Watch | None = None
         self._is_draining = False
+        self._others: frozenset[int] = frozenset()
         pipeline.work_at(place)
 
     def execute_job(self, job: RqJob, queue: RqQueue) -> None:
@@ -110,8 +112,9 @@ class AttemptWorker(Worker):
             super().execute_job(job, queue)
 
     def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
-        self._overseer = Overseer(self._place, *parse_rq_id(job.id))
+        self._watch = Watch(self._place, *parse_rq_id(job.id))
         self._parent = os.getpid()
+        self._others = frozenset(tree.children(self._parent))
         # Held back across the fork, so that a request to stop finds either no child or one that hears it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -141,7 +144,7 @@ class AttemptWorker(Worker):
         super().handle_execution_ended(job, queue, heartbeat_ttl)
 
     def handle_warm_shutdown_request(self) -> None:
-        """Ask the child to save and hand back; the overseer insists, if it must."""
+        """Ask the child to save and hand back; the watch insists, if it must."""
         super().handle_warm_shutdown_request()  # type: ignore[no-untyped-call]
         self._is_draining = True
         if self.horse_pid:
@@ -151,8 +154,8 @@ class AttemptWorker(Worker):
         # By its pid, not its group: it may not have one of its own yet, and ours is the pool's.
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.horse_pid, signal.SIGTERM)
-        if self._overseer is not None:
-            self._overseer.drain_began()
+        if self._watch is not None:
+            self._watch.drain_began()
 
     def _install_signal_handlers(self) -> None:
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
@@ -178,7 +181,7 @@ class AttemptWorker(Worker):
         super().monitor_work_horse(job, queue, execution)
         if self._stop_requested:
             self.connection = job.connection = self._place.index.connection
-        if self._overseer is not None and self._overseer.has_buried:
+        if self._watch is not None and self._watch.has_buried:
             with contextlib.suppress(redis.RedisError):
                 self._strike_out(job, execution)
         if self._stop_requested:
@@ -193,22 +196,31 @@ class AttemptWorker(Worker):
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
         pid = self.horse_pid
-        assert self._overseer is not None
+        assert self._watch is not None
         signal.alarm(0)  # rq's, for its heartbeats: it would raise anywhere below, between a death and its record too
         beat_at = time.monotonic() + self.job_monitoring_interval
         while not wait_for_exit(pid, WATCH_S):
-            if self._overseer.must_die(pid):
+            if self._watch.must_die(pid):
                 kill_group(pid)
             if time.monotonic() > beat_at:
                 raise HorseMonitorTimeoutException
         # Children it may have left hold the job's lock. Before reaping: while the pid is taken, the group is ours.
         kill_group(pid)
+        self._end_orphans(pid)
         try:
             _, status, usage = os.wait4(pid, 0)
         except ChildProcessError:
             return pid, 0, None
-        self._overseer.ended(status, usage)
+        self._watch.ended(status, usage)
         return pid, 0, usage  # 0: nothing is left for rq to handle
+
+    def _end_orphans(self, pid: int) -> None:
+        """End what the child left to us, however far it got away: only then may the next attempt begin."""
+        mine = [one for one in tree.children(os.getpid()) if one != pid and one not in self._others]
+        if mine:
+            log.warning("orphans_ended pid=%d orphans=%d", pid, len(mine))
+            kept = {pid, *self._others}
+            tree.end_all(lambda: [one for one in tree.children(os.getpid()) if one not in kept])
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """As rq's, but never waiting: while Redis is away, the child is watched on, and a later beat tells."""

@@ -1,29 +1,44 @@
-"""What a parent does for an attempt in its child: hold it to its terms from outside, and record its death."""
+"""What a parent does for an attempt in its child: hold it to its terms from outside, and record its death.
+
+What cannot be read is never the child's fault, nor a reason for the worker to end (its child would die with it): it is
+logged, once, and looked at again.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
 import signal
 
-import psutil
-
-from singlepoint.jobs.errors import ImpossibleMove, NotFound, StorageFull, Superseded
+from singlepoint.jobs.errors import ImpossibleMove, NotFound, SinglepointError, Superseded
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Asked, Job, Usage
 from singlepoint.jobs.lifecycle.states import Ask, State
+from singlepoint.jobs.spec.job import Spec, from_json
 from singlepoint.jobs.store import post_mortem
+from singlepoint.worker.ground import tree
+from singlepoint.worker.ground.disk import Disk
 from singlepoint.worker.ground.process import oom_kills, private_bytes, resident_bytes
 from singlepoint.worker.ground.workplace import Workplace
+from singlepoint.worker.kinds.table import RUNS_PROGRAMS
 
 TREE_EVERY = 8
-"""Looks between two searches for children of the child."""
+"""Looks between two searches for children of the child, where those are forks of ours."""
+
+DISK_EVERY = 4
+"""Looks between two measurements of what lies on disk."""
+
+SETTLE_S = 5.0
+"""What an attempt that runs a program has beyond the grace, which is the program's: to write down how that ended."""
+
+_UNREADABLE = (SinglepointError, OSError, ValueError, KeyError, TypeError)
 
 log = logging.getLogger("singlepoint.worker")
 
 
-class Overseer:
+class Watch:
     """Watches one attempt from its parent process."""
 
     def __init__(self, place: Workplace, job_id: str, number: int) -> None:
@@ -31,14 +46,19 @@ class Overseer:
         self._job_id = job_id
         self._number = number
         self._job: Job | None = None
+        self._spec: Spec | None = None
+        self._disk: Disk | None = None
         self._drain_began_s: float | None = None
         self._asked_s: dict[tuple[Ask, Asked], float] = {}
         self._over_memory = 0
         self._looks = 0
+        self._looked_s = place.monotonic()
+        self._ran_s = 0.0
         self._pids: list[int] = []
         self._peak_bytes = 0
         self._killed_for: str | None = None
         self._paused = False
+        self._complained = False
         self._oom_kills = oom_kills()
         self._rusage: resource.struct_rusage | None = None
         self.has_buried = False
@@ -48,12 +68,30 @@ class Overseer:
 
     def must_die(self, pid: int) -> bool:
         """Whether the child has to be killed now; says why in the log, once."""
-        why = self._replaced() or self._too_much_memory(pid) or self._deaf()
+        try:
+            why = self._why_die(pid)
+        except _UNREADABLE as error:
+            why = None
+            self._complain(error)
         if why is not None and self._killed_for is None:
             self._killed_for = why
             log.warning("attempt_killed job=%s attempt=%d why=%s", self._job_id, self._number, why)
-        self._tell_paused(self._look())
         return self._killed_for is not None
+
+    def _why_die(self, pid: int) -> str | None:
+        job = self._look()
+        self._tell_paused(job)
+        self._looks += 1
+        if job is None:
+            return None
+        if job.attempt > self._number:
+            return "superseded"  # this one was stopped, and taken for dead
+        return self._too_much_memory(job, pid) or self._deaf(job) or self._too_long(job) or self._too_much_storage(job)
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            log.error("attempt_unreadable job=%s attempt=%d error=%r", self._job_id, self._number, str(error))
+        self._complained = True
 
     def _tell_paused(self, job: Job | None) -> None:
         paused = job is not None and job.paused
@@ -62,54 +100,75 @@ class Overseer:
             self._place.tell_paused(paused)
 
     def _look(self) -> Job | None:
-        if self._job is None or self._place.store.size(self._job_id) != self._job.size:
-            try:
+        """The job as it stands; None when it is gone. Raises what cannot be read."""
+        try:
+            if self._job is None or self._place.store.size(self._job_id) != self._job.size:
                 self._job = self._place.store.load(self._job_id)
-            except NotFound:
-                return None
+        except NotFound:
+            return None
         return self._job
 
-    def _replaced(self) -> str | None:
-        """`superseded` once a newer attempt was dispatched: this one was stopped, and taken for dead."""
-        job = self._look()
-        return "superseded" if job is not None and job.attempt > self._number else None
+    def _asked_for(self) -> Spec:
+        if self._spec is None:
+            self._spec = from_json(self._place.store.spec(self._job_id))
+        return self._spec
 
-    def _too_much_memory(self, pid: int) -> str | None:
-        """`out_of_memory` once the child and its children were over the grant at two looks in a row."""
-        job = self._look()
-        if job is None or job.terms is None or job.attempt != self._number:
+    def _too_much_memory(self, job: Job, pid: int) -> str | None:
+        """`out_of_memory` once the child and all below it were over the grant at two looks in a row."""
+        if job.terms is None:
             return None
         granted = job.terms.resources.memory_bytes
-        _, *children = self._tree(pid)
-        used = (resident_bytes(pid) or 0) - inherited_bytes() + sum(map(private_bytes, children))
+        used = (resident_bytes(pid) or 0) - inherited_bytes() + self._below_bytes(job, pid)
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
         return "out_of_memory" if self._over_memory >= 2 else None
 
-    def _tree(self, pid: int) -> list[int]:
-        """The child and its children. Finding them reads all of /proc, so that is done at every eighth look only."""
-        if self._looks % TREE_EVERY == 0:
-            self._pids = tree(pid)
-        self._looks += 1
-        return self._pids
+    def _below_bytes(self, job: Job, pid: int) -> int:
+        """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""
+        if job.kind in RUNS_PROGRAMS:
+            return tree.memory_bytes(tree.descendants(pid))
+        if self._looks % TREE_EVERY == 1:
+            self._pids = tree.descendants(pid)
+        return sum(map(private_bytes, self._pids))
 
-    def _deaf(self) -> str | None:
+    def _too_much_storage(self, job: Job) -> str | None:
+        """`out_of_storage` when there is more on disk than was granted, `disk_full` when it takes the last of it."""
+        if job.state is not State.RUNNING or self._looks % DISK_EVERY:
+            return None
+        if self._disk is None:
+            self._disk = Disk.of_job(self._place.home, self._asked_for(), job)
+        granted = job.terms.resources.storage_bytes if job.terms else 0
+        return self._disk.complaint(granted)
+
+    def _too_long(self, job: Job) -> str | None:
+        """`time_limit` when it ran on past its limit, and the grace after it, pauses not counted."""
+        now_s = self._place.monotonic()
+        if job.state is State.RUNNING and not job.paused:
+            self._ran_s += now_s - self._looked_s
+        self._looked_s = now_s
+        limit_s = self._asked_for().time_limit_s if job.state is State.RUNNING else None
+        return "time_limit" if limit_s is not None and self._ran_s > limit_s + self._grace_s(job) else None
+
+    def _grace_s(self, job: Job) -> float:
+        return self._place.grace_s + (SETTLE_S if job.kind in RUNS_PROGRAMS else 0.0)
+
+    def _deaf(self, job: Job) -> str | None:
         """`drained` or `preempted` when a request to stop went unanswered for longer than the grace period."""
-        longest_ago_s = self._place.monotonic() - self._place.grace_s
-        if any(since_s < longest_ago_s for since_s in self._unanswered().values()):
+        longest_ago_s = self._place.monotonic() - self._grace_s(job)
+        if any(since_s < longest_ago_s for since_s in self._unanswered(job).values()):
             return "preempted"
         if self._drain_began_s is not None and self._drain_began_s < longest_ago_s:
             return "drained"
         return None
 
-    def _unanswered(self) -> dict[tuple[Ask, Asked], float]:
+    def _unanswered(self, job: Job) -> dict[tuple[Ask, Asked], float]:
         """What the child was asked and has not answered, and when we first saw it: the wall clock may be set meanwhile.
 
         A paused attempt has answered a pause, though it stands in the history until the job is resumed.
         """
-        job, now_s = self._look(), self._place.monotonic()
-        open_ = [(ask, at) for ask, at in job.asks.items() if not (job.paused and ask is Ask.PAUSE)] if job else []
+        now_s = self._place.monotonic()
+        open_ = [(ask, at) for ask, at in job.asks.items() if not (job.paused and ask is Ask.PAUSE)]
         self._asked_s = {one: self._asked_s.get(one, now_s) for one in open_}
         return self._asked_s
 
@@ -119,8 +178,12 @@ class Overseer:
         rusage: what it used of the processor, with its children that ended.
         """
         self._rusage = rusage
-        job = self._look()
+        job = None
+        with contextlib.suppress(*_UNREADABLE):
+            job = self._look()
         self._tell_paused(None)
+        if job is not None and job.kind in RUNS_PROGRAMS:
+            tree.end_all(lambda: tree.carrying(self._job_id))
         if status != 0 or (job is not None and job.state is State.RUNNING and self._is_ours(job)):
             self._bury(status)
 
@@ -141,7 +204,7 @@ class Overseer:
             self._place.index.tell(job)
         except (ImpossibleMove, Superseded, NotFound) as error:
             log.warning("attempt_died_unrecorded job=%s attempt=%d: %s", self._job_id, self._number, error)
-        except StorageFull as error:
+        except _UNREADABLE as error:
             log.error("attempt_death_not_recorded job=%s: %s", self._job_id, error)  # the scheduler finds the free lock
             self._place.index.ring(self._job_id)
 
@@ -156,34 +219,14 @@ class Overseer:
         at = self._place.clock()
         assert job.newest is not None
         left = post_mortem.examine(self._place.home.job_files(job.id), job.newest)
-        facts = {**left.facts(at), "usage": self._usage(job, at).to_json()}
-        killed_by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
-        step = left.first_step + (left.steps or 0)
-        by_kernel = killed_by is signal.SIGKILL and oom_kills() > self._oom_kills
-        if self._killed_for == "out_of_memory" or (by_kernel and self._killed_for is None):
-            cause = "went over its memory and was stopped" if not by_kernel else "the kernel was out of memory"
-            verdict = retry.after_failure(
-                job, end="out_of_memory", cause=cause, step=step, at=at, peak_bytes=self._peak_bytes
-            )
-        elif killed_by in retry.CRASH_SIGNALS:
-            assert killed_by is not None
-            verdict = retry.after_failure(job, end="crashed", cause=f"crashed with {killed_by.name}", step=step, at=at)
-        elif self._killed_for is not None:
-            cause = f"did not answer a request to stop within {self._place.grace_s:g} s, and was killed"
-            verdict = retry.after_death(job, end=self._killed_for, cause=cause, steps=left.steps, at=at)
-        else:
-            cause = killed_by.name if killed_by else f"exit status {os.waitstatus_to_exitcode(status)}"
-            verdict = retry.after_death(job, end="killed", cause=cause, steps=left.steps, at=at)
-        event, more = verdict
-        return event, {**facts, **more}
-
-
-def tree(pid: int) -> list[int]:
-    """A process and all its descendants; only itself when it is gone."""
-    try:
-        return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
-    except psutil.Error:
-        return [pid]
+        by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+        code = 0 if by else os.waitstatus_to_exitcode(status)
+        death = retry.Death(by, code, self._killed_for or "", oom_kills() > self._oom_kills, self._place.grace_s)
+        end, cause = retry.diagnosis(death)
+        event, facts = retry.after_end(
+            job, end, cause, first_step=left.first_step, steps=left.steps, at=at, peak_bytes=self._peak_bytes
+        )
+        return event, {**left.facts(at), "usage": self._usage(job, at).to_json(), **facts}
 
 
 def inherited_bytes() -> int:

@@ -23,7 +23,7 @@ from singlepoint.worker.ground import numeric_environment, stop_requests
 from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.kinds.train import Training
 from singlepoint.worker.nn.learning.trainer import EpochReport
-from singlepoint.worker.pool.watch import Overseer
+from singlepoint.worker.pool.watch import Watch
 from tests.worker.making import LONGEST_S, TRAINING, Maker, stopped, woken
 
 MIB = 2**20
@@ -245,10 +245,10 @@ def test_an_attempt_that_was_replaced_is_killed_by_the_worker_above_it(maker: Ma
     job_id = to_be_stopped(maker, "metrics.write")
     zombie = taken_for_dead(maker, job_id, "metrics.write")
     maker.dispatch(job_id)
-    overseer = Overseer(maker.place, job_id, 1)
-    assert overseer.must_die(zombie)
+    watch = Watch(maker.place, job_id, 1)
+    assert watch.must_die(zombie)
     os.kill(zombie, signal.SIGKILL)
-    overseer.ended(os.waitpid(zombie, 0)[1])
+    watch.ended(os.waitpid(zombie, 0)[1])
     assert maker.store.load(job_id).state is State.QUEUED  # and its death is nobody's business any more
 
 
@@ -259,7 +259,7 @@ def test_an_attempt_that_was_pushed_twice_is_not_given_up_by_the_worker_that_was
     job_id = maker.submit()
     child = maker.begin(job_id, "metrics.write@9:stop")
     stopped(child)
-    Overseer(replace(maker.place, worker="maker-2"), job_id, 1).ended(status)
+    Watch(replace(maker.place, worker="maker-2"), job_id, 1).ended(status)
     job = maker.store.load(job_id)
     assert (job.state, job.attempt, job.newest and job.newest.ended_at) == (State.RUNNING, 1, None)
     os.kill(child, signal.SIGCONT)
@@ -349,7 +349,7 @@ def test_an_attempt_that_does_not_answer_is_killed_after_its_grace(
 
 
 class Overseen:
-    """An attempt that never answers, and its overseer, by a clock of its own."""
+    """An attempt that never answers, and its watch, by a clock of its own."""
 
     def __init__(self, maker: Maker) -> None:
         self.store, self.now_s, self.at = maker.store, 0.0, now()
@@ -357,7 +357,7 @@ class Overseen:
         maker.dispatch(self.job_id)
         maker.store.move(self.job_id, Event.CLAIM, self.at, attempt=1, worker=maker.place.worker)
         place = replace(maker.place, grace_s=30, clock=lambda: self.at, monotonic=lambda: self.now_s)
-        self.overseer = Overseer(place, self.job_id, 1)
+        self.watch = Watch(place, self.job_id, 1)
 
     def note(self, note: Note, **facts: str) -> None:
         self.at += 1
@@ -365,7 +365,7 @@ class Overseen:
 
     def must_die_after(self, seconds: float) -> bool:
         self.now_s += seconds
-        return self.overseer.must_die(os.getpid())
+        return self.watch.must_die(os.getpid())
 
 
 @pytest.mark.parametrize("set_by_s", [3600, -3600])

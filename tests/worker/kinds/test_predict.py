@@ -16,7 +16,7 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.worker.attempt.pipeline import held_lock
 from singlepoint.worker.ground.process import wait_for_exit
 from singlepoint.worker.kinds import predict as prediction
-from singlepoint.worker.pool.watch import Overseer
+from singlepoint.worker.pool.watch import Watch
 from singlepoint.worker.scoring.children import PIECES_PER_CHILD
 from tests.worker.making import LONGEST_S, Maker, stopped
 
@@ -171,8 +171,8 @@ def test_what_processes_share_counts_once_against_the_memory_granted(scorer: tup
     job_id = predict(maker, "small", resources={"memory": "64MiB"})
     pid = maker.begin(job_id, "shard.write@8:stop", cores=3)
     stopped(pid)
-    overseer = Overseer(maker.place, job_id, 1)
-    assert not any(overseer.must_die(pid) for _ in range(3))
+    watch = Watch(maker.place, job_id, 1)
+    assert not any(watch.must_die(pid) for _ in range(3))
     os.kill(pid, signal.SIGCONT)
     job = maker.oversee(job_id, pid)
     assert ended(job) == (State.SUCCEEDED, "succeeded") and output(maker, "small") == expected

@@ -23,11 +23,11 @@ from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.pool import rq_worker
 from singlepoint.worker.pool.rq_worker import AttemptJob, AttemptWorker
-from singlepoint.worker.pool.watch import Overseer
+from singlepoint.worker.pool.watch import Watch
 from tests.worker.making import Maker
 
 
-class Watched(Overseer):
+class Watched(Watch):
     """Finds nothing wrong, at three looks at most, and keeps the end."""
 
     status: int | None = None
@@ -51,7 +51,7 @@ def make_worker(directory: Path, connection: redis.Redis | None = None) -> Attem
     worker = AttemptWorker(
         ["q"], name="w", connection=connection or fakeredis.FakeRedis(), place=place, serializer=JSONSerializer
     )
-    worker._overseer = Watched(place, "j", 1)
+    worker._watch = Watched(place, "j", 1)
     return worker
 
 
@@ -88,8 +88,8 @@ def test_a_worker_that_was_asked_to_stop_tells_a_redis_that_is_away_nothing_of_i
     job = a_job(patient)
     execution = execution_of(worker, job)
     worker._stop_requested = True
-    assert worker._overseer is not None
-    worker._overseer.has_buried = True
+    assert worker._watch is not None
+    worker._watch.has_buried = True
     kill(child(worker))
     never_again(patient)
 
@@ -153,7 +153,7 @@ def test_rqs_alarm_does_not_interrupt_the_record_of_a_death(tmp_path: Path, monk
     pid = child(worker)
     kill(pid)
 
-    def no_alarm(_overseer: Overseer, _status: int, _usage: Any) -> None:
+    def no_alarm(_watch: Watch, _status: int, _usage: Any) -> None:
         assert signal.getitimer(signal.ITIMER_REAL)[0] == 0, "it may go off in the middle of this"
 
     monkeypatch.setattr(Watched, "ended", no_alarm)
@@ -172,7 +172,7 @@ def test_a_heartbeat_is_due_between_two_looks_at_the_child(tmp_path: Path, monke
     finally:
         kill(pid)
     assert worker.wait_for_horse()[0] == pid
-    assert isinstance(worker._overseer, Watched) and worker._overseer.status == signal.SIGKILL
+    assert isinstance(worker._watch, Watched) and worker._watch.status == signal.SIGKILL
 
 
 # --- what Redis may say ------------------------------------------------------------------------------------------

@@ -1,0 +1,117 @@
+"""All processes of an attempt, whatever they did to get away: found by descent, and by the id of the job that a
+command's processes carry in their environment; measured, signalled, and ended.
+
+`adopt_orphans` makes a process the parent of whatever its descendants leave behind, so that a double fork or `setsid`
+leads nowhere. Where the system has neither (macOS), only living descendants are found.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+from .process import prctl
+
+JOB_ID_VARIABLE = "SINGLEPOINT_JOB_ID"
+
+_PR_SET_CHILD_SUBREAPER = 36
+_POLL_S = 0.005
+
+
+def adopt_orphans() -> bool:
+    """Become the parent of every descendant whose own parent ends; False where the system does not offer that."""
+    try:
+        prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    except OSError:
+        return False
+    return True
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below `pid`, itself not; none when it is gone."""
+    if not _lists_children():
+        with contextlib.suppress(psutil.Error, OSError):
+            return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+        return []
+    found, unseen = [], [pid]
+    while unseen:
+        below = children(unseen.pop())
+        found += below
+        unseen += below
+    return found
+
+
+@functools.cache
+def _lists_children() -> bool:
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent `pid` is now, where the kernel lists them."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it, or a thread of it, has ended meanwhile
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
+
+
+def carrying(job_id: str) -> list[int]:
+    """Every process of ours that has this job's id in its environment, as all that a command starts do."""
+    mark = f"\0{JOB_ID_VARIABLE}={job_id}\0".encode()
+    found = []
+    for pid in psutil.pids():
+        try:
+            if pid != os.getpid() and mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
+                found.append(pid)
+        except OSError:
+            continue  # somebody else's, or gone
+    return found
+
+
+def memory_bytes(pids: Iterable[int]) -> int:
+    """Anonymous and shared memory of these processes together, what they share counted once; not the page cache of
+    files they map. What is swapped out counts too."""
+    return sum(map(_proportional_bytes, pids))
+
+
+_COUNTED = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
+
+
+def _proportional_bytes(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0  # gone, or not ours
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_COUNTED))
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Signal each of these; one that is gone is fine."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end_all(find: Callable[[], list[int]], timeout_s: float = 5.0) -> bool:
+    """Kill what `find` finds until it finds nothing, children of ours reaped; whether that was reached in time.
+
+    Stopped first, so that what forks faster than it is killed does not get away.
+    """
+    deadline = time.monotonic() + timeout_s
+    while found := find():
+        send(found, signal.SIGSTOP)
+        send(found, signal.SIGKILL)
+        for pid in found:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
