@@ -4,16 +4,16 @@ The ledger is two things at once: the list of the jobs that have ended, by their
 from all that ever ran (how long attempts survive, what like jobs took), which outlives the jobs. A line is one JSON
 object: an `Entry`, or `{"id", "gone"}` for a job that has ended no longer (`retried`) or is no longer there
 (`removed`). The last line of a job says how it stands. A job that was retried and ends again has another entry, of
-its newer attempts only, so that all entries together count every attempt once.
+its newer attempts only: all entries together count every attempt once. `{"before"}` is the account of entries that
+were dropped.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from singlepoint.jobs import documents
@@ -25,22 +25,26 @@ from .states import FINAL, State
 
 RETRIED, REMOVED = "retried", "removed"
 
-Amounts = Mapping[str, float]
-"""Resources by the names of `Resources`, each times seconds."""
+Content = bytes | mmap.mmap
+"""A ledger, read or mapped."""
+
+Ends = Mapping[str, int]
+"""How many attempts ended in which way."""
 
 
 @dataclass(frozen=True)
 class Account:
     """What ended attempts came to; accounts add up.
 
-    ends: how many ended how.  blameless_ends: of these, those that were not the job's own doing.  wall_s: how long they
-    ran, cpu_s what they used of the processor.  peak_memory_bytes: the most any of them used.  saves, saving_s:
-    checkpoints and what they cost the work.  lost_s: work that had to be done again.  reserved, used, useful: what
-    was granted, used, and used to some end, in amounts times seconds.  began_at: when the first was dispatched.
+    ends: how they ended.  own_ends: those of them that were the job's own doing.  wall_s: how long they ran.  cpu_s:
+    what they used of the processor.  peak_memory_bytes: the most that any of them used.  saves, saving_s:
+    checkpoints, and what they cost the work.  lost_s: work that had to be done again.  granted_core_s,
+    granted_byte_s: cores and memory they were granted, times seconds; used_byte_s of memory was used, useful_core_s
+    and useful_byte_s moved a job on.  began_at: when the first was dispatched; 0 when there was none.
     """
 
-    ends: Mapping[str, float] = field(default_factory=dict)
-    blameless_ends: Mapping[str, float] = field(default_factory=dict)
+    ends: Ends = field(default_factory=dict)
+    own_ends: Ends = field(default_factory=dict)
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
@@ -48,49 +52,66 @@ class Account:
     saves: int = 0
     saving_s: float = 0.0
     lost_s: float = 0.0
-    reserved: Amounts = field(default_factory=dict)
-    used: Amounts = field(default_factory=dict)
-    useful: Amounts = field(default_factory=dict)
-    began_at: float | None = None
+    granted_core_s: float = 0.0
+    granted_byte_s: float = 0.0
+    used_byte_s: float = 0.0
+    useful_core_s: float = 0.0
+    useful_byte_s: float = 0.0
+    began_at: float = 0.0
 
     def __add__(self, other: Account) -> Account:
-        began = [at for at in (self.began_at, other.began_at) if at is not None]
-        return Account(
-            **{name: getattr(self, name) + getattr(other, name) for name in _NUMBERS},
-            **{name: _added(getattr(self, name), getattr(other, name)) for name in _MAPS},
-            peak_memory_bytes=max(self.peak_memory_bytes, other.peak_memory_bytes),
-            began_at=min(began, default=None),
-        )
+        return Sum(vars(self)).add(vars(other)).account()
 
     def to_json(self) -> dict[str, Any]:
         """Without what is nothing."""
-        document = {name: _rounded(value) for name, value in vars(self).items() if value}
-        return document | ({"began_at": iso(self.began_at)} if self.began_at is not None else {})
+        return {
+            name: round(value, 3) if isinstance(value, float) else value for name, value in vars(self).items() if value
+        }
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Raises documents.Malformed."""
         read: dict[str, Any] = {name: documents.number(document, name, 0) for name in _NUMBERS}
-        read |= {name: documents.figures(document, name, {}) for name in _MAPS}
-        return cls(
-            **read,
-            peak_memory_bytes=documents.whole(document, "peak_memory_bytes", 0),
-            began_at=documents.time(document, "began_at", None),
-        )
+        read |= {name: dict(_counts(document.get(name))) for name in _ENDS}
+        return cls(**read)
 
 
-_NUMBERS = ("wall_s", "cpu_s", "steps", "saves", "saving_s", "lost_s")
-_MAPS = ("ends", "blameless_ends", "reserved", "used", "useful")
+_ENDS = ("ends", "own_ends")
+_NUMBERS = tuple(f.name for f in fields(Account) if f.name not in _ENDS)
+_SUMS = tuple(name for name in _NUMBERS if name not in ("peak_memory_bytes", "began_at"))
 
 
-def _added(one: Mapping[str, float], other: Mapping[str, float]) -> Any:
-    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
+class Sum:
+    """An account that grows: of 100,000 entries, new values for each addition would cost more than the reading."""
+
+    def __init__(self, account: Mapping[str, Any]) -> None:
+        self._sums = {**account, **{name: dict(account.get(name) or {}) for name in _ENDS}}
+
+    def add(self, document: Mapping[str, Any]) -> Self:
+        """What an entry's document, or another account, says; fields of the wrong type count as nothing."""
+        sums = self._sums
+        for name in _SUMS:
+            value = document.get(name)
+            if type(value) is float or type(value) is int:
+                sums[name] = sums.get(name, 0) + value
+        for name in _ENDS:
+            for end, count in _counts(document.get(name)):
+                sums[name][end] = sums[name].get(end, 0) + count
+        sums["peak_memory_bytes"] = max(sums.get("peak_memory_bytes", 0), _number(document.get("peak_memory_bytes")))
+        began = [at for at in (sums.get("began_at", 0), _number(document.get("began_at"))) if at]
+        sums["began_at"] = min(began, default=0.0)
+        return self
+
+    def account(self) -> Account:
+        return Account(**self._sums)
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _rounded(one) for name, one in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
+def _number(value: Any) -> Any:
+    return value if type(value) is float or type(value) is int else 0
+
+
+def _counts(value: Any) -> list[tuple[str, int]]:
+    return [(end, count) for end, count in value.items() if type(count) is int] if isinstance(value, Mapping) else []
 
 
 def account(attempts: Iterable[Attempt], *, quarantined: bool = False) -> Account:
@@ -98,52 +119,40 @@ def account(attempts: Iterable[Attempt], *, quarantined: bool = False) -> Accoun
 
     quarantined: their job fails by its own doing, so that it ran out of memory says nothing of this machine.
     """
-    ended = [one for one in attempts if one.ended_at is not None]
     own = OWN_FAULT | ({"out_of_memory"} if quarantined else set())
-    ran = [one for one in ended if one.started_at is not None]
-    usages = [one.usage for one in ended if one.usage is not None]
-    return Account(
-        ends=Counter(one.end for one in ended if one.end),
-        blameless_ends=Counter(one.end for one in ran if one.end and one.end not in own),
-        wall_s=sum(max(0.0, (one.ended_at or 0.0) - (one.started_at or 0.0)) for one in ran),
-        cpu_s=sum(usage.cpu_s for usage in usages),
-        peak_memory_bytes=max((usage.peak_memory_bytes for usage in usages), default=0),
-        steps=sum(one.steps or 0 for one in ended),
-        saves=sum(usage.saves for usage in usages),
-        saving_s=sum(usage.overhead_s for usage in usages),
-        lost_s=sum(one.lost_s or 0.0 for one in ended),
-        **_readings(ended),
-        began_at=min((one.dispatched_at for one in ended), default=None),
-    )
+    total = Sum({})
+    for one in attempts:
+        if one.ended_at is not None:
+            total.add(_of_one(one, one.ended_at, own))
+    return total.account()
 
 
-def _readings(ended: Iterable[Attempt]) -> Any:
-    sums: dict[str, dict[str, float]] = {"reserved": {}, "used": {}, "useful": {}}
-    for one in ended:
-        amounts = used_amounts(one)
-        share = useful_share(one)
-        sums["reserved"] = _added(sums["reserved"], reserved_amounts(one))
-        sums["used"] = _added(sums["used"], amounts)
-        sums["useful"] = _added(sums["useful"], {name: share * amount for name, amount in amounts.items()})
-    return sums
-
-
-def _held_s(attempt: Attempt) -> float:
-    return max(0.0, (attempt.ended_at or attempt.dispatched_at) - attempt.dispatched_at)
-
-
-def reserved_amounts(attempt: Attempt) -> Amounts:
-    """What an ended attempt was granted, times the seconds it held it."""
-    granted = attempt.terms.resources
-    return {name: amount * _held_s(attempt) for name, amount in vars(granted).items() if amount}
-
-
-def used_amounts(attempt: Attempt) -> Amounts:
-    """What an ended attempt measured of itself, times the seconds it held it."""
-    if attempt.usage is None or attempt.ended_at is None:
-        return {}
-    memory = attempt.usage.peak_memory_bytes * _held_s(attempt)
-    return {"cpu_millis": 1000 * attempt.usage.cpu_s, "memory_bytes": memory}
+def _of_one(attempt: Attempt, ended_at: float, own: frozenset[str]) -> dict[str, Any]:
+    usage, granted = attempt.usage, attempt.terms.resources
+    held_s = max(0.0, ended_at - attempt.dispatched_at)
+    ends = {attempt.end: 1} if attempt.end else {}
+    known: dict[str, Any] = {
+        "ends": ends,
+        "own_ends": {end: 1 for end in ends if end in own},
+        "wall_s": max(0.0, ended_at - attempt.started_at) if attempt.started_at is not None else 0.0,
+        "steps": attempt.steps or 0,
+        "lost_s": attempt.lost_s or 0.0,
+        "granted_core_s": granted.cpu_millis / 1000 * held_s,
+        "granted_byte_s": granted.memory_bytes * held_s,
+        "began_at": attempt.dispatched_at,
+    }
+    if usage is None:
+        return known
+    share, used_byte_s = useful_share(attempt), usage.peak_memory_bytes * held_s
+    return known | {
+        "cpu_s": usage.cpu_s,
+        "peak_memory_bytes": usage.peak_memory_bytes,
+        "saves": usage.saves,
+        "saving_s": usage.overhead_s,
+        "used_byte_s": used_byte_s,
+        "useful_core_s": share * usage.cpu_s,
+        "useful_byte_s": share * used_byte_s,
+    }
 
 
 def useful_share(attempt: Attempt) -> float:
@@ -157,20 +166,26 @@ def useful_share(attempt: Attempt) -> float:
     return max(0.0, 1 - wasted_s / wall_s) if wall_s > 0 else 1.0
 
 
+def account_of_round(job: Job) -> Account:
+    """Of the attempts since the job was last retried: those before are in an entry of their own."""
+    attempts = (one for one in job.attempts if one.number > job.retried_after)
+    return account(attempts, quarantined=is_quarantined(job))
+
+
 @dataclass(frozen=True)
 class Entry:
     """One end of a job.
 
-    size: bytes of history it was folded from.  attempt: the newest one's number.  like: what jobs have in common that
-    take alike (`spec.likeness`).  cores: what its newest attempt was granted.  account: of the attempts since it was
-    last retried.
+    size: bytes of history it was folded from.  attempt: the newest one's number.  like: the same for jobs that take
+    alike (`spec.likeness`).  cores: what its newest attempt was granted.  account: of the attempts since it was last
+    retried.
     """
 
     id: str
     size: int
+    state: State
     name: str
     kind: str
-    state: State
     submitted_at: float
     ended_at: float
     attempt: int = 0
@@ -184,9 +199,9 @@ class Entry:
         return cls(
             id=job.id,
             size=job.size,
+            state=job.state,
             name=job.name,
             kind=job.kind,
-            state=job.state,
             submitted_at=job.submitted_at,
             ended_at=job.ended_at or job.submitted_at,
             attempt=job.attempt,
@@ -196,8 +211,8 @@ class Entry:
         )
 
     def line(self) -> bytes:
-        """The line in the ledger; `id` and `size` come first, for `sizes` finds them without reading the rest."""
-        known = {"like": self.like, "cores": self.cores, "attempt": self.attempt}
+        """The line in the ledger. Readers in a hurry look at its first fields only, so their order matters."""
+        known = {"attempt": self.attempt, "like": self.like, "cores": self.cores}
         document = {
             "id": self.id,
             "size": self.size,
@@ -216,21 +231,19 @@ class Entry:
         """None for a line that says something else, or was damaged: the job's directory still tells."""
         try:
             document = documents.parse_object(raw)
-            return None if "gone" in document else cls._from_json(document)
+            state = documents.text(document, "state", "")
+            return cls._from_json(document, State(state)) if state in FINAL else None
         except documents.Malformed:
             return None
 
     @classmethod
-    def _from_json(cls, document: Mapping[str, Any]) -> Self:
-        state = documents.text(document, "state")
-        if state not in FINAL:
-            raise documents.Malformed("`state` is not how a job ends")
+    def _from_json(cls, document: Mapping[str, Any], state: State) -> Self:
         return cls(
             id=documents.text(document, "id"),
             size=documents.whole(document, "size"),
+            state=state,
             name=documents.text(document, "name"),
             kind=documents.text(document, "kind"),
-            state=State(state),
             submitted_at=documents.time(document, "submitted_at"),
             ended_at=documents.time(document, "ended_at"),
             attempt=documents.whole(document, "attempt", 0),
@@ -240,68 +253,74 @@ class Entry:
         )
 
 
-def account_of_round(job: Job) -> Account:
-    """Of the attempts since the job was last retried: those before are in an entry of their own."""
-    attempts = (one for one in job.attempts if one.number > job.retried_after)
-    return account(attempts, quarantined=is_quarantined(job))
-
-
 def gone(job_id: str, why: str) -> bytes:
     """The line for a job that has ended no longer, or is no longer there."""
     return _line({"id": job_id, "gone": why})
+
+
+def before(dropped: Account) -> bytes:
+    """The line that stands for entries that were dropped."""
+    return _line({"before": dropped.to_json()})
 
 
 def _line(document: Mapping[str, Any]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode() + b"\n"
 
 
-_BEGINNING = re.compile(rb'^\{"id":"([a-z0-9]+)",(?:"size":(\d+),|"gone":)', re.MULTILINE)
+# --- reading: of 100,000 lines, most are looked at and few are parsed ---------------------------------------------
+
+_CHUNK_BYTES = 2**20
+_BEGINNING = b'{"id":"'
+_GONE = b'","gone":'
+_SIZE = b'","size":'
 
 
-def sizes(content: bytes) -> dict[str, int]:
-    """The jobs that have ended and are still there, each with the bytes of history its entry was folded from.
-
-    Of each line only the beginning is read: 100,000 take a tenth of a second.
-    """
-    found: dict[str, int] = {}
-    for match in _BEGINNING.finditer(content):
-        job_id = match[1].decode()
-        if match[2] is None:
-            found.pop(job_id, None)
-        else:
-            found[job_id] = int(match[2])
-    return found
-
-
-def newest_first(content: bytes, wanted: Iterable[bytes] = ()) -> Iterator[Entry]:
-    """The jobs that have ended and are still there, the last to end first.
-
-    wanted: only lines with one of these in them are read in full.
-    """
-    wanted, told = tuple(wanted), set[bytes]()
-    for raw in _lines_backwards(content):
-        match = _BEGINNING.match(raw)
-        if match is None or match[1] in told:
-            continue
-        told.add(match[1])
-        if match[2] is None or (wanted and not any(one in raw for one in wanted)):
-            continue
-        if (entry := Entry.from_line(raw)) is not None:
-            yield entry
-
-
-def _lines_backwards(content: bytes) -> Iterator[bytes]:
-    end = content.rfind(b"\n")
+def lines_backwards(content: Content) -> Iterator[bytes]:
+    """The last line first."""
+    end = len(content)
     while end > 0:
-        begin = content.rfind(b"\n", 0, end) + 1
-        yield content[begin:end]
-        end = begin - 1
+        begin = content.rfind(b"\n", 0, max(0, end - _CHUNK_BYTES)) + 1
+        yield from reversed(content[begin:end].split(b"\n"))
+        end = begin
 
 
-def entries(content: bytes) -> Iterator[Entry]:
-    """Every end of every job, each once, whether the job is still there or not; in no order."""
-    ends = {}
-    for raw in content.splitlines():
-        if (entry := Entry.from_line(raw)) is not None:
-            ends[entry.id, entry.attempt] = entry
-    yield from ends.values()
+def listed(content: Content) -> Iterator[tuple[bytes, bytes]]:
+    """The jobs that have ended and are still there, the last to end first: ids and lines."""
+    told, at = set[bytes](), len(_BEGINNING)
+    for raw in lines_backwards(content):
+        job_id = raw[at : raw.find(b'"', at)]
+        if job_id not in told and raw.startswith(_BEGINNING):
+            told.add(job_id)
+            if raw.startswith(_SIZE, at + len(job_id)):
+                yield job_id, raw
+
+
+def size_in(job_id: bytes, raw: bytes) -> int:
+    """Bytes of history that the entry of this line was folded from; -1 where the line is damaged."""
+    begin = len(_BEGINNING) + len(job_id) + len(_SIZE)
+    text = raw[begin : raw.find(b",", begin)]
+    return int(text) if text.isdigit() else -1
+
+
+def newest_first(content: Content) -> Iterator[Entry]:
+    """The jobs that have ended and are still there, the last to end first."""
+    return (entry for _, raw in listed(content) if (entry := Entry.from_line(raw)) is not None)
+
+
+def is_listed(content: Content, job: Job) -> bool:
+    """Whether this end of the job stands in the ledger."""
+    return content.rfind(_BEGINNING + job.id.encode() + _SIZE + str(job.size).encode() + b",") >= 0
+
+
+def add_lines(sums: Sum, lines: Iterable[bytes]) -> Sum:
+    """`sums`, with the entries in these lines: of jobs that are still there, and of others."""
+    for raw in lines:
+        if raw and _GONE not in raw[:90]:
+            try:
+                document = json.loads(raw)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(document, dict):
+                dropped = document.get("before")
+                sums.add(dropped if isinstance(dropped, dict) else document)
+    return sums

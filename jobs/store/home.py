@@ -5,6 +5,7 @@
     broker.json          which server opened this home (family, version, socket)
     capacity.json        the budget the running scheduler enforces
     settings.toml        what the owner sets; read by `settings`, written by nobody but the owner
+    ledger.sums.json     the sums of the ledger up to some line; made anew when it is gone
     ledger.jsonl         which jobs have ended, and what was learned from all that ever ran
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
@@ -100,6 +101,10 @@ class Home:
     @property
     def ledger(self) -> Path:
         return self.path / "ledger.jsonl"
+
+    @property
+    def ledger_sums(self) -> Path:
+        return self.path / "ledger.sums.json"
 
     @property
     def settings(self) -> Path:

@@ -12,20 +12,31 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
+import mmap
 import os
 import time
+import zlib
 from collections.abc import Iterator
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.errors import NotNow, SinglepointError
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Entry, gone
+from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Account, Content, Entry, Sum, add_lines, gone, is_listed
 from singlepoint.jobs.lifecycle.records import Job
 
-from .durable import explained, sync_directory
+from .durable import explained, replace_file, sync_directory
 from .home import Home
 
 PATIENCE_S = 5.0
 """How long to wait for a compaction; it takes an instant, unless its process was stopped in it."""
+
+SCHEMA = 1
+SLICE_BYTES = 2**17
+"""Read at a time: some milliseconds."""
+
+SUMMED_EVERY_BYTES = 2**18
+"""So much may be added up by whoever asks."""
 
 NOTE_PATIENCE_S = 0.05
 """What can be made good for later waits no longer than that."""
@@ -36,9 +47,10 @@ class Ledger:
 
     def __init__(self, home: Home) -> None:
         self.path = home.ledger
+        self.sums_path = home.ledger_sums
 
     def note(self, job: Job) -> bool:
-        """Say that a job has ended. False when that could not be written, which is no harm."""
+        """Say that a job has ended, while its history is locked. False when that could not be written: no harm."""
         try:
             self._append("ledger.note", Entry.of(job).line(), patience_s=NOTE_PATIENCE_S)
         except (OSError, SinglepointError):
@@ -54,15 +66,49 @@ class Ledger:
 
         Raises StorageFull, NotPermitted, NotNow.
         """
-        entry = Entry.of(job).line() if job is not None and job.is_final else b""
+        with self.opened() as content:
+            entry = b"" if job is None or not job.is_final or is_listed(content, job) else Entry.of(job).line()
         self._append("ledger.removed", entry + gone(job_id, REMOVED), durably=True)
 
-    def read(self) -> bytes:
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Content]:
         """All of it, as it is now."""
         try:
-            return self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
+            with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                yield content
+        except (FileNotFoundError, ValueError):  # not there, or empty, which cannot be mapped
+            yield b""
+
+    def account(self) -> Account:
+        """What all attempts of all jobs that ever ended came to."""
+        with self.opened() as content:
+            upto, sums = self._summed_up(content)
+            return add_lines(sums, content[upto:].split(b"\n")).account()
+
+    def sum_up(self) -> Iterator[None]:
+        """Write the sums down, so that nobody has to add up all that ever ran; each step of the iterator is a slice."""
+        with self.opened() as content:
+            upto, sums = self._summed_up(content)
+            while len(content) - upto > SUMMED_EVERY_BYTES:
+                end = content.find(b"\n", min(upto + SLICE_BYTES, len(content) - 1)) + 1
+                if end == 0:
+                    break  # a line that is being written
+                add_lines(sums, content[upto:end].split(b"\n"))
+                upto = end
+                yield
+            document = {"schema": SCHEMA, "upto": upto, "crc32": _crc(content, upto), **sums.account().to_json()}
+        replace_file(self.sums_path, json.dumps(document).encode(), point="ledger.sums")
+
+    def _summed_up(self, content: Content) -> tuple[int, Sum]:
+        """The sums that were written down, and up to where; nothing, when they are of another ledger than this."""
+        try:
+            document = documents.parse_object(self.sums_path.read_bytes())
+            upto = documents.whole(document, "upto", most=len(content))
+            if documents.whole(document, "crc32") == _crc(content, upto):
+                return upto, Sum(vars(Account.from_json(document)))
+        except (OSError, documents.Malformed):
+            pass
+        return 0, Sum({})
 
     def _append(self, point: str, lines: bytes, *, durably: bool = False, patience_s: float = PATIENCE_S) -> None:
         with explained(self.path), self._opened(patience_s) as descriptor:
@@ -91,6 +137,11 @@ class Ledger:
             if time.monotonic() > deadline:
                 raise NotNow(f"{self.path} is locked", hint="the scheduler stands still: `singlepoint doctor`")
             time.sleep(0.002)
+
+
+def _crc(content: Content, upto: int) -> int:
+    """Of the lines in front of a position, the last kilobyte: enough to know the ledger again."""
+    return zlib.crc32(content[max(0, upto - 1024) : upto])
 
 
 def _locked(descriptor: int, how: int) -> bool:

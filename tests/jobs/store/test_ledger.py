@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.errors import NotFound
-from singlepoint.jobs.lifecycle.ledger import Account, Entry, account, entries, newest_first, sizes
+from singlepoint.jobs.lifecycle.ledger import Account, Entry, account, newest_first, size_in
+from singlepoint.jobs.lifecycle.ledger import listed as listed_lines
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store import ledger as ledger_file
@@ -32,15 +33,18 @@ def run_once(store: JobStore, job: Job, event: Event, at: float = 100.0, **facts
 
 
 def listed(store: JobStore) -> list[str]:
-    return [entry.id for entry in newest_first(store.ledger.read())]
+    with store.ledger.opened() as content:
+        return [entry.id for entry in newest_first(content)]
 
 
 def test_a_job_that_ends_is_in_the_ledger_with_what_its_attempts_came_to(store: JobStore) -> None:
     job = accept(store, like="like-it", at=1.0)
-    assert store.ledger.read() == b""
+    assert listed(store) == []
     run_once(store, job, Event.LOSE, end="killed", lost_s=3.0)
     ended = run_once(store, store.load(job.id), Event.SUCCEED, at=200.0, end="succeeded")
-    [entry] = newest_first(store.ledger.read())
+    with store.ledger.opened() as content:
+        [entry] = newest_first(content)
+        assert [size_in(*one) for one in listed_lines(content)] == [ended.size]
     assert (entry.id, entry.state, entry.like, entry.attempt, entry.cores) == (
         job.id,
         State.SUCCEEDED,
@@ -50,12 +54,12 @@ def test_a_job_that_ends_is_in_the_ledger_with_what_its_attempts_came_to(store: 
     )
     assert (entry.submitted_at, entry.ended_at, entry.size) == (1.0, 210.0, ended.size)
     came_to = entry.account
-    assert came_to.ends == {"killed": 1, "succeeded": 1} and came_to.blameless_ends == came_to.ends
+    assert came_to.ends == {"killed": 1, "succeeded": 1} and came_to.own_ends == {}
     assert (came_to.wall_s, came_to.cpu_s, came_to.steps, came_to.saves, came_to.lost_s) == (16.0, 12.0, 100, 4, 3.0)
-    assert came_to.reserved == {"cpu_millis": 40000.0, "memory_bytes": 20.0 * 2**20}
-    assert came_to.used == {"cpu_millis": 12000.0, "memory_bytes": 20000.0} and came_to.began_at == 100.0
+    assert (came_to.granted_core_s, came_to.granted_byte_s) == (40.0, 20.0 * 2**20)
+    assert (came_to.used_byte_s, came_to.began_at) == (20000.0, 100.0)
+    assert came_to.useful_core_s == pytest.approx(6 * (1 - 4 / 8) + 6 * (1 - 1 / 8))
     assert Entry.from_line(entry.line()) == entry
-    assert sizes(store.ledger.read()) == {job.id: ended.size}
 
 
 def test_accounts_add_up_to_that_of_all_attempts(store: JobStore) -> None:
@@ -64,37 +68,56 @@ def test_accounts_add_up_to_that_of_all_attempts(store: JobStore) -> None:
     job = run_once(store, store.load(job.id), Event.FAIL, at=300.0, end="failed", reason="it raised")
     parts = [account([attempt]) for attempt in job.attempts]
     assert sum(parts, Account()) == account(job.attempts)
-    assert parts[1].useful == {"cpu_millis": 0.0, "memory_bytes": 0.0} and parts[1].blameless_ends == {}
+    assert parts[1].useful_core_s == 0.0 and parts[1].own_ends == {"failed": 1}
 
 
 def test_a_retried_job_has_not_ended_and_its_next_end_counts_its_newer_attempts_only(store: JobStore) -> None:
     job = accept(store)
     run_once(store, job, Event.FAIL, end="failed", reason="r")
     store.move(job.id, Event.RETRY, 150.0)
-    assert listed(store) == [] and sizes(store.ledger.read()) == {}
+    assert listed(store) == []
     run_once(store, store.load(job.id), Event.SUCCEED, at=200.0, end="succeeded")
     assert listed(store) == [job.id]
-    assert [entry.account.ends for entry in entries(store.ledger.read())] == [{"failed": 1}, {"succeeded": 1}]
+    assert store.ledger.account() == account(store.load(job.id).attempts)
 
 
 def test_what_a_job_taught_outlives_it(store: JobStore) -> None:
     job = accept(store)
     run_once(store, job, Event.SUCCEED, end="succeeded")
     store.ledger.path.unlink()  # as if its line had never been written
+    came_to = account(store.load(job.id).attempts)
     store.remove(job.id)
-    assert listed(store) == []
-    assert [entry.id for entry in entries(store.ledger.read())] == [job.id]
+    assert listed(store) == [] and store.ledger.account() == came_to
 
 
-def test_the_last_to_end_is_listed_first_and_only_what_is_wanted_is_read(store: JobStore) -> None:
+def test_what_was_summed_up_is_not_read_again_unless_the_ledger_is_another(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_file, "SUMMED_EVERY_BYTES", 0)
+    monkeypatch.setattr(ledger_file, "SLICE_BYTES", 1)
+    for _ in range(3):
+        run_once(store, accept(store), Event.SUCCEED, end="succeeded")
+    whole = store.ledger.account()
+    assert whole.ends == {"succeeded": 3} and len(list(store.ledger.sum_up())) == 3
+    read: list[bytes] = []
+    monkeypatch.setattr(ledger_file, "add_lines", lambda sums, lines: read.extend(lines) or sums)
+    assert store.ledger.account() == whole and read == [b""]
+    monkeypatch.undo()
+    run_once(store, accept(store), Event.FAIL, end="failed", reason="r")
+    assert store.ledger.account().ends == {"succeeded": 3, "failed": 1}
+    store.ledger.path.write_bytes(b"\n".join(store.ledger.path.read_bytes().splitlines()[1:]) + b"\n")
+    assert store.ledger.account().ends == {"succeeded": 2, "failed": 1}
+    store.ledger.sums_path.write_text('{"upto": "all"}')
+    assert store.ledger.account().ends == {"succeeded": 2, "failed": 1}
+
+
+def test_the_last_to_end_is_listed_first(store: JobStore) -> None:
     first, second, third = (accept(store, at=float(n)) for n in range(3))
     for number, (job, event) in enumerate(
         ((second, Event.CANCEL), (third, Event.FAIL), (first, Event.CANCEL)),
     ):
         store.move(job.id, event, 10.0 + number, end="x", reason="r")
     assert listed(store) == [first.id, third.id, second.id]
-    failed = newest_first(store.ledger.read(), [b'"state":"failed"'])
-    assert [entry.id for entry in failed] == [third.id]
 
 
 def test_a_torn_or_foreign_line_costs_only_itself(store: JobStore) -> None:
@@ -131,7 +154,7 @@ def test_a_line_is_written_to_the_file_that_has_the_name(store: JobStore, monkey
 
     def put_in_place(descriptor: int, how: int) -> bool:
         if not shorter.exists():
-            shorter.write_bytes(store.ledger.read())
+            shorter.write_bytes(store.ledger.path.read_bytes())
             os.replace(shorter, store.ledger.path)
             shorter.touch()
         return locked(descriptor, how)
@@ -139,7 +162,7 @@ def test_a_line_is_written_to_the_file_that_has_the_name(store: JobStore, monkey
     locked = ledger_file._locked
     monkeypatch.setattr(ledger_file, "_locked", put_in_place)
     assert store.ledger.note(store.load(job.id))
-    assert len(store.ledger.read().splitlines()) == 2
+    assert len(store.ledger.path.read_bytes().splitlines()) == 2
 
 
 _ACT = """
@@ -186,4 +209,4 @@ def test_killed_while_it_is_removed_a_job_is_there_or_what_it_taught_is(store: J
     store.remove(job.id)
     with pytest.raises(NotFound):
         store.load(job.id)
-    assert [entry.id for entry in entries(store.ledger.read())] == [job.id] and listed(store) == []
+    assert store.ledger.account().ends == {"succeeded": 1} and listed(store) == []
