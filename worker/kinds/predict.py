@@ -35,6 +35,7 @@ from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
+from singlepoint.worker.scoring.scored import Scored
 
 TILE_ROWS = 1024
 """Rows that are read, scored and written together. Always a multiple of what passes through the network at once,
@@ -152,8 +153,8 @@ class Prediction:
         """Score until no rows are left, or until a request to stop is due; answers which."""
         self.stop = None
         with self._scored() as scored:
-            for piece, content in scored:
-                self.shards.write(content, piece.rows)
+            for piece, packed in scored:
+                self.shards.write(Scored.unpacked(packed), piece.rows)
                 self.cursor = piece.cursor
                 self.work.step += piece.rows
                 self.look_at_the_clock()
@@ -161,7 +162,7 @@ class Prediction:
 
     @contextmanager
     def _scored(self) -> Iterator[Iterator[tuple[Piece, bytes]]]:
-        """The pieces and their finished rows, by this process or by children on the cores it has now."""
+        """The pieces and what became of them, packed, by this process or by children on the cores it has now."""
         wanted = self._until_asked_to_stop()
         if len(self.work.terms.cores) <= 1:
             yield ((piece, self.score(piece)) for piece in wanted)
@@ -181,13 +182,13 @@ class Prediction:
         self.stop = stop
 
     def score(self, piece: Piece) -> bytes:
-        """Parse and predict the rows of one piece: their bytes in the output."""
+        """Parse and predict the rows of one piece; what becomes of them, packed."""
         tile = self.rows.parse(piece)
         try:
             scores = self.predictor.predict(tile.raw)
         except BadRow as bad:
             raise bad.shifted(tile.first_row) from None
-        return self.format.rows(tile, scores)
+        return Scored(self.format.rows(tile, scores), scores.unseen).packed()
 
     def look_at_the_clock(self) -> None:
         """Count the finished rows when it is time, and tell how far the work is."""
@@ -215,12 +216,15 @@ class Prediction:
         work, output = self.work, Path(self.spec.output)
         stage = staged_output(output, work.job.id, work.attempt)
         _require_directory(output)
-        digest = self.shards.assemble(stage, self.format.header(self.shards.end_row))
+        rows, unseen = self.shards.end_row, self.shards.unseen
+        digest = self.shards.assemble(stage, self.format.header(rows))
+        for column, cells in unseen.items():
+            work.log.warning("never_seen_in_training column=%r cells=%d rows=%d", column, cells, rows)
         facts = {
             "end": "succeeded",
             "bit_identical": self.bit_identical,
-            "metrics": {"rows": self.shards.end_row},
-            "result": {"path": str(output), "sha256": digest, "rows": self.shards.end_row},
+            "metrics": {"rows": rows},
+            "result": {"path": str(output), "sha256": digest, "rows": rows, "bad_rows": 0, "unseen": unseen},
         }
 
         def publish() -> Mapping[str, Any]:

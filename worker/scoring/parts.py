@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import zlib
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,12 +22,18 @@ from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import Fence, append, explained, make_directory, put_in_place, sync_directory
 from singlepoint.jobs.store.job_files import MANIFEST
 
+from .scored import Scored
+
 _BLOCK_BYTES = 2**20
 
 
 @dataclass(frozen=True)
 class Part:
-    """One counted run of rows. cursor: where the input goes on after it (plain JSON)."""
+    """One counted run of rows.
+
+    cursor: where the input goes on after it (plain JSON).
+    unseen: how many cells of each column held what training never saw.
+    """
 
     file: str
     first_row: int
@@ -34,6 +41,7 @@ class Part:
     bytes: int
     crc32: int
     cursor: dict[str, Any]
+    unseen: dict[str, int] = field(default_factory=dict)
 
     @property
     def end_row(self) -> int:
@@ -57,6 +65,7 @@ class Shards:
         self._crc = 0
         self._bytes = 0
         self._rows = 0
+        self._unseen = Counter[str]()
         self.parts: list[Part] = []
 
     def resume(self, *, fresh_after: int = 0) -> list[str]:
@@ -90,8 +99,14 @@ class Shards:
         """Where the input goes on after the counted rows; None at the beginning."""
         return self.parts[-1].cursor if self.parts else None
 
-    def write(self, content: bytes, rows: int) -> None:
+    @property
+    def unseen(self) -> dict[str, int]:
+        """Cells of each column, in the counted rows, that held what training never saw."""
+        return dict(sum((Counter(part.unseen) for part in self.parts), Counter[str]()))
+
+    def write(self, scored: Scored, rows: int) -> None:
         """Add finished rows; they count once `count` was called."""
+        content = scored.content
         with explained(self._directory):
             reach("shard.write")
             if self._file is None:
@@ -100,12 +115,13 @@ class Shards:
         self._crc = zlib.crc32(content, self._crc)
         self._bytes += len(content)
         self._rows += rows
+        self._unseen.update(scored.unseen)
 
     def count(self, cursor: dict[str, Any]) -> None:
         """Make the rows written since the last call durable, and count them."""
         if self._file is None:
             return
-        part = Part(self._name(), self.end_row, self._rows, self._bytes, self._crc, cursor)
+        part = Part(self._name(), self.end_row, self._rows, self._bytes, self._crc, cursor, dict(self._unseen))
         with explained(self._directory):
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -114,7 +130,7 @@ class Shards:
             with self._fence():
                 self._append(part)
         self.parts.append(part)
-        self._file, self._crc, self._bytes, self._rows = None, 0, 0, 0
+        self._file, self._crc, self._bytes, self._rows, self._unseen = None, 0, 0, 0, Counter()
 
     def assemble(self, target: Path, header: bytes) -> str:
         """Write the whole output to `target`, fsynced; answers its sha256."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -176,3 +178,36 @@ def test_what_processes_share_counts_once_against_the_memory_granted(scorer: tup
     os.kill(pid, signal.SIGCONT)
     job = maker.oversee(job_id, pid)
     assert ended(job) == (State.SUCCEEDED, "succeeded") and output(maker, "small") == expected
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_training_never_saw_is_in_the_result_and_the_log(
+    scorer: tuple[Maker, bytes], tmp_path: Path, cores: int
+) -> None:
+    maker = Maker(tmp_path)
+    rows = "".join(f"{'abc'[i % 3]},{i % 7},{i % 2}\n" for i in range(60))
+    (tmp_path / "train.csv").write_text("c,n,y\n" + rows)
+    (tmp_path / "new.csv").write_text("c,n\n" + "z,1\na,2\n,3\n" * 1000)
+    learned = maker.submit(
+        data={"path": "train.csv", "target": "y"}, preprocessing={"categorical": ["c"]}, training={"epochs": 1}
+    )
+    assert maker.make(learned).state is State.SUCCEEDED
+    job = maker.make(predict(maker, "new", input="new.csv"), cores=cores)
+
+    assert job.result is not None and (job.result["unseen"], job.result["bad_rows"]) == ({"c": 2000}, 0)
+    assert "never_seen_in_training column='c' cells=2000" in maker.home.job_files(job.id).log.read_text()
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_an_answer_that_is_not_finite_fails_the_prediction_by_its_row(scorer: tuple[Maker, bytes], cores: int) -> None:
+    maker, _ = scorer
+    lines = (maker.directory / "many.csv").read_text().splitlines(keepends=True)
+    scales = json.loads((maker.model() / "model.json").read_bytes())["preprocessing"]["columns"]
+    far = {column["name"]: repr(3e38 * column["scale"]) for column in scales}  # each just fits in float32
+    names, cells = lines[0].strip().split(","), lines[5000].strip().split(",")
+    lines[5000] = ",".join(far.get(name, cell) for name, cell in zip(names, cells, strict=True)) + "\n"
+    (maker.directory / "far.csv").write_text("".join(lines))
+    job = maker.make(predict(maker, f"far-{cores}", input="far.csv"), cores=cores)
+
+    assert job.state is State.FAILED and job.reason is not None
+    assert "row 5000: " in job.reason and not (maker.directory / f"far-{cores}.out.csv").exists()

@@ -12,6 +12,7 @@ import pytest
 
 from singlepoint.jobs.errors import Superseded
 from singlepoint.worker.scoring.parts import Shards
+from singlepoint.worker.scoring.scored import Scored
 
 
 @contextlib.contextmanager
@@ -33,8 +34,8 @@ def written(directory: Path, parts: int = 3) -> Shards:
     one = shards(directory)
     one.resume()
     for part in range(parts):
-        one.write(f"row {2 * part}\n".encode(), 1)
-        one.write(f"row {2 * part + 1}\n".encode(), 1)
+        one.write(Scored(f"row {2 * part}\n".encode()), 1)
+        one.write(Scored(f"row {2 * part + 1}\n".encode(), {"c": 1, f"d{part}": 2}), 1)
         one.count({"offset": 2 * part + 2})
     return one
 
@@ -54,10 +55,10 @@ def test_the_output_is_the_counted_parts_in_order(tmp_path: Path) -> None:
 
 def test_a_later_attempt_goes_on_where_the_counted_rows_end(tmp_path: Path) -> None:
     first = written(tmp_path, parts=2)
-    first.write(b"row 4\n", 1)  # written, not counted: the process dies here
+    first.write(Scored(b"row 4\n"), 1)  # written, not counted: the process dies here
     second = shards(tmp_path, attempt=2)
     assert second.resume() == [] and second.end_row == 4 and second.cursor == {"offset": 4}
-    second.write(b"row 4\nrow 5\n", 2)
+    second.write(Scored(b"row 4\nrow 5\n"), 2)
     second.count({"offset": 6})
     assert assembled(second, tmp_path / "out") == WHOLE
 
@@ -71,7 +72,7 @@ def test_a_torn_manifest_counts_only_whole_lines(tmp_path: Path, cut: int) -> No
     later.resume()
     rows = later.end_row
     assert rows in (2, 4) and later.cursor == {"offset": rows}
-    later.write(b"".join(f"row {n}\n".encode() for n in range(rows, 6)), 6 - rows)
+    later.write(Scored(b"".join(f"row {n}\n".encode() for n in range(rows, 6))), 6 - rows)
     later.count({"offset": 6})
     assert assembled(later, tmp_path / "out") == WHOLE
 
@@ -90,7 +91,21 @@ def test_an_older_attempt_cannot_count_rows(tmp_path: Path) -> None:
     written(tmp_path, parts=1)
     before = (tmp_path / "manifest.jsonl").read_bytes()
     late = Shards(tmp_path, 1, closed_fence)
-    late.write(b"row 2\n", 1)
+    late.write(Scored(b"row 2\n"), 1)
     with pytest.raises(Superseded):
         late.count({"offset": 3})
     assert (tmp_path / "manifest.jsonl").read_bytes() == before
+
+
+def test_what_training_never_saw_is_counted_with_the_rows_and_survives_them(tmp_path: Path) -> None:
+    expected = {"c": 3, "d0": 2, "d1": 2, "d2": 2}
+    one = written(tmp_path)
+    one.write(Scored(b"row 6\n", {"c": 9}), 1)  # not counted
+    assert one.unseen == expected
+    again = shards(tmp_path, 2)
+    assert (again.resume(), again.unseen) == ([], expected)
+
+
+def test_what_became_of_a_piece_crosses_processes_as_bytes() -> None:
+    for scored in (Scored(b""), Scored(b"1,2\n3\n", {"a\nb": 2})):
+        assert Scored.unpacked(scored.packed()) == scored and scored.packed()
