@@ -7,6 +7,7 @@
     │   └── HistoryDamaged  65  a job's history or spec cannot be read
     ├── NotFound            66  no such job, model or file
     ├── BrokerAway          69  Redis cannot be reached, or nothing is running
+    │   └── BrokerRefuses   69  Redis answers, but takes nothing: it is full, read-only, has too few replicas
     ├── NotNow              75  impossible in this state, or refused for the moment
     │   ├── ImpossibleMove  75  the life cycle has no such move
     │   ├── Superseded      75  an attempt that is not the newest tried to write
@@ -114,6 +115,10 @@ class BrokerAway(SinglepointError):
     """Redis cannot be reached."""
 
     exit_code = EXIT_BROKER_AWAY
+
+
+class BrokerRefuses(BrokerAway):
+    """Redis refuses to be written to."""
 
 
 class NotNow(SinglepointError):

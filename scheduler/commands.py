@@ -16,7 +16,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import HistoryDamaged, NotFound
+from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, HistoryDamaged, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.host.service_log import log_to_stderr
@@ -79,9 +79,20 @@ def explanation(session: Session, job_id: str) -> dict[str, Any]:
     """The document of `explain`: where a job stands, and in one sentence why."""
     known = session.store.load(job_id)
     reason = _ending(known) if known.is_final else reasons.explain(as_seen_now(session.home, session.store), job_id)
-    if known.state is State.PENDING and (complaint := scheduler_complaint(session.home)):
-        reason = complaint
+    if known.state is State.PENDING:
+        reason = scheduler_complaint(session.home) or _refusal(session) or reason
     return {"schema": 1, "id": job_id, "state": known.state.value, "reason": reason}
+
+
+def _refusal(session: Session) -> str:
+    """That Redis takes nothing, so that nothing can be started; else `""`, also when it is away."""
+    try:
+        session.require_writable()
+    except BrokerRefuses as error:
+        return f"{error.message}: {error.hint}"
+    except BrokerAway:
+        pass
+    return ""
 
 
 def _ending(job: Job) -> str:

@@ -17,7 +17,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-from singlepoint.jobs.errors import BrokerAway, UsageError
+from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, UsageError
 from singlepoint.jobs.host.processes import is_stopped
 from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.host.standstill import remedy
@@ -135,6 +136,45 @@ def away(broker: Broker, error: Exception | None = None) -> BrokerAway:
     because = f": {error}" if error is not None and str(error) else ""
     remedy = "start it with `singlepoint up --detach`" if broker.ours else "start that server, or correct --redis-url"
     return BrokerAway(f"Redis does not answer at {broker}{because}", hint=remedy)
+
+
+_REFUSALS = {
+    "OOM": ("it is full", "`singlepoint prune` removes ended jobs; or raise its maxmemory"),
+    "READONLY": ("it is a read-only replica", "point --redis-url at the primary"),
+    "NOREPLICAS": ("it has too few replicas", "start them, or lower its min-replicas-to-write"),
+    "MISCONF": ("it cannot save to its disk", "free some space there, and see its log"),
+}
+"""What Redis answers instead of writing, by its word for it: what that means, and what to do."""
+
+
+def refusal(error: BaseException) -> BrokerRefuses | None:
+    """The error to tell when Redis answered that it takes nothing; None for any other error."""
+    if not isinstance(error, redis.ResponseError):
+        return None
+    word = error.status_code or str(error).partition(" ")[0]
+    if word not in _REFUSALS:
+        return None
+    because, remedy = _REFUSALS[word]
+    return BrokerRefuses(f"Redis refuses to be written to: {because}", hint=f"{remedy}; accepted jobs are kept on disk")
+
+
+def require_writable(connection: redis.Redis) -> None:
+    """Raises BrokerRefuses when Redis would not take a write now; writes nothing itself."""
+    try:
+        connection.setrange("sp:writable", 0, "")  # of no bytes: changes nothing, but is refused as any write is
+    except redis.ResponseError as error:
+        if (refused := refusal(error)) is not None:
+            raise refused from None
+
+
+def memory_level(connection: redis.Redis) -> str:
+    """`, 12 MiB of 256 MiB used`, of what it may hold; `""` when it has no limit, or does not say."""
+    try:
+        info = connection.info("memory")
+        used, most = int(info["used_memory"]), int(info["maxmemory"])
+    except (redis.RedisError, KeyError, ValueError):
+        return ""
+    return f", {format_bytes(used)} of {format_bytes(most)} used" if most else ""
 
 
 def shortcomings(connection: redis.Redis) -> list[str]:

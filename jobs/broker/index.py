@@ -9,23 +9,31 @@
     and rq's own keys; see `queue`.
 
 All of it can be lost and is rebuilt from the directories. So telling Redis is allowed to fail: `tell`
-answers False, and whoever rebuilds the index finds the truth on disk.
+answers False, and whoever rebuilds the index finds the truth on disk. Nor is what stands there trusted: whoever
+finds something that we cannot have written takes the epoch away, and the index is built anew.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import redis
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.records import Job, Sample
-from singlepoint.jobs.lifecycle.summary import summary
+from singlepoint.jobs.lifecycle.records import Job, Sample, is_job_id
+from singlepoint.jobs.lifecycle.summary import read_progress, read_summary, summary
+
+log = logging.getLogger("singlepoint.broker")
 
 LOOK_AT_EVERYTHING = "*"
+
+_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "head": "string"}
 
 _PUT = """
 local known = redis.call('HGET', KEYS[1], ARGV[1])
@@ -97,13 +105,22 @@ class Index:
             return False
         return True
 
+    def heal(self) -> None:
+        """Drop what is of a wrong type, whoever put it there; then the index is not complete any more."""
+        if drop_of_wrong_type(self.connection, {self.key(name): kind for name, kind in _TYPES.items()}):
+            self.spoilt()
+
+    def spoilt(self) -> None:
+        """Something that we cannot have written stands in the index: it has to be built anew."""
+        self.connection.delete(self.key("epoch"))
+
     def wait_for_bell(self, timeout_s: float, most: int = 1000) -> list[str]:
         """Block until something rings or the time is up; all that has rung by then, in order, each once."""
         first = self.connection.blpop([self.key("bell")], timeout=timeout_s)
         if first is None:
             return []
         more = self.connection.lpop(self.key("bell"), most) or []
-        return list(dict.fromkeys(_text(item) for item in [first[1], *more]))
+        return list(dict.fromkeys(text_of(item) for item in [first[1], *more]))
 
     def is_complete(self) -> bool:
         """Whether this Redis knows all jobs; False after a wipe or on a new server."""
@@ -111,7 +128,8 @@ class Index:
 
     def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
         """Fill the index from the directories; complete only once all of it is in."""
-        self.connection.delete(self.key("jobs"))  # at once: what is told from here on is newer than what we read
+        # At once: what is told from here on is newer than what we read.
+        self.connection.delete(self.key("jobs"), self.key("live"), self.key("head"))
         with self.connection.pipeline(transaction=False) as pipe:
             for count, job in enumerate(jobs, 1):
                 self._put(job, pipe)
@@ -129,36 +147,64 @@ class Index:
         return True
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Every job's summary with its live progress, oldest first."""
-        with self.connection.pipeline(transaction=False) as pipe:
-            pipe.hvals(self.key("jobs"))
-            pipe.hgetall(self.key("live"))
-            rows, live = pipe.execute()
-        progress = {_text(job_id): json.loads(text) for job_id, text in live.items()}
-        documents = [json.loads(row) for row in rows]
-        for document in documents:
-            if document["state"] == "running":
-                document.update(progress.get(document["id"], {}))
-        return sorted(documents, key=lambda document: (document["submitted_at"], document["id"]))
+        """Every job's summary with its live progress, oldest first.
+
+        What cannot be read is left out, and the index is not complete from then on.
+        """
+        told, live = self._hash("jobs", read_summary), self._hash("live", read_progress)
+        rows = [row | (live.get(job_id, {}) if row["state"] == "running" else {}) for job_id, row in told.items()]
+        return sorted(rows, key=lambda row: (row["submitted_at"], row["id"]))
 
     def progress(self, job_id: str) -> dict[str, Any]:
-        text = self.connection.hget(self.key("live"), job_id)
-        return dict(json.loads(text)) if text else {}
+        """What a running job's attempt last told of itself; empty when that is nothing, or nothing that can be read."""
+        try:
+            content = self.connection.hget(self.key("live"), job_id)
+            return read_progress(content) if content else {}
+        except (Malformed, redis.ResponseError):
+            self.spoilt()
+            return {}
 
     def samples(self) -> dict[str, Sample]:
         """What every running attempt last told of itself, by the id of its job; what cannot be read is left out."""
         found = {}
-        for job_id, text in self.connection.hgetall(self.key("live")).items():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
-                found[_text(job_id)] = Sample.from_json(json.loads(text)["sample"])
+        for job_id, progress in self._hash("live", read_progress).items():
+            with contextlib.suppress(Malformed):
+                found[job_id] = Sample.from_json(documents.mapping(progress, "sample"))
+        return found
+
+    def _hash(self, name: str, read: Callable[[bytes | str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """What stands in a hash by the id of its job, as far as it can be read."""
+        try:
+            held = self.connection.hgetall(self.key(name))
+        except redis.ResponseError:
+            held = {b"": b""}  # of another type
+        found, unreadable = {}, False
+        for field, content in held.items():
+            try:
+                row = read(content)
+            except Malformed:
+                unreadable = True
+                continue
+            job_id = text_of(field)
+            if is_job_id(job_id) and row.get("id", job_id) == job_id:
+                found[job_id] = row
+            else:
+                unreadable = True
+        if unreadable:
+            self.spoilt()
         return found
 
     def publish_head(self, reason: dict[str, Any]) -> None:
         self.connection.set(self.key("head"), json.dumps(reason))
 
     def head(self) -> dict[str, Any]:
-        text = self.connection.get(self.key("head"))
-        return dict(json.loads(text)) if text else {}
+        try:
+            content = self.connection.get(self.key("head"))
+            head = documents.parse_object(content) if content else {}
+            return {name: documents.text(head, name) for name in ("id", "reason")} if head else {}
+        except (Malformed, redis.ResponseError):
+            self.spoilt()
+            return {}
 
     def news(self, timeout_s: float | None = None) -> Iterator[str]:
         """The ids of jobs as they move, `""` once when the subscription stands and at each timeout."""
@@ -168,8 +214,22 @@ class Index:
             yield ""
             while True:
                 message = channel.get_message(timeout=timeout_s)
-                yield _text(message["data"]) if message else ""
+                yield text_of(message["data"]) if message else ""
 
 
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def text_of(value: bytes | str) -> str:
+    """What Redis holds as text; what is none keeps its bytes (surrogateescape), and is no id of ours."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+
+
+def drop_of_wrong_type(connection: redis.Redis, types: Mapping[str, str]) -> list[str]:
+    """Delete the keys that are there and of another type than they should be; which they were."""
+    with connection.pipeline(transaction=False) as pipe:
+        for key in types:
+            pipe.type(key)
+        found = [text_of(kind) for kind in pipe.execute()]
+    wrong = [key for key, kind in zip(types, found, strict=True) if kind not in ("none", types[key])]
+    if wrong:
+        connection.delete(*wrong)
+        log.warning("key_of_wrong_type_dropped keys=%s", ",".join(wrong))
+    return wrong

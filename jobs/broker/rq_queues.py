@@ -8,15 +8,27 @@ same id is harmless, because only one claim of an attempt can succeed.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import redis
 from rq import worker_registration
 from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.queue import Queue
+from rq.registry import (
+    CanceledJobRegistry,
+    DeferredJobRegistry,
+    FailedJobRegistry,
+    FinishedJobRegistry,
+    ScheduledJobRegistry,
+    StartedJobRegistry,
+)
 from rq.serializers import JSONSerializer
 
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.records import is_job_id
+
+from .index import drop_of_wrong_type, text_of
 
 FUNCTION = "singlepoint.worker.attempt.perform"
 """The one function rq may ever call. Stored in Redis: never move it, never add another."""
@@ -42,6 +54,29 @@ def parse_rq_id(text: str) -> tuple[str, int]:
 
 def run_queue_name(home_uuid: str) -> str:
     return f"singlepoint-run-{home_uuid[:8]}"
+
+
+_REGISTRIES = (
+    StartedJobRegistry,
+    FinishedJobRegistry,
+    FailedJobRegistry,
+    DeferredJobRegistry,
+    ScheduledJobRegistry,
+    CanceledJobRegistry,
+)
+
+
+@dataclass(frozen=True)
+class RegisteredWorker:
+    """One of rq's workers: its name, and the machine and process it is."""
+
+    name: str
+    host: str
+    pid: int
+
+
+def _workers_key(queue: Queue) -> str:
+    return worker_registration.WORKERS_BY_QUEUE_KEY % queue.name
 
 
 class DispatchQueue:
@@ -103,17 +138,52 @@ class DispatchQueue:
             pipe.execute()
         try:
             RqJob.fetch(name, connection=self.connection, serializer=JSONSerializer).delete(remove_from_queue=False)
-        except Exception:  # noqa: BLE001 - rq has several errors for a job that is gone, and gone is what we want
-            return
+        except Exception:  # noqa: BLE001 - rq has several errors for a job that is gone or none, and gone is what we want
+            self.drop_entry(name)
+
+    def discard(self, foreign: str) -> None:
+        """Take what somebody else put there out of our queues, and touch nothing else of theirs."""
+        with self.connection.pipeline() as pipe:
+            for queue in (self.waiting, self.run):
+                pipe.lrem(queue.key, 0, foreign.encode(errors="surrogateescape"))  # type: ignore[arg-type]
+            pipe.execute()
+
+    def heal(self) -> None:
+        """Drop every key of rq's that our queues need and that is of a wrong type, whoever put it there."""
+        types = {Queue.redis_queues_keys: "set", worker_registration.REDIS_WORKER_KEYS: "set"}
+        for queue in (self.waiting, self.run):
+            types |= {queue.key: "list", queue.intermediate_queue_key: "list", _workers_key(queue): "set"}
+            types |= {registry.key_template.format(queue.name): "zset" for registry in _REGISTRIES}
+        drop_of_wrong_type(self.connection, types)
+
+    def drop_entry(self, name: str) -> None:
+        """What rq keeps of an attempt turned out to be none: it is made anew when it is queued again."""
+        self.connection.delete(RqJob.key_for(name))
 
     def waiting_ids(self) -> set[str]:
-        """The rq ids that are shown as waiting."""
-        return set(self.waiting.job_ids)
+        """The rq ids that are shown as waiting; what is no text keeps its bytes, and is none of ours."""
+        return {text_of(entry) for entry in self.connection.lrange(self.waiting.key, 0, -1)}
 
     def registered(self) -> frozenset[str]:
         """The keys of the workers that are registered to take attempts; some may be dead."""
-        return frozenset(worker_registration.get_keys(self.run))
+        entries = map(text_of, self.connection.smembers(_workers_key(self.run)))
+        return frozenset(entry for entry in entries if entry.isprintable())
+
+    def workers(self) -> list[RegisteredWorker]:
+        """What those workers say of themselves; one that says nothing that can be read is left out."""
+        keys = sorted(self.registered())
+        with self.connection.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(key, "hostname", "pid")
+            said = pipe.execute(raise_on_error=False)
+        found = []
+        for key, answer in zip(keys, said, strict=True):
+            if isinstance(answer, list) and all(answer):
+                host, pid = map(text_of, answer)
+                name = key.partition(":worker:")[2]
+                found += [RegisteredWorker(name, host, int(pid))] if pid.isdecimal() and len(pid) < 10 else []
+        return found
 
     def run_ids(self) -> set[str]:
-        """The rq ids that a worker may still take."""
-        return set(self.run.job_ids)
+        """The rq ids that a worker may still take; see `waiting_ids`."""
+        return {text_of(entry) for entry in self.connection.lrange(self.run.key, 0, -1)}

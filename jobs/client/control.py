@@ -81,7 +81,7 @@ def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> J
 
     Raises NotNow for one that never began and would fail at once: a job that it comes after has not succeeded.
     """
-    session.require_redis()
+    session.require_writable()
     with session.store.locked_history(job_id) as history:
         if history.job.state not in (State.FAILED, State.CANCELLED):
             stands = f"job {job_id} is {history.job.state.value}"

@@ -5,20 +5,23 @@ Every waiting job gets a reason: `with_reasons` is the rule, and pure.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singlepoint.jobs.clock import now, seconds
-from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, InvalidInput, NotFound
+from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, HistoryDamaged, InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import FINAL
-from singlepoint.jobs.lifecycle.summary import summary
+from singlepoint.jobs.lifecycle.summary import read_progress, summary
 
 from .session import Session, asked
+
+if TYPE_CHECKING:
+    from singlepoint.jobs.broker.index import Index
 
 Row = dict[str, Any]
 
@@ -42,13 +45,26 @@ def listing(session: Session) -> Listing:
     head, away = asked(session, lambda index: index.head())
     rows = None
     if away is None:
-        rows, away = asked(session, lambda index: index.summaries() if index.is_complete() else None)
+        rows, away = asked(session, _told)
     if rows is None:
         rows = from_disk(session)
     there = room(session)
     if there is None:
         rows = [{**row, "dead": is_dead(session, row)} for row in rows]
-    return Listing(with_reasons(rows, head, there, now(), scheduler_complaint(session.home)), away)
+    complaint = away.message if isinstance(away, BrokerRefuses) else scheduler_complaint(session.home)
+    return Listing(with_reasons(rows, head, there, now(), complaint), away)
+
+
+def _told(index: Index) -> list[Row] | None:
+    """What the index says, or None when that is not all: nobody filled it yet, or something in it made no sense.
+
+    Raises BrokerRefuses: an index that takes nothing any more is behind.
+    """
+    from singlepoint.jobs.broker.connection import require_writable
+
+    require_writable(index.connection)
+    rows = index.summaries()
+    return rows if index.is_complete() else None
 
 
 def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
@@ -87,8 +103,8 @@ def from_disk(session: Session) -> list[Row]:
 def progress(session: Session, job_id: str) -> Row:
     """How far the newest attempt is, as it last wrote it down; empty before the first report."""
     try:
-        return dict(json.loads(session.home.job_files(job_id).progress.read_bytes()))
-    except (OSError, ValueError):
+        return read_progress(session.home.job_files(job_id).progress.read_bytes())
+    except (OSError, Malformed):
         return {}
 
 

@@ -87,6 +87,13 @@ class Session:
         except Exception as error:
             raise redis_error(error) or error from error
 
+    def require_writable(self) -> None:
+        """As `require_redis`, for what adds to Redis; raises BrokerRefuses when it answers but takes nothing."""
+        from singlepoint.jobs.broker.connection import require_writable
+
+        require_writable(self.connection)
+        self.require_redis()
+
 
 def open_session(settings: Settings, patient: bool = False) -> Session:
     """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
@@ -119,7 +126,9 @@ def redis_error(error: BaseException) -> BrokerAway | None:
     module = sys.modules.get("redis")
     if module is None or not isinstance(error, module.RedisError):
         return None
-    return BrokerAway(
+    from singlepoint.jobs.broker.connection import refusal
+
+    return refusal(error) or BrokerAway(
         f"Redis does not answer: {error}",
         hint="`singlepoint doctor` says what is wrong; accepted jobs are kept on disk",
     )

@@ -104,11 +104,12 @@ def _budget_of(session: Session) -> Check | None:
 
 
 def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None) -> Submitted:
-    """Keep the job, then tell Redis. Raises BrokerAway, StorageFull or NotPermitted, and then keeps nothing.
+    """Keep the job, then tell Redis.
 
     job_id: what it shall be called, where whoever asks may ask again; by default a new id.
+    Raises BrokerAway, BrokerRefuses, StorageFull or NotPermitted, and then keeps nothing.
     """
-    session.require_redis()
+    session.require_writable()
     facts = {
         "name": spec.name,
         "kind": spec.kind,

@@ -1,13 +1,20 @@
-"""A job as the one JSON document that `ps`, `show` and the index share. Pure."""
+"""A job as the one JSON document that `ps`, `show` and the index share. Pure.
+
+`read_summary` and `read_progress` take what Redis says of a job, and nothing that is not of its type and range.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso
+from singlepoint.jobs.documents import Malformed
 
-from .records import Attempt, Job
-from .states import Author
+from .records import Attempt, Job, is_job_id
+from .states import Author, State
 
 SCHEMA = 1
 
@@ -41,6 +48,59 @@ def summary(job: Job) -> dict[str, Any]:
         "not_before": _time(job.not_before or None),
         "size": job.size,
     }
+
+
+_STATES = frozenset(map(str, State))
+_ANY_WHOLE = partial(documents.whole, least=-documents.MOST_WHOLE)
+_ALWAYS: dict[str, Callable[[documents.Document, str], object]] = {
+    "id": documents.text,
+    "name": documents.text,
+    "kind": documents.text,
+    "state": documents.text,
+    "priority": _ANY_WHOLE,
+    "attempt": documents.whole,
+    "submitted_at": documents.time,
+    "cpu": documents.number,
+    "memory_bytes": documents.whole,
+    "held": documents.flag,
+    "paused": documents.flag,
+    "asks": documents.texts,
+    "gives_way": documents.flag,
+    "after": documents.texts,
+    "size": documents.whole,
+}
+_AT_TIMES: dict[str, Callable[[documents.Document, str, None], object]] = {
+    "reason": documents.text,
+    "started_at": documents.time,
+    "ended_at": documents.time,
+    "progress": partial(documents.number, most=1.0),
+    "bit_identical": documents.flag,
+    "not_before": documents.time,
+}
+
+
+def read_summary(content: bytes | str) -> dict[str, Any]:
+    """The inverse of `summary`, of its JSON; raises Malformed."""
+    document = documents.parse_object(content)
+    for name, read in _ALWAYS.items():
+        read(document, name)
+    for name, read_if_there in _AT_TIMES.items():
+        read_if_there(document, name, None)
+    if not is_job_id(document["id"]) or document["state"] not in _STATES:
+        raise Malformed("`id` or `state` is none")
+    return {name: document.get(name) for name in (*_ALWAYS, *_AT_TIMES)}
+
+
+def read_progress(content: bytes | str) -> dict[str, Any]:
+    """What a running attempt tells of itself (`progress`, 0..1, and figures of its own); raises Malformed.
+
+    It adds to a summary, and takes the place of nothing in it.
+    """
+    document = documents.parse_object(content)
+    _AT_TIMES["progress"](document, "progress", None)
+    if not documents.is_finite(document):
+        raise Malformed("a figure is not finite")
+    return {name: value for name, value in document.items() if name == "progress" or name not in _ALWAYS | _AT_TIMES}
 
 
 def detail(job: Job) -> dict[str, Any]:

@@ -18,10 +18,10 @@ from typing import Any
 
 from singlepoint.jobs.amounts import amount_text, format_bytes
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.broker.connection import Broker, connect, locate, shortcomings
+from singlepoint.jobs.broker.connection import Broker, connect, locate, memory_level, require_writable, shortcomings
 from singlepoint.jobs.broker.server_program import find_server
 from singlepoint.jobs.clock import iso
-from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, SinglepointError
+from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import all_halted
 from singlepoint.jobs.store.durable import explained
@@ -143,11 +143,15 @@ def broker(patient: Patient) -> Finding:
     try:
         with connect(patient.broker) as connection:
             weak = [] if patient.broker.ours else shortcomings(connection)
+            level = memory_level(connection)
+            require_writable(connection)
+    except BrokerRefuses as error:
+        return Finding("broker", Grade.BROKEN, f"{error.message}{level}", error.hint or "")
     except BrokerAway as error:
         return Finding("broker", Grade.AWAY, error.message, error.hint or "")
     if weak:
         return Finding("broker", Grade.LIMITED, f"{patient.broker} answers, but {weak[0]}", "; ".join(weak[1:]))
-    return Finding("broker", Grade.OK, f"{patient.broker} answers")
+    return Finding("broker", Grade.OK, f"{patient.broker} answers{level}")
 
 
 def supervisor(patient: Patient) -> Finding:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from singlepoint.jobs.broker.connection import connect, locate
-from singlepoint.jobs.broker.rq_queues import run_queue_name
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import ProcessId, is_stopped, started
@@ -64,10 +63,9 @@ def look(home: Home, redis_url: str | None = None) -> Services:
 
 def live_workers(connection: redis.Redis, home: Home) -> dict[str, int | None]:
     """The registered workers by name, with their pid here; one of this machine whose process is gone does not count."""
-    from rq.queue import Queue
-    from rq.worker import Worker
+    from singlepoint.jobs.broker.rq_queues import DispatchQueue
 
     here = socket.gethostname()
-    workers = Worker.all(queue=Queue(run_queue_name(home.uuid), connection=connection))
-    pids = {one.name: one.pid if one.hostname == here else None for one in workers if one.hostname != here or one.pid}
+    workers = DispatchQueue(connection, home.uuid).workers()
+    pids = {one.name: one.pid if one.host == here else None for one in workers if one.host != here or one.pid}
     return {name: pid for name, pid in sorted(pids.items()) if pid is None or started(pid)}

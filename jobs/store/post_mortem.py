@@ -6,13 +6,14 @@ Nothing of that is needed for the job to go on; it is for the ledger.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.lifecycle.records import Attempt
 
 from .job_files import CheckpointName, JobFiles
@@ -57,10 +58,11 @@ def examine(files: JobFiles, attempt: Attempt) -> Remains:
 
 def _progress(files: JobFiles, number: int) -> dict[str, Any]:
     try:
-        document = json.loads(files.progress.read_bytes())
-    except (OSError, ValueError):
+        document = documents.parse_object(files.progress.read_bytes())
+        steps = {name: documents.whole(document, name, None) for name in ("first_step", "step", "attempt")}
+    except (OSError, Malformed):
         return {}
-    return document if isinstance(document, dict) and document.get("attempt") == number else {}
+    return {name: step for name, step in steps.items() if step is not None} if steps["attempt"] == number else {}
 
 
 def _own_checkpoints(directory: Path, number: int) -> list[tuple[int, float]]:

@@ -159,7 +159,7 @@ class RedisActs:
             pipe.multi()
             pipe.lrem(self.queue.waiting.key, 0, name)
             self.queue.wait(job.id, job.attempt + 1, pipe)
-            pipe.execute()
+            self._execute(pipe, name)
 
     def push(self, job: Job) -> None:
         """Hand the newest attempt of a queued job to the workers, and say so, in one transaction."""
@@ -167,18 +167,19 @@ class RedisActs:
             pipe.multi()
             self.queue.dispatch(job.id, job.attempt, pipe)
             self.index.tell(job, ring=False, pipeline=pipe)
+            self._execute(pipe, self.name(job))
+
+    def _execute(self, pipe: redis.client.Pipeline, name: str) -> None:
+        """Raises what Redis answers; what is of a wrong type under an entry's name is gone before the next try."""
+        try:
             pipe.execute()
+        except redis.ResponseError:
+            self.queue.drop_entry(name)
+            raise
 
     def withdraw(self, job: Job, attempt: int) -> None:
         """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
         self.queue.withdraw(job.id, attempt)
-
-    def discard(self, foreign: str) -> None:
-        """Take what somebody else put there out of our queues, and touch nothing else of theirs."""
-        with self.queue.connection.pipeline() as pipe:
-            for queue in (self.queue.waiting, self.queue.run):
-                pipe.lrem(queue.key, 0, foreign)
-            pipe.execute()
 
     @staticmethod
     def name(job: Job) -> str:
@@ -186,6 +187,7 @@ class RedisActs:
         return rq_id(job.id, job.attempt)
 
     def tell(self, job: Job) -> None:
-        """Put the summary in the index. Raises redis.ConnectionError when Redis is away."""
-        if not self.index.tell(job, ring=False):
-            raise redis.ConnectionError("Redis is away")
+        """Put the summary in the index. Raises redis.RedisError when Redis is away, or takes nothing."""
+        with self.queue.connection.pipeline() as pipe:
+            self.index.tell(job, ring=False, pipeline=pipe)
+            pipe.execute()

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import redis
 
+from singlepoint.jobs.broker.connection import refusal
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.clock import Clock, now
@@ -275,9 +276,9 @@ class Scheduler:
         self._next_mend = ended + max(MEND_EVERY_S, (ended - began) / MEND_SHARE)
 
     def _lose_redis(self, error: Exception) -> None:
-        """Redis went away: keep the world, and look through everything once it is back. Said once."""
+        """Redis went away, or takes nothing: keep the world, and look through everything once it is back. Said once."""
         if self._redis is not None:
-            log.warning("redis_away error=%r", str(error))
+            log.warning("%s error=%r", "redis_refuses" if refusal(error) else "redis_away", str(error))
         self._redis = None
 
     def _measure_again(self) -> None:

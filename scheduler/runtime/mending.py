@@ -23,6 +23,8 @@ log = logging.getLogger("singlepoint.scheduler")
 def mend(sight: Sight, acts: RedisActs) -> None:
     """Read what changed on disk unnoticed, then mend the index and rq's queues. Raises redis.RedisError."""
     world = sight.world
+    acts.index.heal()
+    acts.queue.heal()
     on_disk = set(sight.store.ids())
     sight.see_changed(on_disk)
     for job_id in [known for known in world.ids() if known not in on_disk]:
@@ -70,7 +72,7 @@ def _mend_queues(sight: Sight, acts: RedisActs) -> None:
         ours = _parsed(left_over)
         if ours is None:
             log.warning("foreign_id_removed rq_id=%r", left_over)
-            acts.discard(left_over)
+            acts.queue.discard(left_over)
             continue
         job_id, attempt = ours
         is_new = sight.world.job(job_id) is None  # to us: it may have been submitted since we looked
