@@ -271,8 +271,12 @@ def _streamed(parts: Parts, stream: AsyncIterator[bytes]) -> Response:
 
 
 async def events(parts: Parts, request: Request) -> Response:
-    """Everything that changes, as server-sent events; a Last-Event-ID goes on where that one was."""
-    return _streamed(parts, parts.feed.stream(request.headers.get("last-event-id", "")))
+    """Everything that changes, as server-sent events; a Last-Event-ID goes on where that one was.
+
+    A page that was hidden opens a new stream, and no browser lets it set a header there: it says `?last=`.
+    """
+    last = request.headers.get("last-event-id") or request.query_params.get("last", "")
+    return _streamed(parts, parts.feed.stream(last))
 
 
 async def follow(parts: Parts, request: Request) -> Response:

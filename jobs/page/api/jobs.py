@@ -26,7 +26,7 @@ from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound, NotP
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import SCHEMA, detail, summary
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.spec.base import Part
@@ -45,9 +45,11 @@ Word = Annotated[str, Field(max_length=256)]
 
 
 class Filter(Part):
-    """Which jobs, newest first. name: a pattern such as `wdbc-*`.  cursor: `next` of the answer before."""
+    """Which jobs, newest first. ended: whether they have.  name: a pattern such as `wdbc-*`.  cursor: `next` of the
+    answer before."""
 
     state: State | None = None
+    ended: bool | None = None
     kind: Word | None = None
     name: Word | None = None
     cursor: Word | None = None
@@ -133,6 +135,7 @@ def list_jobs(service: Service, call: Call) -> Answer:
 def _matches(row: Row, wanted: Filter) -> bool:
     return (
         (wanted.state is None or row["state"] == wanted.state)
+        and (wanted.ended is None or (row["state"] in FINAL) == wanted.ended)
         and (wanted.kind is None or row["kind"] == wanted.kind)
         and (wanted.name is None or fnmatch.fnmatchcase(row["name"], wanted.name))
     )

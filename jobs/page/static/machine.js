@@ -1,0 +1,69 @@
+// The machine: the budget and what of it is granted, what crashes cost, whether everything is at work, draining.
+// Utilisation over time belongs into the section "Use of the budget", where the scheduler publishes it.
+
+import { ask, get, listen } from "./api.js";
+import { bar, badge, bytes, duration, facts, figure, fill, h, heading, section, table, when } from "./dom.js";
+import { attempt } from "./notice.js";
+
+const WORDS = { cpu_millis: "Cores", memory_bytes: "Memory", storage_bytes: "Disk", network_bytes_s: "Network" };
+
+function amount(name, value) {
+  if (name === "cpu_millis") return `${figure((value || 0) / 1000)}`;
+  return bytes(value || 0) + (name === "network_bytes_s" ? "/s" : "");
+}
+
+const rough = (value) => (value === undefined ? "" : value < 0.001 ? "0" : String(Number(value.toPrecision(3))));
+
+export function view(place) {
+  const now = h("div"), cost = h("div"), health = h("div");
+  fill(place, heading("Machine"), now, cost, health);
+
+  function drawNow(machine) {
+    const budget = machine.budget || {};
+    const since = machine.draining_since;
+    fill(now,
+      machine.complaint ? h("p", { class: "problem" }, machine.complaint) : "",
+      machine.scheduler ? "" : h("p", { class: "problem" }, "No scheduler runs: nothing is started until `singlepoint up`."),
+      machine.redis ? "" : h("p", { class: "problem" }, "Redis does not answer; what is accepted is kept on disk."),
+      section("Use of the budget", machine.budget ? h("div", { class: "gauges" }, Object.keys(budget).map((name) => {
+        const [granted, whole] = [machine.granted[name] || 0, budget[name]];
+        const text = `${amount(name, granted)} of ${amount(name, whole)} granted`;
+        const own = machine.reserve && machine.reserve[name] ? `, ${amount(name, machine.reserve[name])} kept for singlepoint itself` : "";
+        return h("div", { class: "gauge" }, h("h3", {}, WORDS[name] || name), bar(granted / whole, text, "wide"), h("p", { class: "figure" }, text, own));
+      })) : h("p", { class: "quiet" }, "Known once a scheduler runs.")),
+      h("p", { class: "actions" }, h("button", { type: "button", onclick: async () => {
+        const found = await attempt(() => ask("PUT", "/machine/draining", { draining: !since }), since ? "work is started again" : "draining: running work is saved and handed back");
+        if (found) drawNow(found);
+      } }, since ? "End the drain" : "Drain"), since ? ["draining since ", when(since)] : "Nothing more is started, and running work is saved and handed back, until that is ended."));
+  }
+
+  function drawCost(report) {
+    const waste = report.waste || {}, survival = report.survival_1h || {}, rate = report.failures_per_hour || {};
+    const share = (value) => (value === null || value === undefined ? "not known yet" : `${(100 * value).toPrecision(3)} %`);
+    const readings = report.utilisation || {};
+    fill(cost, section("Reliability and cost",
+      facts({
+        "Attempts ran for": duration(report.exposure_s), "Failures an hour": `${rough(rate.mean)} (${rough(rate.low)} to ${rough(rate.high)})`,
+        "Chance to survive an hour": share(survival.predictive), "A save costs": duration(report.save_s), "Saved every": duration(report.checkpoint_interval_s),
+        "Waste predicted": share(waste.predicted), "Waste in fact": share(waste.actual), "Spent on saves": duration(waste.saving_s), "Done again": duration(waste.lost_s),
+      }),
+      table("Ends of attempts", [["End", "", (one) => badge(one[0])], ["Attempts", "figure", (one) => figure(one[1])]], Object.entries(report.ends || {}), "No attempt has ended yet."),
+      Object.keys(readings).length ? [h("h3", {}, "Utilisation since the first job"), table("Utilisation", [
+        ["", "", ([name]) => name], ...Object.keys(readings.reserved || {}).map((name) => [WORDS[name] || name, "figure", ([, values]) => share(values[name])]),
+      ], Object.entries(readings), "")] : ""));
+  }
+
+  async function drawHealth() {
+    const found = await attempt(() => get("/doctor"));
+    if (found) {
+      fill(health, section("Health", table("Health", [
+        ["", "", (one) => badge(one.grade)], ["What", "", (one) => one.name], ["Found", "reason", (one) => one.found], ["What to do", "reason", (one) => one.remedy],
+      ], found.checks, "")));
+    }
+  }
+
+  attempt(() => get("/machine").then(drawNow));
+  attempt(() => get("/report").then(drawCost));
+  drawHealth();
+  return listen((kind, document) => { if (kind === "machine") drawNow(document); });
+}
