@@ -17,15 +17,47 @@ Task = Literal["classification", "regression"]
 """What is learned: one of several classes, or values."""
 
 
-class DataSpec(Part):
-    """`[data]`: the file, what is to be learned, and what is held back to check it.
+_Mark = Annotated[str, Field(min_length=1, max_length=1)]
+_MarkOrNone = Annotated[str, Field(max_length=1)]
 
-    path: .csv, .tsv or .data (also .gz), .npz with `x` and `y`, .npy or idx (.idx / -ubyte, also .gz)
-    with `target_path`, .parquet with the extra `parquet`. Relative to the spec file. An array of numbers
-    with more than two axes holds images, or sequences when the network reads those; one of text, texts.
+Missing = tuple[str, ...] | dict[str, tuple[str, ...]]
+"""Cells that mean "no value": in all columns, or by column, the others then as by default."""
+
+MISSING_DEFAULT = ("", "?", "NA", "NaN", "nan")
+
+
+class DialectFields(Part):
+    """How a CSV file is written. What is None is found out from the file's first rows when the job is submitted.
+
+    separator: a space stands for any run of spaces.  quote, thousands, comment: "" for none.
     """
 
-    path: FilePath
+    earlier: ClassVar[Mapping[str, Any]] = {
+        "separator": None,
+        "quote": '"',
+        "decimal": ".",
+        "thousands": "",
+        "comment": "",
+        "encoding": "utf-8",
+    }
+
+    separator: _Mark | None = None
+    quote: _MarkOrNone | None = None
+    decimal: Literal[".", ","] | None = None
+    thousands: _MarkOrNone | None = None
+    comment: _MarkOrNone | None = None  # lines that begin with it are left out
+    encoding: Literal["utf-8", "utf-16", "latin-1", "windows-1252"] | None = None
+
+
+class DataSpec(DialectFields):
+    """`[data]`: the file, what is to be learned, and what is held back to check it.
+
+    path: a file, several, a pattern or a folder; docs/spec.md lists the formats. Relative to the spec file.
+    An array of numbers with more than two axes holds images, or sequences when the network reads those; one
+    of text, texts.
+    """
+
+    path: Annotated[FilePath | tuple[FilePath, ...], Field(min_length=1)]
     target: str | tuple[str, ...] | None = None  # column name(s); for .npz the array, by default "y"
     target_path: FilePath | None = None
     # None: by the loss; else text, or at most 20 different whole numbers, are classes
@@ -35,9 +67,9 @@ class DataSpec(Part):
     ignore: tuple[str, ...] = ()
     text: str | None = None  # the one column that holds text
     header: bool = True  # without one, columns are called "0", "1", …
-    missing: tuple[str, ...] = ("", "?", "NA", "NaN", "nan")  # cells that mean "no value"
+    missing: Missing = MISSING_DEFAULT
     validation: Fraction = 0.2
-    validation_path: FilePath | None = None  # a file of its own instead of a share of `path`
+    validation_path: FilePath | tuple[FilePath, ...] | None = None  # a file of its own instead of a share of `path`
     validation_target_path: FilePath | None = None
 
 
@@ -80,7 +112,7 @@ class PreprocessingSpec(Part):
 
     normalise: Literal["standard", "min_max", "none"] = "standard"  # numeric columns, or pixels of images
     impute: Literal["mean", "median", "most_frequent", "none"] = "none"  # "none": a missing number is an error
-    categorical: tuple[str, ...] = ()  # one-hot
+    categorical: tuple[str, ...] | Literal["auto"] = ()  # one-hot; "auto": what has more than numbers in it
     max_categories: Count = 256
     rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images), once denoised
     denoise: Annotated[Median | Gaussian, Field(discriminator="type")] | None = None

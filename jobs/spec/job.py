@@ -107,8 +107,10 @@ def anchored(document: dict[str, Any], kind: str, resolve: Callable[[str], str])
             holder[section] = dict(holder[section])
             holder = holder[section]
         word = holder.get(name)
-        if word is not None and is_path(word):
+        if isinstance(word, str) and is_path(word):
             holder[name] = resolve(word)
+        elif word is not None and not isinstance(word, str):  # several files
+            holder[name] = tuple(map(resolve, word))
     return document
 
 
@@ -118,7 +120,7 @@ def paths(spec: Spec) -> dict[str, str]:
     for place in KINDS[spec.kind].paths:
         value: Any = reduce(getattr, place, spec)
         if value is not None:
-            found[".".join(place)] = str(value)
+            found[".".join(place)] = value if isinstance(value, str) else ", ".join(value)
     return found
 
 

@@ -5,7 +5,8 @@ Whether the data fits the network is not known here; that is checked by `worker`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from singlepoint.jobs.errors import Problem
@@ -95,6 +96,8 @@ def _columns(data: DataSpec) -> Iterator[Problem]:
     if data.features is not None and not data.features:
         yield Problem("data.features", "is empty: there is nothing to learn from", "leave it out for all columns")
     targets = (data.target,) if isinstance(data.target, str) else data.target or ()
+    for field, names in (("target", targets), ("features", data.features or ()), ("ignore", data.ignore)):
+        yield from _named_twice(f"data.{field}", names)
     for name in targets:
         if data.features is not None and name in data.features:
             yield Problem("data.features", f"{name!r} is the target, so it cannot be a feature")
@@ -109,6 +112,19 @@ def _columns(data: DataSpec) -> Iterator[Problem]:
         yield Problem("data.text", f"{data.text!r} is among data.ignore")
 
 
+def _named_twice(field: str, names: Sequence[str]) -> Iterator[Problem]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield Problem(field, f"{name!r} is named {'twice' if count == 2 else f'{count} times'}", "name it once")
+
+
+def _marks(data: DataSpec) -> Iterator[Problem]:
+    if data.decimal is not None and data.decimal == data.thousands:
+        yield Problem("data.thousands", f"is {data.thousands!r}, which is the decimal mark already", "give another")
+    if data.separator is not None and data.separator == data.quote:
+        yield Problem("data.quote", f"is {data.quote!r}, which is the separator already", "give another, or ''")
+
+
 def _validation(data: DataSpec) -> Iterator[Problem]:
     if data.validation_path is not None and "validation" in data.model_fields_set:
         yield Problem("data.validation", "is a share of data.path, but data.validation_path is given", "leave one out")
@@ -119,6 +135,9 @@ def _validation(data: DataSpec) -> Iterator[Problem]:
 def _preprocessing(data: DataSpec, preprocessing: PreprocessingSpec) -> Iterator[Problem]:
     if "text" in preprocessing.model_fields_set and data.text is None:
         yield Problem("preprocessing.text", "has no text to work on", "name the column in data.text")
+    if preprocessing.categorical == "auto":
+        return
+    yield from _named_twice("preprocessing.categorical", preprocessing.categorical)
     for name in preprocessing.categorical:
         if name in data.ignore or name == data.text or name == data.target:
             where = "ignore" if name in data.ignore else "text" if name == data.text else "target"
@@ -129,6 +148,7 @@ TRAIN = Kind(
     spec=TrainSpec,
     checks=(
         (("data",), _columns),
+        (("data",), _marks),
         (("data",), _validation),
         (("data", "preprocessing"), _preprocessing),
         (("model",), _hidden_or_layers),

@@ -11,9 +11,12 @@ from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.data import targets
-from singlepoint.worker.data.formats.training import data_files, read_training_data, validation_file
+from singlepoint.worker.data.formats.training import RawData, data_files, read_training_data, read_validation_data
+from singlepoint.worker.data.preprocessing import BadRow
+from singlepoint.worker.data.targets import Target
+from singlepoint.worker.nn.arrays import Array
 
-from .training_set import Examples, TrainingSet, prepare_training, task_of_loss
+from .training_set import VALIDATION, Examples, TrainingSet, prepare_training, task_of_loss
 
 
 class TrainSections(Protocol):
@@ -37,24 +40,34 @@ def load_training_set(spec: TrainSections, base: Path, *, most_cells: int | None
     """
     data = spec.data
     files = data_files(data, base)
-    raw = read_training_data(data, spec.preprocessing, base, most_cells=most_cells)
+    raw, second = read_training_data(data, spec.preprocessing, base, most_cells=most_cells), None
     task = data.task or task_of_loss(spec.training.loss)
-    target = targets.encode(raw.y, task, name=raw.target_name, whole=raw.complete, positive=data.positive)
-    apart, other = None, validation_file(data)
-    examples = Examples(
-        x=raw.x,
-        target=target,
-        target_names=raw.targets,
-        text=raw.text,
-        header=data.header,
-        missing=data.missing,
-        digest=_digest(files) if most_cells is None else "",
-        complete=raw.complete,
-    )
-    if other is not None:
-        second = read_training_data(other, spec.preprocessing, base, most_cells=most_cells)
-        apart = second.x, targets.encode_like(second.y, target, name=second.target_name)
-    return prepare_training(examples, spec, share=data.validation, validation=apart)
+    try:
+        target = targets.encode(raw.y, task, name=raw.target_name, whole=raw.complete, positive=data.positive)
+        second = read_validation_data(data, spec.preprocessing, base, raw, most_cells=most_cells)
+        apart = None if second is None else (second.x, _encoded_like(second, target))
+        examples = Examples(
+            x=raw.x,
+            target=target,
+            target_names=raw.targets,
+            text=raw.text,
+            header=data.header,
+            missing=data.missing,
+            digest=_digest(files) if most_cells is None else "",
+            complete=raw.complete,
+        )
+        return prepare_training(examples, spec, share=data.validation, validation=apart)
+    except BadRow as bad:
+        if second is not None and bad.file == VALIDATION:
+            raise second.located(bad) from None
+        raise bad if bad.file else raw.located(bad) from None
+
+
+def _encoded_like(second: RawData, target: Target) -> Array:
+    try:
+        return targets.encode_like(second.y, target, name=second.target_name)
+    except BadRow as bad:
+        raise second.located(bad) from None
 
 
 def _digest(files: Sequence[Path]) -> str:

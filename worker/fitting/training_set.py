@@ -11,11 +11,12 @@ from typing import Protocol
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.jobs.spec.data import PreprocessingSpec, Task
+from singlepoint.jobs.spec.data import Missing, PreprocessingSpec, Task
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.training import Loss, TrainingSpec
 from singlepoint.worker.data import targets
 from singlepoint.worker.data.preprocessing import (
+    BadRow,
     Preprocessor,
     Raw,
     SequencePreprocessor,
@@ -32,6 +33,9 @@ from singlepoint.worker.data.target_scale import TargetScale, fit_target_scale
 from singlepoint.worker.data.targets import ClassType, Target
 from singlepoint.worker.nn.architecture import last_activation, takes_sequences, takes_tokens
 from singlepoint.worker.nn.arrays import Array, Indices, Input
+
+VALIDATION = "validation"
+"""What a bad row of validation rows has for its file."""
 
 
 class Recipe(Protocol):
@@ -63,7 +67,7 @@ class Examples:
     target_names: tuple[str, ...] = ()
     text: str | None = None
     header: bool = True
-    missing: tuple[str, ...] = ()
+    missing: Missing = ()
     digest: str = ""
     complete: bool = True
 
@@ -132,7 +136,7 @@ def prepare_training(
     """Hold rows back, fit the preprocessing on the rest, and prepare both.
 
     share: of the rows, held back; or validation: raw rows of their own, and their targets encoded alike.
-    Raises InvalidInput, BadRow (counted in what was passed).
+    Raises InvalidInput, BadRow (counted in what was passed; its file is `VALIDATION` for those of the second).
     """
     target = examples.target
     kept, held_back = targets.split(target, 0.0 if validation else share, recipe.training.seed)
@@ -141,7 +145,7 @@ def prepare_training(
     x_validation: Input | None = None
     y_validation: Array | None = None
     if validation is not None:
-        x_validation = _prepared(validation[0], np.arange(row_count(validation[0])), preprocessor)
+        x_validation = _prepared_apart(validation[0], preprocessor)
         y_validation = _learned(validation[1], target, scale)
     elif len(held_back):
         x_validation = _prepared(examples.x, held_back, preprocessor)
@@ -180,6 +184,13 @@ def _learned(y: Array, target: Target, scale: TargetScale | None) -> Array:
     if target.task == "classification":
         return y
     return targets.narrow(y) if scale is None else scale.inward(y)
+
+
+def _prepared_apart(raw: Raw, preprocessor: Preprocessor | None) -> Input:
+    try:
+        return _prepared(raw, np.arange(row_count(raw)), preprocessor)
+    except BadRow as bad:
+        raise bad.shifted(0, VALIDATION) from None
 
 
 def task_of_loss(loss: Loss | None) -> Task | None:

@@ -183,11 +183,11 @@ class Prediction:
 
     def score(self, piece: Piece) -> bytes:
         """Parse and predict the rows of one piece; what becomes of them, packed."""
-        tile = self.rows.parse(piece)
+        tile = self.rows.parse(piece).whole()
         try:
             scores = self.predictor.predict(tile.raw)
         except BadRow as bad:
-            raise bad.shifted(tile.first_row) from None
+            raise bad.shifted(tile.first_row, tile.file) from None
         return Scored(self.format.rows(tile, scores), scores.unseen).packed()
 
     def look_at_the_clock(self) -> None:

@@ -1,4 +1,4 @@
-"""Reading data: CSV, Parquet, .npy, .npz and idx, whole for training and tile by tile for prediction.
+"""Reading data: every file format, whole for training and tile by tile for prediction.
 
 Every reader streams: memory is bounded by the tile. Where a row is read from never changes what it says.
 """
@@ -12,7 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.data.preprocessing import (
     ArrayPreprocessor,
     Preprocessor,
@@ -21,58 +24,122 @@ from singlepoint.worker.data.preprocessing import (
     TfIdfPreprocessor,
 )
 
-from .arrays import ArrayFile, is_idx, open_array
+from . import folders
+from .arrays import ArrayFile, is_idx, member_of, open_array
+from .arrow import FeatherFile, ParquetFile
 from .delimited import CsvFile
-from .parquet import ParquetFile
-from .tile import Cursor, Piece, RowSource, Table, Tile, existing, unreadable
+from .files import Tables, files_of
+from .folders import ImageFiles
+from .json_lines import JsonLinesFile
+from .streams import PACKED, unpacked_name
+from .tile import Cursor, Piece, RowSource, Table, Tile, Wanted, existing, unreadable
 
-_SUFFIXES: dict[str, Literal["csv", "parquet", "array"]] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".data": "csv",
-    ".txt": "csv",
+Format = Literal["csv", "parquet", "arrow", "json", "array", "images", "folder"]
+
+_SUFFIXES: dict[str, Format] = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".data", ".txt"), "csv"),
     ".parquet": "parquet",
-    ".npy": "array",
-    ".npz": "array",
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "arrow"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "json"),
+    **dict.fromkeys((".npy", ".npz"), "array"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg"), "images"),
+}
+_PACKABLE = ("csv", "json", "array")
+_KNOWN = ".csv, .tsv, .data, .jsonl, .npy, idx (all also .gz or .zst), .npz, .parquet, .arrow, .feather, a folder"
+_WAYS_OUT = {
+    ".xlsx": "save the sheet as CSV (UTF-8) or, with pandas, pandas.read_excel(…).to_parquet('data.parquet')",
+    ".xls": "save the sheet as CSV (UTF-8)",
+    ".ods": "save the sheet as CSV (UTF-8)",
+    ".json": "write an object a line, as .jsonl: frame.to_json('data.jsonl', orient='records', lines=True)",
+    ".pkl": "no pickle is ever loaded: write Parquet, CSV or .npy",
+    ".pickle": "no pickle is ever loaded: write Parquet, CSV or .npy",
 }
 
 
-def format_of(path: Path, field: str = "data.path") -> Literal["csv", "parquet", "array"]:
+def format_of(path: Path, field: str = "data.path") -> Format:
     """What a file holds, by its name. Raises InvalidInput for a name we do not know."""
-    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if path.is_dir():
+        return "folder"
+    path, _ = member_of(path)
     if is_idx(path):
         return "array"
-    if suffix not in _SUFFIXES or (path.suffix == ".gz" and _SUFFIXES[suffix] != "csv"):
-        known = ".csv, .tsv, .data (also .gz), .parquet, .npy, .npz, idx (-ubyte, .idx, also .gz)"
-        raise InvalidInput(Problem(field, f"cannot tell the format of {path.name}", f"one of {known}"))
-    return _SUFFIXES[suffix]
+    suffix = unpacked_name(path).suffix.lower()
+    kind = _SUFFIXES.get(suffix)
+    if kind is None or (path.suffix in PACKED and (kind not in _PACKABLE or suffix == ".npz")):
+        hint = _WAYS_OUT.get(suffix, f"one of {_KNOWN}")
+        raise InvalidInput(Problem(field, f"cannot tell the format of {path.name}", hint))
+    return kind
 
 
-def open_table(path: Path, *, header: bool = True, field: str = "data.path") -> Table:
-    """A file with named columns. Raises NotFound, InvalidInput."""
-    kind = format_of(path, field)
-    existing(path, field)
-    return ParquetFile(path) if kind == "parquet" else CsvFile(path, header=header)
+def open_table(
+    paths: Path | Sequence[Path],
+    *,
+    header: bool = True,
+    said: DialectFields | None = None,
+    field: str = "data.path",
+) -> Table:
+    """A table in a file, or in several with the same columns. Raises NotFound, InvalidInput.
 
-
-def open_rows(path: Path, preprocessor: Preprocessor, keep: Sequence[str] | None = None) -> RowSource:
-    """The rows of a file, as a model with this preprocessor takes them raw.
-
-    keep: columns to hand through as they stand; None: all there are.
-    Raises NotFound; InvalidInput when the file's columns or shape are not the model's, with every difference.
+    header, said: of CSV files.  field: of the spec that names the files.
     """
-    existing(path)
-    if format_of(path, "input") == "array":
-        return _matching_array(open_array(path), preprocessor, keep)
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    section = "data." if field.startswith("data.") else ""
+
+    def open_one(path: Path) -> Table:
+        match format_of(path, field):
+            case "parquet":
+                return ParquetFile(existing(path, field))
+            case "arrow":
+                return FeatherFile(existing(path, field))
+            case "json":
+                return JsonLinesFile(existing(path, field))
+            case "csv":
+                return CsvFile(existing(path, field), header=header, said=said, section=section)
+            case kind:
+                raise InvalidInput(Problem(field, f"{path.name} is no table ({kind})", "name files of one kind"))
+
+    return open_one(files[0]) if len(files) == 1 else Tables(files, open_one, field)
+
+
+def open_rows(
+    paths: Path | Sequence[Path],
+    preprocessor: Preprocessor,
+    keep: Sequence[str] | None = None,
+    said: DialectFields | None = None,
+) -> RowSource:
+    """The rows of one or more files, as a model with this preprocessor takes them raw.
+
+    keep: columns to hand through as they stand; None: all there are.  said: what is known of a CSV's dialect.
+    Raises NotFound; InvalidInput when the files' columns or shape are not the model's, with every difference.
+    """
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    kind = format_of(files[0], "input")
+    if kind in ("array", "images", "folder"):
+        return _matching_array(_open_arrays(files, kind), preprocessor, keep)
     if isinstance(preprocessor, ArrayPreprocessor):
         shape = ", ".join(map(str, preprocessor.input_shape))
-        raise InvalidInput(Problem("input", f"{path.name} is a table, but the model takes arrays (n, {shape})"))
-    table = open_table(path, header=preprocessor.header, field="input")
+        raise InvalidInput(Problem("input", f"{files[0].name} is a table, but the model takes arrays (n, {shape})"))
+    table = open_table(files, header=preprocessor.header, said=said, field="input")
+    names = set(table.names)
     problems = _absent(preprocessor.input_names, table.names)
-    problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in table.names]
+    problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in names]
     if problems:
         raise InvalidInput(problems)
     return TableRows(table, preprocessor, table.names if keep is None else tuple(keep))
+
+
+def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | ImageFiles:
+    if kind == "images":
+        return folders.open_images([existing(path) for path in files])
+    if len(files) > 1:
+        raise InvalidInput(Problem("input", f"{len(files)} arrays cannot be read as one", "join them into one .npy"))
+    if kind == "array":
+        existing(member_of(files[0])[0])
+        return open_array(files[0])
+    images, _ = folders.by_class(files[0])
+    if isinstance(images, np.ndarray):
+        raise InvalidInput(Problem("input", f"{files[0].name} holds texts", "give them as a column of a table"))
+    return images
 
 
 @dataclass(frozen=True)
@@ -91,8 +158,9 @@ class TableRows:
     def parse(self) -> Callable[[Piece], Tile]:
         """See `RowSource`."""
         model = self.preprocessor
-        words = tuple(name for name in model.input_names if name not in model.number_names)
-        return self.table.parser(numbers=model.number_names, words=words, kept=self.columns, missing=model.missing)
+        numbers = set(model.number_names)
+        words = tuple(name for name in model.input_names if name not in numbers)
+        return self.table.parser(Wanted(model.number_names, words, self.columns, model.missing))
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """See `RowSource`."""
@@ -112,7 +180,8 @@ _FEW = 3
 
 def _absent(wanted: Sequence[str], names: Sequence[str]) -> list[Problem]:
     """The columns a model needs and a table lacks: each by itself while they are few, else in one sentence."""
-    absent = [name for name in wanted if name not in names]
+    there = set(names)
+    absent = [name for name in wanted if name not in there]
     if len(absent) <= _FEW:
         return [no_such_column(name, names, "input") for name in absent]
     lacks = f"lacks {len(absent)} of the {len(wanted)} columns that the model needs: {_some(absent)}"
@@ -123,7 +192,9 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
 
 
-def _matching_array(found: ArrayFile, preprocessor: Preprocessor, keep: Sequence[str] | None) -> ArrayFile:
+def _matching_array(
+    found: ArrayFile | ImageFiles, preprocessor: Preprocessor, keep: Sequence[str] | None
+) -> ArrayFile | ImageFiles:
     if keep:
         raise InvalidInput(
             Problem("pass_through", f"an array has no named columns to pass through, such as '{keep[0]}'")
@@ -135,6 +206,8 @@ def _matching_array(found: ArrayFile, preprocessor: Preprocessor, keep: Sequence
             expected, numbers = (len(preprocessor.columns),), True
         case _:
             expected, numbers = (), False
+    if isinstance(found, ArrayFile) and found.shape[1:] == () and expected == (1,):
+        found = found.as_column()
     if found.shape[1:] != expected or (found.dtype.kind != "U") != numbers:
         takes = f"{'numbers' if numbers else 'text'} of shape (n, {', '.join(map(str, expected))})"
         raise InvalidInput(
@@ -147,11 +220,14 @@ __all__ = [
     "ArrayFile",
     "CsvFile",
     "Cursor",
+    "Format",
     "Piece",
     "RowSource",
     "Table",
     "Tile",
+    "Wanted",
     "existing",
+    "files_of",
     "format_of",
     "no_such_column",
     "open_array",

@@ -12,7 +12,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +22,7 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.nn.arrays import Array
 
+from .streams import PACKED, open_bytes, unpacked_name
 from .tile import Cursor, Piece, Tile, unreadable
 
 _IDX_NAME = re.compile(r"(\.idx|-idx\d-[a-z]+|-ubyte)$")
@@ -29,6 +30,14 @@ _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0
 _TROUBLE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, struct.error, NotImplementedError)
 _READ_BYTES = 1 << 24
 _GZIP_RATIO = 1032  # the most that deflate can unpack from one byte
+_PICKLED = "it holds Python objects (a pickle), which are never loaded"
+_MEMBER = re.compile(r"(.+\.npz)\[([^\[\]]+)\]")
+
+
+def member_of(path: Path) -> tuple[Path, str | None]:
+    """The file and the array meant by `mnist.npz[x_train]`; None where no array is named."""
+    found = _MEMBER.fullmatch(str(path))
+    return (Path(found[1]), found[2]) if found else (path, None)
 
 
 def is_idx(path: Path) -> bool:
@@ -54,6 +63,10 @@ class ArrayFile:
     def columns(self) -> tuple[str, ...]:
         """None have names."""
         return ()
+
+    def as_column(self) -> ArrayFile:
+        """An array (n,) as one of shape (n, 1)."""
+        return replace(self, shape=(*self.shape, 1), mapped=None if self.mapped is None else self.mapped[:, None])
 
     def read(self, rows: int | None = None) -> Array:
         """All rows, or the first few: a memory map, or an array of the machine's byte order."""
@@ -125,14 +138,17 @@ class ArrayFile:
 
 
 def open_array(path: Path, name: str = "x") -> ArrayFile:
-    """The array in a .npy or idx file, or member `name` of an .npz.
+    """The array in a .npy or idx file, or in an .npz the member that the path names, else `name`.
 
     Raises InvalidInput: damaged, no such member, an array of objects, of a type that is neither number nor text,
     without a row or a value.
     """
+    path, member = member_of(path)
     try:
         if path.suffix == ".npz":
-            found = _open_member(path, name)
+            found = _open_member(path, member or name)
+        elif path.suffix in PACKED and not is_idx(path):
+            found = _open_packed_npy(path)
         elif is_idx(path):
             found = _open_idx(path)
         else:
@@ -140,7 +156,7 @@ def open_array(path: Path, name: str = "x") -> ArrayFile:
     except InvalidInput:
         raise
     except _TROUBLE as error:
-        hint = "save plain numbers with numpy.save or numpy.savez" if "pickle" in str(error) else ""
+        hint = "save plain numbers, such as x.astype(float), with numpy.save" if str(error) == _PICKLED else ""
         raise unreadable(path, f"cannot be read: {error}", hint) from None
     return _sound(found)
 
@@ -158,6 +174,8 @@ def _native(values: Array) -> Array:
 
 
 def _open_npy(path: Path) -> ArrayFile:
+    with path.open("rb") as file:
+        _npy_header(file)  # so that a pickle is told in our words
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(mapped, np.memmap):
         raise ValueError("not a .npy file")
@@ -169,28 +187,57 @@ def _open_member(path: Path, name: str) -> ArrayFile:
     with zipfile.ZipFile(path) as archive:
         if member not in archive.namelist():
             there = ", ".join(f"'{n.removesuffix('.npy')}'" for n in archive.namelist()) or "none"
-            raise unreadable(path, f"has no array '{name}'; there are: {there}", "numpy.savez(path, x=…, y=…)")
+            raise unreadable(path, f"has no array '{name}'; there are: {there}", f"name it: {path.name}[NAME]")
+        info = archive.getinfo(member)
         with archive.open(member) as file:
-            shape, dtype = _npy_header(file)
-            size_bytes = archive.getinfo(member).file_size - file.tell()
+            shape, dtype, fortran = _npy_header(file)
+            size_bytes = info.file_size - file.tell()
+    _check_packed(info.file_size, info.compress_size)
 
     def start() -> IO[bytes]:
         file = zipfile.ZipFile(path).open(member)  # noqa: SIM115 - the caller closes it
         _npy_header(file)
         return file
 
-    return _measured(ArrayFile(path, name, shape, dtype, open=start), size_bytes)
+    found = _measured(ArrayFile(path, name, shape, dtype, open=start), size_bytes)
+    return _by_rows(found) if fortran else found
 
 
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _open_packed_npy(path: Path) -> ArrayFile:
+    with open_bytes(path) as file:
+        shape, dtype, fortran = _npy_header(file)
+
+    def start() -> IO[bytes]:
+        file = open_bytes(path)
+        _npy_header(file)
+        return file
+
+    if path.suffix == ".gz":
+        _check_packed(prod(shape) * dtype.itemsize, path.stat().st_size)
+    found = ArrayFile(path, unpacked_name(path).stem, shape, dtype, open=start)
+    return _by_rows(found) if fortran else found
+
+
+def _check_packed(size_bytes: int, packed_bytes: int) -> None:
+    """A header is not believed when it promises more than deflate can have packed."""
+    if size_bytes > packed_bytes * _GZIP_RATIO:
+        raise ValueError(f"its header promises {size_bytes} bytes, more than the file can hold")
+
+
+def _by_rows(found: ArrayFile) -> ArrayFile:
+    """A packed array that is stored column by column, read whole: no row of it ends before the last value."""
+    columns = replace(found, shape=found.shape[::-1]).read()
+    return replace(found, open=None, mapped=np.ascontiguousarray(columns.T), dtype=columns.dtype)
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape, type of the values, and whether they are stored column by column."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
-        raise ValueError("it holds Python objects (a pickle), which are never loaded")
-    if fortran and len(shape) > 1:
-        raise ValueError("its rows are not stored one after another: save numpy.ascontiguousarray(x)")
-    return shape, dtype
+        raise ValueError(_PICKLED)
+    return shape, dtype, fortran and len(shape) > 1
 
 
 def _open_idx(path: Path) -> ArrayFile:
@@ -210,8 +257,7 @@ def _open_idx(path: Path) -> ArrayFile:
     header_bytes = 4 + 4 * axes
     dtype = np.dtype(_IDX_TYPES[kind])
     if packed:
-        if prod(shape) > path.stat().st_size * _GZIP_RATIO:
-            raise ValueError(f"its header promises {prod(shape)} values, more than the file can hold")
+        _check_packed(prod(shape) * dtype.itemsize, path.stat().st_size)
         return ArrayFile(path, path.stem, shape, dtype, open=start)
     _measured(ArrayFile(path, path.stem, shape, dtype), path.stat().st_size - header_bytes)
     mapped = np.memmap(path, dtype, mode="r", offset=header_bytes, shape=shape)

@@ -1,163 +1,243 @@
-"""CSV files: UTF-8, a header or none, quotes as in RFC 4180, plain or gzip. Streamed; any row can be the first.
+"""CSV files and their kin: any separator, quotes as in RFC 4180, a header or none. Streamed; any row can be the first.
 
-A cursor holds the byte at which a row begins, so going on in a plain file reads nothing before it (a gzip file
-must be unpacked up to there again). Cells are kept as text or parsed as numbers by column; which words mean "no
-value" is the caller's to say.
+A cursor holds the byte of the text at which a row begins, so going on in a plain UTF-8 file reads nothing before it.
+The cells of a tile are found and parsed by `fields`, many at once; where that is not sure what they are (a quote in the
+middle of a cell, a row of another length, lines to be left out), by the csv module, one record at a time, to the same
+values.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import math
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
-import numpy as np
-import numpy.typing as npt
-
-from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.worker.data.preprocessing.numbers import is_number, number
-from singlepoint.worker.data.preprocessing.numbers import numbers as parsed
-from singlepoint.worker.data.preprocessing.rows import BadRow
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.nn.arrays import Array
 
-from .tile import Cursor, Piece, Table, Tile, unreadable
+from . import fields, streams
+from .cells import ColumnParser, Marks
+from .dialect import SNIFFED_BYTES, Dialect, sniffed
+from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile, Wanted, unreadable
 
-Columns = Sequence[Sequence[str]]
-_BOM = b"\xef\xbb\xbf"
-_CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
+csv.field_size_limit(streams.LINE_BYTES)
+
+Record = Sequence[str]
+_TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
 class CsvFile(Table):
-    """A CSV file and the names of its columns: those of its header, or "0", "1", … without one."""
+    """A CSV file and the names of its columns: those of its header, or "0", "1", … without one.
 
-    def __init__(self, path: Path, *, header: bool = True) -> None:
-        self.path, self.header = path, header
+    said: what is known of the dialect; the rest is sniffed.  section: of the spec that says it, for messages.
+    """
+
+    def __init__(
+        self, path: Path, *, header: bool = True, said: DialectFields | None = None, section: str = "data."
+    ) -> None:
+        self.path, self.header, self._section = path, header, section
+        self.dialect = self._sniffed(said or DialectFields())
+        self._is_wide = True  # a line of spaces is no row, but for a table of one column
         self.names, self.first_offset = self._names()
+        self._is_wide = len(self.names) > 1
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """Runs of `tile_rows` records, unparsed wherever a line is a record. columns: all are read anyway."""
         at = cursor or {"offset": self.first_offset, "row": 0}
         row, offset = at["row"], at["offset"]
         with self._open() as file:
-            file.seek(offset)
-            while True:
-                try:
+            try:
+                streams.skip_to(file, offset)
+                while True:
                     content, rows, records = self._next_records(file, tile_rows)
-                except _TROUBLE as error:
-                    raise self._trouble(row, error) from None
-                if not rows:
-                    return
-                offset += len(content)
-                yield Piece(row, rows, {"offset": offset, "row": row + rows}, content, records)
-                row += rows
+                    if not rows:
+                        return
+                    offset += len(content)
+                    yield Piece(row, rows, {"offset": offset, "row": row + rows}, content, records)
+                    row += rows
+            except _TROUBLE as error:
+                raise self._trouble(row, error) from None
 
-    def parser(
-        self,
-        *,
-        numbers: Sequence[str] = (),
-        words: Sequence[str] = (),
-        kept: Sequence[str] = (),
-        missing: Iterable[str] = (),
-    ) -> Callable[[Piece], Tile]:
-        """See `Table`.
-
-        Raises InvalidInput with one problem for each column that has a cell that is no number, and for a row with
-        another number of cells than the header.
-        """
+    def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
+        """See `Table`."""
         place = {name: i for i, name in enumerate(self.names)}
-        cells = _Parser(missing)
+        marks = Marks(self.dialect.decimal, self.dialect.thousands)
+        number_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.numbers]
+        word_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.words]
+        numeric = [place[name] for name in wanted.numbers]
 
         def parse(piece: Piece) -> Tile:
-            columns = self._columns(piece)
-            raw = cells.columns({name: columns[place[name]] for name in numbers}, piece.first_row)
-            raw.update((name, cells.words(columns[place[name]])) for name in words)
-            return Tile(raw, piece.rows, piece.first_row, piece.cursor, {name: columns[place[name]] for name in kept})
+            cells = self._cells(piece)
+            try:
+                values, rejects = cells.numbers(numeric, number_parsers)
+                raw: dict[str, Array] = dict(zip(wanted.numbers, values, strict=True))
+                for parser in word_parsers:
+                    raw[parser.name] = parser.words(cells.cells(place[parser.name]))
+                kept = {name: tuple(map(_text, cells.cells(place[name]))) for name in wanted.kept}
+            except UnicodeDecodeError as error:
+                raise self._trouble(piece.first_row, error) from None
+            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, (*cells.ragged, *rejects))
 
         return parse
 
-    def _next_records(self, file: IO[bytes], most: int) -> tuple[bytes, int, list[list[str]] | None]:
+    # -- finding records -----------------------------------------------------------------------------------------
+
+    def _next_records(self, file: IO[bytes], most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
-        lines = list(islice(file, most))
-        content = b"".join(lines)
-        if _is_a_record_a_line(content):
-            return content, len(lines), None
+        lines: list[bytes] = []
+        size_bytes = 0
+        while len(lines) < most and (line := streams.next_line(file)):
+            lines.append(line)
+            size_bytes += len(line)
+            if size_bytes > PIECE_BYTES and not len(lines) % ALIGNED_ROWS:
+                most = len(lines)
+        if self._is_a_record_a_line(lines):
+            return b"".join(lines), len(lines), None
         more: list[bytes] = []  # a record takes a line at least, so all of `lines` belong to these, and perhaps more
 
         def further() -> Iterator[bytes]:
-            for line in file:
+            while line := streams.next_line(file):
                 more.append(line)
                 yield line
 
-        records = list(islice(filter(None, self._reader(map(bytes.decode, chain(lines, further())))), most))
-        return content + b"".join(more), len(records), records
+        records = list(islice(self._records(chain(lines, further())), most))
+        return b"".join(chain(lines, more)), len(records), records
 
-    def _columns(self, piece: Piece) -> Columns:
-        records = piece.parsed
+    def _is_a_record_a_line(self, lines: Sequence[bytes]) -> bool:
+        """Whether each line surely is one record: none is blank or a comment, and none ends inside quotes."""
+        content = b"".join(lines)
+        blank = content.startswith((b"\n", b"\r")) or b"\n\n" in content or b"\n\r" in content
+        comment = self.dialect.comment.encode()
+        if blank or (comment and (content.startswith(comment) or b"\n" + comment in content)):
+            return False
+        if self._is_wide and any(line.isspace() for line in lines):
+            return False
+        quote = self.dialect.quote.encode()
+        return not quote or quote not in content or not any(line.count(quote) & 1 for line in lines)
+
+    def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
+        """Record by record, without blank lines, comments and empty cells after a last separator."""
+        return map(self._trimmed, filter(None, self.dialect.reader(self._telling(map(bytes.decode, lines)))))
+
+    def _telling(self, lines: Iterator[str]) -> Iterator[str]:
+        """The lines without comments, and without those that hold but spaces: outside of quotes they tell nothing."""
+        comment, quote = self.dialect.comment, self.dialect.quote
+        inside = False
+        for line in lines:
+            if inside or not ((comment and line.startswith(comment)) or (line.isspace() and self._is_wide)):
+                yield line
+                inside ^= bool(quote) and line.count(quote) % 2 == 1
+
+    def _trimmed(self, record: Record) -> Record:
+        spare = len(record) - len(self.names)
+        return record[:-spare] if spare > 0 and not any(cell.strip() for cell in record[-spare:]) else record
+
+    # -- parsing them --------------------------------------------------------------------------------------------
+
+    def _cells(self, piece: Piece) -> fields.Fields | _Records:
         try:
-            if records is None:
-                records = list(filter(None, self._reader(map(bytes.decode, io.BytesIO(piece.content)))))
+            if piece.parsed is None:
+                for width in (len(self.names), len(self.names) + 1):  # each line may end with a separator
+                    found = fields.find(piece.content, piece.rows, width, self.dialect)
+                    if found is not None and (width == len(self.names) or not any(found.cells(width - 1))):
+                        return found
+            return self._parsed(piece)
         except _TROUBLE as error:
             raise self._trouble(piece.first_row, error) from None
-        if set(map(len, records)) != {len(self.names)}:
-            raise self._ragged(records, piece.first_row)
-        return list(zip(*records, strict=True))
 
-    def _reader(self, lines: Iterator[str]) -> Iterator[list[str]]:
-        return csv.reader(lines, strict=True, delimiter=self._delimiter)
+    def _parsed(self, piece: Piece) -> _Records:
+        records = piece.parsed
+        if records is None:
+            records = list(self._records(io.BytesIO(piece.content)))
+        if len(records) != piece.rows:
+            raise csv.Error(f"a quote inside an unquoted cell; is it an ordinary character? {self._section}quote = ''")
+        width = len(self.names)
+        ragged = tuple(self._ragged(row, len(one)) for row, one in enumerate(records) if len(one) != width)
+        if ragged:
+            records = [one if len(one) == width else [""] * width for one in records]
+        return _Records(records, ragged)
+
+    def _ragged(self, row: int, cells: int) -> Reject:
+        what = f"has {cells} cells, the {'header' if self.header else 'first row'} has {len(self.names)}"
+        return Reject(row, "", what, f"quote cells that contain a separator; or set {self._section}separator")
 
     def _trouble(self, row: int, error: Exception) -> InvalidInput:
-        return unreadable(self.path, f"after row {row}: {_reason(error)}")
+        return unreadable(self.path, f"after row {row}: {self._reason(error)}")
 
-    def _ragged(self, records: list[list[str]], row: int) -> InvalidInput:
-        i = next(i for i, record in enumerate(records) if len(record) != len(self.names))
-        found = f"row {row + i + 1} has {len(records[i])} cells, the {'header' if self.header else 'first row'} has"
-        return unreadable(self.path, f"{found} {len(self.names)}", "quote cells that contain a comma")
+    def _reason(self, error: Exception) -> str:
+        if not isinstance(error, UnicodeDecodeError):
+            return str(error)
+        return f"not {error.encoding.upper()} text; set {self._section}encoding, for example to 'latin-1'"
+
+    # -- its beginning -------------------------------------------------------------------------------------------
+
+    def _sniffed(self, said: DialectFields) -> Dialect:
+        try:
+            with streams.open_bytes(self.path) as file:
+                start = file.read(SNIFFED_BYTES)
+                complete = not file.read(1)
+        except _TROUBLE as error:
+            raise unreadable(self.path, f"cannot be read as CSV: {error}") from None
+        tabs = ".tsv" in self.path.suffixes or ".tab" in self.path.suffixes
+        return sniffed(start, said, tabs=tabs, field=self._section, complete=complete)
 
     def _names(self) -> tuple[tuple[str, ...], int]:
         with self._open() as file:
             try:
-                start = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
-                file.seek(start)
+                start = streams.mark_bytes(file)
                 lines = _Lines(file, start)
-                first = next(filter(None, self._reader(lines)), None)
+                first = next(filter(None, self.dialect.reader(self._telling(lines))), None)
             except _TROUBLE as error:
-                raise unreadable(self.path, f"cannot be read as CSV: {_reason(error)}") from None
+                raise unreadable(self.path, f"cannot be read as CSV: {self._reason(error)}") from None
         if first is None:
             raise unreadable(self.path, "is empty", "give a file with a header and at least one row")
         if not self.header:
             return tuple(map(str, range(len(first)))), start
+        while len(first) > 1 and not first[-1].strip():  # a separator after the last
+            first.pop()
         names = tuple(name.strip() for name in first)
-        twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
+        twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise unreadable(self.path, f"two columns are named '{min(twice)}'", "rename one; or is header = false?")
+            what = f"two columns are named '{twice[0]}'" if twice[0] else "two columns have no name"
+            raise unreadable(self.path, what, "rename one; or is header = false?")
         return names, lines.offset
 
-    @property
-    def _delimiter(self) -> str:
-        return "\t" if ".tsv" in self.path.suffixes else ","
-
     def _open(self) -> IO[bytes]:
-        return gzip.open(self.path, "rb") if self.path.suffix == ".gz" else self.path.open("rb")  # type: ignore[return-value]
+        return streams.open_text(self.path, self.dialect.encoding, self.dialect.newline)
 
 
-_TROUBLE = (csv.Error, UnicodeDecodeError, EOFError, OSError, zlib.error)
+@dataclass(frozen=True)
+class _Records:
+    """The cells of some records, parsed by the csv module. The same questions as to `fields.Fields`.
 
+    ragged: rows that had another number of cells, and now have empty ones.
+    """
 
-def _is_a_record_a_line(content: bytes) -> bool:
-    """Whether each line surely is one record: without a quote it cannot go on in the next, and none is blank."""
-    blank = content.startswith((b"\n", b"\r")) or b"\n\n" in content or b"\n\r" in content
-    return not blank and b'"' not in content
+    records: list[Record]
+    ragged: tuple[Reject, ...] = ()
 
+    @cached_property
+    def _columns(self) -> list[tuple[str, ...]]:
+        return list(zip(*self.records, strict=True))
 
-def _reason(error: Exception) -> str:
-    return "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+    def cells(self, column: int) -> tuple[str, ...]:
+        return self._columns[column]
+
+    def numbers(self, columns: Sequence[int], parsers: Sequence[ColumnParser]) -> tuple[list[Array], list[Reject]]:
+        values, rejects = [], []
+        for column, parser in zip(columns, parsers, strict=True):
+            numbers, bad = parser.numbers(self.cells(column))
+            values.append(parser.no_value.taken_out(numbers))
+            rejects += bad
+        spoiled = {reject.row for reject in self.ragged}
+        return values, [reject for reject in rejects if reject.row not in spoiled]
 
 
 class _Lines:
@@ -174,58 +254,12 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        line = next(self._file)
+        line = streams.next_line(self._file)
+        if not line:
+            raise StopIteration
         self.offset += len(line)
         return line.decode("utf-8")
 
 
-class _Parser:
-    """Cells to numbers and words, under one list of words that mean "no value"."""
-
-    def __init__(self, missing: Iterable[str]) -> None:
-        self.missing = frozenset(missing)
-        # A number that stands for "no value" (-999) must not be parsed as one; NaN may be, it is no value anyway.
-        self.plain = not any(is_number(word) and not math.isnan(number(word)) for word in self.missing)
-        self._seen: dict[str, str] = {}
-
-    def columns(self, cells: dict[str, Sequence[str]], first_row: int) -> dict[str, Array]:
-        parsed: dict[str, Array] = {}
-        problems: list[Problem] = []
-        for name, column in cells.items():
-            try:
-                parsed[name] = self.numbers(column)
-            except ValueError:
-                problems.append(self._not_a_number(name, column, first_row))
-        if problems:
-            raise InvalidInput(problems)
-        return parsed
-
-    def numbers(self, cells: Sequence[str]) -> npt.NDArray[np.float64]:
-        distinct = set(cells)
-        if self.plain and len(distinct) * 4 > len(cells) and not distinct & self.missing:
-            with suppress(ValueError):  # a missing one may have spaces around it
-                return parsed(cells)
-        # Few different cells: each is parsed once.
-        values = {cell: math.nan if cell.strip() in self.missing else number(cell) for cell in distinct}
-        return np.fromiter(map(values.__getitem__, cells), np.float64, len(cells))
-
-    def words(self, cells: Sequence[str]) -> Array:
-        """Stripped text; equal words are one object, so a column of categories costs 8 bytes a cell."""
-        seen = self._seen
-        for cell in set(cells) - seen.keys():
-            word = cell.strip()
-            seen[cell] = "" if word in self.missing else word
-        column = np.empty(len(cells), object)
-        column[:] = [seen[cell] for cell in cells]
-        if len(seen) > 100_000:  # free text rather than categories: nothing is gained by remembering it
-            seen.clear()
-        return column
-
-    def _not_a_number(self, name: str, cells: Sequence[str], first_row: int) -> Problem:
-        row = next(i for i, cell in enumerate(cells) if cell.strip() not in self.missing and not is_number(cell))
-        return BadRow(first_row + row, name, "is not a number", _CATEGORICAL_HINT, cells[row]).problems[0]
-
-
-def parse_numbers(cells: Sequence[str], name: str, missing: Iterable[str] = ("",)) -> npt.NDArray[np.float64]:
-    """A column of text as numbers; missing ones are NaN. Raises InvalidInput naming the row and the cell."""
-    return _Parser(missing).columns({name: cells}, 0)[name]
+def _text(cell: str | bytes) -> str:
+    return cell if isinstance(cell, str) else cell.decode()

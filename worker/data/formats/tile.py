@@ -7,16 +7,26 @@ of the bytes found, and may happen in another process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
 from singlepoint.worker.data.preprocessing import Raw
+from singlepoint.worker.data.preprocessing.rows import BadRow
 
 Cursor = dict[str, int]
-"""Plain numbers, fit for JSON: where in the file the next tile begins."""
+"""Plain numbers, fit for JSON: where the next tile begins. `file`, if it is there, is the place of the file among
+several; the rest is of that file."""
+
+ALIGNED_ROWS = 64
+"""A tile that is cut short because its rows are large has a multiple of this many: a row's bits may depend on its place
+in the network's own tile, which must not depend on that."""
+
+PIECE_BYTES = 1 << 26
+"""A tile is cut short once it has so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +45,43 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """Which columns of a table are read, and how.
+
+    numbers: as float64 (missing: NaN).  words: as stripped text (missing: "").  kept: as they stand in the file.
+    missing: which cells of the first two mean "no value".
+    """
+
+    numbers: Sequence[str] = ()
+    words: Sequence[str] = ()
+    kept: Sequence[str] = ()
+    missing: Missing = MISSING_DEFAULT
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them, each once."""
+        return tuple(dict.fromkeys((*self.numbers, *self.words, *self.kept)))
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row that cannot be used, and why. row: counted from 0 in its tile.  column: "" for the row as a whole."""
+
+    row: int
+    column: str
+    reason: str
+    hint: str = ""
+    cell: str = ""
+
+
+@dataclass(frozen=True)
 class Tile:
     """Consecutive rows of a file.
 
     raw: what a preprocessor takes.  kept: columns to be handed through as they stand in the file.
     first_row: counted from 0 in the file.  cursor: where to go on after this tile.
+    rejects: rows that cannot be used; they keep their places, with "no value" where there was none to read.
+    file: the name of the file, for messages, "" where there is but one.
     """
 
     raw: Raw
@@ -47,6 +89,24 @@ class Tile:
     first_row: int
     cursor: Cursor
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rejects: tuple[Reject, ...] = ()
+    file: str = ""
+
+    def whole(self) -> Tile:
+        """This tile. Raises InvalidInput if a row of it cannot be used, with the first trouble of each column."""
+        first: dict[str, Reject] = {}
+        for reject in self.rejects:
+            first.setdefault(reject.column, reject)
+        if first:
+            order = list(self.raw) if isinstance(self.raw, Mapping) else []
+            bad = [self.bad_row(first[name]) for name in ("", *order) if name in first]
+            raise InvalidInput([problem for one in bad for problem in one.problems])
+        return self
+
+    def bad_row(self, reject: Reject) -> BadRow:
+        """The error for a reject, its row counted in the file."""
+        row = self.first_row + reject.row
+        return BadRow(row, reject.column, reject.reason, reject.hint, reject.cell, file=self.file)
 
 
 class RowSource(Protocol):
@@ -63,7 +123,7 @@ class RowSource(Protocol):
         """
 
     def parse(self, piece: Piece, /) -> Tile:
-        """A piece as a model takes it; a function of the piece alone. Raises InvalidInput."""
+        """A piece as a model takes it; a function of the piece alone. See `Table.parser`."""
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """Both halves: the pieces, parsed."""
@@ -80,30 +140,13 @@ class Table(ABC):
         """As `RowSource.pieces`, of these columns or of all."""
 
     @abstractmethod
-    def parser(
-        self,
-        *,
-        numbers: Sequence[str] = (),
-        words: Sequence[str] = (),
-        kept: Sequence[str] = (),
-        missing: Iterable[str] = (),
-    ) -> Callable[[Piece], Tile]:
-        """What makes tiles whose `raw` has `numbers` as float64 (missing: NaN) and `words` as stripped text
-        (missing: ""). Raises InvalidInput."""
+    def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
+        """What makes tiles of these columns: a function of the piece alone. Raises InvalidInput for a piece that is
+        damaged; a row that cannot be used is one of the tile's rejects."""
 
-    def tiles(
-        self,
-        cursor: Cursor | None,
-        tile_rows: int,
-        *,
-        numbers: Sequence[str] = (),
-        words: Sequence[str] = (),
-        kept: Sequence[str] = (),
-        missing: Iterable[str] = (),
-    ) -> Iterator[Tile]:
+    def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted) -> Iterator[Tile]:
         """Tiles of these columns, in this process: the pieces, parsed."""
-        parse = self.parser(numbers=numbers, words=words, kept=kept, missing=missing)
-        return map(parse, self.pieces(cursor, tile_rows, (*numbers, *words, *kept)))
+        return map(self.parser(wanted), self.pieces(cursor, tile_rows, wanted.names))
 
 
 def existing(path: Path, field: str = "input") -> Path:

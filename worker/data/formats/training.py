@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,14 +10,16 @@ import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
-from singlepoint.worker.data.preprocessing import Raw, row_count
-from singlepoint.worker.data.preprocessing.identity import own_type
+from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count
+from singlepoint.worker.data.preprocessing.identity import BOOLEANS, own_type
+from singlepoint.worker.data.preprocessing.numbers import is_number
 from singlepoint.worker.nn.arrays import Array
 
-from . import Table, existing, format_of, no_such_column, open_array, open_table
-from .arrays import ArrayFile
-from .delimited import parse_numbers
-from .tile import Tile
+from . import Table, existing, files_of, folders, format_of, no_such_column, open_array, open_table
+from .arrays import ArrayFile, member_of
+from .cells import ColumnParser
+from .folders import ImageFiles
+from .tile import Tile, Wanted
 
 _CHUNK_ROWS = 4096
 _MOST_ROWS_LOOKED_AT = 200_000
@@ -25,12 +27,13 @@ _MOST_ROWS_LOOKED_AT = 200_000
 
 @dataclass(frozen=True)
 class RawData:
-    """Rows as they stand in the file.
+    """Rows as they stand in the files.
 
     x: columns by name, one column of text, or an array.  y: text objects or numbers, (n,) or (n, k).
     text: the name of the text column ("" when x is a plain array of text), None for numbers.
     targets: names of its columns; none of an array in a file of its own.
     complete: False when only the first rows were read.
+    parts: names of the files and their rows, where a row must be told by its file.
     """
 
     x: Raw
@@ -38,6 +41,7 @@ class RawData:
     text: str | None
     targets: tuple[str, ...]
     complete: bool = True
+    parts: tuple[tuple[str, int], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -49,11 +53,37 @@ class RawData:
         """What to call the target in messages."""
         return ", ".join(self.targets) or "y"
 
+    def located(self, bad: BadRow) -> BadRow:
+        """The same trouble with the name of its file, and its row counted there."""
+        first_row = 0
+        for file, rows in self.parts:
+            if bad.row < first_row + rows:
+                return bad.shifted(-first_row, file)
+            first_row += rows
+        return bad
+
+
+_FIELDS = ("path", "target_path", "validation_path", "validation_target_path")
+
 
 def data_files(data: DataSpec, base: Path) -> list[Path]:
     """Every file the data is in, in a fixed order. Raises NotFound for the first that is missing."""
-    names = ("path", "target_path", "validation_path", "validation_target_path")
-    return [existing(base / path, f"data.{name}") for name in names if (path := getattr(data, name)) is not None]
+    found: list[Path] = []
+    for name in _FIELDS:
+        if (paths := getattr(data, name)) is not None:
+            found += _plain_files(files_of(paths, base, f"data.{name}"), f"data.{name}")
+    return list(dict.fromkeys(found))
+
+
+def _plain_files(paths: Iterable[Path], field: str) -> list[Path]:
+    """The files themselves: of a folder of classes all that lie in it, of `mnist.npz[x]` the archive."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.rglob("*") if one.is_file())
+        else:
+            found.append(existing(member_of(path)[0], field))
+    return found
 
 
 def read_training_data(
@@ -64,18 +94,40 @@ def read_training_data(
     most_cells: stop when about that many values were read (for a look at a large file).
     Raises NotFound, InvalidInput with every problem that can be told apart.
     """
-    path = base / data.path
-    if format_of(path) == "array":
-        return _read_arrays(data, preprocessing, path, base, most_cells)
-    table = open_table(path, header=data.header)
-    return _read_table(table, _columns(table, data, preprocessing), data, most_cells)
+    return _read(data, preprocessing, base, most_cells, "data.path")
 
 
-def validation_file(data: DataSpec) -> DataSpec | None:
-    """The description of the file that holds the validation rows, when they have one of their own."""
+def read_validation_data(
+    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, first: RawData, *, most_cells: int | None = None
+) -> RawData | None:
+    """The rows of `data.validation_path`, with the columns that were read of the first file, and no others.
+
+    None when there is no such file. Raises as `read_training_data`, naming this file.
+    """
     if data.validation_path is None:
         return None
-    return data.model_copy(update={"path": data.validation_path, "target_path": data.validation_target_path})
+    changes: dict[str, object] = {"path": data.validation_path, "target_path": data.validation_target_path}
+    if isinstance(first.x, Mapping) and first.text is None:
+        changes |= {"features": tuple(first.x), "ignore": ()}
+    return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path")
+
+
+def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str) -> RawData:
+    paths = files_of(data.path, base, field)
+    match format_of(paths[0], field):
+        case "array" | "images":
+            return _read_arrays(data, _only(paths, field), base, most_cells)
+        case "folder":
+            return _read_folder(_only(paths, field), most_cells)
+    table = open_table(paths, header=data.header, said=data, field=field)
+    columns = _columns(table, data, preprocessing, field)
+    return _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
+
+
+def _only(paths: Sequence[Path], field: str) -> Path:
+    if len(paths) > 1:
+        raise InvalidInput(Problem(field, f"{len(paths)} arrays cannot be read as one", "join them into one .npy"))
+    return paths[0]
 
 
 @dataclass(frozen=True)
@@ -88,48 +140,70 @@ class _Columns:
     targets: tuple[str, ...]
 
 
-def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec) -> _Columns:
+def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, field: str) -> _Columns:
     """Raises InvalidInput with every column that is named but not there, or named for two things."""
     targets = (data.target,) if isinstance(data.target, str) else data.target or ()
+    categorical = () if preprocessing.categorical == "auto" else preprocessing.categorical
     named = {
         "data.target": targets,
         "data.features": data.features or (),
         "data.ignore": data.ignore,
         "data.text": (data.text,) if data.text is not None else (),
-        "preprocessing.categorical": preprocessing.categorical,
+        "preprocessing.categorical": categorical,
     }
+    there = set(table.names)
     problems = [
-        no_such_column(name, table.names, field)
-        for field, names in named.items()
+        no_such_column(name, table.names, section if field == "data.path" else f"{field}: {table.path.name}")
+        for section, names in named.items()
         for name in names
-        if name not in table.names
+        if name not in there
     ]
     if not targets:
         problems.append(Problem("data.target", "is needed: the column to be learned", _listed(table.names)))
-    chosen = data.features or tuple(name for name in table.names if name not in {*targets, *data.ignore})
+    aside = {*targets, *data.ignore}
+    chosen = data.features or tuple(name for name in table.names if name not in aside)
     features = chosen if data.text is None else (data.text,)
-    problems += [Problem("data.features", f"'{name}' is the target") for name in features if name in targets]
+    used = set(features)
+    problems += [Problem("data.features", f"'{name}' is the target") for name in targets if name in used]
     problems += [
         Problem("preprocessing.categorical", f"'{name}' is not a feature")
-        for name in preprocessing.categorical
-        if name in table.names and name not in features
+        for name in categorical
+        if name in there and name not in used
     ]
     if not features:
         problems.append(Problem("data.path", "has no column besides the target", "features are needed to learn from"))
     if problems:
         raise InvalidInput(problems)
-    words = features if data.text is not None else preprocessing.categorical
-    return _Columns(tuple(n for n in features if n not in words), (*words, *targets), features, targets)
+    if preprocessing.categorical == "auto" and data.text is None:
+        categorical = _found_categories(table, features, data)
+    words = features if data.text is not None else categorical
+    written = set(words)
+    return _Columns(tuple(n for n in features if n not in written), (*words, *targets), features, targets)
 
 
-def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None) -> RawData:
-    width = len(columns.numbers) + len(columns.words)
-    most_rows = _most_rows(most_cells, width)
+def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> tuple[str, ...]:
+    """The features that hold something else than numbers and truth values in the first rows."""
+    for tile in table.tiles(None, _CHUNK_ROWS, Wanted(words=features, missing=data.missing)):
+        return tuple(name for name, words in _named(tile).items() if not all(map(_counts, set(words.tolist()))))
+    return ()
+
+
+def _counts(word: str) -> bool:
+    return not word or word in BOOLEANS or is_number(word)
+
+
+def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
+    """named: whether messages must tell the file."""
+    most_rows = _most_rows(most_cells, len(columns.numbers) + len(columns.words))
+    wanted = Wanted(columns.numbers, columns.words, missing=data.missing)
     tiles: list[dict[str, Array]] = []
+    parts: dict[str, int] = {}
     rows, complete = 0, True
-    for tile in table.tiles(None, _CHUNK_ROWS, numbers=columns.numbers, words=columns.words, missing=data.missing):
-        tiles.append(_named(tile))
+    for tile in table.tiles(None, _CHUNK_ROWS, wanted):
+        file = tile.file or (table.path.name if named else "")
+        tiles.append(_named(replace(tile, file=file).whole()))
         rows += tile.rows
+        parts[file] = parts.get(file, 0) + tile.rows
         if most_rows is not None and rows >= most_rows:
             complete = False
             break
@@ -139,10 +213,11 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
     read = {name: np.concatenate([tile.pop(name) for tile in tiles]) for name in (*columns.numbers, *columns.words)}
     return RawData(
         x={name: read[name] for name in columns.features},
-        y=_target(read, columns.targets),
+        y=_target(read, columns.targets, data),
         text=data.text,
         targets=columns.targets,
         complete=complete,
+        parts=tuple(parts.items()) if named else (),
     )
 
 
@@ -151,17 +226,19 @@ def _named(tile: Tile) -> dict[str, Array]:
     return dict(tile.raw)
 
 
-def _target(read: Mapping[str, Array], targets: Sequence[str]) -> Array:
+def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec) -> Array:
     if len(targets) == 1:
         return own_type(read[targets[0]].tolist())
-    return np.stack([parse_numbers(read[name].tolist(), name) for name in targets], axis=1)
+    columns = []
+    for name in targets:
+        values, rejects = ColumnParser(name, data.missing).numbers(read[name].tolist())
+        columns.append(Tile({name: values}, len(values), 0, {}, rejects=tuple(rejects)).whole().raw[name])
+    return np.stack(columns, axis=1)
 
 
-def _read_arrays(
-    data: DataSpec, preprocessing: PreprocessingSpec, path: Path, base: Path, most_cells: int | None
-) -> RawData:
+def _read_arrays(data: DataSpec, path: Path, base: Path, most_cells: int | None) -> RawData:
     _check_no_columns(data)
-    x, y = _open_pair(data, path, base)
+    x, y, targets = _open_pair(data, path, base)
     if y.dtype.kind == "U" and len(y.shape) > 1:
         raise InvalidInput(Problem("data.target", f"has shape {y.shape}", "class names must be one a row"))
     if x.shape[0] != y.shape[0]:
@@ -174,23 +251,40 @@ def _read_arrays(
         x=values[:, None] if values.ndim == 1 and x.dtype.kind != "U" else values,
         y=np.asarray(y.read(len(values))),
         text="" if x.dtype.kind == "U" else None,
-        targets=(y.name,) if data.target_path is None else (),
+        targets=targets,
         complete=len(values) == x.shape[0],
     )
 
 
-def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, ArrayFile]:
-    if path.suffix == ".npz":
-        name = data.target if isinstance(data.target, str) else "y"
-        existing(path, "data.path")
-        return open_array(path, "x"), open_array(path, name)
+def _read_folder(folder: Path, most_cells: int | None) -> RawData:
+    x, classes = folders.by_class(folder)
+    if not isinstance(x, ImageFiles):
+        return RawData(x, classes, "", (), complete=True)
+    # Classes follow one another, so that the first images alone would be of one class.
+    rows = _most_rows(most_cells, int(np.prod(x.shape[1:]))) or len(classes)
+    chosen = np.unique(np.linspace(0, len(classes) - 1, min(rows, len(classes))).astype(int))
+    some = replace(x, paths=tuple(x.paths[i] for i in chosen), shape=(len(chosen), *x.shape[1:]))
+    return RawData(some.read(), classes[chosen], None, (), complete=len(chosen) == len(classes))
+
+
+def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, ArrayFile, tuple[str, ...]]:
+    """Inputs, targets, and the targets' name where it tells something."""
+    if format_of(path) != "array":
+        hint = "one folder a class: photos/cat/1.png, and data.path = 'photos'"
+        raise InvalidInput(Problem("data.path", f"{path.name} is an image: nothing tells its class", hint))
+    source, _ = member_of(path)
+    existing(source, "data.path")
     if data.target_path is None:
-        hint = 'target_path = "labels.npy"'
-        raise InvalidInput(Problem("data.target_path", f"is needed: {path.name} holds only the inputs", hint))
-    target = existing(base / data.target_path, "data.target_path")
+        if source.suffix != ".npz":
+            hint = 'target_path = "labels.npy"'
+            raise InvalidInput(Problem("data.target_path", f"is needed: {path.name} holds only the inputs", hint))
+        name = data.target if isinstance(data.target, str) else "y"
+        return open_array(path, "x"), open_array(source, name), (name,)
+    target = base / data.target_path
+    existing(member_of(target)[0], "data.target_path")
     if format_of(target, "data.target_path") != "array":
         raise InvalidInput(Problem("data.target_path", f"{target.name} is not an array", "use .npy, .npz or idx"))
-    return open_array(existing(path, "data.path")), replace(open_array(target, "y"), name="y")
+    return open_array(path), replace(open_array(target, "y"), name="y"), ()
 
 
 def _check_no_columns(data: DataSpec) -> None:

@@ -112,8 +112,9 @@ def fit_array(raw: Array, rows: Indices, spec: PreprocessingSpec, *, image: bool
 
     Raises InvalidInput when `spec` asks for what arrays do not have, BadRow for a value that is not finite.
     """
-    if spec.categorical or spec.impute != "none":
-        field = "categorical" if spec.categorical else "impute"
+    categorical = spec.categorical not in ((), "auto")
+    if categorical or spec.impute != "none":
+        field = "categorical" if categorical else "impute"
         raise InvalidInput(Problem(f"preprocessing.{field}", f"is for tables, and the data has shape {raw.shape}"))
     if spec.denoise and not image:
         raise InvalidInput(Problem("preprocessing.denoise", f"is for images, and the data has shape {raw.shape}"))

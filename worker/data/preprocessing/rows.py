@@ -55,15 +55,18 @@ class Fitted(Part):
 class BadRow(InvalidInput):
     """A row cannot be used."""
 
-    def __init__(self, row: int, column: str, reason: str, hint: str = "", cell: str = "") -> None:
-        """row: counted from 0 in what was passed (shown counted from 1).  column: its name, or "" for the row."""
-        self.row, self.column, self.reason = row, column, reason
-        where = f"row {row + 1}" + (f", column '{column}'" if column else "")
+    def __init__(self, row: int, column: str, reason: str, hint: str = "", cell: str = "", *, file: str = "") -> None:
+        """row: counted from 0 in what was passed (shown counted from 1).  column: its name, or "" for the row.
+        file: its name, where it could be one of several."""
+        self.row, self.column, self.reason, self.file = row, column, reason, file
+        where = (f"{file}, " if file else "") + f"row {row + 1}" + (f", column '{column}'" if column else "")
         super().__init__(Problem(where, reason, hint, cell))
 
-    def shifted(self, first_row: int) -> BadRow:
+    def shifted(self, first_row: int, file: str = "") -> BadRow:
         """The same trouble, counted from the start of the file rather than of a tile."""
-        return BadRow(self.row + first_row, self.column, self.reason, self.problems[0].hint, self.problems[0].cell)
+        [problem] = self.problems
+        row = self.row + first_row
+        return BadRow(row, self.column, self.reason, problem.hint, problem.cell, file=file or self.file)
 
 
 class RowTransform(Protocol):

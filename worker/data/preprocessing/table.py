@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.base import NonNegative, Part, Positive
-from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.jobs.spec.data import Missing, PreprocessingSpec
 from singlepoint.worker.nn.arrays import Array, Indices
 
 from .identity import names_of
@@ -100,7 +100,7 @@ class TablePreprocessor(Fitted):
 
     type: Literal["table"] = "table"
     header: bool = True
-    missing: tuple[str, ...] = ()
+    missing: Missing = ()
     identity: Literal["spelling", "value"] = "spelling"
     columns: Annotated[tuple[Column, ...], Field(min_length=1)]
 
@@ -120,12 +120,12 @@ class TablePreprocessor(Fitted):
         """The columns of categories, in order."""
         return tuple(column for column in self.columns if isinstance(column, CategoricalColumn))
 
-    @property
+    @cached_property
     def input_names(self) -> tuple[str, ...]:
         """The raw columns needed, in order."""
         return tuple(column.name for column in self.columns)
 
-    @property
+    @cached_property
     def number_names(self) -> tuple[str, ...]:
         """Those of them that are read as numbers."""
         return tuple(column.name for column in self.numeric)
@@ -231,7 +231,7 @@ class TablePreprocessor(Fitted):
 
 
 def fit_table(
-    raw: Raw, rows: Indices, spec: PreprocessingSpec, *, header: bool = True, missing: tuple[str, ...] = ()
+    raw: Raw, rows: Indices, spec: PreprocessingSpec, *, header: bool = True, missing: Missing = ()
 ) -> TablePreprocessor:
     """Learn from these rows of a table what `spec` asks for.
 
@@ -240,18 +240,26 @@ def fit_table(
     without a single value, an infinite number.
     """
     names = tuple(raw) if isinstance(raw, Mapping) else tuple(str(i) for i in range(raw.shape[1]))
-    unknown = [name for name in spec.categorical if name not in names]
+    chosen = _words_among(raw) if spec.categorical == "auto" else spec.categorical
+    unknown = [name for name in chosen if name not in names]
     if unknown:
         raise InvalidInput(
             [Problem("preprocessing.categorical", f"no column '{name}' in the data") for name in unknown]
         )
-    numeric = [name for name in names if name not in spec.categorical]
+    numeric = [name for name in names if name not in set(chosen)]
     fitted: dict[str, NumericColumn | CategoricalColumn] = {c.name: c for c in _fit_numbers(raw, rows, numeric, spec)}
-    for name in spec.categorical:
+    for name in chosen:
         cells = raw[name] if isinstance(raw, Mapping) else raw[:, int(name)]
         fitted[name] = _fit_categories(name, categories(cells[rows]), spec)
     columns = tuple(fitted[name] for name in names)
     return TablePreprocessor(header=header, missing=missing, identity="value", columns=columns)
+
+
+def _words_among(raw: Raw) -> tuple[str, ...]:
+    """The columns that were read as words."""
+    if not isinstance(raw, Mapping):
+        return ()
+    return tuple(name for name, column in raw.items() if column.dtype.kind in "OU")
 
 
 def categories(cells: Array) -> Sequence[str]:

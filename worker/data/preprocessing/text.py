@@ -41,7 +41,7 @@ class _TextPreprocessor(Fitted):
 
     column: str = ""
     header: bool = True
-    missing: tuple[str, ...] = ()
+    missing: data.Missing = ()
     lowercase: bool = True
 
     @property
@@ -171,7 +171,7 @@ def fit_text(
     *,
     column: str = "",
     header: bool = True,
-    missing: tuple[str, ...] = (),
+    missing: data.Missing = (),
 ) -> TfIdfPreprocessor | SequencePreprocessor:
     """Learn the vocabulary of these rows of a column of text.
 

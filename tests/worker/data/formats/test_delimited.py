@@ -11,7 +11,8 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.formats.delimited import CsvFile
-from singlepoint.worker.data.formats.tile import Tile
+from singlepoint.worker.data.formats.dialect import Dialect
+from singlepoint.worker.data.formats.tile import Tile, Wanted
 
 MISSING = ("", "?", "NA")
 
@@ -24,7 +25,8 @@ def a_file(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
 
 
 def read(path: Path, tile_rows: int = 1000, header: bool = True, **wanted: object) -> list[Tile]:
-    return list(CsvFile(path, header=header).tiles(None, tile_rows, missing=MISSING, **wanted))  # type: ignore[arg-type]
+    tiles = CsvFile(path, header=header).tiles(None, tile_rows, Wanted(missing=MISSING, **wanted))  # type: ignore[arg-type]
+    return [tile.whole() for tile in tiles]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
@@ -43,7 +45,7 @@ def test_headers_quotes_line_ends_and_marks_are_read_alike(tmp_path: Path, conte
 
 def test_missing_words_become_no_value_even_when_they_look_like_numbers(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a,b\n1,x\n-999,?\nNA,-999\nnan,\n")
-    tiles = list(CsvFile(path).tiles(None, 10, numbers=["a"], words=["b"], missing=("", "?", "NA", "-999")))
+    tiles = list(CsvFile(path).tiles(None, 10, Wanted(numbers=["a"], words=["b"], missing=("", "?", "NA", "-999"))))
     np.testing.assert_equal(tiles[0].raw["a"], [1, np.nan, np.nan, np.nan])  # type: ignore[call-overload]
     assert tiles[0].raw["b"].tolist() == ["x", "", "", ""]  # type: ignore[call-overload]
 
@@ -63,10 +65,10 @@ def test_without_a_header_columns_go_by_position(tmp_path: Path) -> None:
 def test_reading_goes_on_at_any_cursor_to_the_same_rows(tmp_path: Path, name: str) -> None:
     rows = "".join(f'{i},"line one\nline ""{i}"", é"\r\n' for i in range(100))
     file = CsvFile(a_file(tmp_path, "n,t\r\n" + rows, name))
-    whole = list(file.tiles(None, 7, numbers=["n"], words=["t"]))
+    whole = list(file.tiles(None, 7, Wanted(numbers=["n"], words=["t"])))
     assert [tile.first_row for tile in whole] == list(range(0, 100, 7))
     for i, tile in enumerate(whole):
-        rest = list(CsvFile(file.path).tiles(tile.cursor, 7, numbers=["n"], words=["t"]))
+        rest = list(CsvFile(file.path).tiles(tile.cursor, 7, Wanted(numbers=["n"], words=["t"])))
         assert [again.first_row for again in rest] == [later.first_row for later in whole[i + 1 :]]
         for again, later in zip(rest, whole[i + 1 :], strict=True):
             assert again.raw["n"].tolist() == later.raw["n"].tolist()  # type: ignore[call-overload]
@@ -80,20 +82,20 @@ def test_going_on_reads_nothing_before_the_cursor(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(b"\xff" * cursor["offset"] + content[cursor["offset"] :])
     file = CsvFile.__new__(CsvFile)
-    file.path, file.header, file.names, file.first_offset = path, True, ("a",), 2
-    assert [t.raw["a"].tolist() for t in file.tiles(cursor, 2, numbers=["a"])] == [[3.0]]  # type: ignore[call-overload]
+    file.path, file.names, file.first_offset, file.dialect, file._is_wide = path, ("a",), 2, Dialect(), False
+    assert [t.raw["a"].tolist() for t in file.tiles(cursor, 2, Wanted(numbers=["a"]))] == [[3.0]]  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(("content", "message"), [
     ("", "is empty"),
     ("\n\n", "is empty"),
     ("a,a\n1,2\n", "two columns are named 'a'"),
-    ("a,b\n1,2\n3\n", "row 2 has 1 cells, the header has 2"),
-    ("a,b\n1,2\n3,4,5\n", "row 2 has 3 cells, the header has 2"),
+    ("a,b\n1,2\n3\n", "row 2: has 1 cells, the header has 2"),
+    ("a,b\n1,2\n3,4,5\n", "row 2: has 3 cells, the header has 2"),
     ('a,b\n1,"2\n3,4\n', "after row 0"),
     ('a,b\n1,"2"x\n', "after row 0"),
     (b"a,b\n1,\xff\n", "not UTF-8"),
-    (b"\xff\xfea,b", "not UTF-8"),
+    (b"\xff\xfea,b", "not UTF-16"),
     ("a,b\nred,2\n", r"row 1, column 'a': 'red' is not a number.*preprocessing.categorical"),
     ("a,b\n1,2\n,x\n", r"row 2, column 'b': 'x' is not a number"),
 ])  # fmt: skip
@@ -137,7 +139,9 @@ def test_a_damaged_gzip_file_is_an_error_with_its_name(tmp_path: Path) -> None:
 def test_memory_is_bounded_by_the_tile_whatever_the_size_of_the_file(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a,b,c\n" + "1.5,2.5,a word\n" * 100_000)
     tracemalloc.start()
-    rows = sum(tile.rows for tile in CsvFile(path).tiles(None, 256, numbers=["a", "b"], words=["c"], kept=["a"]))
+    rows = sum(
+        tile.rows for tile in CsvFile(path).tiles(None, 256, Wanted(numbers=["a", "b"], words=["c"], kept=["a"]))
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rows == 100_000

@@ -1,0 +1,234 @@
+"""What one cell means, whatever the format: a number, a word, or no value.
+
+Text and typed cells (of Parquet, JSON) follow one rule, so that a table gives the same model through every door: a
+number is what `preprocessing.numbers` takes, with the file's own decimal mark, or a truth value (1 or 0); what means
+"no value" is told by its text or, where that is a number, by its value: `-999` means `-999.0` too.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
+from singlepoint.worker.data.preprocessing.identity import BOOLEANS, is_missing, name_of, value_name
+from singlepoint.worker.data.preprocessing.numbers import is_number, number
+from singlepoint.worker.nn.arrays import Array
+
+from .tile import Reject
+
+DATES = (datetime.date, datetime.time, datetime.timedelta)
+
+_LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil"}
+_LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}.*")
+_COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
+_CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
+_DATE_HINT = "it looks like a date: list the column in preprocessing.categorical or data.ignore, or make a number of it"
+
+_MOST_REMEMBERED = 100_000  # different cells; more are free text rather than categories
+
+
+@dataclass(frozen=True)
+class NoValue:
+    """Which cells of a column mean "no value"."""
+
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, missing: Missing, column: str) -> NoValue:
+        """What `missing` says of this column."""
+        return cls(frozenset(missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing))
+
+    def means(self, word: str) -> bool:
+        """Whether this text does."""
+        word = word.strip()
+        return word in self.words or value_name(word) in self._names
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """Numbers that do, such as -999."""
+        values = [number(word) for word in self.words if is_number(word)]
+        return np.array([value for value in values if not math.isnan(value)], np.float64)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(value_name(word) for word in self.words if is_number(word))
+
+    def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The numbers, NaN where one means "no value"; in place."""
+        if len(self.numbers):
+            values[np.isin(values, self.numbers)] = np.nan
+        return values
+
+
+@dataclass(frozen=True)
+class Marks:
+    """How numbers are written. thousands: "" for not at all."""
+
+    decimal: str = "."
+    thousands: str = ""
+
+    @property
+    def usual(self) -> bool:
+        """Whether they are written as in a programming language."""
+        return self.decimal == "." and not self.thousands
+
+    def plain(self, word: str) -> str:
+        """A number as `float` takes it; any other text as it is. Raises ValueError for misplaced thousands."""
+        if self.usual:
+            return word
+        word = word.strip()
+        if self.decimal != "." and "." in word and self.thousands != ".":
+            raise ValueError(word)
+        if self.thousands and self.thousands in word:
+            if not self._grouped.fullmatch(word):
+                raise ValueError(word)
+            word = word.replace(self.thousands, "")
+        return word.replace(self.decimal, ".")
+
+    def word(self, word: str) -> str:
+        """A word as other formats have it: a number among words gets a decimal point."""
+        if self.usual or not any(mark in word for mark in (self.decimal, self.thousands) if mark and mark != "."):
+            return word
+        try:
+            plain = self.plain(word)
+            number(plain)
+        except ValueError:
+            return word
+        return plain
+
+    @cached_property
+    def _grouped(self) -> re.Pattern[str]:
+        mark, decimal_mark = re.escape(self.thousands), re.escape(self.decimal)
+        return re.compile(rf"[+-]?[0-9]{{1,3}}({mark}[0-9]{{3}})+({decimal_mark}[0-9]*)?")
+
+
+USUAL = Marks()
+
+
+class ColumnParser:
+    """The cells of one column, remembered: what occurs often is looked at once."""
+
+    def __init__(self, name: str, missing: Missing, marks: Marks = USUAL) -> None:
+        self.name = name
+        self.no_value = NoValue.of(missing, name)
+        self._marks = marks
+        self._numbers: dict[Any, float | None] = {}
+        self._words: dict[Any, str] = {}
+
+    def number(self, cell: str | bytes) -> float | None:
+        """The number in a cell of text: NaN for "no value", None for what is neither. Raises UnicodeDecodeError."""
+        try:
+            return self._numbers[cell]
+        except KeyError:
+            pass
+        if len(self._numbers) > _MOST_REMEMBERED:
+            self._numbers.clear()
+        value = self._numbers[cell] = self._parsed(cell if isinstance(cell, str) else cell.decode())
+        return value
+
+    def _parsed(self, cell: str) -> float | None:
+        if self.no_value.means(cell):
+            return math.nan
+        try:
+            return number(self._marks.plain(cell))
+        except ValueError:
+            name = BOOLEANS.get(cell.strip())
+            return None if name is None else float(name == "True")
+
+    def numbers(self, cells: Sequence[str]) -> tuple[npt.NDArray[np.float64], list[Reject]]:
+        """A column of text as numbers, NaN for "no value", and what is neither."""
+        parsed = [self.number(cell) for cell in cells]
+        values = np.array([math.nan if value is None else value for value in parsed], np.float64)
+        return values, [self.reject(row, cells[row]) for row, value in enumerate(parsed) if value is None]
+
+    def word(self, cell: str | bytes) -> str:
+        """The word in a cell of text, "" for "no value". Raises UnicodeDecodeError."""
+        try:
+            return self._words[cell]
+        except KeyError:
+            pass
+        if len(self._words) > _MOST_REMEMBERED:
+            self._words.clear()
+        text = (cell if isinstance(cell, str) else cell.decode()).strip()
+        word = self._words[cell] = "" if self.no_value.means(text) else self._marks.word(text)
+        return word
+
+    def words(self, cells: Sequence[str] | Sequence[bytes]) -> Array:
+        """A column of text as stripped words; equal ones are one object, so a category costs 8 bytes a cell."""
+        column = np.empty(len(cells), object)
+        column[:] = [self.word(cell) for cell in cells]
+        return column
+
+    def typed_numbers(self, cells: Sequence[Any]) -> tuple[npt.NDArray[np.float64], list[Reject]]:
+        """A column of cells of any type as numbers."""
+        values = np.empty(len(cells), np.float64)
+        rejects: list[Reject] = []
+        for row, cell in enumerate(cells):
+            value = self._typed(cell)
+            values[row] = math.nan if value is None else value
+            if value is None:
+                rejects.append(self.reject(row, cell))
+        return self.no_value.taken_out(values), rejects
+
+    def _typed(self, cell: Any) -> float | None:
+        if isinstance(cell, str):
+            return self.number(cell)
+        if is_missing(cell):
+            return math.nan
+        if not isinstance(cell, bool | int | float | decimal.Decimal):
+            return None
+        try:
+            return float(cell)
+        except OverflowError:  # a whole number beyond every float
+            return math.copysign(math.inf, cell)
+
+    def typed_words(self, cells: Sequence[Any]) -> tuple[Array, list[Reject]]:
+        """A column of cells of any type as words."""
+        column = np.empty(len(cells), object)
+        rejects: list[Reject] = []
+        for row, cell in enumerate(cells):
+            if isinstance(cell, list | dict | bytes):
+                rejects.append(Reject(row, self.name, f"holds a {type(cell).__name__}", "put it in data.ignore"))
+                cell = None
+            column[row] = self.word(text_of(cell))
+        return column, rejects
+
+    def reject(self, row: int, cell: Any) -> Reject:
+        """Why this cell of a column of numbers is none."""
+        text = cell if isinstance(cell, str) else str(cell)
+        return Reject(row, self.name, "is not a number", self._hint(cell, text.strip()), text)
+
+    def _hint(self, cell: Any, text: str) -> str:
+        if isinstance(cell, DATES) or _LOOKS_LIKE_A_DATE.fullmatch(text):
+            return _DATE_HINT
+        if text.lower() in _LOOKS_MISSING or not text:
+            return (
+                f"if it means 'no value', say so: data.missing = [\"\", {text!r}]" if text else "add it to data.missing"
+            )
+        if _COMMA_INSIDE.fullmatch(text) and self._marks.usual:
+            return "a decimal comma, or thousands? set data.decimal = ',' or data.thousands = ','; " + _CATEGORICAL_HINT
+        return _CATEGORICAL_HINT
+
+
+def text_of(cell: Any) -> str:
+    """A typed cell as the text that a CSV file would have."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, DATES):
+        return cell.isoformat() if not isinstance(cell, datetime.timedelta) else str(cell)
+    return name_of(cell)
+
+
+def dates_refused(name: str, kind: object) -> Reject:
+    """What to say of a column of dates that is to be numbers."""
+    return Reject(0, name, f"the column holds dates ({kind})", _DATE_HINT.partition(": ")[2])

@@ -1,0 +1,157 @@
+"""How a text file of columns is written: separator, quote, decimal mark, thousands, comment, encoding.
+
+`sniffed` finds out from the first bytes what was not said, and refuses what could be read in two ways, naming the field
+that settles it. What it finds is told at submit and kept in the job's spec, so that no attempt guesses again.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Literal
+
+from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.spec.data import DialectFields
+
+SNIFFED_BYTES = 1 << 18
+_SNIFFED_RECORDS = 200
+_SEPARATORS = (",", ";", "\t", "|")
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+_COMMA_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
+_POINT_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+,[0-9]+")
+_POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one file is written. quote, thousands, comment: "" for none.
+
+    separator: one character; a space stands for any run of them.  newline: "\\r" in files of old instruments.
+    """
+
+    separator: str = ","
+    quote: str = '"'
+    decimal: str = "."
+    thousands: str = ""
+    comment: str = ""
+    encoding: str = "utf-8"
+    newline: str = "\n"
+
+    def reader(self, lines: Iterable[str]) -> Iterable[list[str]]:
+        """The cells of each record, with an empty list for a blank line. Raises csv.Error."""
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE
+        spaces = self.separator == " "
+        if spaces:
+            lines = (line.rstrip(" \r\n") + "\n" for line in lines)
+        return csv.reader(
+            lines,
+            strict=True,
+            delimiter=self.separator,
+            quotechar=self.quote or None,
+            quoting=quoting,
+            skipinitialspace=spaces,
+        )
+
+
+def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, complete: bool) -> Dialect:
+    """The dialect of a file that begins with these bytes, as far as nobody said it.
+
+    tabs: whether its name promises tabs.  complete: whether `start` is all of it.
+    field: the section of the spec that settles it, such as "data.".
+    Raises InvalidInput for what can be read in two ways.
+    """
+    encoding = said.encoding or ("utf-16" if start.startswith(_UTF16) else "utf-8")
+    text = start.decode(encoding, "replace").removeprefix("\ufeff")  # whoever reads it all will say what is no text
+    newline = "\r" if "\r" in text and "\n" not in text else "\n"
+    lines = text.split(newline, 2 * _SNIFFED_RECORDS)
+    if len(lines) > 1 and (not complete or len(lines) > 2 * _SNIFFED_RECORDS):
+        lines.pop()  # cut in the middle
+    base = Dialect(
+        quote='"' if said.quote is None else said.quote,
+        thousands=said.thousands or "",
+        encoding=encoding,
+        newline=newline,
+    )
+    base = replace(base, comment=_comment(lines, said, base))
+    lines = [line for line in lines if line.strip() and not (base.comment and line.startswith(base.comment))]
+    base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
+    return _with_marks(base, said, _records(lines, base), field)
+
+
+def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str:
+    """`#` when the file begins with such lines and they are no header: that has as many cells as the rows."""
+    if said.comment is not None:
+        return said.comment
+    there = [line for line in lines if line.strip()]
+    first = there[0] if there else ""
+    rest = next((line for line in there if not line.startswith("#")), "")
+    if not first.startswith("#") or not rest:
+        return ""
+    marks = [said.separator] if said.separator else _SEPARATORS
+    is_header = any(mark in first and first.count(mark) == rest.count(mark) for mark in marks)
+    return "" if is_header else "#"
+
+
+def _records(lines: Iterable[str], dialect: Dialect) -> list[list[str]]:
+    """The first records, without those that are no CSV: whoever reads them will say so."""
+    try:
+        return list(islice(filter(None, dialect.reader(f"{line}\n" for line in lines)), _SNIFFED_RECORDS))
+    except csv.Error:
+        return []
+
+
+def _separator(lines: Sequence[str], dialect: Dialect, usual: str, said: DialectFields) -> str:
+    """The one that gives every record the same number of cells, more than one; the usual one where several do."""
+    regular = [mark for mark in _SEPARATORS if _is_regular(_records(lines, replace(dialect, separator=mark)))]
+    if "," in regular and ";" in regular and said.decimal != ".":
+        # `1,5;2,5`: read by commas it is regular too, but its cells would be `5;2`.
+        inner = [
+            cell for record in _records(lines, replace(dialect, separator=";"))[1:] for cell in record if "," in cell
+        ]
+        if inner and all(map(_COMMA_NUMBER.fullmatch, inner)):
+            return ";"
+    if usual in regular or not regular:
+        spaced = replace(dialect, separator=" ")
+        if not regular and _are_numbers(_records(lines, spaced)):
+            return " "
+        return usual
+    return max(regular, key=lambda mark: len(_records(lines, replace(dialect, separator=mark))[0]))
+
+
+def _is_regular(records: Sequence[Sequence[str]]) -> bool:
+    widths = {len(record) - (len(record) > 1 and not record[-1].strip()) for record in records}
+    return len(widths) == 1 and widths.pop() > 1
+
+
+def _are_numbers(records: Sequence[Sequence[str]]) -> bool:
+    """Whether these rows, the first perhaps being a header, hold a number in most of their cells."""
+    cells = [cell for record in records[1:] for cell in record]
+    return _is_regular(records) and bool(cells) and sum(map(_is_point_number, cells)) > len(cells) / 2
+
+
+def _is_point_number(cell: str) -> bool:
+    return cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
+
+
+def _with_marks(dialect: Dialect, said: DialectFields, records: list[list[str]], field: str) -> Dialect:
+    """The decimal mark, and the mark of thousands where a decimal comma leaves no other reading."""
+    if said.decimal is not None:
+        return replace(dialect, decimal=said.decimal)
+    cells = [cell.strip() for record in records[1:] for cell in record]
+    commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell) or _POINT_GROUPS.fullmatch(cell)]
+    # Quoted commas between commas: the column that holds them says what to do, if it is read as numbers.
+    if not commas or "," in (dialect.thousands, dialect.separator):
+        return dialect
+    grouped = any(map(_POINT_GROUPS.fullmatch, commas))
+    clear = grouped or not all(map(_COMMA_GROUPS.fullmatch, commas))
+    pointed = any(_POINT_NUMBER.fullmatch(cell) for cell in cells)
+    if pointed and not grouped:
+        return dialect
+    if not clear:
+        what = f"'{commas[0]}' may be a number with a decimal comma, or thousands"
+        raise InvalidInput(Problem(f"{field}decimal", what, f"set {field}decimal = ',' or {field}thousands = ','"))
+    return replace(dialect, decimal=",", thousands="." if grouped and said.thousands is None else dialect.thousands)

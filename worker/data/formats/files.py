@@ -1,0 +1,84 @@
+"""What a path means: one file, several, a pattern (`parts/*.csv`), or a folder; and several tables as one.
+
+A cursor of several files says in which of them it is (`file`), the rest of it is that file's own. Tiles end where a
+file ends, so where a row stands in its tile does not depend on the files before it.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+
+from .tile import Cursor, Piece, Table, Tile, Wanted, existing
+
+Paths = str | tuple[str, ...]
+
+
+def files_of(paths: Paths, base: Path, field: str) -> list[Path]:
+    """Every file meant, each pattern and folder in the order of names. A folder of folders is left as it is: its
+    parts are classes.
+
+    Raises NotFound for what is not there; InvalidInput for an empty folder, or a file that is named twice.
+    """
+    found: list[Path] = []
+    for word in (paths,) if isinstance(paths, str) else paths:
+        found += _meant_by(word, base, field)
+    twice = next((path for place, path in enumerate(found) if path in found[:place]), None) if len(found) > 1 else None
+    if twice is not None:
+        raise InvalidInput(Problem(field, f"names {twice.name} twice", "name each file once"))
+    return found
+
+
+def _meant_by(word: str, base: Path, field: str) -> list[Path]:
+    path = base / word
+    if path.is_dir():
+        entries = sorted(one for one in path.iterdir() if not one.name.startswith((".", "_")))
+        if any(one.is_dir() for one in entries):
+            return [path]
+        if not entries:
+            raise InvalidInput(Problem(field, f"{path} is an empty folder", "name a file"))
+        return entries
+    if path.exists() or not glob.has_magic(word) or word.endswith(".npz]"):
+        return [path]
+    matching = [Path(one) for one in sorted(glob.glob(str(path))) if Path(one).is_file()]
+    if not matching and not word.endswith("]"):
+        raise NotFound(f"{field}: no file matches {word}", hint="paths in a spec are relative to the spec file")
+    return matching or [path]
+
+
+class Tables(Table):
+    """Several tables with the same columns, in any order, read one after another."""
+
+    def __init__(self, paths: Sequence[Path], open_one: Callable[[Path], Table], field: str) -> None:
+        self.path = paths[0]
+        self._tables = [open_one(existing(path, field)) for path in paths]
+        self.names = self._tables[0].names
+        for table in self._tables[1:]:
+            lacking, spare = set(self.names) - set(table.names), set(table.names) - set(self.names)
+            if lacking or spare:
+                what = f"lacks the column '{min(lacking)}'" if lacking else f"has a column '{min(spare)}' more"
+                hint = "all files need the same columns"
+                raise InvalidInput(Problem(field, f"{table.path.name} {what} than {self.path.name}", hint))
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
+        """See `Table`; rows are counted in each file."""
+        first = (cursor or {}).get("file", 0)
+        inner = {key: value for key, value in (cursor or {}).items() if key != "file"} or None
+        for place in range(first, len(self._tables)):
+            for piece in self._tables[place].pieces(inner if place == first else None, tile_rows, columns):
+                yield replace(piece, cursor={"file": place, **piece.cursor})
+
+    def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
+        """See `Table`."""
+        parser = cache(lambda place: self._tables[place].parser(wanted))
+
+        def parse(piece: Piece) -> Tile:
+            place = piece.cursor["file"]
+            return replace(parser(place)(piece), file=self._tables[place].path.name)
+
+        return parse

@@ -1,0 +1,132 @@
+"""JSON lines: an object a line, its keys the columns. Streamed, plain or packed; any row can be the first.
+
+The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value".
+Typed cells mean what the same cells mean as text: see `cells`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.worker.nn.arrays import Array
+
+from . import streams
+from .cells import ColumnParser
+from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile, Wanted, unreadable
+
+_FIRST_ROWS = 200
+_TROUBLE = (streams.LineTooLong, *streams.TROUBLE)
+
+
+class JsonLinesFile(Table):
+    """A file of JSON objects, one a line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._troubles(0), streams.open_bytes(path) as file:
+            lines = list(islice(_rows_of(file), _FIRST_ROWS))
+        keys = (key for row, line in enumerate(lines) for key in self._object(line, row))
+        self.names = tuple(dict.fromkeys(keys))
+        if not self.names:
+            raise unreadable(path, "is empty", 'give an object a line: {"a": 1.5, "b": "red"}')
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
+        """Runs of `tile_rows` lines. columns: all are read anyway."""
+        at = cursor or {"offset": 0, "row": 0}
+        row, offset = at["row"], at["offset"]
+        with streams.open_bytes(self.path) as file:
+            with self._troubles(row):
+                streams.skip_to(file, offset)
+            while True:
+                with self._troubles(row):
+                    content, rows = self._next_rows(file, tile_rows)
+                if not rows:
+                    return
+                offset += len(content)
+                yield Piece(row, rows, {"offset": offset, "row": row + rows}, content)
+                row += rows
+
+    def _next_rows(self, file: IO[bytes], most: int) -> tuple[bytes, int]:
+        lines: list[bytes] = []
+        rows = size_bytes = 0
+        while rows < most and (line := streams.next_line(file)):
+            lines.append(line)
+            rows += bool(line.strip())
+            size_bytes += len(line)
+            if size_bytes > PIECE_BYTES and rows % ALIGNED_ROWS == 0:
+                break
+        return b"".join(lines), rows
+
+    def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
+        """See `Table`."""
+        numbers = [ColumnParser(name, wanted.missing) for name in wanted.numbers]
+        words = [ColumnParser(name, wanted.missing) for name in wanted.words]
+
+        def parse(piece: Piece) -> Tile:
+            lines = filter(bytes.strip, bytes(piece.content).split(b"\n"))
+            rows = [self._object(line, piece.first_row + row) for row, line in enumerate(lines)]
+            raw: dict[str, Array] = {}
+            rejects: list[Reject] = []
+            for parser in numbers:
+                raw[parser.name], bad = _numbers([row.get(parser.name) for row in rows], parser)
+                rejects += bad
+            for parser in words:
+                raw[parser.name], bad = parser.typed_words([row.get(parser.name) for row in rows])
+                rejects += bad
+            kept = {name: [_shown(row.get(name)) for row in rows] for name in wanted.kept}
+            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, tuple(rejects))
+
+        return parse
+
+    def _object(self, line: bytes, row: int) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except ValueError as error:
+            raise unreadable(self.path, f"row {row + 1} is no JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise unreadable(self.path, f"row {row + 1} is no JSON object", 'such as {"a": 1.5, "b": "red"}')
+        return found
+
+    def _troubles(self, row: int) -> _Troubles:
+        return _Troubles(self.path, row)
+
+
+class _Troubles:
+    """What a stream may raise, as an error that names the file."""
+
+    def __init__(self, path: Path, row: int) -> None:
+        self._path, self._row = path, row
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, _TROUBLE) and not isinstance(error, InvalidInput):
+            raise unreadable(self._path, f"after row {self._row}: {error}") from None
+
+
+def _rows_of(file: IO[bytes]) -> Iterator[bytes]:
+    while line := streams.next_line(file):
+        if line.strip():
+            yield line
+
+
+def _numbers(cells: list[Any], parser: ColumnParser) -> tuple[Array, list[Reject]]:
+    if set(map(type, cells)) <= {int, float}:
+        try:
+            return parser.no_value.taken_out(np.array(cells, np.float64)), []
+        except OverflowError:  # a whole number beyond every float
+            pass
+    return parser.typed_numbers(cells)
+
+
+def _shown(cell: Any) -> str:
+    """A cell to be handed through: text as it stands, the rest as JSON writes it."""
+    return "" if cell is None else cell if isinstance(cell, str) else json.dumps(cell)
