@@ -131,6 +131,7 @@ SHARED = {  # what a letter in a row of options stands for; the page says so too
 SECTIONS = {
     "TrainSpec": ["## Every job"],
     "PredictSpec": ["## Every job", "## A prediction"],
+    "RunSpec": ["## Every job", "## A command"],
     "ResourceSpec": ["### `[resources]`"],
     "DataSpec": ["### `[data]`"],
     "PreprocessingSpec": ["### `[preprocessing]`"],

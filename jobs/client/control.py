@@ -16,6 +16,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
 from singlepoint.jobs.spec.job import from_json, outputs
+from singlepoint.jobs.store.durable import remove_if_possible
 from singlepoint.jobs.store.job_files import staged_outputs
 
 from .follow import wait_for
@@ -132,7 +133,7 @@ def remove(session: Session, job_id: str) -> Job:
     if session.store.is_being_worked_on(job_id):
         raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
     for stage in _staged(session, job):
-        stage.unlink(missing_ok=True)
+        remove_if_possible(stage)
     session.store.remove(job_id)
     with redis_may_be_away():
         session.index.forget(job_id)

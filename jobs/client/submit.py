@@ -16,8 +16,7 @@ from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.spec.job import PredictSpec, Spec, fingerprint, outputs, paths, to_json
-from singlepoint.jobs.spec.likeness import likeness
+from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
@@ -120,7 +119,7 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
         "fingerprint": fingerprint(spec),
         "like": likeness(spec),
     }
-    job = session.store.create(to_json(spec), facts, at, job_id=job_id)
+    job = session.store.create(to_json(spec), facts, at, job_id=job_id, environment=environment(spec, os.environ))
     return Submitted(job, announce(session, job))
 
 

@@ -1,10 +1,10 @@
-"""`singlepoint submit train` and `singlepoint submit predict`."""
+"""`singlepoint submit train`, `singlepoint submit predict` and `singlepoint submit run`."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from singlepoint.jobs.client.query import room
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.client.submit import Submitted, accept, prepare
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.summary import SCHEMA
@@ -114,6 +115,79 @@ def predict(
     else:
         name = Path(output).stem if output else "predict"
         _submit(settings, parse_document({}, Path.cwd(), name, sets, given, kind="predict"), options)
+
+
+class WithCommand(click.Command):
+    """A command whose words after `--` are another command's; they are left as they are, in the context."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        ctx.meta[COMMAND] = tuple(args[end + 1 :])
+        return super().parse_args(ctx, args[:end])
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND ARG..."]
+
+
+COMMAND = "singlepoint.command"
+
+
+@submit.command(
+    cls=WithCommand,
+    epilog=examples(
+        "singlepoint submit run --cpu 2 -- python train.py --lr 0.1",
+        "singlepoint submit run --env TOKEN=s3cret --output results -- ./sort.sh data.csv",
+    ),
+)
+@click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path, readable=False))
+@click.option("--env", "env", multiple=True, metavar="K=V", help="A variable of its own; K alone takes yours. Masked.")
+@click.option("--cwd", metavar="DIR", help="Where it runs  [here, or where SPEC is]")
+@click.option("--input", "inputs", multiple=True, metavar="FILE", help="A file it reads: no attempt runs on another.")
+@click.option("--output", metavar="DIR", help="Where its output directory ends up  [outputs/NAME/N in the home]")
+@_common
+@click.pass_context
+def run(
+    ctx: click.Context,
+    /,
+    spec: Path | None,
+    sets: tuple[str, ...],
+    env: tuple[str, ...],
+    cwd: str | None,
+    inputs: tuple[str, ...],
+    output: str | None,
+    **options: Any,
+) -> None:
+    """Run any command under the budget, as it stands after `--`; no shell reads it.
+
+    It goes on from $SINGLEPOINT_CHECKPOINT_DIR by itself when it was stopped, and writes to $SINGLEPOINT_OUTPUT_DIR.
+    """
+    settings, command = ctx.obj, ctx.meta[COMMAND]
+    if spec is None and not command:
+        raise UsageError("there is nothing to run", hint="singlepoint submit run -- COMMAND ARG...")
+    given = {**_given(options), **dict(map(_variable, env))}
+    if command:
+        given["command"] = list(command)
+    if inputs:
+        given["inputs"] = [os.path.abspath(path) for path in inputs]
+    given.update({name: os.path.abspath(path) for name, path in (("cwd", cwd), ("output", output)) if path})
+    if spec is not None:
+        _submit(settings, parse_file(spec, sets, given, kind="run"), options)
+    else:
+        _submit(settings, parse_document({}, Path.cwd(), _called(command), sets, given, kind="run"), options)
+
+
+def _variable(text: str) -> tuple[str, str]:
+    """`K=V`, or K with the value it has here; as a place in the spec and what stands there."""
+    name, equals, value = text.partition("=")
+    if not equals and name not in os.environ:
+        raise UsageError(f"--env {name}: there is no such variable here", hint="give it a value: --env NAME=VALUE")
+    return f"env.{name}", value if equals else os.environ[name]
+
+
+def _called(command: Sequence[str]) -> str:
+    """A name for a command: of the script it runs, else of the program."""
+    script = next((word for word in command if Path(word).suffix in (".py", ".sh", ".R", ".jl", ".pl")), command[0])
+    return Path(script).stem
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

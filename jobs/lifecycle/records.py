@@ -124,7 +124,8 @@ class Usage:
     """What one attempt used.
 
     wall_s, cpu_s: seconds.  peak_memory_bytes: high-water mark of its memory.  saves: checkpoints written;
-    save_s: seconds of work one of them cost (mean); overhead_s: what all of them cost together.
+    save_s: seconds of work one of them cost (mean); overhead_s: what all of them cost together.  pauses: how often
+    it gave its cores back and kept its memory; pause_s: seconds that took, there and back again (mean).
     """
 
     wall_s: float = 0.0
@@ -133,6 +134,8 @@ class Usage:
     saves: int = 0
     save_s: float = 0.0
     overhead_s: float = 0.0
+    pauses: int = 0
+    pause_s: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -146,6 +149,8 @@ class Usage:
             saves=documents.whole(document, "saves", 0),
             save_s=documents.number(document, "save_s", 0.0),
             overhead_s=documents.number(document, "overhead_s", 0.0),
+            pauses=documents.whole(document, "pauses", 0),
+            pause_s=documents.number(document, "pause_s", 0.0),
         )
 
 

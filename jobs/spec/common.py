@@ -96,9 +96,13 @@ class Kind:
 
     paths: the fields that name files, by their place, and whether a word there does (a model may be a name).
     outputs: what a job makes outside of the home, and may leave half made beside it.
+    decisive: of a spec as a document, what jobs that take alike have in common.
+    environment: of that of whoever submits, what has to be kept for the job; None: nothing.
     """
 
     spec: type[JobSpec]
     checks: tuple[Check, ...]
     paths: Mapping[tuple[str, ...], Callable[[str], bool]]
+    decisive: Callable[[Mapping[str, Any]], Any]
     outputs: Callable[[Any], tuple[str, ...]] = lambda _spec: ()
+    environment: Callable[[Any, Mapping[str, str]], Mapping[str, str]] | None = None

@@ -24,17 +24,21 @@ from .fields import Place, child, expanded
 from .kinds import KINDS, Spec
 from .predict import PredictSpec, is_model_name
 from .problems import closest, explain, place_of, shown
+from .run import RunSpec
 from .train import TrainSpec
 
 __all__ = [
     "KINDS",
     "PredictSpec",
+    "RunSpec",
     "Spec",
     "TrainSpec",
     "anchored",
+    "environment",
     "fingerprint",
     "from_json",
     "is_model_name",
+    "likeness",
     "outputs",
     "parse",
     "paths",
@@ -106,10 +110,11 @@ def anchored(document: dict[str, Any], kind: str, resolve: Callable[[str], str])
         for section in sections:
             holder[section] = dict(holder[section])
             holder = holder[section]
-        word = holder.get(name)
+        field = KINDS[kind].spec.model_fields.get(name)  # of one at the top, the default is a path as well
+        word = holder.get(name, field.default if field and not sections else None)
         if isinstance(word, str) and is_path(word):
             holder[name] = resolve(word)
-        elif word is not None and not isinstance(word, str):  # several files
+        elif isinstance(word, list | tuple):
             holder[name] = tuple(map(resolve, word))
     return document
 
@@ -122,6 +127,22 @@ def paths(spec: Spec) -> dict[str, str]:
         if value is not None:
             found[".".join(place)] = value if isinstance(value, str) else ", ".join(value)
     return found
+
+
+def environment(spec: Spec, submitter: Mapping[str, str]) -> Mapping[str, str] | None:
+    """Of the environment of whoever submits, and of the spec's own, what has to be kept for the job; None: nothing."""
+    select = KINDS[spec.kind].environment
+    return None if select is None else select(spec, submitter)
+
+
+def likeness(spec: Spec) -> str:
+    """What jobs that take and use about the same have in common, as sixteen hex digits: kind, data, model or command.
+
+    What only changes the result is left out (name, seed, learning rate), and so is how long to go on (epochs): the
+    ledger has seconds and steps.
+    """
+    decisive = KINDS[spec.kind].decisive(spec.model_dump(mode="json", exclude_none=True))
+    return hashlib.sha256(json.dumps([spec.kind, decisive], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def outputs(spec: Spec) -> tuple[str, ...]:

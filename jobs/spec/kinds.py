@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from .common import Kind
 from .predict import PREDICT, PredictSpec
+from .run import RUN, RunSpec
 from .train import TRAIN, TrainSpec
 
-Spec = TrainSpec | PredictSpec
+Spec = TrainSpec | PredictSpec | RunSpec
 
-KINDS: dict[str, Kind] = {"train": TRAIN, "predict": PREDICT}
+KINDS: dict[str, Kind] = {"train": TRAIN, "predict": PREDICT, "run": RUN}

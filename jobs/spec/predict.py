@@ -60,5 +60,6 @@ PREDICT = Kind(
         ("output",): always_a_path,
         ("model",): lambda word: not is_model_name(word),
     },
+    decisive=lambda spec: [spec["model"], spec["input"]],
     outputs=lambda spec: (spec.output,),
 )

@@ -6,8 +6,8 @@ Whether the data fits the network is not known here; that is checked by `worker`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from singlepoint.jobs.errors import Problem
 
@@ -144,6 +144,12 @@ def _preprocessing(data: DataSpec, preprocessing: PreprocessingSpec) -> Iterator
             yield Problem("preprocessing.categorical", f"{name!r} is in data.{where}")
 
 
+def _decisive(spec: Mapping[str, Any]) -> Any:
+    training = {name: value for name, value in spec["training"].items() if name not in ("epochs", "seed")}
+    training["optimiser"] = spec["training"]["optimiser"]["type"]
+    return [spec["data"], spec.get("preprocessing"), spec["model"], training]
+
+
 TRAIN = Kind(
     spec=TrainSpec,
     checks=(
@@ -157,6 +163,7 @@ TRAIN = Kind(
         (("data", "training"), _task),
         (("data", "training"), _monitor),
     ),
+    decisive=_decisive,
     paths={
         ("data", name): always_a_path for name in ("path", "target_path", "validation_path", "validation_target_path")
     },

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -89,11 +90,11 @@ def make_directory(path: Path) -> None:
             sync_directory(path.parent)
 
 
-def write_new(path: Path, content: bytes, *, point: str) -> None:
-    """Write and fsync a file under its own name, in a directory that nobody reads yet."""
+def write_new(path: Path, content: bytes, *, point: str, mode: int = 0o666) -> None:
+    """Write and fsync a file under its own name, in a directory that nobody reads yet. mode: less what umask takes."""
     with explained(path):
         reach(point)
-        with open(path, "wb") as file:
+        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -155,6 +156,15 @@ def move_into_place(temporary: Path, final: Path, *, point: str) -> None:
         reach(point)
         os.rename(temporary, final)
         sync_directory(final.parent)
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file, or a directory with all in it. What cannot be removed now stays for the next to try."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def append(descriptor: int, content: bytes, *, path: Path, point: str) -> None:

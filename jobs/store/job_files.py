@@ -1,6 +1,7 @@
 """The names of the files in a job's directory, each here and nowhere else. Names only: nothing is read or written.
 
 spec.json         what was asked                 log.txt           what its attempts said
+environment.json  a command's variables          told/             how a command and we speak while it runs
 history.jsonl     all that happened              metrics.jsonl     a training's curves
 history.lock      held while a line is added     progress.json     how far it is
 lock              held by the running attempt    checkpoints/      what an attempt saved
@@ -18,6 +19,7 @@ SPEC = "spec.json"
 HISTORY = "history.jsonl"
 HISTORY_LOCK = "history.lock"
 LOCK = "lock"
+ENVIRONMENT = "environment.json"
 MANIFEST = "manifest.jsonl"
 
 DAMAGED = "damaged-"
@@ -35,6 +37,15 @@ class JobFiles:
     @property
     def spec(self) -> Path:
         return self.directory / SPEC
+
+    @property
+    def environment(self) -> Path:
+        return self.directory / ENVIRONMENT
+
+    @property
+    def told(self) -> Path:
+        """How far a command is, why it fails, that it shall stop. Emptied at each attempt."""
+        return self.directory / "told"
 
     @property
     def history(self) -> Path:

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -41,7 +41,7 @@ from singlepoint.jobs.lifecycle.states import Event
 
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
 from .home import Home
-from .job_files import HISTORY, HISTORY_LOCK, SPEC
+from .job_files import ENVIRONMENT, HISTORY, HISTORY_LOCK, SPEC
 from .ledger import Ledger
 
 _ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -70,9 +70,18 @@ class JobStore:
         self.ledger = Ledger(home)
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
-    def create(self, spec: bytes, facts: Facts, at: float, *, job_id: str | None = None) -> Job:
+    def create(
+        self,
+        spec: bytes,
+        facts: Facts,
+        at: float,
+        *,
+        job_id: str | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Job:
         """Accept a job: put a directory with its spec and the first line of its history in place.
 
+        environment: variables of a command, which nobody but the owner may read.
         Once this returns, the job survives a power cut. Raises StorageFull or NotPermitted, and then
         nothing is kept.
         """
@@ -84,6 +93,9 @@ class JobStore:
             temporary.mkdir(mode=0o700)
             try:
                 write_new(temporary / SPEC, spec, point="submit.spec")
+                if environment is not None:
+                    content = json.dumps(dict(environment)).encode()
+                    write_new(temporary / ENVIRONMENT, content, point="submit.environment", mode=0o600)
                 write_new(temporary / HISTORY, first, point="submit.history")
                 sync_directory(temporary)
                 move_into_place(temporary, self._directory(job_id), point="submit.accept")

@@ -30,7 +30,7 @@ from singlepoint.worker.ground.stop_requests import Stop, StopRequests
 from singlepoint.worker.ground.tree import adopt_orphans
 from singlepoint.worker.ground.usage import Meter
 from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
-from singlepoint.worker.kinds.table import KINDS
+from singlepoint.worker.kinds.table import KINDS, RUNS_PROGRAMS
 
 from .leftovers import clear_away, sweep
 
@@ -56,10 +56,10 @@ def remember_drain(_number: int, _frame: FrameType | None) -> None:
 def perform(job_id: str, attempt: int) -> str:
     """Make an attempt and answer in one word how it ended; called by rq in a process of its own."""
     assert _workplace is not None, "the worker process says first where it works (work_at)"
-    with held_lock(_workplace.store, job_id) as held:
-        if not held:
+    with held_lock(_workplace.store, job_id) as lock:
+        if lock is None:
             return "busy"
-        work = claim(_workplace, job_id, attempt)
+        work = claim(_workplace, job_id, attempt, lock)
         if work is None:
             return "superseded"
         with job_log(work.log, work.files.log):
@@ -67,18 +67,18 @@ def perform(job_id: str, attempt: int) -> str:
 
 
 @contextlib.contextmanager
-def held_lock(store: JobStore, job_id: str) -> Iterator[bool]:
-    """Hold the job's kernel lock; False when another attempt, or a child it left, has it.
+def held_lock(store: JobStore, job_id: str) -> Iterator[int | None]:
+    """Hold the job's kernel lock, by a descriptor; None when another attempt, or a child it left, has it.
 
     Children inherit the descriptor, so the lock is free only once all of them are gone.
     """
     try:
         descriptor = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
     except (FileNotFoundError, NotFound):  # the job was removed, or never was
-        yield False
+        yield None
         return
     try:
-        yield _locked(descriptor)
+        yield descriptor if _locked(descriptor) else None
     finally:
         os.close(descriptor)
 
@@ -108,8 +108,8 @@ def _to_the_end(work: Work) -> str:
         return "disk_full"  # whoever is above us tells the scheduler, which writes it down when there is room
 
 
-def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
-    """Take the attempt, or None when it is not (or no longer) to be made."""
+def claim(place: Workplace, job_id: str, attempt: int, lock: int) -> Work | None:
+    """Take the attempt, or None when it is not (or no longer) to be made. lock: the descriptor that holds the job's."""
     reach("claim")
     try:
         job = place.store.move(
@@ -126,6 +126,7 @@ def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
         place=place,
         job=job,
         attempt=attempt,
+        lock=lock,
         stops=stops,
         meter=Meter(place.monotonic),
         log=logging.getLogger(f"singlepoint.job.{job_id}"),
@@ -135,7 +136,7 @@ def claim(place: Workplace, job_id: str, attempt: int) -> Work | None:
 def carry_out(work: Work) -> Outcome:
     """Prepare this process for the work, and do it."""
     terms = work.terms
-    limits.apply(terms)
+    limits.apply(terms, programs=work.job.kind in RUNS_PROGRAMS)
     work.log.info(
         "attempt_began attempt=%d kind=%s cores=%s memory_bytes=%d",
         work.attempt,

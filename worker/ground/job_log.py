@@ -1,4 +1,4 @@
-"""A job's own log: events with facts, bounded in size.
+"""A job's own log: events with facts, bounded in size: what is in the middle goes, its beginning and its end stay.
 
 What the process prints (libraries, the interpreter's last words) goes there as well. Facts only: no values
 from the data.
@@ -18,7 +18,12 @@ from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.host.service_log import UtcFormatter
 
 LIMIT_BYTES = 10 * 2**20
-"""A log above this is cut to its later half when an attempt begins."""
+"""A log above this is cut ..."""
+
+HEAD_BYTES = 2**20
+"""... to this much of its beginning, and its later half."""
+
+_CUT = b"... lines were cut here ...\n"
 
 
 @contextlib.contextmanager
@@ -45,7 +50,7 @@ def job_log(logger: logging.Logger, path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> int:
     """The log, shortened; nowhere when it cannot be opened: a full disk costs log lines, never the work."""
-    _shorten(path)
+    keep_small(path)
     try:
         reach("log.open")
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -60,12 +65,17 @@ class _Forgiving(logging.StreamHandler):  # type: ignore[type-arg]
         return
 
 
-def _shorten(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        size = path.stat().st_size
-        if size > LIMIT_BYTES:
-            with open(path, "rb") as file:
-                file.seek(size - LIMIT_BYTES // 2)
-                file.readline()
-                rest = file.read()
-            path.write_bytes(b"... earlier lines were cut ...\n" + rest)
+def keep_small(path: Path) -> None:
+    """Cut a log that has grown, under the hands of those who append to it. Only the attempt itself may."""
+    with contextlib.suppress(OSError), open(path, "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size <= LIMIT_BYTES:
+            return
+        file.seek(size - LIMIT_BYTES // 2)
+        file.readline()
+        rest = file.read()
+        file.seek(0)
+        head = file.read(HEAD_BYTES)
+        file.seek(head.rfind(b"\n") + 1)
+        file.write(_CUT + rest)
+        file.truncate()

@@ -11,6 +11,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from threadpoolctl import threadpool_limits
 from singlepoint.jobs.lifecycle.records import Terms
 
 from .process import data_bytes
+
+FAR = 4
+"""How many times its grant a single process of a program may ask for."""
 
 MARGIN_BYTES = 64 * 2**20
 """Room above the granted memory before the hard limit: allocators reserve more than they use. What is
@@ -31,31 +35,42 @@ def warm_up() -> None:
     np.matmul(square, square)
 
 
-def apply(terms: Terms) -> None:
-    """Hold this process, and the children it will have, to `terms`."""
+def apply(terms: Terms, *, programs: bool = False) -> None:
+    """Hold this process, and the children it will have, to `terms`. programs: those, and not we, do the work; what
+    memory they have together is left to the watch (see `limit_program`)."""
     use_cores(terms)
     threadpool_limits(limits=max(1, len(terms.cores)), user_api="blas")
-    limit_memory(terms.resources.memory_bytes)
+    if not programs:
+        limit_memory(terms.resources.memory_bytes)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # so that, if the machine as a whole runs out, a job goes first
         Path("/proc/self/oom_score_adj").write_text("500")
 
 
-def use_cores(terms: Terms) -> None:
-    """Run on the granted cores only, with every thread there is: each has an affinity of its own, which those it starts
-    inherit."""
+def limit_program(memory_bytes: int) -> None:
+    """In a program's process before it begins: a far limit on what it can ask for between two looks of the watch. What
+    it asks for is more than it uses, so it is not held to the grant itself."""
+    if memory_bytes > 0 and sys.platform.startswith("linux"):
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = FAR * memory_bytes + 2**30
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
+
+
+def use_cores(terms: Terms, pids: Iterable[int] = (0,)) -> None:
+    """Have processes (0: this one) run on the granted cores only, with every thread there is: each has an affinity of
+    its own, which those it starts inherit."""
     if terms.cores and hasattr(os, "sched_setaffinity"):
-        for thread in threads():
+        for thread in (thread for pid in pids for thread in threads(pid)):
             with contextlib.suppress(OSError):  # it ended; or a core went away: the count is still right by threads
                 os.sched_setaffinity(thread, terms.cores)
 
 
-def threads() -> list[int]:
-    """The threads of this process as the kernel numbers them; only 0, the calling one, where it does not tell."""
+def threads(pid: int = 0) -> list[int]:
+    """The threads of a process as the kernel numbers them; only 0, the calling one, where it does not tell."""
     try:
-        return [int(name) for name in os.listdir("/proc/self/task")]
+        return [int(name) for name in os.listdir(f"/proc/{pid or 'self'}/task")]
     except OSError:
-        return [0]
+        return [pid]
 
 
 def limit_memory(memory_bytes: int) -> None:

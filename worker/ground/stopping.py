@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Terms
 
 from . import limits
 from .stop_requests import LOOK_S, Stop
@@ -23,20 +24,25 @@ def answer(work: Work, stop: Stop, save: Callable[[], None]) -> None:
         pause(work)
 
 
-def pause(work: Work) -> None:
+def pause(work: Work, use_cores: Callable[[Terms], None] = limits.use_cores) -> None:
     """Use no core until the pause is taken back; anything more urgent ends the wait by raising Stopped.
 
     The scheduler takes the cores back when it sees the pause, and grants some again, by new terms, before the
-    work goes on. Paused again before that, the attempt gives those back too.
+    work goes on. Paused again before that, the attempt gives those back too. use_cores: moves the work to them.
     """
+    clock, began_s = work.place.monotonic, work.place.monotonic()
     while (stop := work.stops.due()) is Stop.PAUSE or not work.terms.cores:
         if stop is not None and stop is not Stop.PAUSE:
             raise Stopped(stop)
         if work.terms.cores:
             _note(work, Note.PAUSE)
+            work.meter.pauses_s += clock() - began_s
+            work.meter.pauses += 1
         time.sleep(LOOK_S)
-    limits.use_cores(work.terms)
+        began_s = clock()
+    use_cores(work.terms)
     _note(work, Note.GO_ON)
+    work.meter.pauses_s += clock() - began_s
     work.log.info("pause_ended step=%d", work.step)
 
 

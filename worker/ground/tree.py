@@ -12,7 +12,7 @@ import functools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 
 import psutil
@@ -62,6 +62,14 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def living_children(but: Container[int]) -> list[int]:
+    """Our children, but for some; of the others those that have ended are reaped and not among them."""
+    found = [pid for pid in children(os.getpid()) if pid not in but]
+    with contextlib.suppress(ChildProcessError):
+        found = [pid for pid in found if not os.waitpid(pid, os.WNOHANG)[0]]
+    return found
+
+
 def carrying(job_id: str) -> list[int]:
     """Every process of ours that has this job's id in its environment, as all that a command starts do."""
     mark = f"\0{JOB_ID_VARIABLE}={job_id}\0".encode()
@@ -92,6 +100,16 @@ def _proportional_bytes(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_COUNTED))
 
 
+def cpu_s(pids: Iterable[int]) -> float:
+    """Processor seconds of these processes so far, with their children that ended."""
+    ticks = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name, in brackets, may hold anything: what follows it is fields of numbers.
+            ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def send(pids: Iterable[int], number: signal.Signals) -> None:
     """Signal each of these; one that is gone is fine."""
     for pid in pids:
@@ -100,7 +118,7 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
 
 
 def end_all(find: Callable[[], list[int]], timeout_s: float = 5.0) -> bool:
-    """Kill what `find` finds until it finds nothing, children of ours reaped; whether that was reached in time.
+    """Kill what `find` finds, which reaps it if it is a child of ours, until it finds nothing; whether in time.
 
     Stopped first, so that what forks faster than it is killed does not get away.
     """
@@ -108,9 +126,6 @@ def end_all(find: Callable[[], list[int]], timeout_s: float = 5.0) -> bool:
     while found := find():
         send(found, signal.SIGSTOP)
         send(found, signal.SIGKILL)
-        for pid in found:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)

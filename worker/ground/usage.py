@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.lifecycle.records import Sample, Usage
 
 from .process import private_bytes, resident_bytes
+from .tree import cpu_s, memory_bytes
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,17 @@ class Meter:
         self._peak_bytes = 0
         self.saves = SaveCost()
         self.children: Sequence[int] = ()
-        """Processes whose memory is part of the work: what is theirs alone."""
+        """Forks of ours whose memory is part of the work: what is theirs alone."""
+        self.programs: Callable[[], Sequence[int]] = tuple
+        """Finds the processes of programs that do the work: all they use counts."""
+        self.pauses = 0
+        self.pauses_s = 0.0
+        """What giving the cores back and taking them up again took, all pauses together."""
 
     def look(self) -> int:
         """The memory in use now, in bytes; the peak is the largest seen."""
         used = (resident_bytes(os.getpid()) or 0) + sum(map(private_bytes, self.children))
+        used += memory_bytes(self.programs())
         self._peak_bytes = max(self._peak_bytes, used)
         return used
 
@@ -52,7 +59,7 @@ class Meter:
             attempt,
             at,
             wall_s=round(self._clock() - self._begun, 3),
-            cpu_s=round(_cpu_s() - self._cpu_begun, 3),
+            cpu_s=round(self._cpu_s(), 3),
             memory_bytes=self.look(),
         )
 
@@ -60,12 +67,17 @@ class Meter:
         self.look()
         return Usage(
             wall_s=round(self._clock() - self._begun, 6),
-            cpu_s=round(_cpu_s() - self._cpu_begun, 6),
+            cpu_s=round(self._cpu_s(), 6),
             peak_memory_bytes=self._peak_bytes,
             saves=self.saves.saves,
             save_s=round(self.saves.save_s, 6),
             overhead_s=round(self.saves.overhead_s, 6),
+            pauses=self.pauses,
+            pause_s=round(self.pauses_s / self.pauses, 6) if self.pauses else 0.0,
         )
+
+    def _cpu_s(self) -> float:
+        return _cpu_s() - self._cpu_begun + cpu_s(self.programs())
 
 
 def _cpu_s() -> float:

@@ -78,12 +78,14 @@ class Outcome:
 class Work:
     """One attempt under way, passed along the pipeline.
 
+    lock: the descriptor that holds the job's kernel lock.
     step, first_step: where it stands and where it began, for the ledger, whatever happens to it.
     """
 
     place: Workplace
     job: Job
     attempt: int
+    lock: int
     stops: StopRequests
     meter: Meter
     log: logging.Logger
@@ -143,10 +145,14 @@ class Work:
                 )
         new = {name: value for name, value in facts.items() if name not in recorded}
         if new:
-            with self.place.store.locked_history(self.job.id) as history:
-                history.require_newest(self.attempt)
-                history.append(Note.RECORD, self.place.clock(), {"attempt": self.attempt, "facts": new})
+            self.record(**new)
         return {**recorded, **new}
+
+    def record(self, **facts: Any) -> None:
+        """Write facts of the job down, whatever was recorded under their names before."""
+        with self.place.store.locked_history(self.job.id) as history:
+            history.require_newest(self.attempt)
+            history.append(Note.RECORD, self.place.clock(), {"attempt": self.attempt, "facts": facts})
 
     def report(self, total: int, *, every_s: float = 0.5, **more: Any) -> None:
         """Tell how far the work is, at most every `every_s` seconds; never waits for Redis. Raises Superseded."""

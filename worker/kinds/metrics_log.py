@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from singlepoint.worker.nn.learning.trainer import EpochReport
 
 
 class MetricsLog:
-    """The metrics of one training, written by one attempt. Raises StorageFull when a line finds no space.
+    """The metrics of one job, written by one attempt. Raises StorageFull when a line finds no space.
 
     fence: held while the attempt's file gets its name; raises Superseded when the attempt is not the newest.
     """
@@ -39,14 +40,19 @@ class MetricsLog:
         return float(kept[-1]["wall_s"]) if kept else 0.0
 
     def add(self, report: EpochReport, wall_s: float) -> None:
-        line = {
-            "epoch": report.epoch,
-            "step": report.step,
-            "loss": report.loss,
-            "validation_loss": report.validation_loss,
-            **report.metrics,
-            "wall_s": round(wall_s, 6),
-        }
+        self.write(
+            {
+                "epoch": report.epoch,
+                "step": report.step,
+                "loss": report.loss,
+                "validation_loss": report.validation_loss,
+                **report.metrics,
+                "wall_s": round(wall_s, 6),
+            }
+        )
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        """One line, with the `step` it tells of."""
         with explained(self._path):
             reach("metrics.write")
             self._write(json.dumps(line) + "\n")

@@ -37,7 +37,13 @@ def _predict() -> Kind:
     return Kind(predict.check, predict.predict)
 
 
-KINDS: dict[str, Callable[[], Kind]] = {"train": _train, "predict": _predict}
+def _run() -> Kind:
+    from . import run
+
+    return Kind(run.check, run.run)
+
+
+KINDS: dict[str, Callable[[], Kind]] = {"train": _train, "predict": _predict, "run": _run}
 
 RUNS_PROGRAMS = frozenset({"run"})
 """Kinds whose attempts start programs: processes that share nothing with ours, and have a grace of their own."""

@@ -192,11 +192,7 @@ class Pool:
     def _end_orphans(self) -> None:
         """End what a worker that was killed left to us: its attempt, and whatever that had started."""
         kept = {slot.pid for slot in self._slots} | self._others
-        for pid in tree.children(os.getpid()):
-            if pid not in kept:
-                tree.send([pid], signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+        tree.send(tree.living_children(kept), signal.SIGKILL)
 
     def _ended(self, slot: Place, status: int) -> None:
         slot.paused = False

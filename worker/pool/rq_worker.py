@@ -216,11 +216,10 @@ class AttemptWorker(Worker):
 
     def _end_orphans(self, pid: int) -> None:
         """End what the child left to us, however far it got away: only then may the next attempt begin."""
-        mine = [one for one in tree.children(os.getpid()) if one != pid and one not in self._others]
-        if mine:
-            log.warning("orphans_ended pid=%d orphans=%d", pid, len(mine))
-            kept = {pid, *self._others}
-            tree.end_all(lambda: [one for one in tree.children(os.getpid()) if one not in kept])
+        kept = {pid, *self._others}
+        if orphans := tree.living_children(kept):
+            log.warning("orphans_ended pid=%d orphans=%d", pid, len(orphans))
+            tree.end_all(lambda: tree.living_children(kept))
 
     def maintain_heartbeats(self, job: RqJob, execution: Execution) -> None:
         """As rq's, but never waiting: while Redis is away, the child is watched on, and a later beat tells."""

@@ -1,0 +1,336 @@
+"""Run any command as a job: start it, listen to it, ask it to stop, publish what it leaves.
+
+It is told where to save and where to write (`programs.variables`), and goes on by itself from what it saved: its
+checkpoint directory is the same in every attempt. Exit code 0 is success, unless it was asked to stop: programs save
+and return normally then. A restart code says "saved, run me again". Anything else is a failure like any other.
+Nothing that it started outlives the attempt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.lifecycle import retry
+from singlepoint.jobs.lifecycle.records import Terms
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.job import RunSpec
+from singlepoint.jobs.spec.run import ALLOWED
+from singlepoint.jobs.store.durable import make_directory
+from singlepoint.jobs.store.job_files import staged_output
+from singlepoint.worker.ground import limits, stopping, tree
+from singlepoint.worker.ground.job_log import keep_small
+from singlepoint.worker.ground.process import oom_kills
+from singlepoint.worker.ground.stop_requests import LOOK_S, Stop
+from singlepoint.worker.ground.workplace import Outcome, Stopped, Work
+from singlepoint.worker.programs.output_directory import OutputDirectory, summary
+from singlepoint.worker.programs.program import Program
+from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told
+from singlepoint.worker.programs.variables import error_file, progress_file, stop_file, variables
+
+from .metrics_log import MetricsLog
+
+REASON_BYTES = 2048
+LOG_STRIDE_BYTES = 2**20
+"""Written to the log between two looks at its size."""
+
+
+def check(spec: RunSpec) -> None:
+    """The program is found, the directory and the inputs are there, the output can be published."""
+    problems = [*_program_problems(spec), *_input_problems(spec), *_output_problems(spec)]
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _program_problems(spec: RunSpec) -> Iterator[Problem]:
+    if not Path(spec.cwd).is_dir():
+        yield Problem("cwd", f"{spec.cwd} is no directory", "choose one that is there: --cwd DIR")
+        return
+    program = spec.arguments[0]
+    given = spec.env.get("PATH")
+    path = given.get_secret_value() if given else os.environ.get("PATH") if "PATH" in ALLOWED else None
+    found = shutil.which(str(Path(spec.cwd, program)) if os.sep in program else program, path=path)
+    if found is None:
+        yield Problem("command", f"there is no program {program!r} that may be run", "give its path, or set PATH")
+
+
+def _input_problems(spec: RunSpec) -> Iterator[Problem]:
+    for number, path in enumerate(spec.inputs):
+        if not os.access(path, os.R_OK):
+            what = "cannot be read" if os.path.exists(path) else "does not exist"
+            yield Problem(f"inputs[{number}]", f"{path} {what}")
+
+
+def _output_problems(spec: RunSpec) -> Iterator[Problem]:
+    if spec.output is None:
+        return
+    output = Path(spec.output)
+    if not output.parent.is_dir():
+        raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
+    if not os.access(output.parent, os.W_OK):
+        yield Problem("output", f"{output.parent} cannot be written", "choose another place")
+    if output.is_dir() and any(output.iterdir()):
+        yield Problem("output", f"{output} is there, and not empty", "choose another, or move it away first")
+    elif output.exists() and not output.is_dir():
+        yield Problem("output", f"{output} is a file; what a command leaves is a directory", "choose another place")
+    staged = staged_output(output, "12345678", 99999)  # the longest name that it has on its way
+    if len(os.fsencode(staged.name)) > os.pathconf(output.parent, "PC_NAME_MAX"):
+        yield Problem("output", "its name is too long", "choose a shorter one")
+
+
+def run(work: Work) -> Outcome:
+    """Run the command of one attempt. Raises Stopped when it was asked to stop, and has."""
+    command = Command.begin(work)
+    if (earlier := command.published_before()) is not None:
+        return command.as_published(earlier)
+    try:
+        command.start()
+        command.accompany()
+    finally:
+        command.end()
+    return command.outcome()
+
+
+@dataclass
+class Command:
+    """One attempt at a command, under way.
+
+    stop: what it was asked, once it was.  listened: whether it has told of any step in this attempt.
+    saved_at: the newest file in its checkpoint directory, as last seen.
+    """
+
+    work: Work
+    spec: RunSpec
+    output: OutputDirectory
+    metrics: MetricsLog
+    reports: ProgressFile
+    text: ProgressText
+    began_s: float
+    program: Program | None = None
+    stop: Stop | None = None
+    total: int = 0
+    epoch: int | None = None
+    latest: dict[str, float] = field(default_factory=dict)
+    listened: bool = False
+    saved_at: float = 0.0
+    logged_bytes: int = 0
+    oom_kills: int = 0
+
+    @classmethod
+    def begin(cls, work: Work) -> Command:
+        """Make sure that nothing of an earlier attempt lives, and lay out what the command finds."""
+        spec, files = work.spec, work.files
+        assert isinstance(spec, RunSpec)
+        if not tree.end_all(lambda: tree.carrying(work.job.id)):
+            raise InvalidInput(Problem("job", "processes of an earlier attempt cannot be ended", "end them by hand"))
+        shutil.rmtree(files.told, ignore_errors=True)
+        files.told.mkdir(mode=0o700)
+        _start_afresh(work)
+        make_directory(files.checkpoints)
+        command = cls(
+            work,
+            spec,
+            OutputDirectory.of(work, spec.output),
+            MetricsLog(files.metrics, work.fence),
+            ProgressFile(progress_file(files)),
+            ProgressText(),
+            began_s=work.place.monotonic(),
+            saved_at=_newest(files.checkpoints),
+            oom_kills=oom_kills(),
+        )
+        reached = [a.first_step + (a.steps or 0) for a in work.job.attempts[:-1] if a.number > work.job.fresh_after]
+        work.first_step = work.step = reached[-1] if reached else 0
+        work.settle_on(**{f"input_sha256[{path}]": command.digest(path) for path in spec.inputs})
+        return command
+
+    def digest(self, path: str) -> str:
+        """Of an input. Raises Stopped when asked to stop meanwhile."""
+        return str(summary(Path(path).resolve(), self._give_way)["sha256"])
+
+    def _give_way(self) -> None:
+        stop = self.work.stops.due()
+        if self.stop is None and stop is not None and stop is not Stop.PAUSE:  # once stopped, it is being finished
+            raise Stopped(stop)
+
+    def published_before(self) -> Path | None:
+        """Where an attempt that died before it could record its success has published its output."""
+        return self.output.published(self.work.stops.job.facts.get("output_identity"))
+
+    def as_published(self, place: Path) -> Outcome:
+        self.work.log.info("output_found_published path=%s", place)
+        result = {"path": str(place), **summary(place, self._give_way)}
+        return Outcome(Event.SUCCEED, {**self._facts(), "result": result})
+
+    def start(self) -> None:
+        work = self.work
+        self.output.make()
+        work.meter.programs = Program.pids
+        self.program = Program.start(
+            self.spec.arguments,
+            Path(self.spec.cwd),
+            variables(work, self.output.stage),
+            self.take,
+            memory_bytes=work.terms.resources.memory_bytes,
+            inherit=(work.lock,),
+        )
+        work.log.info("command_started pid=%d", self.program.pid)
+
+    def accompany(self) -> None:
+        """Listen to it until it has ended, or has been asked to stop and stopped."""
+        assert self.program is not None
+        while not self.program.wait(LOOK_S):
+            self.look()
+            stop = self.work.stops.due()
+            if stop is Stop.PAUSE:
+                self.pause()
+            elif stop is not None:
+                self.ask_to_stop(stop)
+            if self.stop is not None:
+                return
+
+    def take(self, content: bytes) -> None:
+        """What it printed: to the log, of which beginning and end are kept."""
+        with contextlib.suppress(OSError):  # a full disk costs log lines, never the work
+            view = memoryview(content)
+            while view:
+                view = view[os.write(1, view) :]
+        self.logged_bytes += len(content)
+        if self.logged_bytes >= LOG_STRIDE_BYTES:
+            self.logged_bytes = 0
+            keep_small(self.work.files.log)
+        if self.spec.progress == "stdout":
+            self.hear(self.text.feed(content))
+
+    def look(self) -> None:
+        """See what it has told and saved, and tell how far it is."""
+        if self.spec.progress == "file":
+            self.hear(self.reports.news())
+        saved_at = _newest(self.work.files.checkpoints)
+        if saved_at > self.saved_at and not self.listened:
+            self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
+        self.saved_at = max(self.saved_at, saved_at)
+        more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
+        self.work.report(self.total, **more)
+
+    def hear(self, news: Sequence[Told]) -> None:
+        for told in news:
+            step = self.work.step + 1 if told.step is None else told.step
+            if not self.listened:
+                self._begin_metrics(step)
+            self.work.step = step
+            self.total = self.total if told.total is None else told.total
+            self.epoch = self.epoch if told.epoch is None else told.epoch
+            self.latest |= told.metrics
+            wall_s = round(self.work.place.monotonic() - self.began_s, 6)
+            self.metrics.write({"epoch": self.epoch, "step": step, **told.metrics, "wall_s": wall_s})
+
+    def _begin_metrics(self, step: int) -> None:
+        """At its first word: it may go on from further back than the last attempt came."""
+        self.listened = True
+        self.work.first_step = min(self.work.first_step, max(0, step - 1))
+        self.metrics.cut_back_to(step - 1)
+
+    def pause(self) -> None:
+        """All of it stands still, with its memory kept, until the pause is taken back."""
+        assert self.program is not None
+        program = self.program
+
+        def use_cores(terms: Terms) -> None:
+            limits.use_cores(terms, (0, *program.pids()))
+
+        self.work.log.info("stop_requested why=%s step=%d", Stop.PAUSE, self.work.step)
+        try:
+            with program.frozen(), self.work.stops.clock_stopped():
+                stopping.pause(self.work, use_cores)
+        except Stopped as stopped:
+            self.ask_to_stop(stopped.stop)
+
+    def ask_to_stop(self, stop: Stop) -> None:
+        """By the stop file and SIGTERM, to all of it; what has not ended after the grace is killed by `end`."""
+        assert self.program is not None
+        self.stop = stop
+        self.work.log.info("stop_requested why=%s step=%d", stop, self.work.step)
+        stop_file(self.work.files).write_text(f"{stop}\n")
+        self.program.ask_to_stop()
+        until_s = self.work.place.monotonic() + self.work.place.grace_s
+        while self.program.lives and self.work.place.monotonic() < until_s:
+            if self.program.wait(LOOK_S):  # but something that it started has not ended yet
+                time.sleep(LOOK_S)
+            self.look()
+
+    def end(self) -> None:
+        """Nothing of it is left when this returns; and nothing it said is lost."""
+        if self.program is None:
+            return
+        killed = self.program.status is None
+        self.program.end()
+        with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
+            self.look()
+        self.metrics.close()
+        self.work.log.info("command_ended status=%s%s", self.program.status, " killed" if killed else "")
+
+    def outcome(self) -> Outcome:
+        assert self.program is not None
+        at = self.work.place.clock()
+        status = -signal.SIGKILL if self.program.status is None else self.program.status
+        steps = max(0, self.work.step - self.work.first_step)
+        if self.stop is not None and not (status == 0 and self.output.is_done):
+            raise Stopped(self.stop)
+        if status == 0:
+            return self.success()
+        if status in self.spec.restart_exit_codes:
+            return Outcome(*retry.after_restart(self.work.stops.job, steps=steps, at=at))
+        end, cause = self.diagnosis(status)
+        peak_bytes, first_step = self.work.meter.usage().peak_memory_bytes, self.work.first_step
+        return Outcome(
+            *retry.after_end(
+                self.work.stops.job, end, cause, first_step=first_step, steps=steps, at=at, peak_bytes=peak_bytes
+            )
+        )
+
+    def diagnosis(self, status: int) -> tuple[str, str]:
+        if status < 0:
+            return retry.diagnosis(retry.Death(signal.Signals(-status), by_kernel=oom_kills() > self.oom_kills))
+        return "failed", self.said_reason() or f"exit status {status}"
+
+    def said_reason(self) -> str:
+        """What it wrote of its failure, on one line."""
+        try:
+            with open(error_file(self.work.files), "rb") as file:
+                return " ".join(file.read(REASON_BYTES).decode(errors="replace").split())
+        except OSError:
+            return ""
+
+    def success(self) -> Outcome:
+        told = self.output.finish(self._give_way)
+        self.work.record(output_identity=self.output.identity)
+        return Outcome(Event.SUCCEED, self._facts(), lambda: self.output.publish(told))
+
+    def _facts(self) -> dict[str, Any]:
+        return {"end": "succeeded", "bit_identical": None, "metrics": self.latest or None}
+
+
+def _start_afresh(work: Work) -> None:
+    """Once after `retry --fresh`: what earlier attempts saved is not wanted any more."""
+    fresh_after = work.job.fresh_after
+    if fresh_after and work.job.facts.get("afresh_after") != fresh_after:
+        shutil.rmtree(work.files.checkpoints, ignore_errors=True)
+        work.record(afresh_after=fresh_after)
+
+
+def _newest(directory: Path) -> float:
+    """When the newest file below a directory was written; 0 without any."""
+    newest = 0.0
+    for path, _, names in os.walk(directory):
+        for name in names:
+            with contextlib.suppress(OSError):
+                newest = max(newest, os.stat(os.path.join(path, name)).st_mtime)
+    return newest

@@ -1,0 +1,117 @@
+"""What a program tells of its progress: JSON lines in a file, or `name=value` on its standard output. Nothing of it is
+trusted: what is no such line is counted and left aside."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 2**20
+"""Read at one look; the rest waits for the next."""
+
+LONGEST_LINE_BYTES = 2**16
+MOST_METRICS = 100
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NAMED = re.compile(rf"(?:^|[\s,;|(])([A-Za-z_][\w./-]{{0,63}})\s?[=:]\s?({_NUMBER})(?=$|[\s,;|)%/])")
+_COUNTS = ("step", "total", "epoch")
+
+
+@dataclass(frozen=True)
+class Told:
+    """One line. step, total, epoch: None where it says nothing of it."""
+
+    step: int | None = None
+    total: int | None = None
+    epoch: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Lines:
+    """Whole lines out of bytes that come in pieces. A line that does not end in time is dropped."""
+
+    separators: bytes = b"\n"
+    _rest: bytes = b""
+    _too_long: bool = False
+
+    def feed(self, content: bytes) -> Iterator[bytes]:
+        pieces = re.split(b"[" + self.separators + b"]", self._rest + content)
+        self._rest = pieces.pop()
+        for piece in pieces:
+            if not self._too_long:
+                yield piece
+            self._too_long = False
+        if len(self._rest) > LONGEST_LINE_BYTES:
+            self._rest, self._too_long = b"", True
+
+
+@dataclass
+class ProgressFile:
+    """A file that the program appends JSON lines to. bad: how many were none."""
+
+    path: Path
+    bad: int = 0
+    _read: int = 0
+    _lines: Lines = field(default_factory=Lines)
+
+    def news(self) -> list[Told]:
+        """What has been told since the last look."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(self._read)
+                content = file.read(MOST_BYTES)
+        except OSError:
+            return []
+        self._read += len(content)
+        found = [parse(line) for line in self._lines.feed(content) if line.strip()]
+        self.bad += found.count(None)
+        return [told for told in found if told is not None]
+
+
+@dataclass
+class ProgressText:
+    """What the program prints. A progress bar that goes back to the beginning of its line begins a new one."""
+
+    _lines: Lines = field(default_factory=lambda: Lines(b"\r\n"))
+
+    def feed(self, content: bytes) -> list[Told]:
+        found = (parse_text(line.decode(errors="replace")) for line in self._lines.feed(content))
+        return [told for told in found if told is not None]
+
+
+def parse(line: bytes) -> Told | None:
+    """`{"step": 3, "total": 10, "epoch": 1, "loss": 0.5, "metrics": {"auc": 0.9}}`; None for anything else."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    inner = document.get("metrics")
+    named = {**document, **(inner if isinstance(inner, dict) else {})}
+    return _told(named)
+
+
+def parse_text(line: str) -> Told | None:
+    """`epoch=3 loss=0.25 auc=0.9` among whatever else stands in the line; None when there is nothing of the kind."""
+    named = {name: float(value) for name, value in _NAMED.findall(line[:LONGEST_LINE_BYTES])}
+    return _told(named) if named else None
+
+
+def _told(named: Mapping[str, Any]) -> Told | None:
+    numbers = {str(name): value for name, value in named.items() if _is_number(value)}
+    counts = {name: int(numbers[name]) for name in _COUNTS if numbers.get(name, -1) >= 0}
+    metrics = {name: float(value) for name, value in numbers.items() if name not in _COUNTS}
+    if not counts and not metrics:
+        return None
+    return Told(**counts, metrics=dict(list(metrics.items())[:MOST_METRICS]))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
