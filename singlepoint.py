@@ -1,7 +1,7 @@
 """The front door: one command whose parts load when they are called, and the public Python names.
 
     singlepoint --help                      needs click and nothing else, so it answers at once
-    from singlepoint import Model, submit   the numpy core is loaded by the first use of `Model`
+    from singlepoint import Model, Classifier, Regressor, submit   the numpy core is loaded by the first use of a model
 
 Here, and only here, the three packages meet: what `worker` says of a spec is handed to the client commands.
 An error of ours ends a command with its own exit code, its message and a hint; a mistake of the user's never
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.job import Spec
 
-__all__ = ["Model", "submit"]  # noqa: F822 - `Model` is loaded by __getattr__
+__all__ = ["Classifier", "Model", "Regressor", "submit"]  # noqa: F822 - the classes are loaded by __getattr__
 
 EXIT_DEFECT = 70
 
@@ -334,11 +334,17 @@ def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, re
     return hand_in(session, parsed, now(), _check).job.id
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Model":
-        from singlepoint.worker.estimator.model import Model
+_ESTIMATORS = {
+    "Model": "singlepoint.worker.estimator.model",
+    "Classifier": "singlepoint.worker.estimator.tabular",
+    "Regressor": "singlepoint.worker.estimator.tabular",
+}
+"""Public classes, and where they are; loaded by the first use, since they need numpy."""
 
-        return Model
+
+def __getattr__(name: str) -> Any:
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module(_ESTIMATORS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,1 +1,1 @@
-"""The public Model: raw rows in; labels, probabilities or values out."""
+"""The models that Python code uses: raw rows in; labels, probabilities or values out. Without scikit-learn."""

@@ -4,8 +4,9 @@
     model.fit(x, y, epochs=100, batch_size=32)
     model.predict(x)
 
-Follows scikit-learn's conventions (fit, predict, predict_proba, score, classes_, get_params) where they cost
-nothing. A row's answer never depends, in any bit, on the rows it is scored with.
+Rows are an array, or columns by name: a mapping, a table of pandas, polars or Arrow. It knows every layer and option;
+`Classifier` and `Regressor` are for tables, with defaults that do. A row's answer never depends, in any bit, on the
+rows it is scored with. Every refusal is one of `jobs.errors` and names argument and column.
 """
 
 from __future__ import annotations
@@ -18,36 +19,34 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import TypeAdapter
 
-from singlepoint.jobs.errors import EXIT_INVALID, InvalidInput, Problem, SinglepointError
+from singlepoint.jobs.client.find import find_model
+from singlepoint.jobs.errors import NotFound, NotNow
 from singlepoint.jobs.spec.data import PreprocessingSpec, Task
-from singlepoint.jobs.spec.network import Activation, Initialiser, Layer, ModelSpec, Zeros
+from singlepoint.jobs.spec.network import Activation, Initialiser, Layer, ModelSpec
+from singlepoint.jobs.spec.predict import is_model_name
 from singlepoint.jobs.spec.training import Loss, Optimiser, TrainingSpec
+from singlepoint.jobs.store.home import Home, default_path
+from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.data import targets
 from singlepoint.worker.data.preprocessing import Preprocessor, Raw, row_count
 from singlepoint.worker.data.targets import ClassType, Target
-from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
-from singlepoint.worker.fitting.training_set import Examples, prepare_training, task_of_loss
+from singlepoint.worker.fitting.training import trained
+from singlepoint.worker.fitting.training_set import Examples, task_of_loss
 from singlepoint.worker.models import files
 from singlepoint.worker.models.predictor import ModelPredictor, Scores
 from singlepoint.worker.models.trained_model import TrainedModel
 from singlepoint.worker.nn.arrays import Array
-from singlepoint.worker.nn.learning import metrics
 from singlepoint.worker.nn.learning.trainer import EpochReport
 from singlepoint.worker.nn.network import Network
 
+from .inputs import aligned, category_columns, raw_rows, target_names_of, targets_of, text_columns
+from .refusals import NotTrained, checked, not_trained, refusals, refused
+from .scores import accuracy, r2
+
+__all__ = ["Model", "NotTrained"]
+
 Shape = int | Sequence[int]
-
-_OPTIMISER: TypeAdapter[Any] = TypeAdapter(Optimiser)
-_LAYERS: TypeAdapter[tuple[Any, ...]] = TypeAdapter(tuple[Layer, ...])
-_INITIALISER: TypeAdapter[Any] = TypeAdapter(Initialiser)
-
-
-class NotTrained(SinglepointError):
-    """The model has no weights yet: call fit, or load one."""
-
-    exit_code = EXIT_INVALID
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,7 @@ class Model:
     optimiser: a name, dict or record; learning_rate overrides its own.  loss: by default cross-entropy for
     classes, mean squared error for values.  task: by default as the targets suggest.
     preprocessing: a record or dict, fitted by `fit` on the training rows; None: numbers are used as they are.
+    Named columns of words are categories, whether named in `preprocessing.categorical` or not.
     Used by one thread at a time: give each a `ModelPredictor` of `trained`.
     """
 
@@ -106,7 +106,7 @@ class Model:
     def trained(self) -> TrainedModel:
         """What `fit` or `load` came to. Raises NotTrained before."""
         if self._trained is None:
-            raise NotTrained
+            raise not_trained()
         return self._trained
 
     @property
@@ -166,24 +166,39 @@ class Model:
         y: class names or numbers (n,), or values (n,) or (n, k).
         validation: the share of the rows, or (x, y), to measure on after each epoch; gives `metrics`.
         training: any further field of `[training]` (early_stopping, clip_norm, class_weights, …).
-        Raises InvalidInput, or ValueError from the trainer, when the parts do not go together.
+        Raises InvalidArgument, BadArgumentRow (InvalidInput and ValueError) naming argument and column; Diverged.
         """
-        recipe = _Recipe(self._preprocessing(), self._model_spec(), self._training_spec(epochs, batch_size, training))
-        raw, target = _as_raw(x), self._target(np.asarray(y), recipe.training)
-        self._check_shapes(raw, target)
-        share, apart = (0.0, validation) if isinstance(validation, tuple) else (validation, None)
-        checked = apart and (_as_raw(apart[0]), targets.encode_like(np.asarray(apart[1]), target))
-        is_text = isinstance(raw, np.ndarray) and raw.dtype.kind == "O"
-        examples = Examples(raw, target, text="" if is_text else None)
-        data = prepare_training(examples, recipe, share=share, validation=checked)
-        trainer = new_trainer(new_network(recipe, data), recipe.training, data)
-        self.history = list(trainer.reports())
-        self._trained, self._predictor = trained_model(trainer, data, {}), None
+        named = category_columns(x)
+        raw, values = raw_rows(x, categorical=named), targets_of(y)
+        recipe = _Recipe(
+            self._preprocessing((*named, *text_columns(raw))),
+            self._model_spec(),
+            self._training_spec(epochs, batch_size, training),
+        )
+        with refusals(recipe.model):
+            target = self._target(values, recipe.training)
+            self._check_shapes(raw, target)
+            text = "" if isinstance(raw, np.ndarray) and raw.dtype.kind == "O" else None
+            examples = Examples(raw, target, target_names_of(y), text, header=isinstance(raw, Mapping))
+            if isinstance(validation, tuple):
+                apart = self._apart(*validation, like=target, categorical=named)
+                self._trained, self.history = trained(examples, recipe, validation=apart)
+            else:
+                self._trained, self.history = trained(examples, recipe, share=_share(validation))
+        self._predictor = None
         return self
+
+    @staticmethod
+    def _apart(x: Any, y: Any, *, like: Target, categorical: Sequence[str]) -> tuple[Raw, Array]:
+        """Rows to measure on, and their targets numbered as those of the training."""
+        raw, values = raw_rows(x, "validation", categorical=categorical), targets_of(y, "validation")
+        if row_count(raw) != len(values):
+            raise refused("validation", f"has {len(values)} targets, but {row_count(raw)} rows")
+        return raw, targets.encode_like(values, like, name="validation")
 
     def predict(self, x: Any) -> Array:
         """Classes (n,) as they were in the targets, or values (n,) or (n, k)."""
-        scores = self.predict_table(_as_raw(x))
+        scores = self.predict_table(x)
         if scores.labels is not None:
             return targets.in_own_type(scores.labels.tolist(), self.class_type)
         assert scores.values is not None
@@ -191,33 +206,39 @@ class Model:
 
     def predict_proba(self, x: Any) -> npt.NDArray[np.float32]:
         """The probability of each class, (n, classes), in the order of `classes_`."""
-        probabilities = self.predict_table(_as_raw(x)).probabilities
+        probabilities = self.predict_table(x).probabilities
         if probabilities is None:
             raise AttributeError("a model of values has no probabilities")
         return probabilities
 
-    def predict_table(self, raw: Raw) -> Scores:
-        """Answers for raw rows: named columns, or an array. Raises BadRow, InvalidInput."""
+    def predict_table(self, x: Any) -> Scores:
+        """All that is answered to rows x. Raises InvalidArgument, BadArgumentRow."""
         if self._predictor is None:
             self._predictor = ModelPredictor(self.trained)
-        return self._predictor.predict(raw)
+        known = getattr(self.preprocessor, "categorical", ())
+        with refusals():
+            raw = raw_rows(x, categorical=tuple(column.name for column in known))
+            return self._predictor.predict(aligned(raw, self.preprocessor))
 
     def score(self, x: Any, y: Any) -> float:
-        """Accuracy for classes, R² for values."""
-        scores, given = self.predict_table(_as_raw(x)), np.asarray(y)
-        if scores.labels is not None:
-            return float(np.mean(np.array(targets.class_names(given), object) == scores.labels))
-        assert scores.values is not None
-        return metrics.regression(given, scores.values)["r2"]
+        """Accuracy for classes, R² for values. Raises InvalidArgument where R² has no value."""
+        answers, given = self.predict(x), targets_of(y)
+        return accuracy(given, answers) if self.classes is not None else r2(given, answers)
 
     def save(self, path: str | Path) -> None:
         """Write `path` (model.json) and its weights beside it; or both into a directory. Raises NotTrained."""
         files.save(self.trained, Path(path))
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read a model back. Raises NotFound, ModelFormatError."""
-        return cls.of(files.load(Path(path)))
+    def load(cls, path: str | Path, home: str | Path | None = None) -> Self:
+        """Read a model back: from a file or directory, or by the NAME (NAME/n, NAME~n, a job) that it has in a home.
+
+        home: by default the one that the commands use. Raises NotFound, ModelFormatError, NotNow.
+        """
+        place = Path(path)
+        if not place.exists() and is_model_name(str(path)):
+            place = _in_home(str(path), Path(home).expanduser() if home is not None else default_path())
+        return cls.of(files.load(place))
 
     def export_onnx(self, path: str | Path) -> None:
         """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the extra `onnx`."""
@@ -231,44 +252,43 @@ class Model:
         """A change of what it is made with; the weights are forgotten."""
         unknown = parameters.keys() - self._parameters.keys()
         if unknown:
-            raise InvalidInput(Problem(min(unknown), "there is no such parameter"))
+            raise refused(min(unknown), "there is no such parameter", f"there are: {', '.join(self._parameters)}")
         self.__init__(**{**self._parameters, **parameters})  # type: ignore[misc]
         return self
 
     # -- fitting -------------------------------------------------------------------------------------------------
 
     def _training_spec(self, epochs: int, batch_size: int | None, more: Mapping[str, Any]) -> TrainingSpec:
-        made, rate = self._parameters, self._parameters["learning_rate"]
+        made = self._parameters
         optimiser = made["optimiser"]
         optimiser = {"type": optimiser} if isinstance(optimiser, str) else optimiser
-        optimiser = _OPTIMISER.validate_python(optimiser)
-        if rate is not None:
-            optimiser = optimiser.model_copy(update={"learning_rate": rate})
+        if made["learning_rate"] is not None:
+            given = optimiser if isinstance(optimiser, Mapping) else optimiser.model_dump(exclude_unset=True)
+            optimiser = {**given, "learning_rate": made["learning_rate"]}
         fields = {"optimiser": optimiser, "loss": made["loss"], "seed": made["seed"], **more}
-        return TrainingSpec(epochs=epochs, batch_size=batch_size, **fields)
+        return checked(TrainingSpec, {"epochs": epochs, "batch_size": batch_size, **fields})
 
     def _model_spec(self) -> ModelSpec:
         made = self._parameters
         if made["layers"] is not None:
-            return ModelSpec(layers=_LAYERS.validate_python(tuple(made["layers"])))
-        return ModelSpec(
-            hidden=tuple(made["hidden"] if made["hidden"] is not None else (32,)),
-            activation=made["activation"],
-            output_activation=made["output_activation"],
-            initialiser=made["initialiser"] and _INITIALISER.validate_python(made["initialiser"]),
-            bias_initialiser=_INITIALISER.validate_python(made["bias_initialiser"] or Zeros()),
-        )
+            return checked(ModelSpec, {"layers": made["layers"]})
+        names = ("activation", "output_activation", "initialiser", "bias_initialiser")
+        given = {name: made[name] for name in names if made[name] is not None}
+        return checked(ModelSpec, {"hidden": (32,) if made["hidden"] is None else made["hidden"], **given})
 
-    def _preprocessing(self) -> PreprocessingSpec | None:
+    def _preprocessing(self, categorical: Sequence[str]) -> PreprocessingSpec | None:
         wanted = self._parameters["preprocessing"]
-        return None if wanted is None else PreprocessingSpec.model_validate(wanted)
+        if wanted is None and not categorical:
+            return None
+        spec = checked(PreprocessingSpec, {"normalise": "none"} if wanted is None else wanted)
+        return spec.model_copy(update={"categorical": tuple(dict.fromkeys((*spec.categorical, *categorical)))})
 
     def _target(self, y: Array, spec: TrainingSpec) -> Target:
         task: Task | None = self._parameters["task"] or task_of_loss(spec.loss)
         outputs = _width(self._parameters["output_shape"])
         if task is None and y.dtype.kind in "biu" and y.ndim == 1 and (outputs or 0) > 1:
             task = "classification"
-        target = targets.encode(y.astype(object) if y.dtype.kind == "U" else y, task)
+        target = targets.encode(y, task)
         if target.classes is None or outputs is None:
             return target
         if target.class_type == "integer" and set(target.classes) <= set(map(str, range(outputs))):
@@ -280,12 +300,12 @@ class Model:
         """Raises InvalidInput unless the rows are as the parameters say, and as many as the targets."""
         shape, outputs = self._parameters["input_shape"], self._parameters["output_shape"]
         if row_count(raw) != len(target.y):
-            raise InvalidInput(Problem("y", f"has {len(target.y)} rows, but x has {row_count(raw)}"))
+            raise refused("y", f"has {len(target.y)} rows, but x has {row_count(raw)}")
         if shape is not None and isinstance(raw, np.ndarray) and raw.shape[1:] != _shape(shape):
-            raise InvalidInput(Problem("x", f"has rows of shape {raw.shape[1:]}, input_shape is {_shape(shape)}"))
+            raise refused("x", f"has rows of shape {raw.shape[1:]}, input_shape is {_shape(shape)}")
         width = len(target.classes) if target.classes is not None else target.y.shape[1]
         if outputs is not None and _width(outputs) not in {width, 1 if width == 2 else width}:
-            raise InvalidInput(Problem("y", f"needs {width} outputs, output_shape is {_shape(outputs)}"))
+            raise refused("y", f"needs {width} outputs, output_shape is {_shape(outputs)}")
 
 
 def _shape(shape: Shape) -> tuple[int, ...]:
@@ -296,9 +316,17 @@ def _width(shape: Shape | None) -> int | None:
     return None if shape is None else _shape(shape)[-1]
 
 
-def _as_raw(x: Any) -> Raw:
-    """Named columns as they are; anything else as an array."""
-    if isinstance(x, Mapping):
-        return {str(name): np.asarray(column) for name, column in x.items()}
-    rows = np.asarray(x)
-    return rows.astype(object) if rows.dtype.kind == "U" else rows
+def _share(validation: Any) -> float:
+    if isinstance(validation, int | float | np.number) and 0 <= validation < 1:
+        return float(validation)
+    raise refused("validation", f"is {validation!r}", "give a share of the rows below 1, or a tuple (x, y)")
+
+
+def _in_home(name: str, path: Path) -> Path:
+    home = Home(path)
+    if not home.models.is_dir():
+        raise NotFound(f"there is no file {name}, and no home in {path}", hint="give the path of a model.json")
+    place = Path(find_model(JobStore(home), name))
+    if not place.is_absolute():
+        raise NotNow(f"training {name} has not ended", hint=f"`singlepoint wait {name}`")
+    return place

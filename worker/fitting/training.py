@@ -9,12 +9,14 @@ from typing import Any
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.network import Layer, ModelSpec
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.data.preprocessing import Raw
 from singlepoint.worker.models.trained_model import TrainedModel
 from singlepoint.worker.nn.architecture import complete_layers
-from singlepoint.worker.nn.learning.trainer import Trainer
+from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
 from singlepoint.worker.nn.network import Network
 
-from .training_set import Recipe, TrainingSet
+from .training_set import Examples, Recipe, TrainingSet, prepare_training
 
 
 def layers_of(recipe: Recipe, data: TrainingSet) -> tuple[Layer, ...]:
@@ -54,6 +56,21 @@ def new_trainer(network: Network, training: TrainingSpec, data: TrainingSet) -> 
         classes=data.classes,
         units=None if data.target_scale is None else data.target_scale.scale,
     )
+
+
+def trained(
+    examples: Examples, recipe: Recipe, *, share: float = 0.0, validation: tuple[Raw, Array] | None = None
+) -> tuple[TrainedModel, list[EpochReport]]:
+    """A whole training in this process, with what each epoch came to; for the arguments see `prepare_training`.
+
+    Raises InvalidInput, ValueError naming a field, Diverged.
+    """
+    data = prepare_training(examples, recipe, share=share, validation=validation)
+    trainer = new_trainer(new_network(recipe, data), recipe.training, data)
+    history = list(trainer.reports())
+    parts = {"preprocessing": recipe.preprocessing, "model": recipe.model, "training": recipe.training}
+    spec = {name: part and part.model_dump(mode="json") for name, part in parts.items()}
+    return trained_model(trainer, data, {"epochs": trainer.epoch, "spec": spec}), history
 
 
 def trained_model(trainer: Trainer, data: TrainingSet, provenance: Mapping[str, Any]) -> TrainedModel:

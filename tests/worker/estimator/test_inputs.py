@@ -1,0 +1,192 @@
+"""What Python code hands in: every kind of table by its names, and every refusal by argument and column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import NotFound, SinglepointError
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.estimator.refusals import NotTrained
+from singlepoint.worker.estimator.tabular import Classifier, Regressor
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(80, 3))
+LABELS = np.where(X[:, 0] > 0, "a", "b")
+NAMED = {"u": X[:, 0], "v": X[:, 1]}
+
+
+def with_missing(labels: np.ndarray, missing: Any) -> np.ndarray:
+    labels = labels.astype(object)
+    labels[3] = missing
+    return labels
+
+
+def fitted(x: Any = X, y: Any = LABELS, **options: Any) -> Model:
+    return Model(hidden=[4], **options).fit(x, y, epochs=2)
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
+    "r2 of one row": (lambda: fitted(y=X[:, 0]).score(X[:1], X[:1, 0]), "y: never varies, so R²"),
+    "r2 of equal targets": (lambda: fitted(y=X[:, 0]).score(X[:5], np.ones(5)), "y: never varies, so R²"),
+    "accuracy of fewer targets": (lambda: fitted().score(X, LABELS[:5]), "y: has 5 rows"),
+    "a named column is missing": (lambda: fitted(NAMED).predict({"u": X[:, 0]}), "x: column 'v' is missing"),
+    "words for numbers": (lambda: fitted(NAMED).predict({"u": LABELS, "v": LABELS}), "x: column 'u' holds words"),
+    "unequal lengths": (
+        lambda: fitted(NAMED).predict({"u": X[:, 0], "v": X[:5, 1]}),
+        "x: has columns of unequal length",
+    ),
+    "no rows": (lambda: fitted().predict(np.empty((0, 3))), "x: has no rows"),
+    "another width": (lambda: fitted().predict(X[:, :2]), "x: X has 2 features, but Model is expecting 3"),
+    "one axis": (lambda: fitted(X[:, 0]), r"x: Expected 2D array.*reshape\(-1, 1\)"),
+    "ragged rows": (lambda: fitted([[1, 2], [3]], ["a", "b"]), "x: has rows of unequal length"),
+    "complex numbers": (lambda: fitted(X.astype(complex)), "x: Complex data not supported"),
+    "dates": (lambda: fitted(np.arange(80).astype("M8[D]")[:, None]), "x: holds dates"),
+    "named dates": (lambda: fitted({"d": np.arange(80).astype("M8[D]")}), "x: column 'd' holds dates"),
+    "infinite": (lambda: fitted(np.where(X > 2, np.inf, X)), "row .*infinite"),
+    "fewer targets": (lambda: fitted(y=LABELS[:70]), "y: has 70 rows, but x has 80"),
+    "no targets": (lambda: fitted(y=None), "y: requires y to be passed"),
+    "targets None": (lambda: fitted(y=with_missing(LABELS, None)), "row 4, column 'y': the target is missing"),
+    "targets NaN": (lambda: fitted(y=with_missing(LABELS, float("nan"))), "row 4, column 'y': the target is missing"),
+    "one class": (lambda: fitted(y=["a"] * 80), "y: all rows have the one class 'a'"),
+    "a class weight of 0": (
+        lambda: Model(hidden=[4]).fit(X, LABELS, class_weights={"a": 0.0, "b": 1.0}),
+        r"class_weights.*must be above 0",
+    ),
+    "a class weight for nobody": (
+        lambda: Model(hidden=[4]).fit(X, LABELS, class_weights={"c": 2.0}),
+        "class_weights: no class is called",
+    ),
+    "an optimiser that is none": (lambda: fitted(optimiser="adm"), "optimiser.*did you mean adam"),
+    "a negative rate": (lambda: fitted(learning_rate=-1.0), "optimiser.learning_rate: must be above 0"),
+    "an activation that is none": (lambda: fitted(activation="rely"), "activation: must be .*did you mean relu"),
+    "a field that is none": (lambda: Model().fit(X, LABELS, epoch=3), "epoch: there is no such field.*epochs"),
+    "a validation of 2": (lambda: Model().fit(X, LABELS, validation=2), "validation: is 2"),
+    "a column in no table": (lambda: fitted(NAMED, preprocessing={"categorical": ["w"]}), "categorical: no column 'w'"),
+    "a monitor without a value": (
+        lambda: Model().fit(X, LABELS, validation=(X[:3], ["a"] * 3), early_stopping={"monitor": "roc_auc"}),
+        "early_stopping.monitor: .*roc_auc",
+    ),
+    "a parameter that is none": (lambda: Model().set_params(depth=3), "depth: there is no such parameter"),
+    "values for classes": (lambda: Classifier().fit(X, X[:, 0]), "y: Unknown label type: continuous"),
+    "two columns for classes": (lambda: Classifier().fit(X, np.ones((80, 2))), "y: has shape"),
+    "a random_state of text": (lambda: Classifier(random_state="x").fit(X, LABELS), "random_state: is 'x'"),
+    "words for values": (lambda: Regressor().fit(X, LABELS), "is not a number"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_every_refusal_is_ours_and_names_the_argument(case: str) -> None:
+    act, told = REFUSED[case]
+    with pytest.raises(SinglepointError, match=told) as caught:
+        act()
+    assert isinstance(caught.value, ValueError)
+    assert "pydantic" not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", [Model(), Classifier(), Regressor()])
+def test_a_model_that_was_not_trained_says_so(model: Any) -> None:
+    with pytest.raises(NotTrained, match="call fit"):
+        model.predict(X)
+
+
+def test_another_order_of_columns_and_more_of_them_are_the_same_table() -> None:
+    model = fitted(NAMED)
+    expected = model.predict_proba(NAMED).tobytes()
+    assert model.predict_proba({"v": X[:, 1], "w": LABELS, "u": X[:, 0]}).tobytes() == expected
+
+
+def test_rows_without_names_are_taken_in_the_trainings_order() -> None:
+    model = fitted(NAMED)
+    assert model.predict_proba(X[:, :2]).tobytes() == model.predict_proba(NAMED).tobytes()
+    bare = fitted(X[:, :2])
+    assert bare.predict_proba(NAMED).tobytes() == bare.predict_proba(X[:, :2]).tobytes()
+
+
+def test_lists_objects_and_arrays_of_the_same_numbers_are_the_same_rows() -> None:
+    expected = fitted().predict_proba(X).tobytes()
+    for rows in (X.tolist(), X.astype(object), list(X)):
+        assert fitted(rows).predict_proba(rows).tobytes() == expected
+
+
+def test_words_among_the_columns_of_an_array_are_categories() -> None:
+    rows = np.array([[i % 5, "rg"[i % 2], i % 2 == 0] for i in range(40)], object)
+    model = Model(hidden=[4], learning_rate=0.05).fit(rows, rows[:, 1], epochs=20)
+    assert model.score(rows, rows[:, 1]) == 1.0
+
+
+def test_targets_come_back_in_their_own_type() -> None:
+    for y, kind in ((LABELS, "U"), (X[:, 0] > 0, "b"), ((X[:, 0] > 0).astype(int) + 3, "i")):
+        for given in (y, y.tolist(), y.astype(object)):
+            model = fitted(y=given)
+            assert model.predict(X).dtype.kind == model.classes_.dtype.kind == kind
+            assert set(model.predict(X).tolist()) <= set(y.tolist())
+
+
+def test_the_name_of_a_target_is_kept(tmp_path: Path) -> None:
+    model = fitted(y={"width": X[:, 0], "height": X[:, 1]})
+    assert model.trained.target_names == ("width", "height")
+
+
+def test_a_model_is_loaded_by_its_name_in_a_home(tmp_path: Path) -> None:
+    for number in ("1", "2"):
+        (tmp_path / "models/wdbc" / number).mkdir(parents=True)
+        fitted(seed=int(number)).save(tmp_path / "models/wdbc" / number)
+    (tmp_path / "jobs").mkdir()
+    newest, before = (Model.load(name, home=tmp_path).predict_proba(X).tobytes() for name in ("wdbc", "wdbc~1"))
+    assert newest == fitted(seed=2).predict_proba(X).tobytes()
+    assert (
+        before
+        == fitted(seed=1).predict_proba(X).tobytes()
+        == Model.load("wdbc/1", home=tmp_path).predict_proba(X).tobytes()
+    )
+    with pytest.raises(NotFound, match="no model other"):
+        Model.load("other", home=tmp_path)
+    with pytest.raises(NotFound, match="no home"):
+        Model.load("wdbc", home=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_table_of_any_library_is_the_same_table(library: str) -> None:
+    module = pytest.importorskip(library)
+    columns = {
+        "n": X[:, 0].tolist(),
+        "whole": [None if i % 7 == 0 else i for i in range(80)],
+        "word": ["rgb"[i % 3] for i in range(80)],
+        "yes": [i % 2 == 0 for i in range(80)],
+    }
+    table = module.table(columns) if library == "pyarrow" else module.DataFrame(columns)
+    ours = {
+        "n": X[:, 0],
+        "whole": np.array([np.nan if v is None else v for v in columns["whole"]]),
+        "word": np.array(columns["word"], object),
+        "yes": np.array(columns["yes"], float),
+    }
+    expected = Classifier(epochs=3).fit(ours, LABELS)
+    model = Classifier(epochs=3).fit(table, LABELS)
+    assert model.predict_proba(table).tobytes() == expected.predict_proba(ours).tobytes()
+    assert model.feature_names_in_.tolist() == list(columns)
+    reversed_ = table.select(list(columns)[::-1]) if library != "pandas" else table[list(columns)[::-1]]
+    assert model.predict_proba(reversed_).tobytes() == expected.predict_proba(ours).tobytes()
+    with pytest.raises(SinglepointError, match="X: column 'word' is missing"):
+        model.predict(table.select(["n", "whole", "yes"]) if library != "pandas" else table[["n", "whole", "yes"]])
+
+
+def test_nullable_and_categorical_columns_of_pandas_are_what_they_say() -> None:
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([None if i % 9 == 0 else i for i in range(80)], dtype="Int64"),
+            "code": pd.Categorical([(1, 2, 10)[i % 3] for i in range(80)]),
+            "flag": pd.array([None if i % 11 == 0 else i % 2 == 0 for i in range(80)], dtype="boolean"),
+        }
+    )
+    y = pd.Series(np.where(np.arange(80) % 3 == 0, 5, 7), name="kind", dtype="Int64")
+    model = Classifier(epochs=60, learning_rate=0.02).fit(frame, y)
+    assert model.trained_.preprocessor.categorical[0].values == ("1", "10", "2")  # type: ignore[union-attr]
+    assert model.trained_.target_names == ("kind",)
+    assert model.classes_.tolist() == [5, 7] and model.score(frame, y) == 1.0

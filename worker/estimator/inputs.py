@@ -1,0 +1,175 @@
+"""What Python code hands in as x and y, as raw rows and targets: arrays, lists, mappings, tables of pandas and polars.
+
+Columns go by their names, in any order. Rows without names are taken in the training's order of columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from singlepoint.jobs.errors import Problem
+from singlepoint.worker.data.frames import DATES, is_table, named_columns, plain_column
+from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
+from singlepoint.worker.data.preprocessing.identity import is_missing
+from singlepoint.worker.nn.arrays import Array
+
+from .refusals import BadArgumentRow, InvalidArgument, InvalidArgumentType, refusals, refused
+
+_NO_CELLS = (*DATES, dict, list, tuple, set)
+_CATEGORIES = ("category", "Categorical", "Enum", "dictionary")  # pandas, polars, Arrow
+
+
+def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = ()) -> Raw:
+    """x as raw rows: columns by name, numbers (n, …), or one string a row (n,).
+
+    categorical: columns in which a date is a word, and a number keeps its type.
+    Raises InvalidArgument, naming argument and column.
+    """
+    if hasattr(x, "tocsr") or hasattr(x, "todense"):
+        raise refused(argument, "is a sparse matrix", "give it as dense rows: x.toarray()")
+    with refusals():
+        raw = named_columns(x, argument=argument, categorical=categorical) if is_table(x) else _array(x, argument)
+    rows, columns = row_count(raw), len(raw) if isinstance(raw, Mapping) else raw.shape[1] if raw.ndim > 1 else 1
+    if not columns:
+        raise refused(argument, f"has 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required.")
+    if not rows:
+        raise refused(argument, "has no rows", "at least one is needed")
+    return raw
+
+
+def category_columns(x: Any) -> tuple[str, ...]:
+    """The columns of a table that say of themselves that they hold categories."""
+    if isinstance(x, Mapping) or not is_table(x):
+        return ()
+    kinds = [field.type for field in x.schema] if hasattr(x, "column_names") else list(x.dtypes)
+    names = x.column_names if hasattr(x, "column_names") else x.columns
+    return tuple(str(name) for name, kind in zip(names, kinds, strict=True) if str(kind).startswith(_CATEGORIES))
+
+
+def text_columns(raw: Raw) -> tuple[str, ...]:
+    """The named columns that hold words."""
+    return tuple(n for n, column in raw.items() if column.dtype.kind == "O") if isinstance(raw, Mapping) else ()
+
+
+def aligned(raw: Raw, preprocessor: Preprocessor | None, argument: str = "x", *, model: str = "Model") -> Raw:
+    """Raw rows as the preprocessor of a trained model takes them, its columns and no others.
+
+    model: what to call it in messages.
+    Raises InvalidArgument naming every column that is missing, or holds words instead of numbers.
+    """
+    if not isinstance(preprocessor, TablePreprocessor):
+        return raw
+    wanted = preprocessor.input_names
+    if isinstance(raw, np.ndarray) or not preprocessor.header:
+        found = len(raw) if isinstance(raw, Mapping) else raw.shape[1] if raw.ndim == 2 else None
+        if found is not None and found != len(wanted):
+            what = f"X has {found} features, but {model} is expecting {len(wanted)} features as input"
+            raise refused(argument, what, f"in the order of training: {', '.join(wanted[:12])}")
+        return dict(zip(wanted, raw.values(), strict=True)) if isinstance(raw, Mapping) else raw
+    problems = [
+        Problem(argument, f"column '{name}' is missing", f"there are: {', '.join(list(raw)[:12])}")
+        for name in wanted
+        if name not in raw
+    ]
+    problems += [
+        Problem(argument, f"column '{name}' holds words, and the model learned from numbers")
+        for name in preprocessor.number_names
+        if name in raw and raw[name].dtype.kind not in "biuf"
+    ]
+    if problems:
+        raise InvalidArgument(problems)
+    return {name: raw[name] for name in wanted}
+
+
+def targets_of(y: Any, argument: str = "y") -> Array:
+    """y as (n,) or (n, k): numbers, truth values, or objects that are str. Raises InvalidArgument, BadArgumentRow."""
+    if y is None:
+        raise refused(argument, "requires y to be passed, but the target y is None")
+    if is_table(y):
+        with refusals():
+            columns = named_columns(y, argument=argument)
+        return np.stack([columns[name] for name in columns], axis=1)
+    values = _cells(y, argument)
+    if values.dtype.kind == "c":
+        raise refused(argument, "Complex data not supported", "numbers or text are needed")
+    if values.dtype.kind in "mM":
+        raise refused(argument, "holds dates", "make numbers or text of them")
+    if values.ndim not in (1, 2):
+        raise refused(argument, f"has shape {values.shape}", "give one target a row, or one column a target")
+    return _own_type(values, argument) if values.dtype.kind in "OUST" else values
+
+
+def target_names_of(y: Any) -> tuple[str, ...]:
+    """The names that the targets carry."""
+    if is_table(y):
+        return tuple(map(str, y if isinstance(y, Mapping) else y.columns))
+    name = getattr(y, "name", None)
+    return (name,) if isinstance(name, str) and name else ()
+
+
+def _own_type(values: Array, argument: str) -> Array:
+    """Objects as whole numbers, truth values or numbers if they all are, else as text."""
+    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in values.ravel().tolist()]
+    for row, cell in enumerate(cells):
+        if is_missing(cell) or cell == "":
+            raise BadArgumentRow(row, argument, "the target is missing", "remove the row")
+    for kind, dtype in ((bool, np.bool_), (int, np.int64), ((int, float), np.float64)):
+        if all(isinstance(cell, kind) and (kind is bool or not isinstance(cell, bool)) for cell in cells):
+            return np.array(cells, dtype).reshape(values.shape)
+    odd = next((row for row, cell in enumerate(cells) if not isinstance(cell, str | int | float)), None)
+    if odd is not None:
+        raise refused(argument, f"row {odd + 1} holds a {type(cells[odd]).__name__}", "numbers or text are needed")
+    out = np.empty(len(cells), object)
+    out[:] = [str(cell) for cell in cells]
+    return out.reshape(values.shape)
+
+
+def _array(x: Any, argument: str) -> Raw:
+    values = _cells(x, argument)
+    kind = values.dtype.kind
+    if kind == "c":
+        raise refused(argument, "Complex data not supported", "give real and imaginary parts as columns of their own")
+    if kind in "mM":
+        raise refused(argument, "holds dates", "make numbers of them, such as days since one of them")
+    if values.ndim == 1 and kind in "OUST" and all(isinstance(text, str) for text in values.tolist()):
+        return np.array(values.tolist(), object)
+    if values.ndim < 2:
+        what = f"Expected 2D array, got {values.ndim}D array instead: the shape is {values.shape}"
+        raise refused(argument, what, "Reshape your data: x.reshape(-1, 1) is one column, x.reshape(1, -1) one row")
+    if kind in "biuf":
+        return values
+    if values.ndim > 2:
+        raise refused(argument, f"holds {values.dtype} {values.shape}", "more than two axes need numbers")
+    return _mixed(values, argument)
+
+
+def _mixed(values: Array, argument: str) -> Raw:
+    """A table (n, columns) of objects: an array if all are numbers, else columns that are named by their positions."""
+    columns = {}
+    for place in range(values.shape[1]):
+        cells = values[:, place]
+        odd = next((cell for cell in cells.tolist() if isinstance(cell, _NO_CELLS)), None)
+        if odd is not None:
+            what = f"column {place}: argument must be a string or a number, not {type(odd).__name__}"
+            raise InvalidArgumentType(Problem(argument, what))
+        columns[str(place)] = plain_column(cells, str(place), argument=argument)
+    if all(column.dtype.kind == "f" for column in columns.values()):
+        return np.stack(list(columns.values()), axis=1)
+    return columns
+
+
+def _cells(values: Any, argument: str) -> Array:
+    """As numpy sees them; columns of pandas and polars that may hold missing values as objects."""
+    if not isinstance(values, np.ndarray) and hasattr(values, "to_list"):
+        listed = values.to_list()
+        cells = np.empty(len(listed), object)
+        cells[:] = listed
+        own = np.asarray(values)
+        return own if own.dtype.kind in "biuf" else cells
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise refused(argument, "has rows of unequal length", "give every row as many values") from error
