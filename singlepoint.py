@@ -192,6 +192,13 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Everything it has to say of an error is on stderr."""
+    from singlepoint.jobs.commands.terminal import guarded_output
+
+    with guarded_output():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         words = hoisted(sys.argv[1:] if arguments is None else arguments)
         code = front_door.main(words, "singlepoint", standalone_mode=False)

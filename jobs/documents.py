@@ -55,7 +55,7 @@ def parse(content: bytes | str, *, most_bytes: int = MOST_BYTES, most_depth: int
         raise Malformed("it is nested too deeply") from None
     except ValueError as error:
         raise Malformed(f"it is no JSON ({error})") from None
-    if text.count("{") + text.count("[") > most_depth and _is_deeper(value, most_depth):
+    if text.count("{") + text.count("[") > most_depth and size(value, most_depth) == math.inf:
         raise Malformed(f"it is nested more than {most_depth} deep")
     return value
 
@@ -71,9 +71,11 @@ def parse_object(content: bytes | str, *, most_bytes: int = MOST_BYTES, most_dep
     return value
 
 
-def _is_deeper(value: Any, most: int) -> bool:
-    level = [value]
-    for _ in range(most + 1):
+def size(value: Any, most_depth: int) -> float:
+    """How many values there are in a value, itself included; infinite when it is nested deeper than `most_depth`."""
+    count, level = 0, [value]
+    for _ in range(most_depth + 1):
+        count += len(level)
         level = [
             child
             for one in level
@@ -81,8 +83,8 @@ def _is_deeper(value: Any, most: int) -> bool:
             for child in (one.values() if isinstance(one, dict) else one)
         ]
         if not level:
-            return False
-    return True
+            return count
+    return math.inf
 
 
 def text(document: Document, name: str, default: D | Needed = NEEDED, *, most: int = MOST_BYTES) -> str | D:

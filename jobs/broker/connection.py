@@ -8,6 +8,7 @@ Redis inside any command; an impatient one (commands) gives up within two second
 from __future__ import annotations
 
 import os
+import re
 import urllib.parse
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -58,10 +59,16 @@ class Broker:
 
     def __str__(self) -> str:
         """The URL without its password, for messages."""
-        parts = urllib.parse.urlsplit(self.url)
-        if parts.password is None:
-            return self.url
-        return parts._replace(netloc=f"***@{parts.netloc.rpartition('@')[2]}").geturl()
+        return redacted(self.url)
+
+
+_USER = re.compile(r"^(unix://)[^/]*@|^(?!unix://)([a-z]+://)?.*@", re.DOTALL)
+_PASSWORD = re.compile(r"([?&](?:password|username)=)[^&#]*", re.IGNORECASE)
+
+
+def redacted(url: str) -> str:
+    """A URL, or what was meant for one, without user and password, wherever they stand in it."""
+    return _PASSWORD.sub(r"\1***", _USER.sub(lambda found: f"{found[1] or found[2] or ''}***@", url))
 
 
 def locate(home: Home, redis_url: str | None = None) -> Broker:
@@ -73,7 +80,9 @@ def locate(home: Home, redis_url: str | None = None) -> Broker:
     if url is None:
         return Broker(f"unix://{urllib.parse.quote(str(socket_path(home)))}", ours=True, lock=home.lock(LOCK))
     if not _can_be_read(url):
-        raise UsageError(f"{url!r} is no Redis URL", hint="redis://HOST:PORT/DB, rediss://… or unix:///path/to/socket")
+        raise UsageError(
+            f"{redacted(url)!r} is no Redis URL", hint="redis://HOST:PORT/DB, rediss://… or unix:///path/to/socket"
+        )
     return Broker(url, ours=False)
 
 

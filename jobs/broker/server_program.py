@@ -20,8 +20,12 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import BrokerAway, InvalidInput, NotPermitted, Problem
+from singlepoint.jobs.regular_files import read_regular
 from singlepoint.jobs.store.durable import explained, replace_file
 from singlepoint.jobs.store.home import Home
 
@@ -103,12 +107,19 @@ def find_server(home: Home) -> Server:
     raise BrokerAway(f"no Redis server to start ({found})", hint=WAYS_OUT)
 
 
-def _record(home: Home) -> dict[str, str]:
+def _record(home: Home) -> dict[str, Any]:
+    """The record as it was written, or `{}` when there is none. Raises InvalidInput."""
     try:
-        return dict(json.loads(home.broker_record.read_bytes()))
+        record = documents.parse_object(read_regular(home.broker_record))
+        version = documents.text(record, "version", "0", most=40)
+        if not all(part.isdecimal() for part in version.split(".")):
+            raise Malformed("`version` is none")
+        for name in ("family", "path", "socket"):
+            documents.text(record, name, "", most=4096)
+        return record
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError):
+    except (OSError, Malformed):
         hint = "delete it if this home was opened by the server installed now; it only says which one opened it last"
         raise InvalidInput(Problem(str(home.broker_record), "is damaged", hint)) from None
 
@@ -116,7 +127,7 @@ def _record(home: Home) -> dict[str, str]:
 def recorded(home: Home) -> Server | None:
     """The server that opened this home last."""
     record = _record(home)
-    if "family" not in record:
+    if not {"family", "version", "path"} <= record.keys():
         return None
     return Server(record["family"], tuple(map(int, record["version"].split("."))), Path(record["path"]))
 

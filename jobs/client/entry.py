@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import NotFound, NotPermitted
 from singlepoint.jobs.host.processes import ProcessId, this_process
+from singlepoint.jobs.regular_files import read_regular
 from singlepoint.jobs.store.durable import explained, replace_file, sync_directory
 from singlepoint.jobs.store.home import Home
 
@@ -93,9 +96,10 @@ def publish_address(home: Home, url: str) -> Address:
 def read_address(home: Home) -> Address | None:
     """Where the running service answers; None when none runs."""
     try:
-        document = json.loads(home.http_record.read_bytes())
-        address = Address(str(document["url"]), ProcessId.from_json(document["process"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        document = documents.parse_object(read_regular(home.http_record))
+        process = ProcessId.from_json(documents.mapping(document, "process"))
+        address = Address(documents.text(document, "url", most=1000), process)
+    except (OSError, Malformed):
         return None
     return address if address.process.is_alive() else None
 

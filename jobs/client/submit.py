@@ -94,7 +94,9 @@ def _outside(session: Session) -> Check:
 
 
 def _is_ours(home: Home, output: Path) -> bool:
-    return output.is_relative_to(home.path) and not output.is_relative_to(home.outputs)
+    """Whether it would lie in the home, but for the outputs there, however it is spelled: links lead somewhere."""
+    place = output.resolve()
+    return place.is_relative_to(home.path.resolve()) and not place.is_relative_to(home.outputs.resolve())
 
 
 def _budget_of(session: Session) -> Check | None:

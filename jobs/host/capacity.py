@@ -10,10 +10,13 @@ import json
 from dataclasses import dataclass
 from typing import Any, Self
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.amounts import amount_text
-from singlepoint.jobs.clock import iso, seconds
+from singlepoint.jobs.clock import iso
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import InvalidInput, NeverFits, Problem
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import MOST_CORES, Resources
+from singlepoint.jobs.regular_files import read_regular
 from singlepoint.jobs.store.durable import replace_file
 from singlepoint.jobs.store.home import Home
 
@@ -56,12 +59,13 @@ class Capacity:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
+        """Raises Malformed."""
         return cls(
-            budget=Resources.from_json(document["budget"]),
-            reserve=Resources.from_json(document["reserve"]),
-            cores=tuple(document["cores"]),
-            process=ProcessId.from_json(document["process"]),
-            published_at=seconds(document["published_at"]),
+            budget=Resources.from_json(documents.mapping(document, "budget")),
+            reserve=Resources.from_json(documents.mapping(document, "reserve")),
+            cores=documents.wholes(document, "cores", most=MOST_CORES),
+            process=ProcessId.from_json(documents.mapping(document, "process")),
+            published_at=documents.time(document, "published_at"),
         )
 
 
@@ -73,13 +77,12 @@ def publish_capacity(home: Home, capacity: Capacity) -> None:
 def read_capacity(home: Home) -> Capacity | None:
     """The newest record; None when no scheduler ever ran in this home. Raises InvalidInput for a damaged one."""
     try:
-        document = json.loads(home.capacity_record.read_bytes())
-        return Capacity.from_json(document)
+        return Capacity.from_json(documents.parse_object(read_regular(home.capacity_record)))
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (Malformed, OSError) as error:
         hint = "delete it; the scheduler writes it anew when it starts"
-        raise InvalidInput(Problem(str(home.capacity_record), f"is damaged ({type(error).__name__})", hint)) from error
+        raise InvalidInput(Problem(str(home.capacity_record), f"is damaged ({error})", hint)) from error
 
 
 FIELDS: dict[str, tuple[str, str]] = {

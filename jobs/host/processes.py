@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
+
 _LINUX = sys.platform == "linux"
 _GONE = {"Z", "X"}  # a zombie has ended, its parent only has not asked yet
 _STOPPED = {"T", "t"}  # by a signal, by a debugger
@@ -39,7 +41,12 @@ class ProcessId:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> ProcessId:
-        return cls(pid=int(document["pid"]), started=int(document["started"]), boot_id=str(document["boot_id"]))
+        """Raises Malformed."""
+        return cls(
+            pid=documents.whole(document, "pid", least=1, most=2**31 - 1),
+            started=documents.whole(document, "started"),
+            boot_id=documents.text(document, "boot_id", most=100),
+        )
 
 
 @functools.cache

@@ -12,7 +12,10 @@ import json
 import os
 from pathlib import Path
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import NotNow
+from singlepoint.jobs.regular_files import read_regular
 from singlepoint.jobs.store.durable import explained
 
 from .processes import ProcessId, this_process
@@ -43,7 +46,7 @@ def acquire(path: Path) -> int:
 def holder(path: Path) -> ProcessId | None:
     """The live process that signed the lock at `path` last; None when it is gone or nobody ever did."""
     try:
-        signed = ProcessId.from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError):
+        signed = ProcessId.from_json(documents.parse_object(read_regular(path)))
+    except (OSError, Malformed):
         return None
     return signed if signed.is_alive() else None

@@ -5,7 +5,8 @@ The truth is a file in the home, so it outlives every process. The scheduler loo
 
 from __future__ import annotations
 
-from singlepoint.jobs.clock import iso, seconds
+from singlepoint.jobs import documents
+from singlepoint.jobs.clock import iso
 from singlepoint.jobs.store.durable import explained, replace_file, sync_directory
 from singlepoint.jobs.store.home import Home
 
@@ -30,8 +31,8 @@ def end_drain(home: Home) -> bool:
 def draining_since(home: Home) -> float | None:
     """When the home began to be drained, in seconds since the epoch; None when it is not."""
     try:
-        return seconds(home.draining.read_text())
+        return documents.time({"at": home.draining.read_text().strip()}, "at")
     except FileNotFoundError:
         return None
-    except ValueError:  # somebody made the file by hand
+    except (ValueError, OSError):  # somebody made it by hand
         return home.draining.stat().st_mtime

@@ -14,11 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem, UsageError
+from singlepoint.jobs.regular_files import read_regular
 
 from .job import KINDS, Spec, parse
 
 _KEY = re.compile(r"\.?([A-Za-z0-9_-]+)|\[([0-9]+)\]")
+
+MOST_BYTES = 2**20
+MOST_VALUES = 20_000
+MOST_DEPTH = 32
+"""How long, how full and how deep a spec may be: far more than anybody writes, and checked in no time."""
+
+_DEEP_KEY = re.compile(rf"(?:[A-Za-z0-9_-]+\s*\.\s*){{{MOST_DEPTH}}}")
 
 _READERS: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
 
@@ -52,6 +61,8 @@ def parse_document(
     """
     document = copy.deepcopy(document)
     for text in sets:
+        if len(text) > MOST_BYTES or _DEEP_KEY.search(text):
+            raise UsageError(f"--set {text[:40]}…: too long, or of more than {MOST_DEPTH} parts")
         where, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: not of the form a.b=value", hint="for example --set training.epochs=5")
@@ -76,7 +87,7 @@ def read_document(path: Path) -> dict[str, Any]:
     if reader is None:
         raise InvalidInput(Problem(str(path), "a spec is a .toml or a .json file"))
     try:
-        document = reader(path.read_text(encoding="utf-8-sig"))
+        document = reader(_text(path))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise NotFound(f"no spec file {path}", hint="give the path of a .toml or .json file") from None
     except PermissionError:
@@ -89,7 +100,21 @@ def read_document(path: Path) -> dict[str, Any]:
         raise InvalidInput(Problem(str(path), f"is not valid {path.suffix[1:].upper()}: {error}")) from None
     if not isinstance(document, dict):
         raise InvalidInput(Problem(str(path), "must hold a table at its top"))
+    if documents.size(document, MOST_DEPTH) > MOST_VALUES:
+        what = f"holds more than {MOST_VALUES} values, or is nested more than {MOST_DEPTH} deep"
+        raise InvalidInput(Problem(str(path), what, "put what repeats into the data"))
     return document
+
+
+def _text(path: Path) -> str:
+    """What a spec file says; raises ValueError for one that no spec can be, before it costs anything to parse."""
+    content = read_regular(path, MOST_BYTES)
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"it is longer than {MOST_BYTES} bytes, the most that a spec may be")
+    text = content.decode("utf-8-sig")
+    if _DEEP_KEY.search(text):
+        raise ValueError(f"it has a key of more than {MOST_DEPTH} parts")
+    return text
 
 
 def set_value(document: dict[str, Any], where: str, value: Any) -> None:

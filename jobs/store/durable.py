@@ -90,11 +90,23 @@ def make_directory(path: Path) -> None:
             sync_directory(path.parent)
 
 
-def write_new(path: Path, content: bytes, *, point: str, mode: int = 0o666) -> None:
-    """Write and fsync a file under its own name, in a directory that nobody reads yet. mode: less what umask takes."""
+PRIVATE = 0o600
+"""The mode of what lies in a home, whatever the umask says."""
+
+SHARED = 0o666
+"""The mode of what a user asked for, less what the umask takes away."""
+
+
+def creating(mode: int = PRIVATE) -> Callable[[str, int], int]:
+    """For `open(…, opener=…)`: a file made with this mode; a link that somebody put there is not followed."""
+    return lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+
+
+def write_new(path: Path, content: bytes, *, point: str) -> None:
+    """Write and fsync a file under its own name, in a directory that nobody reads yet."""
     with explained(path):
         reach(point)
-        with open(path, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+        with open(path, "wb", opener=creating()) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -106,18 +118,18 @@ Fence = Callable[[], AbstractContextManager[None]]
 
 @contextlib.contextmanager
 def put_in_place(
-    path: Path, *, point: str, fence: Fence = contextlib.nullcontext, lasting: bool = True
+    path: Path, *, point: str, fence: Fence = contextlib.nullcontext, lasting: bool = True, mode: int = PRIVATE
 ) -> Iterator[BinaryIO]:
     """A file to write that has the name `path` once the block is left: whole or not at all.
 
     point: `<point>.rename` is reached before the rename.  fence: see `Fence`.
-    lasting: False for a mere figure, which a power cut may take.
+    mode: its permissions.  lasting: False for a mere figure, which a power cut may take.
     Whatever is raised, in the block or by the fence, leaves what was at `path`, and nothing beside it.
     """
     temporary = temporary_name(path)
     with explained(path):
         try:
-            with open(temporary, "wb") as file:
+            with open(temporary, "wb", opener=creating(mode)) as file:
                 yield file
                 file.flush()
                 if lasting:
@@ -143,9 +155,9 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(".tmp")
 
 
-def replace_file(path: Path, content: bytes, *, point: str) -> None:
+def replace_file(path: Path, content: bytes, *, point: str, mode: int = PRIVATE) -> None:
     """Put `content` at `path`, whole or not at all."""
-    with put_in_place(path, point=point) as file:
+    with put_in_place(path, point=point, mode=mode) as file:
         reach(point)
         file.write(content)
 

@@ -22,12 +22,16 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import InvalidInput, NotPermitted, Problem, StorageFull
+from singlepoint.jobs.regular_files import read_regular
 
 from .durable import explained, replace_file
 from .job_files import JobFiles
@@ -142,6 +146,8 @@ def _check_owner(root: Path) -> None:
             f"{root} belongs to user {owner}, not to you (user {os.geteuid()})",
             hint="choose another directory with --home or $SINGLEPOINT_HOME",
         )
+    if root.stat().st_mode & stat.S_IWOTH:
+        raise NotPermitted(f"anybody may write to {root}", hint=f"`chmod go-w {root}`, or choose another with --home")
     if not os.access(root, os.W_OK | os.X_OK):
         raise NotPermitted(f"{root} is not writable", hint="choose another directory with --home or $SINGLEPOINT_HOME")
 
@@ -158,9 +164,11 @@ def _uuid(record: Path) -> str:
         finally:
             os.unlink(temporary)
     try:
-        document = json.loads(record.read_bytes())
-        made_by, uuid_of_home = int(document["format"]), str(document["uuid"])
-    except (ValueError, KeyError, TypeError, IsADirectoryError):
+        document = documents.parse_object(read_regular(record))
+        made_by, uuid_of_home = documents.whole(document, "format"), documents.text(document, "uuid", most=64)
+        if not uuid_of_home.isalnum():
+            raise Malformed("`uuid` is none")
+    except (Malformed, OSError):
         hint = "restore it; it holds the UUID that the home's keys in Redis carry"
         raise InvalidInput(Problem(str(record), "is damaged", hint)) from None
     if made_by != FORMAT:

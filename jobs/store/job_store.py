@@ -95,7 +95,7 @@ class JobStore:
                 write_new(temporary / SPEC, spec, point="submit.spec")
                 if environment is not None:
                     content = json.dumps(dict(environment)).encode()
-                    write_new(temporary / ENVIRONMENT, content, point="submit.environment", mode=0o600)
+                    write_new(temporary / ENVIRONMENT, content, point="submit.environment")
                 write_new(temporary / HISTORY, first, point="submit.history")
                 sync_directory(temporary)
                 move_into_place(temporary, self._directory(job_id), point="submit.accept")

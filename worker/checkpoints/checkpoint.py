@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
 from singlepoint.jobs.errors import StorageFull
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.store.durable import Fence, is_exhausted, put_in_place
 from singlepoint.jobs.store.job_files import DAMAGED, CheckpointName
 from singlepoint.worker.models import tensors
@@ -66,7 +68,7 @@ class Checkpoint:
         if self.place.shape != (sum(part.size for part in parts),) or {p.dtype for p in parts} != {self.place.dtype}:
             raise ValueError(f"{self.path.name} holds {self.place.dtype} {self.place.shape}, not the state asked for")
         crc = _Crc()
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb", opener=regular) as file:
             try:
                 tensors.read_header(file, _ignore)
                 for part in parts:
@@ -151,7 +153,7 @@ def _save(directory: Path, counters: Counters, vector: Array, fence: Fence) -> P
 def verified(path: Path) -> Checkpoint:
     """The checkpoint at `path`, read once from end to end; raises Damaged for anything that is not whole."""
     crc = _Crc()
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         try:
             header = tensors.read_header(file, _ignore)
             found = _described(path, header)
@@ -172,9 +174,12 @@ def _described(path: Path, header: tensors.Header) -> Checkpoint:
         step=int(metadata["step"]),
         attempt=int(metadata["attempt"]),
         identity=metadata["identity"],
-        environment=json.loads(metadata["environment"]),
-        trainer=json.loads(metadata["trainer"]),
+        environment=documents.parse_object(metadata["environment"]),
+        trainer=documents.parse_object(metadata["trainer"]),
     )
+    name = name_of(path)
+    if (counters.step, counters.attempt) != (name.step, name.attempt):
+        raise Damaged(f"it is of step {counters.step} of attempt {counters.attempt}, whatever its name says")
     (place,) = header.places.values()
     return Checkpoint(path, counters, place, int(metadata["crc32"]))
 

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import Fence, explained, put_in_place
 from singlepoint.worker.nn.learning.trainer import EpochReport
@@ -69,11 +71,11 @@ class MetricsLog:
 
     def _lines_until(self, step: int) -> list[dict[str, Any]]:
         kept: list[dict[str, Any]] = []
-        with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(FileNotFoundError, Malformed):
             # A line torn by a crash ends the list: it and what follows never happened.
             for raw in self._path.read_bytes().splitlines():
-                line = json.loads(raw)
-                if line["step"] > step:
+                line = documents.parse_object(raw)
+                if documents.whole(line, "step") > step:
                     break
                 kept.append(line)
         return kept

@@ -23,10 +23,11 @@ from pydantic import Field
 
 from singlepoint.jobs.errors import EXIT_INVALID, NotFound, SinglepointError
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.base import Count, Part
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.network import Layer
-from singlepoint.jobs.store.durable import explained, put_in_place, replace_file
+from singlepoint.jobs.store.durable import SHARED, explained, put_in_place, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
 from singlepoint.worker.data.target_scale import TargetScale
 from singlepoint.worker.data.targets import ClassType
@@ -99,7 +100,7 @@ def save(model: TrainedModel, path: Path) -> ModelDigest:
         weights = _write_weights(model.network, document_path.with_suffix(".safetensors"))
         content = _document(model, weights).model_dump(mode="json")
         digest = document_digest(content)
-        replace_file(document_path, _json({**content, "sha256": digest}), point="model.document")
+        replace_file(document_path, _json({**content, "sha256": digest}), point="model.document", mode=SHARED)
     return ModelDigest(document_path, weights.sha256, digest)
 
 
@@ -113,7 +114,7 @@ def load(path: Path) -> TrainedModel:
         content = tensors.strict_json(_read_document(document_path))
         document = ModelDocument.model_validate(_undamaged(content))
         shapes = _checked_plan(document)
-        with (document_path.parent / document.weights.file).open("rb") as file:
+        with open(document_path.parent / document.weights.file, "rb", opener=regular) as file:
             network = _read_weights(file, document.weights, shapes)
     except ModelFormatError:
         raise
@@ -145,13 +146,13 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     """Write the network, which takes prepared rows, as ONNX. Raises InvalidInput without the package `onnx`."""
     from .onnx import onnx_bytes  # here: the package is optional
 
-    replace_file(path, onnx_bytes(model), point="model.onnx")
+    replace_file(path, onnx_bytes(model), point="model.onnx", mode=SHARED)
 
 
 def _write_weights(network: Network, path: Path) -> Weights:
     """Block by block, so that saving takes no memory that training did not."""
     digest = hashlib.sha256()
-    with put_in_place(path, point="model.weights") as file:
+    with put_in_place(path, point="model.weights", mode=SHARED) as file:
         reach("model.weights")
         size_bytes = tensors.write(file, network.named_tensors(), {"format": "pt"}, digest.update)
     return Weights(file=path.name, sha256=digest.hexdigest(), bytes=size_bytes)
@@ -195,7 +196,7 @@ def _undamaged(content: Any) -> dict[str, Any]:
 def _read_document(path: Path) -> bytes:
     if not path.is_file():
         raise NotFound(f"there is no file {path}", hint="a model is model.json and model.safetensors, side by side")
-    with path.open("rb") as file:
+    with open(path, "rb", opener=regular) as file:
         if os.fstat(file.fileno()).st_size > DOCUMENT_LIMIT_BYTES:
             raise ValueError(f"is larger than {DOCUMENT_LIMIT_BYTES} bytes")
         return file.read()

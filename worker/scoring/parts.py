@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -18,13 +19,26 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.store.durable import Fence, append, explained, make_directory, put_in_place, sync_directory
+from singlepoint.jobs.regular_files import regular
+from singlepoint.jobs.store.durable import (
+    SHARED,
+    Fence,
+    append,
+    creating,
+    explained,
+    make_directory,
+    put_in_place,
+    sync_directory,
+)
 from singlepoint.jobs.store.job_files import MANIFEST
 
 from .scored import Scored
 
 _BLOCK_BYTES = 2**20
+_PART = re.compile(r"part-\d{12,}-\d+")
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,23 @@ class Part:
     crc32: int
     cursor: dict[str, Any]
     unseen: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> Part:
+        """One line of the manifest; raises Malformed."""
+        document = documents.parse_object(text)
+        part = cls(
+            file=documents.text(document, "file", most=100),
+            first_row=documents.whole(document, "first_row"),
+            rows=documents.whole(document, "rows"),
+            bytes=documents.whole(document, "bytes"),
+            crc32=documents.whole(document, "crc32", most=2**32 - 1),
+            cursor=documents.mapping(document, "cursor"),
+            unseen={name: int(cells) for name, cells in documents.figures(document, "unseen", {}).items()},
+        )
+        if not _PART.fullmatch(part.file):
+            raise Malformed("`file` is no part")
+        return part
 
     @property
     def end_row(self) -> int:
@@ -110,7 +141,7 @@ class Shards:
         with explained(self._directory):
             reach("shard.write")
             if self._file is None:
-                self._file = open(self._directory / self._name(), "wb")  # noqa: SIM115 - open until the rows count
+                self._file = open(self._directory / self._name(), "wb", opener=creating())  # noqa: SIM115 - open until the rows count
             self._file.write(content)
         self._crc = zlib.crc32(content, self._crc)
         self._bytes += len(content)
@@ -137,7 +168,7 @@ class Shards:
         digest = hashlib.sha256(header)
         with explained(target):
             reach("output.write")
-            with open(target, "wb") as output:
+            with open(target, "wb", opener=creating(SHARED)) as output:
                 output.write(header)
                 for part in self.parts:
                     for block in _blocks(self._directory / part.file):
@@ -163,8 +194,8 @@ class Shards:
             return
         for raw in self._manifest.read_bytes().splitlines():
             try:
-                yield Part(**json.loads(raw))
-            except (ValueError, TypeError):  # torn by a crash: never counted, and nothing sound can follow
+                yield Part.from_json(raw.decode(errors="replace"))
+            except Malformed:  # torn by a crash: never counted, and nothing sound can follow
                 return
 
     def _unsound(self, part: Part) -> str | None:
@@ -191,6 +222,6 @@ class Shards:
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         while block := file.read(_BLOCK_BYTES):
             yield block

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import click
 
-from singlepoint.jobs.broker.connection import connect, locate, shortcomings
+from singlepoint.jobs.broker.connection import connect, locate, redacted, shortcomings
 from singlepoint.jobs.broker.server_program import prepare
 from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
 from singlepoint.jobs.host.processes import is_stopped
@@ -25,6 +25,7 @@ from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.host.standstill import remedy
 from singlepoint.jobs.services.live import SUPERVISOR, Services, look
+from singlepoint.jobs.store.durable import creating
 from singlepoint.jobs.store.home import Home
 
 from .supervisor import USELESS_TO_REPEAT, Child, Supervisor
@@ -93,7 +94,7 @@ def ready_broker(home: Home, redis_url: str | None) -> bool:
 def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> Detached:
     """Start `argv` in a session of its own, with its output in the home's `up.log`."""
     log = log_path(home)
-    with log.open("ab") as output:
+    with open(log, "ab", opener=creating()) as output:
         process = subprocess.Popen(
             argv,
             env={**os.environ, **environment},
@@ -209,7 +210,20 @@ def launchd_plist(argv: Sequence[str], environment: Mapping[str, str], log: Path
 
 
 def unit(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> str:
-    """What this platform's service manager needs to run `argv` from boot to shutdown."""
+    """What this platform's service manager needs to run `argv` from boot to shutdown.
+
+    It is meant to be read and copied, so no password is in it; it says where that belongs.
+    """
+    open_ = {name: value for name, value in environment.items() if redacted(value) == value}
+    secret = ", ".join(environment.keys() - open_.keys())
     if sys.platform == "darwin":
-        return launchd_plist(argv, environment, log_path(home))
-    return systemd_unit(argv, environment)
+        agent = launchd_plist(argv, open_, log_path(home))
+        told = f"<!-- {secret} holds a password: add it to EnvironmentVariables, and let nobody else read this -->"
+        return agent.replace("<dict>", f"{told}\n<dict>", 1) if secret else agent
+    plain = systemd_unit(argv, open_)
+    if not secret:
+        return plain
+    told = f"# {secret} holds a password: set it in this file, which nobody but you may read.\n"
+    return plain.replace(
+        "[Service]\n", f"[Service]\n{told}EnvironmentFile={_quoted(str(home.path / 'service.env'))}\n", 1
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.broker.connection import Broker, connect, locate, shortcomings
+from singlepoint.jobs.broker.connection import Broker, connect, locate, redacted, shortcomings
 from singlepoint.jobs.errors import BrokerAway, UsageError
 from singlepoint.jobs.store.home import Home, open_home
 
@@ -124,3 +124,28 @@ def test_a_server_that_forgets_or_evicts_is_warned_about(home: Home, server: sub
 def test_a_url_that_is_none_is_a_mistake_of_use(home: Home, url: str) -> None:
     with pytest.raises(UsageError, match="no Redis URL"):
         locate(home, url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:hunter2@host:6379/0",
+        "redis://:hunter2@host",
+        "redis://host/0?password=hunter2&db=1",
+        "unix:///run/redis.sock?db=1&PASSWORD=hunter2",
+        "rediss://:hun/ter2:hunter2@host:99999999/",
+        "user:hunter2@host:6379",
+        "redis://u:hunter2@h[ost",
+    ],
+)
+def test_a_password_is_never_shown_wherever_it_stands_in_a_url(home: Home, url: str) -> None:
+    assert "hunter2" not in redacted(url) and "***" in redacted(url)
+    try:
+        assert "hunter2" not in str(locate(home, url))
+    except UsageError as error:
+        assert "hunter2" not in str(error)
+
+
+def test_a_url_without_a_secret_is_shown_as_it_is(home: Home) -> None:
+    for url in ("redis://host:6379/0", "unix:///run/a@b.sock?db=1", locate(home).url):
+        assert redacted(url) == url

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +133,7 @@ def test_a_spec_one_may_not_read_is_a_matter_of_permission(file: Path, monkeypat
     def refused(*_arguments: object, **_how: object) -> str:
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr(os, "open", refused)
     with pytest.raises(NotPermitted, match=file.name):
         parse_file(file)
 
@@ -159,3 +162,32 @@ def test_a_prediction_needs_no_file(tmp_path: Path) -> None:
 def test_a_kind_of_any_other_type_is_a_problem_with_its_field(tmp_path: Path, kind: object) -> None:
     with pytest.raises(InvalidInput, match=r"kind: must be 'train' or 'predict'"):
         parse_document({"kind": kind}, tmp_path, "a", kind="train")
+
+
+BOMBS = {
+    "deep.json": '{"a":' * 200_000,
+    "lists.json": "[" * 200_000,
+    "lists.toml": "a=" + "[" * 100_000,
+    "dotted.toml": ".".join(["a"] * 20_000) + "=1\n",
+    "long.json": '{"name": "' + "x" * 2**20 + '"}',
+    "full.json": json.dumps({"model": {"layers": [{"type": "relu"}] * 30_000}}),
+    "nested.json": '{"training": ' + '{"then": ' * 900 + "1" + "}" * 901,
+    "digits.json": '{"priority": ' + "9" * 5000 + "}",
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_spec_that_is_too_long_too_deep_or_too_full_is_refused_before_it_costs_anything(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text(BOMBS[name])
+    began = time.process_time()
+    with pytest.raises(InvalidInput):
+        parse_file(tmp_path / name)
+    assert time.process_time() - began < 5
+
+
+def test_a_set_of_thousands_of_parts_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(UsageError, match="parts"):
+        parse_file(tmp_path / "a.json", [f"a{'.a' * 5000}=1"])

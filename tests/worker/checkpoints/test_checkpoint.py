@@ -79,7 +79,7 @@ def test_what_the_machine_lacks_for_a_moment_damages_no_checkpoint(
 ) -> None:
     newest = save(tmp_path, 20)
 
-    def none_left(*_arguments: object) -> None:
+    def none_left(*_arguments: object, **_how: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr("builtins.open", none_left)

@@ -212,3 +212,10 @@ def test_printing_the_unit_starts_nothing(home: Home) -> None:
     assert done.returncode == 0
     assert str(home.path) in done.stdout
     assert holder(home.lock("supervisor")) is None
+
+
+def test_a_unit_never_holds_a_password_but_says_where_it_belongs(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    text = up.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host?password=hunter2"})
+    assert "hunter2" not in text and "holds a password" in text
+    assert "redis://host" in up.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host"})

@@ -152,7 +152,8 @@ class Table(ABC):
 def existing(path: Path, field: str = "input") -> Path:
     """The path, if there is a file. Raises NotFound with the field that named it."""
     if not path.is_file():
-        what = "is a directory, not a file" if path.is_dir() else "does not exist"
+        kind = "a directory" if path.is_dir() else "a pipe or a device"
+        what = f"is {kind}, not a file" if path.exists() else "does not exist"
         raise NotFound(f"{field}: {path} {what}", hint="paths in a spec are relative to the spec file")
     return path
 
