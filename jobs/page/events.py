@@ -147,7 +147,7 @@ class Watch:
     def __init__(self, session: Session, feed: Feed) -> None:
         self._session = session
         self._feed = feed
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, Row] | None = None  # before the first look
         self._machine: Document = {}
         self._ended = threading.Event()
 
@@ -161,6 +161,9 @@ class Watch:
     def look(self) -> bool:
         """Tell what changed since the last look; answers whether something moves that no news will tell of."""
         rows = {row["id"]: row for row in listing(self._session).rows}
+        if self._rows is None:
+            self._feed.tell("reset", {})  # whoever read before this look may have missed something
+            self._rows = rows
         for job_id, row in rows.items():
             if self._rows.get(job_id) != row:
                 self._feed.tell("job", row)

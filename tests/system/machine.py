@@ -81,13 +81,21 @@ def dying_with_us() -> tuple[str, ...]:
 class Machine:
     """`up` in the background, and the command line to speak to it.
 
-    grace_s: how long an attempt may take to answer a request to stop.
+    grace_s: how long an attempt may take to answer a request to stop.  http: whether the page is served, too, at a
+    port that is free.
     """
 
     def __init__(
-        self, directory: Path, *, budget: str = "cpu=2,memory=4GiB", workers: int = 2, grace_s: float = 30
+        self,
+        directory: Path,
+        *,
+        budget: str = "cpu=2,memory=4GiB",
+        workers: int = 2,
+        grace_s: float = 30,
+        http: bool = False,
     ) -> None:
         self.directory = directory
+        self.http = http
         self.grace_s = grace_s
         self.budget = budget
         self.workers = workers
@@ -106,9 +114,10 @@ class Machine:
     def launch(self) -> None:
         """Start the supervisor, and do not wait."""
         environment = {"SINGLEPOINT_FAILPOINT": f"@{self.failpoint}", "SINGLEPOINT_GRACE_S": str(self.grace_s)}
+        place = ("--http", "0") if self.http else ()
         with open(self.log, "ab") as log:
             self.supervisor = subprocess.Popen(
-                [*dying_with_us(), *self._argv("up", "--budget", self.budget, "--workers", str(self.workers))],
+                [*dying_with_us(), *self._argv("up", "--budget", self.budget, "--workers", str(self.workers), *place)],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **environment},

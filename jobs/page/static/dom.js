@@ -35,6 +35,18 @@ export function visible(text) {
   );
 }
 
+// Draws into an element only when what it shows has changed: what is in use keeps its focus and stays open.
+export function refill(element, key, draw) {
+  const text = JSON.stringify(key);
+  if (element.shownKey === text) return;
+  element.shownKey = text;
+  fill(element, draw());
+}
+
+export function entitle(text) {
+  document.title = `${visible(text)} · singlepoint`;
+}
+
 export function heading(text, ...beside) {
   return h("div", { class: "heading" }, h("h1", { tabindex: "-1" }, text), beside);
 }

@@ -2,21 +2,21 @@
 
 import { ask, get, listen } from "./api.js";
 import { Charts } from "./charts.js";
-import { at, badge, bar, bytes, duration, facts, figure, fill, h, heading, now, percent, section, table, when } from "./dom.js";
+import { at, badge, bar, bytes, duration, entitle, facts, figure, fill, h, heading, now, percent, refill, section, table, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 const LOG_LINES = 4000;
 
 export function view(place, id) {
-  const head = h("div"), top = h("div"), ledger = h("div"), result = h("div"), curves = h("div", { class: "charts" });
+  const head = h("div"), acts = h("div"), top = h("div"), ledger = h("div"), result = h("div"), curves = h("div", { class: "charts" });
   const curveNote = h("p", { class: "quiet" }, "No figures yet.");
   const log = follower(id);
-  const saved = h("div"), asked = h("div");
+  const saved = h("div"), spec = h("div"), past = h("div");
   const charts = new Charts(curves);
-  fill(place, head, top, ledger,
+  fill(place, head, acts, top, ledger,
     section("Curves", h("p", {}, h("a", { href: `#/compare/${id}`, class: "compare" }, "Lay another job over it")), curveNote, curves),
-    log.part, result, saved, asked);
+    log.part, result, saved, section("Spec and history", spec, past));
   fill(head, heading(id));
   let job = null;
 
@@ -31,21 +31,23 @@ export function view(place, id) {
 
   function draw(again) {
     const bits = { true: "as if never disturbed", false: "may differ from an undisturbed run" }[job.bit_identical];
-    const title = heading(job.name, h("span", { class: "id" }, `${job.kind} · ${job.id}`), badge(job.paused || job.held ? "paused" : job.state));
-    fill(head, title, actions(job, load));
-    document.title = `${job.name} · singlepoint`;
-    if (!again) title.querySelector("h1").focus({ preventScroll: true });
-    fill(top, job.reason ? h("p", { class: "reason large" }, job.reason) : "", live(job), facts({
+    const { name, state, paused, held, asks, priority, reason, attempts: tries } = job;
+    refill(head, [name, state, paused, held], () => heading(name, h("span", { class: "id" }, `${job.kind} · ${job.id}`), badge(paused || held ? "paused" : state)));
+    refill(acts, [state, paused, held, asks, priority], () => actions(job, load));
+    entitle(name);
+    if (!again) head.querySelector("h1").focus({ preventScroll: true });
+    fill(top, reason ? h("p", { class: "reason large" }, reason) : "", live(job), facts({
       "Submitted": when(job.submitted_at), "Ended": job.ended_at ? when(job.ended_at) : "",
-      "Asks for": `${job.cpu} cpu, ${bytes(job.memory_bytes)}`, "Priority": job.priority || "", "After": job.after.join(" "), "Bits": bits,
+      "Asks for": `${job.cpu} cpu, ${bytes(job.memory_bytes)}`, "Priority": priority || "", "After": job.after.join(" "), "Bits": bits,
     }));
-    fill(ledger, job.attempts.length ? section("Attempts", timeline(job), attempts(job)) : "");
-    fill(result, job.result || job.metrics ? section("Result", facts({ ...told(job.result || {}), ...told(job.metrics || {}) }),
+    if (!ledger.contains(document.activeElement)) fill(ledger, tries.length ? section("Attempts", timeline(job), attempts(job)) : "");
+    refill(result, [job.result, job.metrics], () => (job.result || job.metrics ? section("Result", facts({ ...told(job.result || {}), ...told(job.metrics || {}) }),
       job.kind === "train" && job.result ? h("p", {}, h("a", { class: "button", href: `#/model/${job.result.model}` }, "The model")) : "",
-      job.kind === "predict" && job.result ? h("p", {}, h("a", { class: "button", href: `/api/v1/jobs/${job.id}/output`, download: "" }, "Download the answers")) : "") : "");
-    fill(asked, section("Spec and history",
-      h("details", {}, h("summary", {}, "Spec, with every default written out"), h("pre", { tabindex: "0" }, JSON.stringify(job.spec, null, 1))),
-      h("details", {}, h("summary", {}, `History, ${job.history.length} lines`), h("pre", { tabindex: "0" }, job.history.map((line) => JSON.stringify(line)).join("\n")))));
+      job.kind === "predict" && job.result ? h("p", {}, h("a", { class: "button", href: `/api/v1/jobs/${job.id}/output`, download: "" }, "Download the answers")) : "") : ""));
+    refill(spec, job.spec, () => h("details", {}, h("summary", {}, "Spec, with every default written out"), h("pre", { tabindex: "0" }, JSON.stringify(job.spec, null, 1))));
+    const lines = job.history.map((line) => JSON.stringify(line)).join("\n");
+    if (!past.firstChild) fill(past, h("details", {}, h("summary", {}, "History"), h("pre", { tabindex: "0" })));
+    fill(past.querySelector("pre"), lines);
   }
 
   async function drawCurves() {
@@ -60,7 +62,7 @@ export function view(place, id) {
     if (job.kind === "predict") return;
     const found = await attempt(() => get(`/jobs/${id}/checkpoints`));
     if (found) {
-      fill(saved, section("Checkpoints", table("Checkpoints", [
+      refill(saved, [found.checkpoints, ENDED.has(job.state)], () => section("Checkpoints", table("Checkpoints", [
         ["Step", "figure", (one) => figure(one.step)], ["Size", "figure", (one) => bytes(one.bytes)], ["Saved", "figure", (one) => when(one.saved_at)],
         ["File", "", (one) => one.file], ["", "", (one) => ({ true: "sound", false: `damaged: ${one.problem}` })[one.sound] || ""],
       ], found.checkpoints, ENDED.has(job.state) ? "None is left: they go once a job has succeeded." : "None yet.")));

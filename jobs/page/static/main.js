@@ -1,7 +1,7 @@
 // The frame: which view is shown, what is said above it, and whether we are in touch with the service.
 
 import { connect, listen } from "./api.js";
-import { fill, h, heading } from "./dom.js";
+import { entitle, fill, h, heading } from "./dom.js";
 import * as job from "./job.js";
 import * as jobs from "./jobs.js";
 import * as machine from "./machine.js";
@@ -40,7 +40,7 @@ async function show() {
     const ended = view(place, ...pattern.exec(path).slice(1));
     end = typeof ended === "function" ? ended : () => {};
     const title = place.querySelector("h1");
-    document.title = `${title ? title.textContent : ""} · singlepoint`;
+    entitle(title ? title.textContent : "");
     if (title && shown++) title.focus({ preventScroll: true });
   } catch (problem) {
     complain(problem);

@@ -1,7 +1,7 @@
 // Every model that jobs made, and one of them in full.
 
 import { get, listen } from "./api.js";
-import { bytes, facts, figure, fill, h, heading, section, table } from "./dom.js";
+import { bytes, entitle, facts, figure, fill, h, heading, section, table } from "./dom.js";
 import { attempt } from "./notice.js";
 
 export function view(place) {
@@ -52,6 +52,6 @@ export function one(place, name, version) {
         Object.entries(layer).filter(([key, value]) => key !== "type" && value !== null && typeof value !== "object").map(([key, value]) => `${key} ${figure(value)}`).join(", "))))),
       section("Origin", origin.job ? h("p", {}, "made by ", h("a", { href: `#/job/${origin.job}` }, origin.job)) : "", h("pre", { tabindex: "0" }, JSON.stringify(origin, null, 1))),
       section("Use it", h("pre", { tabindex: "0" }, `singlepoint submit predict --model ${model.model} --input rows.csv --output answers.csv`)));
-    document.title = `${model.model} · singlepoint`;
+    entitle(model.model);
   });
 }
