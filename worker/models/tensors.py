@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BufferedReader
 from math import prod
@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.arrays import Array, blocks
 
 BLOCK_BYTES = 2**20
 HEADER_LIMIT_BYTES = 100 * 2**20  # the format's own limit
@@ -55,7 +55,7 @@ def write(file: BinaryIO, tensors: Mapping[str, Array], metadata: Mapping[str, s
     notice(start)
     size_bytes = file.write(start)
     for tensor in tensors.values():
-        for block in _blocks(tensor, "readonly"):
+        for block in blocks(tensor, BLOCK_BYTES // tensor.itemsize, "readonly"):
             notice(block)
             size_bytes += file.write(block.data)
     return size_bytes
@@ -93,7 +93,7 @@ def read_header(file: BufferedReader, notice: Notice) -> Header:
 
 def read(file: BufferedReader, tensor: Array, notice: Notice) -> None:
     """Fill a tensor, whatever its layout, from where the file stands. Raises ValueError when the file ends early."""
-    for block in _blocks(tensor, "writeonly"):
+    for block in blocks(tensor, BLOCK_BYTES // tensor.itemsize, "writeonly"):
         if block.size and file.readinto(block.data) != block.nbytes:
             raise ValueError("the file ends early")
         notice(block)
@@ -104,19 +104,6 @@ def skim(file: BufferedReader, notice: Notice) -> None:
     block = bytearray(BLOCK_BYTES)
     while count := file.readinto(block):
         notice(memoryview(block)[:count])
-
-
-def _blocks(tensor: Array, access: str) -> Iterator[Array]:
-    """A tensor's values in C order, some at a time: one-dimensional arrays that stand for its own memory."""
-    if tensor.flags.c_contiguous:  # as one run, whose parts need no copy
-        flat, step = tensor.reshape(-1), BLOCK_BYTES // tensor.itemsize
-        yield from (flat[start : start + step] for start in range(0, flat.size, step))
-        return
-    flags = ("external_loop", "buffered", "zerosize_ok")
-    with np.nditer(
-        tensor, flags=flags, op_flags=[[access, "contig"]], order="C", buffersize=BLOCK_BYTES // tensor.itemsize
-    ) as parts:  # type: ignore[call-overload]
-        yield from parts
 
 
 def parse_header(text: bytes, body_bytes: int) -> tuple[dict[str, TensorPlace], dict[str, str]]:

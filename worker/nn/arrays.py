@@ -5,8 +5,9 @@ Nothing in a steady step allocates: each kernel asks for its buffers once, when 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,18 @@ def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Array:
     return block[start : start + size_bytes].view(dtype)
 
 
+def blocks(array: Array, values: int, access: Literal["readonly", "writeonly"]) -> Iterator[Array]:
+    """An array's values in C order, so many at a time: one-dimensional arrays that stand for its own memory."""
+    if array.flags.c_contiguous:  # one run, whose parts need no copy
+        flat = array.reshape(-1)
+        yield from (flat[start : start + values] for start in range(0, flat.size, values))
+        return
+    flags: Any = ("external_loop", "buffered", "zerosize_ok")
+    run: Any = [[access, "contig"]]
+    with np.nditer(array, flags, run, order="C", buffersize=values) as parts:
+        yield from parts
+
+
 class Memory:
     """Scratch buffers that passes of different sizes share, handed out in the order they are asked for.
 
@@ -95,3 +108,37 @@ class Memory:
     def ones(self, shape: Shape) -> Array:
         """A private buffer of ones."""
         return np.ones(shape, self.dtype)
+
+
+class HollowMemory(Memory):
+    """Counts what would be handed out and takes none: its arrays have shapes, and one value for all places."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        super().__init__(dtype)
+        self._shared: list[int] = []
+        self._private = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all that was asked for, shared buffers once."""
+        return sum(self._shared) + self._private
+
+    def array(self, shape: Shape, dtype: npt.DTypeLike | None = None) -> Array:
+        size_bytes = prod(shape) * np.dtype(dtype or self.dtype).itemsize
+        if self._next == len(self._shared):
+            self._shared.append(0)
+        self._shared[self._next] = max(self._shared[self._next], size_bytes)
+        self._next += 1
+        return hollow(shape, dtype or self.dtype)
+
+    def zeros(self, shape: Shape) -> Array:
+        self._private += prod(shape) * self.dtype.itemsize
+        return hollow(shape, self.dtype)
+
+    def ones(self, shape: Shape) -> Array:
+        return self.zeros(shape)
+
+
+def hollow(shape: Shape, dtype: npt.DTypeLike) -> Array:
+    """An array of this shape that takes no memory: all its places are one value."""
+    return np.lib.stride_tricks.as_strided(np.zeros(1, dtype), shape, (0,) * len(shape))

@@ -12,7 +12,7 @@ import numpy as np
 
 from singlepoint.worker.nn.layers.products import LANES
 
-from .arrays import Array, Input, take_rows
+from .arrays import Array, Input, Memory, take_rows
 from .network import Network
 from .passes import Pass
 
@@ -26,8 +26,9 @@ class InferenceSession:
     logits: leave out the last activation, for a loss fused with it.  rows: in one pass, at most.
     """
 
-    def __init__(self, network: Network, *, logits: bool = False) -> None:
+    def __init__(self, network: Network, *, logits: bool = False, memory: Memory | None = None) -> None:
         self.network, self._logits = network, logits
+        self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._passes: dict[int, tuple[Pass, Array]] = {}
         affordable = INFERENCE_BYTES // network.plan.activation_bytes_per_row // LANES * LANES
         self.rows = max(LANES, min(INFERENCE_ROWS, affordable))
@@ -60,8 +61,13 @@ class InferenceSession:
 
     def _bound(self, rows: int) -> tuple[Pass, Array]:
         """A pass with room for `rows` rows, and its input; few sizes, of which none is much too large."""
-        size = min(1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length(), self.rows)
+        size = self.padded(rows)
         if size not in self._passes:
             entering = np.zeros((size, *self.network.input_shape), self.network.input_type)
-            self._passes[size] = (Pass(self.network, size, training=False, logits=self._logits), entering)
+            bound = Pass(self.network, size, training=False, logits=self._logits, memory=self._memory)
+            self._passes[size] = (bound, entering)
         return self._passes[size]
+
+    def padded(self, rows: int) -> int:
+        """How many rows the pass has that takes `rows` of them."""
+        return min(1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length(), self.rows)

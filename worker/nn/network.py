@@ -16,8 +16,8 @@ import numpy as np
 from singlepoint.jobs.spec.network import Embedding, Layer
 from singlepoint.worker.nn.layers.base import Buffer, LayerPlan, Parameter, Place, ShapeError, Tensors
 
-from .arrays import Array, FloatType, Shape, aligned_zeros
-from .initialisers import Draw, initial_values
+from .arrays import Array, FloatType, Shape, aligned_zeros, hollow
+from .initialisers import Draw, initialise
 from .layers import KINDS
 
 __all__ = ["Network", "Plan", "ShapeError", "plan"]
@@ -90,12 +90,22 @@ class Network:
     """
 
     def __init__(self, plan: Plan, dtype: FloatType = np.float32) -> None:
+        self._fill(plan, dtype, aligned_zeros(plan.parameter_count, dtype), np.zeros(plan.buffer_count, dtype))
+        self._reset_buffers()
+
+    def _fill(self, plan: Plan, dtype: FloatType, parameters: Array, buffers: Array) -> None:
         self.plan = plan
         self.dtype = np.dtype(dtype)
-        self.parameters: Array = aligned_zeros(plan.parameter_count, dtype)
-        self.buffers: Array = np.zeros(plan.buffer_count, dtype)
+        self.parameters, self.buffers = parameters, buffers
         self._gradients: Array | None = None
-        self._reset_buffers()
+
+    @classmethod
+    def hollow(cls, plan: Plan, dtype: FloatType = np.float32) -> Self:
+        """A network without memory, to bind passes to that are only counted (see `HollowMemory`)."""
+        network = cls.__new__(cls)
+        network._fill(plan, dtype, hollow((plan.parameter_count,), dtype), hollow((plan.buffer_count,), dtype))
+        network._gradients = network.parameters
+        return network
 
     @classmethod
     def build(
@@ -136,7 +146,7 @@ class Network:
         """Draws every weight anew, as a function of the seed, and resets the buffers."""
         for stream, (parameter, held) in enumerate(zip(self.plan.parameters, self._held(self.parameters), strict=True)):
             draw = Draw(parameter.shape, parameter.fan_in, parameter.fan_out, seed, stream, parameter.blocks)
-            held[...] = initial_values(parameter.initialiser, draw).transpose(parameter.axes) + parameter.offset
+            initialise(held.transpose(parameter.back), parameter.initialiser, draw, parameter.offset)
             if parameter.padding_row:
                 held[0] = 0
         self._reset_buffers()
@@ -192,7 +202,7 @@ class Network:
         for layer, tensors in zip(self.plan.layers, self.tensors(training=False), strict=True):
             for parameter in layer.parameters:
                 held = tensors.parameters[parameter.name]
-                named[f"{layer.name}.{parameter.name}"] = held.transpose(np.argsort(parameter.axes).tolist())
+                named[f"{layer.name}.{parameter.name}"] = held.transpose(parameter.back)
             named |= {f"{layer.name}.{name}": view for name, view in tensors.buffers.items()}
         return named
 

@@ -25,13 +25,21 @@ class Purpose(IntEnum):
     SPLIT = 5
 
 
-def random_words(seed: int, purpose: Purpose, count: int, *, stream: int = 0, epoch: int = 0, step: int = 0) -> Words:
+BLOCK_WORDS = 4  # that Philox gives at a time
+
+
+def random_words(
+    seed: int, purpose: Purpose, count: int, *, stream: int = 0, epoch: int = 0, step: int = 0, start: int = 0
+) -> Words:
     """`count` words of 64 random bits that depend on these arguments and nothing else.
 
     stream: which of several drawers of one purpose (a layer's index).  step: within the epoch.
+    start: how many words to leave out before them, at no cost.
     """
     # The lowest counter word is Philox's own: it counts the blocks of this draw.
-    return np.random.Philox(key=(seed, purpose), counter=(0, stream, epoch, step)).random_raw(count)
+    block, surplus = divmod(start, BLOCK_WORDS)
+    source = np.random.Philox(key=(seed, purpose), counter=(block, stream, epoch, step))
+    return source.random_raw(surplus + count)[surplus:]
 
 
 def permutation(seed: int, rows: int, epoch: int) -> npt.NDArray[np.intp]:
@@ -45,11 +53,10 @@ def uniform(words: Words) -> npt.NDArray[np.float64]:
     return numbers
 
 
-def normal(words: Words) -> npt.NDArray[np.float64]:
-    """Standard normal numbers, one a word; the number of words must be even.
+def normal(first: Words, second: Words, *, sine: bool) -> npt.NDArray[np.float64]:
+    """Standard normal numbers, one a pair of words; the sines of the same pairs are as many more.
 
     Source: Box & Muller, 1958.
     """
-    u, v = np.split(uniform(words), 2)
-    radius, angle = np.sqrt(-2.0 * np.log1p(-u)), 2.0 * np.pi * v
-    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
+    radius, angle = np.sqrt(-2.0 * np.log1p(-uniform(first))), 2.0 * np.pi * uniform(second)
+    return radius * (np.sin(angle) if sine else np.cos(angle))

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.spec.network import GRU, Conv2D, Dense, Embedding, Glorot, He, Normal, Orthogonal, Zeros
-from singlepoint.worker.nn.initialisers import Draw, initial_values
+from singlepoint.worker.nn import initialisers
+from singlepoint.worker.nn.initialisers import Draw, initialise
 from singlepoint.worker.nn.network import Network
 
 
 def values(initialiser, shape=(300, 200), fan_in=200, fan_out=300, blocks=1):
-    return initial_values(initialiser, Draw(shape, fan_in, fan_out, seed=1, stream=0, blocks=blocks))
+    out = np.empty(shape)
+    initialise(out, initialiser, Draw(shape, fan_in, fan_out, seed=1, stream=0, blocks=blocks))
+    return out
 
 
 def test_normal_takes_a_variance_not_a_standard_deviation():
@@ -76,3 +79,17 @@ def test_the_padding_vector_starts_at_zero():
     table = network.state_dict()["0.weight"]
     assert not table[0].any()
     assert table[1:].all()
+
+
+@pytest.mark.parametrize("initialiser", [Glorot(), He(), Normal(variance=0.5), Orthogonal()], ids=lambda i: i.type)
+def test_drawing_some_at_a_time_into_any_layout_gives_the_same_bits(initialiser, monkeypatch):
+    for shape in ((7, 5), (6, 4, 3), (9,)) if initialiser.type != "orthogonal" else ((8, 5), (4, 9)):
+        draw = Draw(shape, 5, 7, seed=3, stream=2, blocks=2 if initialiser.type == "orthogonal" else 1)
+        whole = np.empty(shape)
+        initialise(whole, initialiser, draw)
+        for size in (1, 3, 4, 10):
+            monkeypatch.setattr(initialisers, "BLOCK_VALUES", size)
+            turned = np.empty(shape[::-1]).T
+            initialise(turned, initialiser, draw)
+            assert turned.tobytes() == whole.tobytes()
+        monkeypatch.undo()

@@ -42,10 +42,19 @@ def test_an_order_visits_every_row_once_and_changes_with_the_epoch():
 
 def test_normal_numbers_have_mean_0_and_variance_1_and_uniform_ones_stay_in_range():
     words = random_words(1, Purpose.INITIALISE, 200_000)
-    z, u = normal(words), uniform(words)
+    z, u = np.concatenate([normal(*np.split(words, 2), sine=sine) for sine in (False, True)]), uniform(words)
     assert abs(z.mean()) < 0.01
     assert abs(z.var() - 1) < 0.01
     assert abs((np.abs(z) < 1.96).mean() - 0.95) < 0.002
     assert u.min() >= 0
     assert u.max() < 1
-    assert np.isfinite(normal(np.array([0, 2**64 - 1, 0, 2**64 - 1], np.uint64))).all()
+    ends = np.array([0, 2**64 - 1], np.uint64)
+    assert all(
+        np.isfinite(normal(ends, other, sine=sine)).all() for other in (ends, ends[::-1]) for sine in (True, False)
+    )
+
+
+def test_words_may_be_drawn_from_any_place_on():
+    words = random_words(7, Purpose.INITIALISE, 23, stream=1)
+    for start in range(23):
+        assert np.array_equal(random_words(7, Purpose.INITIALISE, 23 - start, stream=1, start=start), words[start:])

@@ -51,6 +51,11 @@ class Parameter:
     def held_shape(self) -> Shape:
         return tuple(self.shape[axis] for axis in self.axes)
 
+    @property
+    def back(self) -> tuple[int, ...]:
+        """The order of a kernel's axes that gives PyTorch's."""
+        return tuple(self.axes.index(axis) for axis in range(len(self.axes)))
+
 
 @dataclass(frozen=True)
 class Buffer:
