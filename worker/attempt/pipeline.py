@@ -26,6 +26,7 @@ from singlepoint.jobs.store.durable import is_full
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import limits
 from singlepoint.worker.ground.job_log import job_log
+from singlepoint.worker.ground.memory_errors import lack_of_memory
 from singlepoint.worker.ground.stop_requests import Stop, StopRequests
 from singlepoint.worker.ground.tree import adopt_orphans
 from singlepoint.worker.ground.usage import Meter
@@ -158,18 +159,22 @@ def classify(work: Work) -> Outcome:
         return _stopped(work, stopped.stop)
     except Superseded:
         raise
-    except MemoryError as error:
-        return _own_fault(work, "out_of_memory", f"ran out of memory: {error}".rstrip(": "))
-    except StorageFull as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is becomes an outcome
+        return _judged(work, error)
+
+
+def _judged(work: Work, error: Exception) -> Outcome:
+    """What became of work that raised."""
+    lack = lack_of_memory(error)
+    if lack is not None:
+        return _own_fault(work, "out_of_memory", f"ran out of memory: {lack}")
+    if isinstance(error, StorageFull) or (isinstance(error, OSError) and is_full(error)):
         return _no_room(work, error)
-    except SinglepointError as error:
+    if isinstance(error, SinglepointError):
         return _failed(error.without_data, "failed")
-    except Exception as error:
-        if isinstance(error, OSError) and is_full(error):
-            return _no_room(work, error)
-        # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
-        work.log.exception("attempt_raised attempt=%d step=%d", work.attempt, work.step)
-        return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
+    # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
+    work.log.error("attempt_raised attempt=%d step=%d", work.attempt, work.step, exc_info=error)
+    return _own_fault(work, "failed", f"{type(error).__name__}: {error}")
 
 
 def _stopped(work: Work, stop: Stop) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +11,35 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.nn.learning import metrics
+from singlepoint.worker.nn.learning.footprint import footprint
 from singlepoint.worker.nn.learning.objective import resolve
-from singlepoint.worker.nn.learning.optimisers import slot_count
 from singlepoint.worker.nn.network import plan
 
-from .loading import TrainSections, load_training_set
+from .loading import TrainSections, look_at
+from .memory import MemoryEstimate, estimate
 from .training import as_problem, layers_of
 
 CHECKED_CELLS = 4_000_000
 """How many values a check at submit reads at most: a second or two."""
 
 
-def check_training(spec: TrainSections, base: Path) -> int:
+@dataclass(frozen=True)
+class Checked:
+    """What a look at a training came to.
+
+    memory: what it will take; of the data, as far as the rows looked at tell.  complete: whether they were all.
+    """
+
+    memory: MemoryEstimate
+    complete: bool
+
+
+def check_training(spec: TrainSections, base: Path) -> Checked:
     """Everything that can be told before a job runs, cheaply. Raises NotFound; InvalidInput with every problem.
 
-    Answers how many bytes the network takes while it trains, without its activations and the data: weights,
-    gradients and what the optimiser keeps, and the copy of the state that a checkpoint is written from.
     Reads at most `CHECKED_CELLS` values, so a bad cell far down a large file is found only by the job.
     """
-    data = load_training_set(spec, base, most_cells=CHECKED_CELLS)
+    examples, data = look_at(spec, base, most_cells=CHECKED_CELLS)
     layers = layers_of(spec, data)
     try:
         shapes = plan(layers, data.input_shape, data.vocabulary)
@@ -40,8 +51,11 @@ def check_training(spec: TrainSections, base: Path) -> int:
     except ValueError as error:
         raise InvalidInput(as_problem(str(error), spec.model)) from None
     _check_monitor(spec.training, data.task)
-    state = shapes.parameter_count * (1 + slot_count(spec.training.optimiser)) + shapes.buffer_count
-    return np.dtype(np.float32).itemsize * (2 * state + shapes.parameter_count)
+    looked_at = data.rows + data.validation_rows
+    times = max(1.0, (examples.about_rows or 0) / looked_at)
+    rows, held_back = int(data.rows * times), int(data.validation_rows * times)
+    network = footprint(shapes, spec.training, objective, rows, held_back)
+    return Checked(estimate(examples, data, network, times), data.complete)
 
 
 def _check_monitor(training: TrainingSpec, task: Task) -> None:

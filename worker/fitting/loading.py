@@ -32,11 +32,19 @@ class TrainSections(Protocol):
     def training(self) -> TrainingSpec: ...
 
 
-def load_training_set(spec: TrainSections, base: Path, *, most_cells: int | None = None) -> TrainingSet:
+def load_training_set(spec: TrainSections, base: Path) -> TrainingSet:
     """Read, split, fit and prepare.
 
-    base: what relative paths are relative to.  most_cells: look at the first rows only.
+    base: what relative paths are relative to.
     Raises NotFound for a missing file; InvalidInput for anything wrong with the data, rows counted in the file.
+    """
+    return look_at(spec, base)[1]
+
+
+def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -> tuple[Examples, TrainingSet]:
+    """The raw rows as well as what is made of them.
+
+    most_cells: of the first rows only. Raises what `load_training_set` raises.
     """
     data = spec.data
     files = data_files(data, base)
@@ -55,8 +63,9 @@ def load_training_set(spec: TrainSections, base: Path, *, most_cells: int | None
             missing=data.missing,
             digest=_digest(files) if most_cells is None else "",
             complete=raw.complete,
+            about_rows=raw.about_rows,
         )
-        return prepare_training(examples, spec, share=data.validation, validation=apart)
+        return examples, prepare_training(examples, spec, share=data.validation, validation=apart)
     except BadRow as bad:
         if second is not None and bad.file == VALIDATION:
             raise second.located(bad) from None

@@ -59,7 +59,7 @@ class Examples:
     x: columns by name, or an array.  target_names: of the target's columns.
     text: the name of the column of text ("" when x is a plain array of text), None when there is none.
     header, missing: how a table is read that later rows come from.
-    digest, complete: as in `TrainingSet`.
+    digest, complete: as in `TrainingSet`.  about_rows: how many the file has, None when the first ones do not tell.
     """
 
     x: Raw
@@ -70,6 +70,7 @@ class Examples:
     missing: Missing = ()
     digest: str = ""
     complete: bool = True
+    about_rows: int | None = None
 
 
 @dataclass(frozen=True)

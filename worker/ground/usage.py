@@ -36,6 +36,7 @@ class Meter:
         self._clock = clock
         self._begun = clock()
         self._cpu_begun = _cpu_s()
+        self._begun_bytes = resident_bytes(os.getpid()) or 0
         self._peak_bytes = 0
         self.saves = SaveCost()
         self.children: Sequence[int] = ()
@@ -47,9 +48,9 @@ class Meter:
         """What giving the cores back and taking them up again took, all pauses together."""
 
     def look(self) -> int:
-        """The memory in use now, in bytes; the peak is the largest seen."""
-        used = (resident_bytes(os.getpid()) or 0) + sum(map(private_bytes, self.children))
-        used += memory_bytes(self.programs())
+        """The memory in use now beyond what the process began with, in bytes; the peak is the largest seen."""
+        own = max(0, (resident_bytes(os.getpid()) or 0) - self._begun_bytes)
+        used = own + sum(map(private_bytes, self.children)) + memory_bytes(self.programs())
         self._peak_bytes = max(self._peak_bytes, used)
         return used
 

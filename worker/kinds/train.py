@@ -38,12 +38,13 @@ from .metrics_log import MetricsLog
 
 
 def check(spec: TrainSpec) -> None:
-    """The data can be read, its columns are there, the network's shapes fit, and its state fits the memory."""
-    needed, granted = check_training(spec, Path.cwd()), spec.resources.memory
-    if needed > granted:
-        asked = f"is {format_bytes(granted)}, but weights, gradients and checkpoints of this network alone take"
-        hint = "ask for more than that, or make the network smaller"
-        raise InvalidInput(Problem("resources.memory", f"{asked} {format_bytes(needed)}", hint))
+    """The data can be read, its columns are there, the network's shapes fit, and all of it fits the memory."""
+    memory, granted = check_training(spec, Path.cwd()).memory, spec.resources.memory
+    if memory.total > granted:
+        asked = f"is {format_bytes(granted)}, but the training takes {format_bytes(memory.total)} ({memory})"
+        enough = -(-memory.total // 2**20)
+        hint = f"set it to '{enough}MiB', or make network or training.batch_size smaller"
+        raise InvalidInput(Problem("resources.memory", asked, hint))
 
 
 def train(work: Work) -> Outcome:

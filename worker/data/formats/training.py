@@ -34,6 +34,7 @@ class RawData:
     targets: names of its columns; none of an array in a file of its own.
     complete: False when only the first rows were read.
     parts: names of the files and their rows, where a row must be told by its file.
+    about_rows: how many the file has, to judge by those; None when they do not tell.
     """
 
     x: Raw
@@ -42,6 +43,7 @@ class RawData:
     targets: tuple[str, ...]
     complete: bool = True
     parts: tuple[tuple[str, int], ...] = ()
+    about_rows: int | None = None
 
     @property
     def rows(self) -> int:
@@ -209,6 +211,7 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
             break
     if not rows:
         raise InvalidInput(Problem("data.path", f"{table.path.name} has no rows", "give at least a few"))
+    about_rows = rows if complete else _about(table, tile, rows, len(parts))
     # Each column's pieces are given up as it is put together, so that the table is never in memory twice.
     read = {name: np.concatenate([tile.pop(name) for tile in tiles]) for name in (*columns.numbers, *columns.words)}
     return RawData(
@@ -218,7 +221,15 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
         targets=columns.targets,
         complete=complete,
         parts=tuple(parts.items()) if named else (),
+        about_rows=about_rows,
     )
+
+
+def _about(table: Table, last: Tile, rows: int, files: int) -> int | None:
+    """How many rows the file has, to judge by where the ones read end; None when that does not tell."""
+    offset = last.cursor.get("offset", 0)
+    plain = table.path.suffix in {".csv", ".tsv", ".data", ".txt"} and files == 1
+    return table.path.stat().st_size * rows // offset if offset and plain else None
 
 
 def _named(tile: Tile) -> dict[str, Array]:
@@ -253,6 +264,7 @@ def _read_arrays(data: DataSpec, path: Path, base: Path, most_cells: int | None)
         text="" if x.dtype.kind == "U" else None,
         targets=targets,
         complete=len(values) == x.shape[0],
+        about_rows=x.shape[0],
     )
 
 

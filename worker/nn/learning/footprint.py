@@ -31,7 +31,8 @@ WORD = np.dtype(np.float64).itemsize
 class Footprint:
     """state: parameters, buffers, slots, best weights.  snapshot: the copy that a checkpoint is written from.
     gradients: with those of penalties and of batches in parts.  batches: activations, and the rows of a batch.
-    order: of the rows of an epoch, while the next is drawn.  validation: passes, outputs and figures.
+    order: of the rows of an epoch, while the next is drawn.
+    answering: passes over rows without training them, and the outputs and figures of the validation part.
     drawing: while weights are drawn, before there is anything but parameters.
     """
 
@@ -40,13 +41,13 @@ class Footprint:
     gradients: int
     batches: int
     order: int
-    validation: int
+    answering: int
     drawing: int
 
     @property
     def total(self) -> int:
         """At its fullest: at a save in the midst of training, or when weights are drawn."""
-        together = (self.state, self.snapshot, self.gradients, self.batches, self.order, self.validation)
+        together = (self.state, self.snapshot, self.gradients, self.batches, self.order, self.answering)
         return max(sum(together), self.drawing)
 
 
@@ -73,7 +74,7 @@ def footprint(
         gradients=VALUE * (size * (2 if at_once < batch else 1) + penalised),
         batches=_batches(plan, objective, _sizes(rows, batch, at_once), gathered=gathered and not whole),
         order=rows * WORD * 4,
-        validation=_validation(plan, objective, validation_rows) if validation_rows else 0,
+        answering=_answering(plan, objective, rows, validation_rows),
         drawing=VALUE * size + max((_drawing(p.shape, p.initialiser, p.blocks) for p in plan.parameters), default=0),
     )
 
@@ -104,15 +105,17 @@ def _embedding_bytes(plan: Plan) -> int:
     return steps * (4 * WORD + VALUE * dimension)
 
 
-def _validation(plan: Plan, objective: Objective, rows: int) -> int:
+def _answering(plan: Plan, objective: Objective, rows: int, validation_rows: int) -> int:
     memory = HollowMemory(np.float32)
     session = InferenceSession(Network.hollow(plan), logits=objective.fused, memory=memory)
-    sizes = {session.padded(min(rows, session.rows)), session.padded(rows % session.rows or session.rows)}
+    sizes: set[int] = set()
+    for count in {rows, validation_rows} - {0}:
+        sizes |= {session.padded(min(count, session.rows)), session.padded(count % session.rows or session.rows)}
     for size in sorted(sizes, reverse=True):
         Pass(session.network, size, training=False, logits=objective.fused, memory=memory)
     entering = VALUE * sum(sizes) * prod(plan.input_shape)
     width = max(objective.outputs, objective.n_classes or 0)
-    figures = rows * (width * (VALUE + 4 * WORD) + 12 * WORD)  # outputs, and metrics in float64
+    figures = validation_rows * (width * (VALUE + 4 * WORD) + 12 * WORD)  # outputs, and metrics in float64
     return memory.size_bytes + entering + figures
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import GD, TrainingSpec
-from singlepoint.worker.nn.arrays import Array, Indices, Input, Memory, take_rows
+from singlepoint.worker.nn.arrays import Array, Indices, Input, Memory, blocks, take_rows
 from singlepoint.worker.nn.inference import INFERENCE_ROWS, InferenceSession
 from singlepoint.worker.nn.layers.activations import sigmoid, softmax
 from singlepoint.worker.nn.layers.base import Moment
@@ -28,7 +28,7 @@ from singlepoint.worker.nn.random import permutation
 from .early_stopping import EarlyStop
 from .losses import Sums
 from .objective import resolve
-from .optimisers import Updater, clip_gradients
+from .optimisers import BLOCK, Updater, clip_gradients
 from .penalties import Penalties
 from .schedules import rate_factor
 
@@ -184,7 +184,7 @@ class Trainer:
             size = self.network.parameters.size
             self.network.parameters[...] = self._best[:size]
             self.network.buffers[...] = self._best[size:]
-        if not (np.isfinite(self.network.parameters).all() and np.isfinite(self.network.buffers).all()):
+        if not (_all_finite(self.network.parameters) and _all_finite(self.network.buffers)):
             raise Diverged(f"the weights are not finite after step {self.step}; {_REMEDY}")
         for rows, answers in self._inference.passes(self._x):
             if not np.isfinite(answers).all():
@@ -364,6 +364,10 @@ def _activate(outputs: Array, activation: str) -> None:
         softmax(outputs, np.empty((len(outputs), 1), outputs.dtype))
     else:
         sigmoid(outputs)
+
+
+def _all_finite(vector: Array) -> bool:
+    return all(np.isfinite(block).all() for block in blocks(vector, BLOCK, "readonly"))
 
 
 def _monitored(early: EarlyStop, report: EpochReport) -> float:

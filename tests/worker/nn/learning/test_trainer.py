@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ LAYERS = [
 ]
 
 
-def a_training(layers=LAYERS, rows=100, seed=7, **options) -> Trainer:
+def a_training(layers=LAYERS, rows=100, seed=7, validation=True, **options) -> Trainer:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((rows + 40, 6)).astype(np.float32)
     y = (np.abs(x[:, 0]) + x[:, 1] > 1).astype(int) + (x[:, 2] > 0.5)
@@ -27,7 +29,8 @@ def a_training(layers=LAYERS, rows=100, seed=7, **options) -> Trainer:
     network.initialise(seed)
     options = {"epochs": 4, "batch_size": 16, "seed": seed} | options
     spec = TrainingSpec.model_validate(options)
-    return Trainer(network, spec, x[:rows], y[:rows], x[rows:], y[rows:], task="classification", n_classes=3)
+    held_back = (x[rows:], y[rows:]) if validation else (None, None)
+    return Trainer(network, spec, x[:rows], y[:rows], *held_back, task="classification", n_classes=3)
 
 
 def state_of(trainer: Trainer) -> tuple[bytes, dict]:
@@ -241,3 +244,17 @@ def test_a_penalty_is_part_of_the_loss_and_of_its_gradient(penalty):
     assert value == pytest.approx(0.3 * (np.abs(weight).sum() if "l1" in penalty else (weight**2).sum()))
     gradient = network.gradients.copy()
     assert relative_gradient_error(penalties.apply, gradient, network.parameters) < 1e-8
+
+
+@pytest.mark.parametrize("held_back", [True, False])
+def test_the_figures_of_the_last_epoch_survive_the_end_of_the_process(held_back):
+    whole, cut = (a_training(**({} if held_back else {"validation": False})) for _ in range(2))
+    run(whole)
+    run(cut)
+    vector = np.empty(cut.state_size, np.float32)
+    counters = json.loads(json.dumps(cut.snapshot(vector)))
+    again = a_training(**({} if held_back else {"validation": False}))
+    again.restore(out_of(vector), counters)
+    assert again.finished
+    assert again.measured() == whole.measured()
+    assert ("loss" in again.measured()) != held_back

@@ -1,0 +1,57 @@
+"""What a training takes is known before it runs: held to exactly that, small ones of every kind succeed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import memory
+from singlepoint.worker.fitting.memory import FIXED_BYTES
+from singlepoint.worker.nn.arrays import HollowMemory, Memory
+from singlepoint.worker.nn.network import Network
+from singlepoint.worker.nn.passes import Pass
+from tests.worker.nn.test_inference import NETWORKS
+
+SMALL = {
+    "dense": lambda folder: memory.dense(folder, [1000, 1000]),
+    "CNN": lambda folder: memory.cnn(folder, 8),
+    "LSTM": lambda folder: memory.lstm(folder, 96),
+    "embedding": lambda folder: memory.embedding(folder, 20_000),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_is_accepted_at_the_estimate_trains_saves_and_publishes_within_it(name: str, tmp_path: Path) -> None:
+    estimate, peak, end = memory.at_the_estimate(tmp_path, SMALL[name](tmp_path), every_s=0.01)
+    assert end == "succeeded"
+    assert peak <= estimate <= 1.3 * peak + FIXED_BYTES
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_counting_what_a_pass_takes_is_exact_and_takes_nothing(name: str, training: bool) -> None:
+    layers, shape = NETWORKS[name]
+    network = Network.build(layers, shape, vocabulary=50)
+    counted, taken = HollowMemory(np.float32), Counting(np.float32)
+    for rows in (40, 7):
+        Pass(network, rows, training=training, memory=taken)
+        Pass(Network.hollow(network.plan), rows, training=training, memory=counted)
+    assert counted.size_bytes == taken.size_bytes + sum(block.size for block in taken._blocks)
+
+
+class Counting(Memory):
+    """A real one that also counts what is private. size_bytes: that alone."""
+
+    size_bytes = 0
+
+    def zeros(self, shape: tuple[int, ...]) -> np.ndarray:
+        made = super().zeros(shape)
+        self.size_bytes += made.nbytes
+        return made
+
+    def ones(self, shape: tuple[int, ...]) -> np.ndarray:
+        made = super().ones(shape)
+        self.size_bytes += made.nbytes
+        return made
