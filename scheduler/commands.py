@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from functools import partial
 from typing import Any
 
@@ -14,28 +13,23 @@ import click
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, HistoryDamaged, NotFound
+from singlepoint.jobs.errors import HistoryDamaged, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
-from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
-from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.draining import drain as begin_drain
-from singlepoint.jobs.services.draining import draining_since, end_drain
-from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.services.draining import end_drain
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.machine.budget import chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.reserve import measured_reserve
+from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
 from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
-from singlepoint.scheduler.runtime.seeing import Sight
-from singlepoint.scheduler.world.world import World
-
-from .policy import reasons
 
 
 @click.command(
@@ -60,6 +54,7 @@ def scheduler(settings: Settings, budget: str | None) -> None:
         granted,
         chosen_cores(granted, machine),
         measure=partial(measured_reserve, session.home),
+        rules=POLICIES["fifo"],
     ).run()
     assert lock >= 0  # held until the process ends
 
@@ -72,48 +67,21 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
     """Say in one sentence why a job waits, or where it stands."""
     session = open_session(settings)
     document = explanation(session, find_job(session.store, job))
-    click.echo(json.dumps(document) if as_json else document["reason"])
+    click.echo(json.dumps(document) if as_json else document["reason"] or document["stands"])
 
 
 def explanation(session: Session, job_id: str) -> dict[str, Any]:
-    """The document of `explain`: where a job stands, and in one sentence why."""
+    """The document of `explain`: where a job stands, and in one sentence why; the same that `ps` and `show` say."""
     known = session.store.load(job_id)
-    reason = _ending(known) if known.is_final else reasons.explain(as_seen_now(session.home, session.store), job_id)
-    if known.state is State.PENDING:
-        reason = scheduler_complaint(session.home) or _refusal(session) or reason
-    return {"schema": 1, "id": job_id, "state": known.state.value, "reason": reason}
+    reason = known.reason if known.is_final else live(session, known)[0]["reason"]
+    return {"schema": 1, "id": job_id, "state": known.state.value, "reason": reason, "stands": _stands(known)}
 
 
-def _refusal(session: Session) -> str:
-    """That Redis takes nothing, so that nothing can be started; else `""`, also when it is away."""
-    try:
-        session.require_writable()
-    except BrokerRefuses as error:
-        return f"{error.message}: {error.hint}"
-    except BrokerAway:
-        pass
-    return ""
-
-
-def _ending(job: Job) -> str:
-    return job.state.value + (f": {job.reason}" if job.reason else "")
-
-
-def as_seen_now(home: Home, store: JobStore) -> World:
-    """What a scheduler that starts now would know."""
-    capacity = read_capacity(home)
-    if capacity is not None:
-        world = World(capacity.budget, capacity.cores, reserve=capacity.reserve, boot_id=boot_id())
-    else:
-        machine = this_machine()
-        budget = default_budget(machine)
-        world = World(budget, chosen_cores(budget, machine), boot_id=boot_id())
-    world.seen_at(now())
-    world.draining = draining_since(home) is not None
-    sight = Sight(store, world, now, time.monotonic)
-    sight.see_changed(store.ids())
-    sight.probe(world.unprobed())
-    return world
+def _stands(job: Job) -> str:
+    if job.terms is None or job.state is not State.RUNNING:
+        return job.state.value
+    cores = ",".join(map(str, job.terms.cores))
+    return f"running as attempt {job.attempt} on core{'s' if len(job.terms.cores) > 1 else ''} {cores}"
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --off")

@@ -5,7 +5,7 @@
     sp:<uuid>:live       hash   id -> progress of the running attempt (JSON)
     sp:<uuid>:bell       list   what the scheduler should look at, popped by it alone
     sp:<uuid>:news       channel: the id of every job that moved
-    sp:<uuid>:head       what the first waiting job lacks (JSON), for the reasons of all behind it
+    sp:<uuid>:told       what the scheduler last said of those that wait (JSON)
     and rq's own keys; see `queue`.
 
 All of it can be lost and is rebuilt from the directories. So telling Redis is allowed to fail: `tell`
@@ -26,6 +26,7 @@ import redis
 from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Job, Sample, is_job_id
 from singlepoint.jobs.lifecycle.summary import read_progress, read_summary, summary
 
@@ -33,7 +34,7 @@ log = logging.getLogger("singlepoint.broker")
 
 LOOK_AT_EVERYTHING = "*"
 
-_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "head": "string"}
+_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "told": "string"}
 
 _PUT = """
 local known = redis.call('HGET', KEYS[1], ARGV[1])
@@ -129,7 +130,7 @@ class Index:
     def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
         """Fill the index from the directories; complete only once all of it is in."""
         # At once: what is told from here on is newer than what we read.
-        self.connection.delete(self.key("jobs"), self.key("live"), self.key("head"))
+        self.connection.delete(self.key("jobs"), self.key("live"), self.key("told"))
         with self.connection.pipeline(transaction=False) as pipe:
             for count, job in enumerate(jobs, 1):
                 self._put(job, pipe)
@@ -194,17 +195,17 @@ class Index:
             self.spoilt()
         return found
 
-    def publish_head(self, reason: dict[str, Any]) -> None:
-        self.connection.set(self.key("head"), json.dumps(reason))
+    def publish_told(self, told: Told) -> None:
+        self.connection.set(self.key("told"), json.dumps(told.to_json()))
 
-    def head(self) -> dict[str, Any]:
+    def told(self) -> Told:
+        """What the scheduler last said of those that wait."""
         try:
-            content = self.connection.get(self.key("head"))
-            head = documents.parse_object(content) if content else {}
-            return {name: documents.text(head, name) for name in ("id", "reason")} if head else {}
+            content = self.connection.get(self.key("told"))
+            return Told.from_json(documents.parse_object(content)) if content else Told()
         except (Malformed, redis.ResponseError):
             self.spoilt()
-            return {}
+            return Told()
 
     def news(self, timeout_s: float | None = None) -> Iterator[str]:
         """The ids of jobs as they move, `""` once when the subscription stands and at each timeout."""

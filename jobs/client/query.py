@@ -1,22 +1,23 @@
 """All jobs as `ps` shows them: from the index, or from the directories when Redis is away or not yet filled.
 
-Every waiting job gets a reason: `with_reasons` is the rule, and pure.
+Every waiting job gets a reason: `lifecycle.reasons` is the rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from singlepoint.jobs.clock import now, seconds
+from singlepoint.jobs.clock import now
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, HistoryDamaged, InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.reasons import Surroundings, Told, with_reason
 from singlepoint.jobs.lifecycle.records import Job, Resources
-from singlepoint.jobs.lifecycle.states import FINAL
 from singlepoint.jobs.lifecycle.summary import read_progress, summary
+from singlepoint.jobs.services.draining import draining_since
 
 from .session import Session, asked
 
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from singlepoint.jobs.broker.index import Index
 
 Row = dict[str, Any]
-
-NOTHING_RUNS = "nothing is running: `singlepoint up --detach` starts it"
-
-DIED = "its process died; `singlepoint up --detach` goes on with it"
-
-_ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "asked to pause"}
 
 
 @dataclass(frozen=True)
@@ -42,42 +37,49 @@ class Listing:
 
 def listing(session: Session) -> Listing:
     """Every job, with its progress and, where it waits, the reason."""
-    head, away = asked(session, lambda index: index.head())
+    told, away = _told(session)
     rows = None
     if away is None:
-        rows, away = asked(session, _told)
+        rows, away = asked(session, lambda index: _complete(index.summaries(), index))
     if rows is None:
         rows = from_disk(session)
-    there = room(session)
-    if there is None:
+    around = surroundings(session, {row["id"]: row["state"] for row in rows}, told, away)
+    if around.room is None:
         rows = [{**row, "dead": is_dead(session, row)} for row in rows]
-    complaint = away.message if isinstance(away, BrokerRefuses) else scheduler_complaint(session.home)
-    return Listing(with_reasons(rows, head, there, now(), complaint), away)
+    return Listing([with_reason(row, around) for row in rows], away)
 
 
-def _told(index: Index) -> list[Row] | None:
-    """What the index says, or None when that is not all: nobody filled it yet, or something in it made no sense.
-
-    Raises BrokerRefuses: an index that takes nothing any more is behind.
-    """
-    from singlepoint.jobs.broker.connection import require_writable
-
-    require_writable(index.connection)
-    rows = index.summaries()
+def _complete(rows: list[Row], index: Index) -> list[Row] | None:
+    """The rows, or None when they are not all: nobody filled the index yet, or something in it made no sense."""
     return rows if index.is_complete() else None
 
 
+def _told(session: Session) -> tuple[Told | None, BrokerAway | None]:
+    """What the scheduler last said of those that wait, or None and why Redis was not asked.
+
+    An index that takes nothing any more is behind, and not asked either.
+    """
+    from singlepoint.jobs.broker.connection import require_writable
+
+    def ask(index: Index) -> Told:
+        require_writable(index.connection)
+        return index.told()
+
+    return asked(session, ask)
+
+
 def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
-    """What the history does not tell of a job that has not ended: progress, and the reason for which it waits."""
+    """What the history does not tell of a job: the reason for which it waits, and its progress while it runs.
+
+    The same that a listing says of it; with why Redis was not asked, when it should have been.
+    """
     if job.is_final:
         return {}, None
-    head, away = asked(session, lambda index: index.head())
-    needed = [summary(session.store.load(job_id)) for job_id in job.after if session.store.size(job_id)]
-    there, row = room(session), summary(job)
-    if there is None:
-        row["dead"] = is_dead(session, row)
-    rows = with_reasons([row, *needed], head, there, now(), scheduler_complaint(session.home))
-    found: Row = {"reason": rows[0]["reason"]}
+    told, away = _told(session)
+    states = {other: session.store.load(other).state.value for other in job.after if session.store.size(other)}
+    around = surroundings(session, states, told, away)
+    row = {**summary(job), **({"dead": is_dead(session, summary(job))} if around.room is None else {})}
+    found: Row = {"reason": with_reason(row, around)["reason"]}
     if job.state == "running":
         found.update(progress(session, job.id))
     return found, away
@@ -117,50 +119,15 @@ def room(session: Session) -> Resources | None:
     return capacity.room if capacity is not None and capacity.is_live() else None
 
 
-def with_reasons(
-    rows: Sequence[Row], head: Row | None, room: Resources | None, at: float, complaint: str = ""
-) -> list[Row]:
-    """The rows, each one that waits with what it waits for.
-
-    head: the first of those that wait for room and what it lacks, as the scheduler last said (`id`, `reason`);
-    None when Redis is away.  room: what there is in all, or None when no scheduler runs.  complaint: why the
-    scheduler does nothing, if so.
-    """
-    states = {row["id"]: row["state"] for row in rows}
-    return [{**row, "reason": _reason(row, head, states, room, at, complaint)} for row in rows]
-
-
-def _reason(
-    row: Row, head: Row | None, states: Mapping[str, str], room: Resources | None, at: float, complaint: str
-) -> str | None:
-    if row["state"] in FINAL:
-        return None if row["reason"] is None else str(row["reason"])
-    if asks := [ask for ask in row["asks"] if ask != "pause" or not row["paused"]]:
-        return ", ".join(_ASKED.get(ask, ask) for ask in asks)
-    if row["paused"] and "pause" not in row["asks"]:
-        return "goes on when it gets its cores"
-    if row["paused"] or row["held"]:
-        return f"paused: `singlepoint resume {row['id']}`"
-    if row["state"] == "running":
-        return DIED if row.get("dead") else None
-    if room is None:
-        return NOTHING_RUNS
-    if row["state"] == "queued":
-        return "a worker is about to take it"
-    return complaint or _waits_for(row, head, states, room, at)
-
-
-def _waits_for(row: Row, head: Row | None, states: Mapping[str, str], room: Resources, at: float) -> str:
-    """Why a pending job that nobody holds back is not dispatched."""
-    because = f" ({row['reason']})" if row["reason"] else ""
-    if before := [job_id for job_id in row["after"] if states.get(job_id) != "succeeded"]:
-        return f"after {', '.join(before)}"
-    if row["not_before"] and seconds(row["not_before"]) > at:
-        return f"waits until {row['not_before']}{because}"
-    if not Resources(round(1000 * row["cpu"]), row["memory_bytes"]).fits_in(room):
-        return "can never fit the budget as it is: `singlepoint doctor` shows it"
-    if head is None:
-        return f"goes on when Redis is back{because}"
-    if head.get("id") == row["id"]:
-        return str(head["reason"])
-    return f"behind {head['id']}{because}" if "id" in head else f"the scheduler is about to look at it{because}"
+def surroundings(
+    session: Session, states: Mapping[str, str], told: Told | None, away: BrokerAway | None
+) -> Surroundings:
+    """What the reasons of jobs depend on besides their rows. told: by the scheduler; None while Redis is away."""
+    return Surroundings(
+        at=now(),
+        states=states,
+        room=room(session),
+        told=told,
+        draining=draining_since(session.home) is not None,
+        complaint=away.message if isinstance(away, BrokerRefuses) else scheduler_complaint(session.home),
+    )

@@ -126,7 +126,7 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
 
 
 def announce(session: Session, job: Job) -> int | None:
-    """Show a pending job as waiting and wake the scheduler, in one round trip.
+    """Tell of a pending job and wake the scheduler, which shows it as waiting; in one round trip.
 
     Answers how many waited before it, or None when Redis is away: then it is queued when Redis returns.
     """
@@ -134,10 +134,9 @@ def announce(session: Session, job: Job) -> int | None:
 
     try:
         with session.connection.pipeline() as pipe:
-            session.queue.wait(job.id, job.attempt + 1, pipeline=pipe)
             session.index.tell(job, pipeline=pipe)
             pipe.llen(session.queue.waiting.key)
-            return max(0, int(pipe.execute()[-1]) - 1)
+            return int(pipe.execute()[-1])
     except redis.RedisError:
         return None
 

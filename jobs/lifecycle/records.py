@@ -55,16 +55,31 @@ class Resources:
     network_bytes_s: int = 0
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(*(a + b for a, b in zip(self.amounts(), other.amounts(), strict=True)))
+        return Resources(
+            self.cpu_millis + other.cpu_millis,
+            self.memory_bytes + other.memory_bytes,
+            self.storage_bytes + other.storage_bytes,
+            self.network_bytes_s + other.network_bytes_s,
+        )
 
     def __sub__(self, other: Resources) -> Resources:
-        return Resources(*(a - b for a, b in zip(self.amounts(), other.amounts(), strict=True)))
+        return Resources(
+            self.cpu_millis - other.cpu_millis,
+            self.memory_bytes - other.memory_bytes,
+            self.storage_bytes - other.storage_bytes,
+            self.network_bytes_s - other.network_bytes_s,
+        )
 
     def amounts(self) -> tuple[int, ...]:
-        return tuple(getattr(self, name) for name in RESOURCE_NAMES)
+        return (self.cpu_millis, self.memory_bytes, self.storage_bytes, self.network_bytes_s)
 
     def fits_in(self, room: Resources) -> bool:
-        return all(need <= have for need, have in zip(self.amounts(), room.amounts(), strict=True))
+        return (
+            self.cpu_millis <= room.cpu_millis
+            and self.memory_bytes <= room.memory_bytes
+            and self.storage_bytes <= room.storage_bytes
+            and self.network_bytes_s <= room.network_bytes_s
+        )
 
     def lacking_in(self, room: Resources) -> tuple[str, ...]:
         """The names of the resources of which `room` has too little."""
@@ -81,6 +96,16 @@ class Resources:
 
 
 RESOURCE_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Resources))
+
+
+def granted_of(asked: Resources, grown: bool, room: Resources) -> Resources:
+    """What a dispatch takes of a request: whole cores; memory that grew by itself, at most all there is.
+
+    grown: the request was raised because an attempt ran out of memory.  room: what jobs may have, all together.
+    """
+    cores = max(1, -(-asked.cpu_millis // 1000))
+    memory_bytes = min(asked.memory_bytes, room.memory_bytes) if grown else asked.memory_bytes
+    return Resources(1000 * cores, memory_bytes, asked.storage_bytes, asked.network_bytes_s)
 
 
 @dataclass(frozen=True)
@@ -276,6 +301,11 @@ class Job:
     @property
     def terms(self) -> Terms | None:
         return self.attempts[-1].terms if self.attempts else None
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether it asks for more memory than its owner did, since an attempt ran out of it."""
+        return any(attempt.end == "out_of_memory" for attempt in self.attempts)
 
     @property
     def started_at(self) -> float | None:

@@ -1,155 +1,101 @@
-"""What to do, given what is known: the heart of the scheduler. Pure; the same live and in a simulation.
+"""What to do, given what is known: the heart of the scheduler. Pure; the same live, in a simulation and in what-if.
 
-Promises: what is granted never exceeds the budget less our own reserve, in any resource. Higher priority first,
-then first come; nobody overtakes the head of the line, so every job that fits the machine gets its turn. A
-job that asks for more than there is stands aside and keeps nobody waiting. Nothing is granted while a lock
-has not been tried, while work has to be put down, or while the home is being drained.
+Promises: what is granted never exceeds the budget less our own reserve, in any resource. Who goes first, who may
+overtake and who gives way is a policy's table of rules. A job that asks for more than there is stands aside and
+keeps nobody waiting. Nothing is granted while a lock has not been tried, while work has to be put down, or while the
+home is being drained.
 
 Won't do: look at all jobs. Each call reads the heads of lines and the few jobs that hold something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S, checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
-from singlepoint.jobs.lifecycle.states import Ask, State
-from singlepoint.scheduler.world.line import key
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.tasks import NOTHING, Holding, Task
 
-from .decisions import Decision, Dispatch, Fail, Preempt, PushAgain, Rescue, Resume, TakeBack
+from .arrange import Floor, PutDown, Start, arrange
+from .plan import Decision, Dispatch, Fail, Pause, Plan, Preempt, PushAgain, Rescue, Resume, TakeBack
+from .rules import Rules
 
 
-def decide(world: World) -> list[Decision]:
+class View(Protocol):
+    """What a decision reads. The live world is one, the machine of a simulation another."""
+
+    draining: bool
+
+    @property
+    def books(self) -> Floor: ...
+    @property
+    def excess(self) -> Resources:
+        """What is granted beyond the budget and does not leave yet."""
+
+    def unprobed(self) -> Iterable[str]:
+        """Jobs whose lock nobody has tried."""
+
+    def dead(self) -> Iterable[tuple[Job, str, str]]:
+        """Running jobs nobody works on, with the end of their attempt and its cause."""
+
+    def doomed(self) -> Iterable[tuple[Job, str]]:
+        """Waiting jobs that can never start, with the reason."""
+
+    def missing_jobs(self) -> Iterable[Job]:
+        """Dispatched jobs that are in no queue."""
+
+    def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
+        """What an attempt of a waiting task is granted with these cores."""
+
+
+def decide(view: View, rules: Rules) -> Plan:
     """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it."""
-    urgent = [*_rescues(world), *_failures(world)]
-    if world.draining:
-        return [*urgent, *_hand_all_back(world)]
-    urgent += _pushes(world)
-    if any(True for _ in world.unprobed()):
-        return urgent
-    put_down = list(_put_down(world))
-    return [*urgent, *(put_down or _grants(world))]
-
-
-def _rescues(world: World) -> Iterator[Decision]:
-    """Running attempts whose lock is free are dead, whatever their process looks like."""
-    for place in (Place.RUNNING, Place.RESUMING):
-        for job in world.standing(place):
-            if not world.may_live(job.id):
-                yield Rescue(job.id, job.attempt, *_death(world, job))
-
-
-def _death(world: World, job: Job) -> tuple[str, str]:
-    attempt = job.attempts[-1]
-    if attempt.boot_id and world.boot_id and attempt.boot_id != world.boot_id:
-        return "host_restart", "the machine restarted"
-    return "killed", "its process was killed, and the worker above it"
-
-
-def _failures(world: World) -> Iterator[Decision]:
-    for job in world.standing(Place.DOOMED):
-        other = world.doom(job)
-        assert other is not None
-        outcome = world.outcome(other)
-        yield Fail(job.id, f"comes after {other}, which {FATES[outcome]}")
-
-
-FATES: dict[State | None, str] = {State.FAILED: "failed", State.CANCELLED: "was cancelled", None: "was removed"}
-
-
-def _pushes(world: World) -> Iterator[Decision]:
-    return (PushAgain(job.id, job.attempt) for job in world.missing_jobs())
-
-
-def _grants(world: World) -> Iterator[Decision]:
-    """From the heads: first the paused that were told to go on, since they hold memory; then the line."""
-    free, cores = world.free, world.free_cores()
-    for job in world.standing(Place.RESUMING):
-        need = cores_needed(world, job)
-        if not need.fits_in(world.room):
-            continue  # the budget was lowered below it; it must keep nobody else waiting
-        if not need.fits_in(free):
-            return
-        granted, cores = _take(cores, need)
-        free = free - need
-        yield Resume(job.id, job.attempt, _revised(job, need, granted))
-    for job in world.standing(Place.READY):
-        need = world.need(job)
-        if not need.fits_in(free):
-            return
-        granted, cores = _take(cores, need)
-        free = free - need
-        yield Dispatch(job.id, job.attempt + 1, _terms(world, job, need, granted))
-
-
-def cores_needed(world: World, job: Job) -> Resources:
-    """What a paused job lacks to go on."""
-    return Resources(cpu_millis=world.need(job).cpu_millis)
-
-
-def _take(cores: list[int], need: Resources) -> tuple[tuple[int, ...], list[int]]:
-    count = need.cpu_millis // 1000
-    return tuple(cores[:count]), cores[count:]
-
-
-def _terms(world: World, job: Job, resources: Resources, cores: tuple[int, ...]) -> Terms:
-    rate_per_s = world.reliability.overall.rate_per_s
-    return Terms(
-        resources=resources,
-        cores=cores,
-        checkpoint_interval_s=round(checkpoint_interval_s(save_s(job), rate_per_s), 3),
-        failure_rate_per_s=rate_per_s,
+    urgent: list[Decision] = [Rescue(job.id, job.attempt, end, cause) for job, end, cause in view.dead()]
+    urgent += [Fail(job.id, reason) for job, reason in view.doomed()]
+    if view.draining:
+        return Plan((*urgent, *_put_all_down(view)))
+    urgent += [PushAgain(job.id, job.attempt) for job in view.missing_jobs()]
+    if any(True for _ in view.unprobed()):
+        return Plan(tuple(urgent))
+    if view.excess != NOTHING:
+        return Plan((*urgent, *_put_excess_down(view)))
+    found = arrange(view.books, rules)
+    return Plan(
+        decisions=(*urgent, *map(_put_down, found.put_down), *(_start(view, start) for start in found.starts)),
+        blocked=found.blocked,
+        reservation=found.reservation,
+        look_again_at=found.look_again_at,
     )
 
 
-def save_s(job: Job) -> float:
-    """What a save costs the job, as its last attempt that saved measured it."""
-    measured = (a.usage.save_s for a in reversed(job.attempts) if a.usage and a.usage.saves)
-    return next(measured, UNMEASURED_SAVE_S)
+def _start(view: View, start: Start) -> Decision:
+    task, terms = start.task, view.terms(start.task, start.cores)
+    return Resume(task.id, task.attempt, terms) if task.paused else Dispatch(task.id, task.attempt + 1, terms)
 
 
-def _revised(job: Job, need: Resources, cores: tuple[int, ...]) -> Terms:
-    terms = job.attempts[-1].terms
-    return replace(terms, resources=terms.resources + need, cores=cores, revision=terms.revision + 1)
+def _put_down(one: PutDown) -> Decision:
+    if one.pause:
+        return Pause(one.holding.task.id, one.holding.task.attempt)
+    return _hand_back(one.holding, f"{one.for_id} goes first")
 
 
-def _put_down(world: World) -> Iterator[Decision]:
-    """When the budget was lowered below what is granted, enough work to mend that: lowest priority first, then the
-    newest. That our own reserve grew is no reason: then nothing is granted until some work has ended by itself."""
-    free = world.free + world.outgrown
-    if NOTHING.fits_in(free):
-        return
-    holders = sorted(world.holders(), key=key, reverse=True)
-    for job in holders:
-        if _is_going(job):
-            free = free + world.granted(job.id)
-    for job in holders:
-        helps = any(getattr(world.granted(job.id), name) for name in NOTHING.lacking_in(free))
-        if not helps or _is_going(job):
-            continue
-        free = free + world.granted(job.id)
-        yield _put_one_down(job, "the budget was lowered")
+def _put_excess_down(view: View) -> Iterator[Decision]:
+    """When the budget was lowered below what is granted, enough work to mend that: least important first."""
+    excess = view.excess
+    for holding in view.books.holders():
+        helps = any(getattr(holding.granted, name) for name in excess.lacking_in(NOTHING))
+        if helps and holding.leaving != holding.granted:
+            excess = excess - holding.granted
+            yield _hand_back(holding, "the budget was lowered")
 
 
-def _hand_all_back(world: World) -> Iterator[Decision]:
-    for job in world.holders():
-        is_dead = job.state is State.RUNNING and not world.may_live(job.id)
-        if not is_dead and not _is_going(job):
-            yield _put_one_down(job, "the home is being drained")
+def _put_all_down(view: View) -> Iterator[Decision]:
+    dead = {job.id for job, _, _ in view.dead()}
+    for holding in view.books.holders():
+        if holding.leaving != holding.granted and holding.task.id not in dead:
+            yield _hand_back(holding, "the home is being drained")
 
 
-def _put_one_down(job: Job, cause: str) -> Decision:
-    if job.state is State.QUEUED:
-        return TakeBack(job.id, job.attempt, cause)
-    return Preempt(job.id, job.attempt)
-
-
-NOTHING = Resources()
-
-
-def _is_going(job: Job) -> bool:
-    """Asked to hand its room back, or on its way out."""
-    return job.state is State.PENDING or Ask.PREEMPT in job.asks or Ask.CANCEL in job.asks
+def _hand_back(holding: Holding, cause: str) -> Decision:
+    task = holding.task
+    return Preempt(task.id, task.attempt) if holding.begun else TakeBack(task.id, task.attempt, cause)

@@ -8,8 +8,8 @@ from typing import Any
 
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources
-from singlepoint.scheduler.policy.decide import save_s
 from singlepoint.scheduler.world.reliability import CAUSES, Evidence, Posterior, Reliability, evidence
+from singlepoint.scheduler.world.world import save_s
 
 from .utilisation import over
 

@@ -22,10 +22,11 @@ from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.jobs.store import post_mortem
 from singlepoint.jobs.store.job_store import JobStore, OpenHistory
-from singlepoint.scheduler.policy.decisions import (
+from singlepoint.scheduler.policy.plan import (
     Decision,
     Dispatch,
     Fail,
+    Pause,
     Preempt,
     PushAgain,
     Rescue,
@@ -48,18 +49,17 @@ class DiskActs:
         self.alive_at = alive_at
 
     def carry_out(self, decision: Decision) -> tuple[Job, bool]:
-        """The job afterwards, and whether this did anything. Raises NotFound, StorageFull."""
+        """The job afterwards, and whether anything was to be done. Raises NotFound, StorageFull."""
         with self.store.locked_history(decision.job_id) as history:
-            size = history.job.size
-            _ON_DISK[type(decision)](self, history, decision)
-            return history.job, history.job.size != size or isinstance(decision, PushAgain)
+            done = _ON_DISK[type(decision)](self, history, decision)
+            return history.job, done
 
-    def dispatch(self, history: OpenHistory, decision: Dispatch) -> None:
+    def dispatch(self, history: OpenHistory, decision: Dispatch) -> bool:
         job = history.job
         if job.state is not State.PENDING or job.held or job.attempt != decision.attempt - 1:
-            return
+            return False
         if job.attempts and self.store.is_being_worked_on(job.id):
-            return
+            return False
         facts = {"attempt": decision.attempt, "terms": decision.terms.to_json()}
         history.append(Event.DISPATCH, self.clock(), facts)
         cores = ",".join(map(str, decision.terms.cores))
@@ -67,23 +67,25 @@ class DiskActs:
         log.info(
             "job_dispatched job=%s attempt=%d cores=%s memory_bytes=%d", job.id, decision.attempt, cores, memory_bytes
         )
+        return True
 
-    def resume(self, history: OpenHistory, decision: Resume) -> None:
+    def resume(self, history: OpenHistory, decision: Resume) -> bool:
         job = history.job
         by_user = job.is_asked(Ask.PAUSE, Author.USER)
         if not _is(job, State.RUNNING, decision.attempt) or not job.paused or by_user:
-            return
+            return False
         if job.attempts[-1].terms.revision >= decision.terms.revision:
-            return
+            return False
         history.append(Note.REVISE, self.clock(), {"attempt": job.attempt, "terms": decision.terms.to_json()})
         log.info(
             "job_resumed job=%s attempt=%d cores=%s", job.id, job.attempt, ",".join(map(str, decision.terms.cores))
         )
+        return True
 
-    def rescue(self, history: OpenHistory, decision: Rescue) -> None:
+    def rescue(self, history: OpenHistory, decision: Rescue) -> bool:
         job = history.job
         if not _is(job, State.RUNNING, decision.attempt) or self.store.is_being_worked_on(job.id):
-            return
+            return False
         now = self.clock()
         left = post_mortem.examine(self.store.home.job_files(job.id), job.attempts[-1])
         watched = now - self.alive_at.get(job.id, 0.0) <= WATCHED_S
@@ -98,39 +100,54 @@ class DiskActs:
             left.steps,
             max(0.0, ended_at - left.saved_at),
         )
+        return True
 
-    def push_again(self, history: OpenHistory, decision: PushAgain) -> None:
+    def push_again(self, history: OpenHistory, decision: PushAgain) -> bool:
         log.warning("job_pushed_again job=%s attempt=%d", history.job.id, decision.attempt)
+        return _is(history.job, State.QUEUED, decision.attempt)
 
-    def preempt(self, history: OpenHistory, decision: Preempt) -> None:
+    def preempt(self, history: OpenHistory, decision: Preempt) -> bool:
+        return self._ask(history, decision, Ask.PREEMPT)
+
+    def pause(self, history: OpenHistory, decision: Pause) -> bool:
+        return self._ask(history, decision, Ask.PAUSE)
+
+    def _ask(self, history: OpenHistory, decision: Preempt | Pause, ask: Ask) -> bool:
         job = history.job
-        if _is(job, State.RUNNING, decision.attempt) and Ask.PREEMPT not in job.asks:
-            history.append(Note.ASK, self.clock(), {"ask": Ask.PREEMPT, "by": Author.SCHEDULER})
-            log.info("job_preempted job=%s attempt=%d", job.id, job.attempt)
+        if not _is(job, State.RUNNING, decision.attempt) or ask in job.asks:
+            return False
+        history.append(Note.ASK, self.clock(), {"ask": ask, "by": Author.SCHEDULER})
+        log.info("job_asked job=%s attempt=%d ask=%s", job.id, job.attempt, ask)
+        return True
 
-    def take_back(self, history: OpenHistory, decision: TakeBack) -> None:
+    def take_back(self, history: OpenHistory, decision: TakeBack) -> bool:
         job = history.job
-        if _is(job, State.QUEUED, decision.attempt):
-            facts = {"attempt": job.attempt, "end": "lost", "cause": decision.cause}
-            history.append(Event.LOSE, self.clock(), facts)
-            log.info("job_taken_back job=%s attempt=%d cause=%r", job.id, job.attempt, decision.cause)
+        if not _is(job, State.QUEUED, decision.attempt):
+            return False
+        facts = {"attempt": job.attempt, "end": "lost", "cause": decision.cause}
+        history.append(Event.LOSE, self.clock(), facts)
+        log.info("job_taken_back job=%s attempt=%d cause=%r", job.id, job.attempt, decision.cause)
+        return True
 
-    def fail(self, history: OpenHistory, decision: Fail) -> None:
-        if history.job.state is State.PENDING:
-            history.append(Event.FAIL, self.clock(), {"reason": decision.reason})
-            log.warning("job_failed job=%s reason=%r", history.job.id, decision.reason)
+    def fail(self, history: OpenHistory, decision: Fail) -> bool:
+        if history.job.state is not State.PENDING:
+            return False
+        history.append(Event.FAIL, self.clock(), {"reason": decision.reason})
+        log.warning("job_failed job=%s reason=%r", history.job.id, decision.reason)
+        return True
 
 
 def _is(job: Job, state: State, attempt: int) -> bool:
     return job.state is state and job.attempt == attempt
 
 
-_ON_DISK: dict[type, Callable[[DiskActs, OpenHistory, Any], None]] = {
+_ON_DISK: dict[type, Callable[[DiskActs, OpenHistory, Any], bool]] = {
     Dispatch: DiskActs.dispatch,
     Resume: DiskActs.resume,
     Rescue: DiskActs.rescue,
     PushAgain: DiskActs.push_again,
     Preempt: DiskActs.preempt,
+    Pause: DiskActs.pause,
     TakeBack: DiskActs.take_back,
     Fail: DiskActs.fail,
 }
@@ -153,13 +170,26 @@ class RedisActs:
             self.show_waiting(job)
 
     def show_waiting(self, job: Job) -> None:
-        """Have the next attempt of a pending job in `waiting`, once."""
+        """Put the next attempt of a pending job into `waiting`, where it is not: nobody else writes there."""
         name = rq_id(job.id, job.attempt + 1)
         with self.queue.connection.pipeline() as pipe:
-            pipe.multi()
-            pipe.lrem(self.queue.waiting.key, 0, name)
             self.queue.wait(job.id, job.attempt + 1, pipe)
             self._execute(pipe, name)
+
+    def carry_out(self, decision: Decision, job: Job) -> None:
+        """Tell Redis of a decision that is on disk. job: as it is now."""
+        _IN_REDIS.get(type(decision), RedisActs._moved)(self, decision, job)
+
+    def _moved(self, _decision: Decision, job: Job) -> None:
+        self.tell(job)
+
+    def _handed_out(self, _decision: Decision, job: Job) -> None:
+        self.push(job)
+
+    def _buried(self, decision: Rescue, job: Job) -> None:
+        """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
+        self.queue.withdraw(job.id, decision.attempt)
+        self.tell(job)
 
     def push(self, job: Job) -> None:
         """Hand the newest attempt of a queued job to the workers, and say so, in one transaction."""
@@ -177,10 +207,6 @@ class RedisActs:
             self.queue.drop_entry(name)
             raise
 
-    def withdraw(self, job: Job, attempt: int) -> None:
-        """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
-        self.queue.withdraw(job.id, attempt)
-
     @staticmethod
     def name(job: Job) -> str:
         """The rq id of a job's newest attempt."""
@@ -191,3 +217,11 @@ class RedisActs:
         with self.queue.connection.pipeline() as pipe:
             self.index.tell(job, ring=False, pipeline=pipe)
             pipe.execute()
+
+
+_IN_REDIS: dict[type, Callable[[RedisActs, Any, Job], None]] = {
+    Dispatch: RedisActs._handed_out,
+    PushAgain: RedisActs._handed_out,
+    Rescue: RedisActs._buried,
+}
+"""What else has to be done there than to tell the move."""

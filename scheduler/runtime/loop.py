@@ -35,16 +35,18 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.processes import boot_id, this_process
+from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
-from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.draining import draining_since
 from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.decisions import Decision, Rescue
-from singlepoint.scheduler.policy.reasons import head_reason
+from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
+from singlepoint.scheduler.policy.plan import Decision, Plan
+from singlepoint.scheduler.policy.reasons import told
+from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.world import Place, World
 
 from .acting import DiskActs, RedisActs
@@ -62,7 +64,7 @@ ROUNDS = 8
 """Decisions that follow from decisions, in one pass; more wait for the next, which comes at once."""
 
 ANXIOUS_S = 0.015
-HEAD_EVERY_S = 0.25
+TELL_EVERY_S = 0.25
 BUSY_S = 1.0
 LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
@@ -99,7 +101,7 @@ class Scheduler:
 
     connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
     own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
-    latter for waiting.
+    latter for waiting.  rules: the policy's.
     """
 
     def __init__(
@@ -110,11 +112,14 @@ class Scheduler:
         cores: Iterable[int],
         *,
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
+        rules: Rules = POLICIES[DEFAULT],
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
+        self.rules = rules
         self.world = _empty_world(store.home, budget, cores, measure)
+        self.world.books.rank_by(rules.ranking)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
         self._redis: RedisActs | None = None
@@ -125,9 +130,10 @@ class Scheduler:
         self._next_mend = 0.0
         self._registered: frozenset[str] = frozenset()
         self._workers = 0  # the most that lived at a time
-        self._head: dict[str, object] | None = None
-        self._head_is_stale = False
-        self._next_head = 0.0
+        self._plan = Plan()
+        self._told: Told | None = None
+        self._told_is_stale = False
+        self._next_told = 0.0
         self._next_sample = 0.0
         self._unfinished = False
         self._stopping = False
@@ -162,7 +168,7 @@ class Scheduler:
         self._look_for_overdue(acts)
         self._sample(acts)
         self._unfinished = self._settle(acts)
-        self._publish_head(acts)
+        self._publish_told(acts)
 
     def _look_for_drain(self) -> None:
         draining = draining_since(self.store.home) is not None
@@ -202,7 +208,8 @@ class Scheduler:
         """Decide and do, until nothing is left to do; True when there may be more."""
         busy: set[str] = set()
         for _ in range(ROUNDS):
-            decisions = [decision for decision in decide(self.world) if decision.job_id not in busy]
+            self._plan = decide(self.world, self.rules)
+            decisions = [decision for decision in self._plan.decisions if decision.job_id not in busy]
             if not decisions:
                 return False
             for decision in decisions:
@@ -229,14 +236,10 @@ class Scheduler:
         self.world.see(job)
         if not changed:
             self.sight.probe([job.id])  # it moved since, or somebody holds its lock after all
-        elif isinstance(decision, Rescue):
-            acts.withdraw(job, decision.attempt)
         acts.follow(before, job)
-        if changed and job.state is State.QUEUED:
-            acts.push(job)
-            self.sight.pushed(job.id)
-        elif changed:
-            acts.tell(job)
+        if changed:
+            acts.carry_out(decision, job)
+            self.sight.handed_out(job)
 
     # --- Redis, and what others read ---------------------------------------------------------------------
 
@@ -247,11 +250,11 @@ class Scheduler:
             connection, home = self._connect(), self.store.home
             acts = RedisActs(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
             self._mend(acts)
-            self._redis, self._head = acts, None
+            self._redis, self._told = acts, None
             log.info("redis_reached")
         elif not acts.index.is_complete():  # another server, or its data was lost, faster than we could notice
             self._mend(acts)
-            self._head = None
+            self._told = None
         elif self._monotonic() >= self._next_mend:
             self._mend(acts)
             self._measure_again()
@@ -288,14 +291,14 @@ class Scheduler:
             self.world.budget_changed(self.world.budget, reserve)
             self._publish_capacity()
 
-    def _publish_head(self, acts: RedisActs) -> None:
-        """Say why the head of the line waits; not for every one of a hundred short jobs, but never long after."""
-        head = head_reason(self.world)
-        self._head_is_stale = head != self._head
-        if self._head_is_stale and self._monotonic() >= self._next_head:
-            acts.index.publish_head(head)
-            self._head, self._head_is_stale = head, False
-            self._next_head = self._monotonic() + HEAD_EVERY_S
+    def _publish_told(self, acts: RedisActs) -> None:
+        """Say why those wait that do; not after every one of a hundred short jobs, but never long after."""
+        say = told(self.world, self._plan, self.world.lines[Place.ENDING])
+        self._told_is_stale = say != self._told
+        if self._told_is_stale and self._monotonic() >= self._next_told:
+            acts.index.publish_told(say)
+            self._told, self._told_is_stale = say, False
+            self._next_told = self._monotonic() + TELL_EVERY_S
 
     def _publish_capacity(self) -> None:
         world = self.world
@@ -336,9 +339,10 @@ class Scheduler:
         """How long to wait for a bell before looking anyway."""
         if self._unfinished or self.sight.is_anxious:
             return ANXIOUS_S
-        alarm = self.world.next_alarm()
+        times = [at for at in (self.world.next_alarm(), self._plan.look_again_at) if at is not None]
+        alarm = min(times, default=None)
         longest = BUSY_S if any(True for _ in self.world.holders()) else IDLE_S
-        longest = HEAD_EVERY_S if self._head_is_stale else longest
+        longest = TELL_EVERY_S if self._told_is_stale else longest
         return longest if alarm is None else min(longest, max(ANXIOUS_S, alarm - self._clock()))
 
     def _wait(self) -> list[str]:

@@ -147,10 +147,11 @@ class Sight:
             if not alive or present > until:
                 del self._suspects[job_id]
 
-    def pushed(self, job_id: str) -> None:
-        """Its attempt was put into the run queue now."""
-        self._pushed_at[job_id] = self._monotonic()
-        self.world.pushed(job_id)
+    def handed_out(self, job: Job) -> None:
+        """If it is queued, its attempt was put into the run queue just now."""
+        if job.state is State.QUEUED:
+            self._pushed_at[job.id] = self._monotonic()
+            self.world.pushed(job.id)
 
     def overdue(self) -> list[str]:
         """Dispatched attempts that should have begun, or that a dead worker may have had in hand."""

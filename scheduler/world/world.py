@@ -8,15 +8,20 @@ be worked on (its lock was not seen free) keeps what it was granted and is not g
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 
-from singlepoint.jobs.lifecycle.records import Job, Resources, Sample
+from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S, checkpoint_interval_s
+from singlepoint.jobs.lifecycle.records import Job, Resources, Sample, Terms, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
+from .books import Books, Ranking, by_arrival
 from .line import Key, Line, key
 from .reliability import Evidence, Reliability, evidence
+from .tasks import NOTHING, Holding, Task
 
 
 class Place(StrEnum):
@@ -34,9 +39,6 @@ class Place(StrEnum):
     READY = "ready"
 
 
-NOTHING = Resources()
-
-
 class World:
     """See the module. Times are seconds since the epoch, as told.
 
@@ -52,6 +54,7 @@ class World:
         reserve: Resources = NOTHING,
         outgrown: Resources = NOTHING,
         boot_id: str = "",
+        ranking: Ranking = by_arrival,
     ) -> None:
         self.budget, self.reserve, self.cores = budget, reserve, tuple(cores)
         self.room = budget - reserve
@@ -65,15 +68,18 @@ class World:
         self._outcomes: dict[str, State | None] = {}  # of finished jobs; None: removed before it finished
         self._sizes: dict[str, int] = {}  # bytes of history of every job seen
         self._places: dict[str, tuple[Place, Key]] = {}
-        self._grants: dict[str, tuple[Resources, tuple[int, ...]]] = {}
-        self._reserved = NOTHING
+        self.books = Books(self.room, self.cores, ranking)
+        self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
         self._locks: dict[str, bool] = {}
         self._samples: dict[str, Sample] = {}
         self._missing: set[str] = set()
+        self._unprobed: set[str] = set()
+        self._dead: set[str] = set()
         self._dependents: dict[str, set[str]] = {}
         self._alarms: list[tuple[float, str]] = []
         self._evidence: dict[str, Evidence] = {}
         self._known = Evidence()
+        self._reliability: Reliability | None = None
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -134,6 +140,7 @@ class World:
     def seen_at(self, now: float) -> World:
         """It is `now`. Jobs that backed off long enough step into line."""
         self.now, before = now, self.now
+        self._reliability = None
         if now < before:  # the clock was set back: the alarms stand at times that are too far away
             for job_id in list(self.lines[Place.DELAYED]):
                 self._file(self._jobs[job_id])
@@ -141,6 +148,7 @@ class World:
             _, job_id = heapq.heappop(self._alarms)
             if self.place(job_id) is Place.DELAYED:
                 self._file(self._jobs[job_id])
+        self.books.seen_at(now)
         return self
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
@@ -149,6 +157,7 @@ class World:
         self.outgrown = NOTHING if was_lowered else _what_is_above_nothing(self.outgrown + reserve - self.reserve)
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
+        self.books.resize(self.room, self.cores)
         for place in (Place.OVERSIZED, Place.READY):
             for job_id in list(self.lines[place]):
                 self._file(self._jobs[job_id])
@@ -186,23 +195,26 @@ class World:
     @property
     def reserved(self) -> Resources:
         """C(t): all that is granted now."""
-        return self._reserved
+        return self.room - self.books.free
 
     @property
     def free(self) -> Resources:
         """What may still be granted; negative when the budget was lowered."""
-        return self.room - self._reserved
+        return self.books.free
 
-    def free_cores(self) -> list[int]:
-        taken = {core for _, cores in self._grants.values() for core in cores}
-        return [core for core in self.cores if core not in taken]
+    @property
+    def excess(self) -> Resources:
+        """What is granted beyond a budget that was lowered, less what leaves already; nothing negative. That our own
+        reserve grew is no excess: then nothing is granted until some work has ended by itself."""
+        return _what_is_above_nothing(NOTHING - self.free - self.books.leaving - self.outgrown)
 
     def holders(self) -> Iterator[Job]:
         """The jobs that hold a grant."""
-        return (self._jobs[job_id] for job_id in self._grants)
+        return (self._jobs[holding.task.id] for holding in self.books.holders())
 
     def granted(self, job_id: str) -> Resources:
-        return self._grants[job_id][0] if job_id in self._grants else NOTHING
+        holding = self.books.holding(job_id)
+        return holding.granted if holding else NOTHING
 
     def sample(self, job_id: str) -> Sample | None:
         """What the running attempt of a job last told; None before it told anything."""
@@ -214,8 +226,21 @@ class World:
 
     def unprobed(self) -> Iterator[str]:
         """Jobs whose lock has to be tried before anything is granted: nobody has looked."""
-        running = (job_id for place in (Place.RUNNING, Place.RESUMING) for job_id in self.lines[place])
-        return (job_id for job_id in (*running, *self.lines[Place.ENDING]) if job_id not in self._locks)
+        return iter(sorted(self._unprobed))
+
+    def dead(self) -> Iterator[tuple[Job, str, str]]:
+        """Running attempts whose lock is free, whatever their process looks like, with their end and its cause."""
+        for job_id in sorted(self._dead):
+            attempt = self._jobs[job_id].attempts[-1]
+            restarted = attempt.boot_id and self.boot_id and attempt.boot_id != self.boot_id
+            yield self._jobs[job_id], *(_RESTARTED if restarted else _KILLED)
+
+    def doomed(self) -> Iterator[tuple[Job, str]]:
+        """Jobs that can never start, with the reason."""
+        for job in self.standing(Place.DOOMED):
+            other = self.doom(job)
+            assert other is not None
+            yield job, f"comes after {other}, which {_FATES[self._outcomes[other]]}"
 
     def missing_jobs(self) -> Iterator[Job]:
         """Queued jobs that no queue has."""
@@ -225,13 +250,28 @@ class World:
         """Which of the jobs it comes after ended without success, or was removed."""
         return next((o for o in job.after if o in self._outcomes and self._outcomes[o] is not State.SUCCEEDED), None)
 
+    def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
+        """What an attempt of a waiting task is granted; a paused one gets cores besides what it has."""
+        job = self._jobs[task.id]
+        if task.paused:
+            old = job.attempts[-1].terms
+            return replace(old, resources=old.resources + task.need, cores=cores, revision=old.revision + 1)
+        rate_per_s = self.reliability.overall.rate_per_s
+        interval_s = checkpoint_interval_s(save_s(job), rate_per_s)
+        return Terms(task.need, cores, checkpoint_interval_s=round(interval_s, 3), failure_rate_per_s=rate_per_s)
+
     def next_alarm(self) -> float | None:
         """When the next job will have backed off long enough (perhaps; it may have been cancelled)."""
         return self._alarms[0][0] if self._alarms else None
 
     @property
     def reliability(self) -> Reliability:
-        """What is known of λ now, with the time the running attempts have survived so far."""
+        """What is known of λ now, with the time the running attempts have survived so far; reckoned once a moment."""
+        if self._reliability is None:
+            self._reliability = self._reckoned()
+        return self._reliability
+
+    def _reckoned(self) -> Reliability:
         started = [
             job.newest.started_at for job in self.standing(Place.RUNNING) if job.newest and job.newest.started_at
         ]
@@ -240,12 +280,7 @@ class World:
 
     def need(self, job: Job) -> Resources:
         """What a dispatch of the job takes: whole cores, and a request that grew by itself at most all there is."""
-        asked = job.requests
-        cores = max(1, -(-asked.cpu_millis // 1000))
-        memory_bytes = asked.memory_bytes
-        if any(attempt.end == "out_of_memory" for attempt in job.attempts):
-            memory_bytes = min(memory_bytes, self.room.memory_bytes)
-        return Resources(1000 * cores, memory_bytes, asked.storage_bytes, asked.network_bytes_s)
+        return granted_of(job.requests, job.has_grown, self.room)
 
     # --- keeping the indexes true ------------------------------------------------------------------------
 
@@ -255,12 +290,14 @@ class World:
         if new != old:
             self._known = self._known - old + new
             self._evidence[job.id] = new
+            self._reliability = None
 
     def _drop(self, job_id: str) -> None:
         job = self._jobs.pop(job_id, None)
         self._leave(job_id)
         self._locks.pop(job_id, None)
         self._samples.pop(job_id, None)
+        self._since.pop(job_id, None)
         self._missing.discard(job_id)
         for other in job.after if job else ():
             dependents = self._dependents.get(other, set())
@@ -272,21 +309,62 @@ class World:
         if job_id in self._places:
             place, one = self._places.pop(job_id)
             self.lines[place].remove(one)
-        if job_id in self._grants:
-            resources, _ = self._grants.pop(job_id)
-            self._reserved = self._reserved - resources
+        self.books.stop_waiting(job_id)
+        self.books.let_go(job_id)
+        self._unprobed.discard(job_id)
+        self._dead.discard(job_id)
 
     def _file(self, job: Job) -> None:
-        """Put a job where it belongs, and book what it holds."""
+        """Put a job where it belongs, and book what it holds and wants."""
         self._leave(job.id)
         place, one = self._place_of(job), key(job)
         self._places[job.id] = (place, one)
         self.lines[place].add(one)
         if place is Place.DELAYED:
             heapq.heappush(self._alarms, (job.not_before, job.id))
-        if place in _HOLDING and job.terms is not None:
-            self._grants[job.id] = (job.terms.resources, job.terms.cores)
-            self._reserved = self._reserved + job.terms.resources
+        if place in _LOCKED:
+            if job.id not in self._locks:
+                self._unprobed.add(job.id)
+            elif not self._locks[job.id] and place is not Place.ENDING:
+                self._dead.add(job.id)
+        if place in _WAITING or place in _HOLDING:
+            task = self._task(job, place)
+            if place in _WAITING and task.need.fits_in(self.room):
+                self.books.wait(task)
+            if place in _HOLDING and job.terms is not None:
+                self.books.hold(self._holding(job, task, job.terms))
+        else:
+            self._since[job.id] = math.inf
+
+    def _task(self, job: Job, place: Place) -> Task:
+        need = self.need(job)
+        served_s = sum(a.ended_at - a.started_at for a in job.attempts if a.started_at and a.ended_at)
+        if self._since.setdefault(job.id, job.submitted_at) == math.inf:
+            self._since[job.id] = self.now - served_s
+        return Task(
+            id=job.id,
+            need=Resources(cpu_millis=need.cpu_millis) if place is Place.RESUMING else need,
+            submitted_at=job.submitted_at,
+            since=self._since[job.id],
+            attempt=job.attempt,
+            priority=job.priority,
+            served_s=served_s,
+            switch_s=save_s(job),
+            pauses=place is Place.RUNNING,
+            paused=place is Place.RESUMING,
+        )
+
+    @staticmethod
+    def _holding(job: Job, task: Task, terms: Terms) -> Holding:
+        newest = job.attempts[-1]
+        return Holding(
+            task=task,
+            granted=terms.resources,
+            cores=terms.cores,
+            since=newest.started_at or newest.dispatched_at,
+            begun=job.state is not State.QUEUED,
+            leaving=_leaving(job, terms.resources),
+        )
 
     def _file_dependents(self, job_id: str) -> None:
         for dependent in sorted(self._dependents.get(job_id, ())):
@@ -333,4 +411,24 @@ def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:
     return job.state is State.RUNNING and begun
 
 
+def _leaving(job: Job, granted: Resources) -> Resources:
+    """What of its grant a job is about to give back."""
+    if job.state is State.PENDING or Ask.PREEMPT in job.asks or Ask.CANCEL in job.asks:
+        return granted
+    return Resources(granted.cpu_millis) if Ask.PAUSE in job.asks else NOTHING
+
+
+def save_s(job: Job) -> float:
+    """What a save costs the job, as its last attempt that saved measured it."""
+    measured = (a.usage.save_s for a in reversed(job.attempts) if a.usage and a.usage.saves)
+    return next(measured, UNMEASURED_SAVE_S)
+
+
+_KILLED = ("killed", "its process was killed, and the worker above it")
+_RESTARTED = ("host_restart", "the machine restarted")
+_FATES: dict[State | None, str] = {State.FAILED: "failed", State.CANCELLED: "was cancelled", None: "was removed"}
+
 _HOLDING = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})
+_WAITING = frozenset({Place.READY, Place.RESUMING})
+_LOCKED = frozenset({Place.RUNNING, Place.RESUMING, Place.ENDING})
+"""Whoever stands there may hold the lock of the job's directory."""

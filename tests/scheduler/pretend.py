@@ -20,8 +20,9 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.runtime.loop import Scheduler
-from tests.scheduler.paper import MIB, budget
+from singlepoint.scheduler.simulation.paper import MIB, budget
 
 
 class Bench:
@@ -56,6 +57,7 @@ class Bench:
             budget(self.cpu, self.memory_mib),
             range(self.cpu),
             measure=self.measure,
+            rules=fifo.RULES,
             clock=clock,
             monotonic=clock,
         )
@@ -69,7 +71,6 @@ class Bench:
         self.now += 0.001  # so that first come is first served
         requests = Resources(1000, 512 * MIB).to_json()
         job = self.store.create(b"{}", {"name": "job", "kind": "train", "requests": requests, **facts}, self.now)
-        self.queue.wait(job.id, 1)
         self.index.tell(job)
         return job.id
 

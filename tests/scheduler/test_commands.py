@@ -7,6 +7,7 @@ import json
 import pytest
 
 from singlepoint import main
+from singlepoint.jobs.lifecycle.reasons import NOTHING_RUNS
 from singlepoint.jobs.lifecycle.records import Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.home import Home
@@ -70,13 +71,14 @@ def test_explain_needs_no_redis(home: Home, store: JobStore, lived: str, capsys:
     waits = accept(store, at=AT, after=[lived])
     blocked = accept(store, at=AT + 1, after=[waits.id])
     assert run(capsys, home, "explain", lived) == "succeeded\n"
-    assert run(capsys, home, "explain", waits.id) == "first in line, about to start\n"
+    assert run(capsys, home, "explain", waits.id) == f"{NOTHING_RUNS}\n"
     document = json.loads(run(capsys, home, "explain", blocked.id, "--json"))
     assert document == {
         "schema": 1,
         "id": blocked.id,
         "state": "pending",
-        "reason": f"comes after {waits.id}, which is pending",
+        "reason": NOTHING_RUNS,
+        "stands": "pending",
     }
 
 

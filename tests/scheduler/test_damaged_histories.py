@@ -20,8 +20,9 @@ from singlepoint.jobs.lifecycle.history import Note, fold
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.lifecycle.summary import detail
+from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.reasons import head_reason
+from singlepoint.scheduler.policy.reasons import told
 from singlepoint.scheduler.world.world import Place, World
 
 MUTATIONS = int(os.environ.get("SINGLEPOINT_MUTATIONS", "10000"))
@@ -111,10 +112,11 @@ def outcome(content: bytes) -> Job | None:
     world.see(other)
     world.seen_at(1767225700.0)
     world.lock_seen(job.id, False)
-    decisions = decide(world)
+    plan = decide(world, fifo.RULES)
+    decisions = plan.decisions
     if world.place(job.id) not in (Place.READY, Place.RESUMING) and world.need(other).fits_in(world.free):
-        assert any(decision.job_id == other.id for decision in decisions) or not world.free_cores()
-    head_reason(world)
+        assert any(decision.job_id == other.id for decision in decisions) or not world.books.free_cores
+    told(world, plan)
     assert world.reliability.overall.survival(60.0) > 0
     if job.newest is not None and job.state is State.RUNNING:
         retry.after_failure(job, end="failed", cause="x", step=3, at=2.0)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from singlepoint.jobs.broker.rq_queues import rq_id
 from singlepoint.jobs.client import control
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import announce
@@ -44,7 +43,7 @@ def bell(session: Session) -> list[str]:
 def test_a_waiting_job_is_cancelled_at_once_and_leaves_rqs_queue(session: Session) -> None:
     job = accept(session.store)
     announce(session, job)
-    assert session.queue.waiting_ids() == {rq_id(job.id, 1)}
+    session.queue.wait(job.id, 1)  # as the scheduler does
 
     assert control.cancel(session, job.id, 5.0).state is State.CANCELLED
     assert session.queue.waiting_ids() == set()
@@ -120,7 +119,7 @@ def test_retry_sends_a_failed_job_round_again_under_its_id(session: Session, fre
 
     assert (again.id, again.state, again.reason) == (job.id, State.PENDING, None)
     assert again.fresh_after == (1 if fresh else 0), "whether the first attempt's checkpoints still count"
-    assert session.queue.waiting_ids() == {rq_id(job.id, 2)}
+    assert bell(session) == [job.id], "the scheduler shows it as waiting"
     with pytest.raises(ImpossibleMove):
         control.retry(session, job.id, 6.0)
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from singlepoint.jobs.client.query import DIED, NOTHING_RUNS, listing, with_reasons
+from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.reasons import DIED, NOTHING_RUNS, Surroundings, Told, with_reason
 from singlepoint.jobs.lifecycle.records import Resources, Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.lifecycle.summary import summary
@@ -18,7 +19,12 @@ from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
 
 ROOM = Resources(cpu_millis=2000, memory_bytes=2**32)
-HEAD = {"id": "head", "reason": "needs 2 cores (1 free)"}
+TOLD = Told(first="head", why={"head": "needs 2 cores (1 free)"})
+
+
+def reasons(rows: list[dict[str, Any]], told: Told | None, room: Resources | None, at: float) -> list[str | None]:
+    around = Surroundings(at, {row["id"]: row["state"] for row in rows}, room, told)
+    return [with_reason(row, around)["reason"] for row in rows]
 
 
 def a_row(**facts: Any) -> dict[str, Any]:
@@ -28,7 +34,12 @@ def a_row(**facts: Any) -> dict[str, Any]:
         "reason": None,
         "cpu": 1.0,
         "memory_bytes": 2**20,
+        "storage_bytes": 0,
+        "network_bytes_s": 0,
+        "grown": False,
+        "attempt": 0,
         "asks": [],
+        "gives_way": False,
         "after": [],
     }
     return {**usual, "held": False, "paused": False, "not_before": None, **facts}
@@ -37,7 +48,7 @@ def a_row(**facts: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        (a_row(id="head"), HEAD["reason"]),
+        (a_row(id="head"), TOLD.why["head"]),
         (a_row(), "behind head"),
         (a_row(reason="killed"), "behind head (killed)"),
         (a_row(held=True), "singlepoint resume job"),
@@ -48,6 +59,7 @@ def a_row(**facts: Any) -> dict[str, Any]:
         (a_row(state="queued"), "a worker"),
         (a_row(after=["head"]), "after head"),
         (a_row(cpu=64.0), "never fit"),
+        (a_row(memory_bytes=2**40, grown=True), "behind head"),
         (a_row(not_before="1970-01-01T00:01:00.000000Z", reason="disk full"), "waits until 1970-01-01T00:01"),
         (a_row(not_before="1970-01-01T00:00:01.000000Z"), "behind head"),
         (a_row(state="failed", reason="it raised"), "it raised"),
@@ -56,19 +68,17 @@ def a_row(**facts: Any) -> dict[str, Any]:
 def test_every_job_that_waits_has_a_reason(row: dict[str, Any], reason: str) -> None:
     rows = [a_row(id="head"), row] if row["id"] != "head" else [row]
 
-    assert reason in with_reasons(rows, HEAD, ROOM, at=30.0)[-1]["reason"]
+    assert reason in (reasons(rows, TOLD, ROOM, at=30.0)[-1] or "")
 
 
 def test_a_job_that_runs_needs_no_reason_and_without_a_scheduler_all_others_have_the_same() -> None:
-    rows = with_reasons([a_row(state="running"), a_row(), a_row(state="queued")], {}, None, at=0.0)
+    rows = [a_row(state="running"), a_row(), a_row(state="queued")]
 
-    assert [row["reason"] for row in rows] == [None, NOTHING_RUNS, NOTHING_RUNS]
+    assert reasons(rows, Told(), None, at=0.0) == [None, NOTHING_RUNS, NOTHING_RUNS]
 
 
 def test_while_redis_is_away_that_is_the_reason() -> None:
-    [row] = with_reasons([a_row(reason="killed")], None, ROOM, at=0.0)
-
-    assert row["reason"] == "goes on when Redis is back (killed)"
+    assert reasons([a_row(reason="killed")], None, ROOM, at=0.0) == ["goes on when Redis is back (killed)"]
 
 
 def test_the_index_and_the_directories_tell_the_same(session: Session, store: JobStore) -> None:

@@ -16,7 +16,7 @@ import pytest
 import redis
 
 import singlepoint
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
+from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.client.submit import submit
@@ -77,7 +77,7 @@ def command(home: Home, redis_url: str, capsys: pytest.CaptureFixture[str]) -> C
     return run
 
 
-def test_the_id_alone_is_on_stdout_and_the_job_is_kept_shown_and_rung_for(
+def test_the_id_alone_is_on_stdout_and_the_job_is_kept_told_of_and_rung_for(
     command: Callable[..., tuple[int, str, str]], spec: Path, store: JobStore, redis_url: str
 ) -> None:
     code, out, err = command("submit", "train", spec, "--priority", 5, "--memory", "1GiB", "--retries", 2)
@@ -88,9 +88,9 @@ def test_the_id_alone_is_on_stdout_and_the_job_is_kept_shown_and_rung_for(
     assert from_json(store.spec(job.id)).name == "tiny"
     assert "singlepoint up --detach" in err, "nothing runs, and it is said"
     with redis.Redis.from_url(redis_url) as connection:
-        assert DispatchQueue(connection, open_session(Settings(store.home.path)).home.uuid).waiting_ids() == {
-            rq_id(job.id, 1)
-        }
+        index = Index(connection, open_session(Settings(store.home.path)).home.uuid)
+        assert [row["id"] for row in index.summaries()] == [job.id]
+        assert index.wait_for_bell(0.1) == [job.id]
     assert command("submit", "train", spec, "-q")[2] == ""
 
 

@@ -13,12 +13,13 @@ import pytest
 
 import singlepoint
 from singlepoint.jobs.broker.connection import connect, locate
-from singlepoint.jobs.client.query import from_disk, with_reasons
+from singlepoint.jobs.client.query import from_disk
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_NOT_NOW, BrokerAway, NotNow
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity
 from singlepoint.jobs.host.processes import identify, is_stopped
 from singlepoint.jobs.host.standstill import all_halted, scheduler_complaint
+from singlepoint.jobs.lifecycle.reasons import Surroundings, Told, with_reason
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.services import doctor
 from singlepoint.jobs.services.doctor import Grade, Patient, exit_code
@@ -84,7 +85,8 @@ def test_jobs_wait_for_a_scheduler_that_stands_still_and_say_so(home: Home, stor
     budget, job = publish(home, stopped), accept(store)
 
     complaint = scheduler_complaint(home)
-    [row] = with_reasons(from_disk(Session(home, store)), {}, budget, 0.0, complaint)
+    [row] = from_disk(Session(home, store))
+    row = with_reason(row, Surroundings(0.0, {}, budget, Told(), complaint=complaint))
 
     assert (row["id"], row["reason"]) == (job.id, f"the scheduler stands still: `kill -CONT {stopped}` wakes it")
     os.kill(stopped, signal.SIGCONT)

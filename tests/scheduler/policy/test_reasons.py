@@ -1,14 +1,22 @@
-"""Every waiting job has a reason."""
+"""Every waiting job has a reason, and what a row's reader concludes is what the scheduler knows."""
 
 from __future__ import annotations
+
+import random
+from collections.abc import Callable
 
 import pytest
 
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.reasons import Told, Why, why
 from singlepoint.jobs.lifecycle.records import Resources
-from singlepoint.jobs.lifecycle.states import Ask, Event
-from singlepoint.scheduler.policy.reasons import explain, head_reason
-from tests.scheduler.paper import Paper, budget
+from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.lifecycle.summary import summary
+from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.named import POLICIES
+from singlepoint.scheduler.policy.reasons import told
+from singlepoint.scheduler.simulation.paper import Paper, budget
+from singlepoint.scheduler.world.world import Place
 
 
 @pytest.fixture
@@ -25,39 +33,37 @@ def paper() -> Paper:
     return paper
 
 
-def test_the_head_says_what_it_lacks(paper: Paper) -> None:
-    reason = "first in line; needs 1 core (0 cores free), 1000 MiB of memory (512 MiB free)"
-    assert explain(paper.world, "first") == reason
-    assert head_reason(paper.world) == {"id": "first", "reason": reason}
+def test_the_first_says_what_it_lacks_and_those_behind_who_is_in_front(paper: Paper) -> None:
+    assert paper.reason("first") == "first in line; needs 1 core (0 cores free), 1000 MiB of memory (512 MiB free)"
+    assert paper.reason("second") == "behind first"
 
 
-def test_those_behind_say_who_is_in_front(paper: Paper) -> None:
-    assert explain(paper.world, "second") == "1 job is in front, first first"
+def test_when_nobody_waits_nothing_is_said() -> None:
+    assert told(Paper().world, decide(Paper().world, POLICIES["fifo"])) == Told()
 
 
-def test_nobody_waiting_is_no_head() -> None:
-    assert head_reason(Paper().world) == {}
-
-
-def test_a_running_job_says_where_and_what_was_asked_of_it(paper: Paper) -> None:
+def test_a_running_job_says_what_was_asked_of_it_and_by_whom(paper: Paper) -> None:
+    assert paper.reason("run") is None
+    paper.note("run", Note.ASK, ask=Ask.PREEMPT, by="scheduler")
+    assert paper.reason("run") == "asked to make room for other work"
     paper.note("run", Note.ASK, ask=Ask.CANCEL)
-    assert explain(paper.world, "run") == "running as attempt 1 on core 0, asked to cancel"
+    assert paper.reason("run") == "asked to stop, asked to make room"
 
 
 def test_paused_held_backing_off_and_ending_jobs_say_so(paper: Paper) -> None:
     paper.note("first", Note.HOLD)
-    assert explain(paper.world, "first").startswith("held; `singlepoint resume first`")
+    assert paper.reason("first") == "paused: `singlepoint resume first`"
     paper.note("run", Note.ASK, ask=Ask.PAUSE)
     paper.note("run", Note.PAUSE)
-    assert explain(paper.world, "run").startswith("paused, holding its memory")
+    assert (paper.reason("run") or "").startswith("paused, holding its memory")
     paper.move("run", Event.LOSE, attempt=1, end="failed", cause="ValueError", not_before=paper.now + 9)
     paper.note("run", Note.RESUME)
-    assert explain(paper.world, "run") == "attempt 1 is still ending: a process of it holds the job's lock"
+    assert paper.reason("run") == "attempt 1 is still ending: a process of it holds the job's lock"
     paper.die("run")
-    assert explain(paper.world, "run").endswith("Z, because of: ValueError")
+    assert (paper.reason("run") or "").endswith("Z (ValueError)")
 
 
-def test_the_head_says_when_a_paused_job_goes_first() -> None:
+def test_a_paused_job_that_goes_on_comes_before_those_behind_it() -> None:
     paper = Paper(cpu=1)
     paper.submit("paused")
     paper.settle()
@@ -69,26 +75,94 @@ def test_the_head_says_when_a_paused_job_goes_first() -> None:
     paper.settle()
     paper.note("paused", Note.RESUME)
     paper.settle()
-    assert explain(paper.world, "next") == "first in line; the paused job paused goes on before it"
-    assert explain(paper.world, "paused") == "goes on when it gets its cores: needs 1 core (0 cores free)"
+    assert paper.reason("next") == "behind paused"
+    assert paper.reason("paused") == "goes on when it gets its cores"
 
 
 def test_a_lowered_budget_is_a_reason(paper: Paper) -> None:
     paper.world.budget_changed(budget(1, 100), Resources())
     paper.submit("tiny", memory_mib=1)
-    assert explain(paper.world, "tiny").startswith("first in line; waits until work ends or is put down")
+    assert (paper.reason("tiny") or "").startswith("waits until work ends or is put down")
 
 
-def test_finished_jobs_say_how_and_unknown_ones_are_an_error(paper: Paper) -> None:
-    paper.end("run")
-    assert explain(paper.world, "run") == "succeeded"
-    with pytest.raises(KeyError):
-        explain(paper.world, "never heard of")
+AGREE = {
+    Place.RUNNING: {Why.RUNNING, Why.ASKED, Why.PAUSED, Why.RESUMING},  # the last: it was given cores just now
+    Place.RESUMING: {Why.RESUMING, Why.ASKED},
+    Place.QUEUED: {Why.QUEUED, Why.ASKED},
+    Place.ENDING: {Why.ENDING},
+    Place.DOOMED: {Why.DOOMED},
+    Place.HELD: {Why.HELD},
+    Place.AFTER: {Why.AFTER},
+    Place.DELAYED: {Why.DELAYED},
+    Place.OVERSIZED: {Why.OVERSIZED},
+    Place.READY: {Why.LINE, Why.DRAINING},
+}
 
 
-def test_every_unfinished_job_has_a_reason(paper: Paper) -> None:
-    paper.submit("giant", memory_mib=9999)
-    paper.submit("after", after=["run", "first"])
-    paper.submit("queued", priority=9)
-    for job_id in paper.jobs:
-        assert explain(paper.world, job_id)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_in_any_world_a_reader_of_rows_concludes_what_the_scheduler_knows(policy: str) -> None:
+    seen: set[Place] = set()
+    for seed in range(40):
+        chance = random.Random(f"{policy}{seed}")
+        paper = Paper(cpu=3, memory_mib=2048, rules=POLICIES[policy])
+        for number in range(14):
+            after = [f"j{chance.randrange(number)}"] if number and chance.random() < 0.3 else []
+            paper.submit(f"j{number}", cpu=chance.randint(1, 3), memory_mib=chance.randint(1, 2500), after=after)
+            something_happens(paper, chance)
+            seen |= assert_agreement(paper)
+    assert seen == set(Place) - {Place.DOOMED}, "a doomed job fails at once"
+
+
+def assert_agreement(paper: Paper) -> set[Place]:
+    places = {job_id: paper.world.place(job_id) for job_id in paper.unfinished}
+    around = paper.surroundings()
+    for job_id, place in places.items():
+        assert place is not None
+        row = summary(paper.jobs[job_id])
+        assert why(row, around) in AGREE[place], (job_id, place)
+        assert paper.reason(job_id) or place is Place.RUNNING
+    return {place for place in places.values() if place}
+
+
+def something_happens(paper: Paper, chance: random.Random) -> None:
+    paper.pass_time(chance.random() * 100)
+    paper.settle()
+    for job_id in paper.in_state(State.QUEUED):
+        if chance.random() < 0.8:
+            paper.claim(job_id)
+    for job_id in paper.in_state(State.RUNNING):
+        if chance.random() < 0.6:
+            chance.choice(HAPPENINGS)(paper, job_id)
+    for job_id in paper.in_state(State.PENDING):
+        if chance.random() < 0.1:
+            paper.note(job_id, chance.choice([Note.HOLD, Note.RESUME]))
+    paper.world.draining = chance.random() < 0.1
+    paper.look_at_locks()
+    paper.settle()
+
+
+def backs_off(paper: Paper, job_id: str) -> None:
+    paper.move(job_id, Event.LOSE, attempt=paper.jobs[job_id].attempt, end="failed", not_before=paper.now + 9)
+
+
+def grows(paper: Paper, job_id: str) -> None:
+    paper.end(job_id, Event.LOSE, end="out_of_memory", requests=Resources(1000, 2**40).to_json())
+
+
+def is_paused(paper: Paper, job_id: str, by: str) -> None:
+    if Ask.PAUSE not in paper.jobs[job_id].asks:
+        paper.note(job_id, Note.ASK, ask=Ask.PAUSE, by=by)
+        paper.note(job_id, Note.PAUSE)
+
+
+HAPPENINGS: list[Callable[[Paper, str], object]] = [
+    lambda paper, job_id: paper.end(job_id),
+    lambda paper, job_id: paper.end(job_id, Event.FAIL),
+    backs_off,
+    lambda paper, job_id: (backs_off(paper, job_id), paper.die(job_id)),
+    grows,
+    lambda paper, job_id: is_paused(paper, job_id, "user"),
+    lambda paper, job_id: is_paused(paper, job_id, "scheduler"),
+    lambda paper, job_id: paper.note(job_id, Note.RESUME),
+    lambda paper, job_id: paper.note(job_id, Note.ASK, ask=Ask.CANCEL),
+]

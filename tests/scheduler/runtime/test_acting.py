@@ -11,7 +11,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Terms
 from singlepoint.jobs.lifecycle.states import Ask, Event
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.policy.decisions import Decision, Dispatch, Fail, Preempt, Rescue, Resume, TakeBack
+from singlepoint.scheduler.policy.plan import Decision, Dispatch, Fail, Preempt, Rescue, Resume, TakeBack
 from singlepoint.scheduler.runtime.acting import DiskActs
 from tests.scheduler.pretend import Bench
 

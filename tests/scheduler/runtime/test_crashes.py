@@ -25,7 +25,7 @@ import redis
 from singlepoint.jobs.store.home import open_home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.loop import Scheduler
-from tests.scheduler.paper import budget
+from singlepoint.scheduler.simulation.paper import budget
 
 scheduler = Scheduler(JobStore(open_home(sys.argv[1])), lambda: redis.Redis.from_url(sys.argv[2]), budget(1), range(1))
 scheduler.start()

@@ -14,10 +14,11 @@ import pytest
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.decisions import Decision, Dispatch, PushAgain, Resume
+from singlepoint.scheduler.policy.plan import Decision, Dispatch, PushAgain, Resume
+from singlepoint.scheduler.simulation.paper import Paper, budget
 from singlepoint.scheduler.world.world import World
-from tests.scheduler.paper import Paper, budget
 
 DAY_S = 86_400.0
 CPU, MEMORY_MIB = 4, 8192
@@ -177,7 +178,8 @@ class Day(Paper):
         for job in self.jobs.values():
             self.world.see(job)
         if any(True for _ in self.world.unprobed()):
-            assert not [decision for decision in decide(self.world) if isinstance(decision, Dispatch | Resume)]
+            decisions = decide(self.world, fifo.RULES).decisions
+            assert not [decision for decision in decisions if isinstance(decision, Dispatch | Resume)]
 
 
 ORDINARY: list[tuple[Callable[[Day], None], int]] = [

@@ -5,11 +5,11 @@ from __future__ import annotations
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.decisions import Preempt, Rescue, TakeBack
-from singlepoint.scheduler.policy.reasons import explain, head_reason
+from singlepoint.scheduler.policy.plan import Decision, Preempt, Rescue, TakeBack
+from singlepoint.scheduler.simulation.paper import Paper
 from tests.conftest import accept
-from tests.scheduler.paper import Paper
 
 
 def a_full_machine() -> Paper:
@@ -23,13 +23,17 @@ def a_full_machine() -> Paper:
     return paper
 
 
+def decided(paper: Paper) -> tuple[Decision, ...]:
+    return decide(paper.world, fifo.RULES).decisions
+
+
 def test_running_work_is_asked_to_hand_back_and_dispatched_work_is_taken_back() -> None:
     paper = a_full_machine()
     paper.world.draining = True
-    assert {type(one): one.job_id for one in decide(paper.world)} == {Preempt: "running", TakeBack: "dispatched"}
+    assert {type(one): one.job_id for one in decided(paper)} == {Preempt: "running", TakeBack: "dispatched"}
     paper.settle()
     assert Ask.PREEMPT in paper.jobs["running"].asks
-    assert decide(paper.world) == []
+    assert decided(paper) == ()
 
 
 def test_nothing_is_started_until_it_is_over_and_then_all_go_on() -> None:
@@ -40,7 +44,7 @@ def test_nothing_is_started_until_it_is_over_and_then_all_go_on() -> None:
     paper.look_at_locks()
     paper.settle()
     assert paper.in_state(State.PENDING) == ["running", "dispatched", "waiting"]
-    assert "drained" in explain(paper.world, "waiting") and "drain --off" in str(head_reason(paper.world))
+    assert "drain --off" in (paper.reason("waiting") or "")
     paper.world.draining = False
     paper.settle()
     assert paper.in_state(State.QUEUED) == ["running", "dispatched"]
@@ -52,7 +56,7 @@ def test_a_paused_attempt_is_not_given_its_cores_but_asked_to_hand_back_its_memo
     paper.note("running", Note.PAUSE)
     paper.note("running", Note.RESUME)
     paper.world.draining = True
-    assert [one.job_id for one in decide(paper.world) if isinstance(one, Preempt)] == ["running"]
+    assert [one.job_id for one in decided(paper) if isinstance(one, Preempt)] == ["running"]
 
 
 def test_a_death_is_written_down_all_the_same() -> None:
@@ -60,7 +64,7 @@ def test_a_death_is_written_down_all_the_same() -> None:
     paper.world.draining = True
     paper.die("running")
     paper.look_at_locks()
-    assert [type(one) for one in decide(paper.world) if one.job_id == "running"] == [Rescue]
+    assert [type(one) for one in decided(paper) if one.job_id == "running"] == [Rescue]
 
 
 def test_accepting_goes_on(store: JobStore) -> None:

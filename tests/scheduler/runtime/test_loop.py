@@ -18,10 +18,11 @@ from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.policy.decisions import Decision
+from singlepoint.scheduler.policy.plan import Plan
+from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S
+from singlepoint.scheduler.simulation.paper import MIB
 from singlepoint.scheduler.world.world import World
-from tests.scheduler.paper import MIB
 from tests.scheduler.pretend import Bench
 
 
@@ -32,7 +33,6 @@ def bench(store: JobStore, connection: redis.Redis) -> Bench:
 
 def test_a_job_goes_from_submission_to_its_end(bench: Bench) -> None:
     job_id = bench.submit()
-    assert bench.queue.waiting_ids() == {rq_id(job_id, 1)}
     bench.look()
     assert bench.queue.waiting_ids() == set()
     assert bench.queue.run_ids() == {rq_id(job_id, 1)}
@@ -49,9 +49,9 @@ def test_only_what_fits_is_handed_to_the_workers(bench: Bench) -> None:
     bench.look()
     assert len(bench.queue.run_ids()) == 2
     assert len(bench.queue.waiting_ids()) == 3
-    head = bench.index.head()
-    assert head["id"] in ids
-    assert "needs 1 core (0 cores free)" in head["reason"]
+    told = bench.index.told()
+    assert told.first in ids
+    assert "needs 1 core (0 cores free)" in told.why[told.first]
 
 
 def test_a_new_head_is_published_soon_but_not_for_each_of_many(bench: Bench) -> None:
@@ -60,10 +60,10 @@ def test_a_new_head_is_published_soon_but_not_for_each_of_many(bench: Bench) -> 
     bench.claim()
     bench.end(ids[0])
     bench.look()
-    assert bench.index.head()["id"] == ids[2]
+    assert bench.index.told().first == ids[2]
     assert bench.scheduler.patience_s() <= 0.25
     bench.look(0.25)
-    assert bench.index.head()["id"] == ids[3]
+    assert bench.index.told().first == ids[3]
 
 
 def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,9 +71,9 @@ def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: p
     bench.look()  # the first look mends; from here on it is one pass each
     decided: list[World] = []
 
-    def counted(world: World) -> list[Decision]:
+    def counted(world: World, _rules: Rules) -> Plan:
         decided.append(world)
-        return []
+        return Plan()
 
     monkeypatch.setattr("singlepoint.scheduler.runtime.loop.decide", counted)
     for job_id in ids:

@@ -7,9 +7,9 @@ import random
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
+from singlepoint.scheduler.simulation.paper import BOOT, Paper
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.world import Place, World
-from tests.scheduler.paper import BOOT, Paper
 
 
 def test_a_line_is_sorted_and_knows_positions() -> None:
@@ -58,7 +58,7 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
         assert {p: list(line) for p, line in fresh.lines.items()} == {
             p: list(line) for p, line in paper.world.lines.items()
         }
-        assert (fresh.reserved, fresh.free_cores()) == (paper.world.reserved, paper.world.free_cores())
+        assert (fresh.reserved, fresh.books.free_cores) == (paper.world.reserved, paper.world.books.free_cores)
         assert fresh.reliability == paper.world.reliability
 
 
@@ -85,7 +85,7 @@ def test_a_forgotten_job_leaves_nothing_behind() -> None:
     paper.settle()
     paper.world.forget("a")
     assert paper.world.reserved == Resources()
-    assert paper.world.free_cores() == [0, 1]
+    assert paper.world.books.free_cores == [0, 1]
     assert list(paper.world.ids()) == []
     assert all(len(line) == 0 for line in paper.world.lines.values())
 
@@ -98,7 +98,7 @@ def test_a_core_that_left_the_budget_stays_with_its_attempt_and_is_not_granted_a
     paper.claim("a")
     paper.claim("b")
     paper.world.budget_changed(paper.world.budget, Resources(), [1, 2, 3])
-    assert paper.world.free_cores() == [2, 3]
+    assert paper.world.books.free_cores == [2, 3]
 
 
 def test_running_time_is_exposure_before_the_attempt_ends() -> None:

@@ -10,20 +10,27 @@ from typing import Any
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.history import Note, step
+from singlepoint.jobs.lifecycle.reasons import Surroundings, with_reason
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.states import FINAL, Event, State
+from singlepoint.jobs.lifecycle.summary import summary
+from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.decisions import (
+from singlepoint.scheduler.policy.plan import (
     Decision,
     Dispatch,
     Fail,
+    Pause,
+    Plan,
     Preempt,
     PushAgain,
     Rescue,
     Resume,
     TakeBack,
 )
-from singlepoint.scheduler.world.world import World
+from singlepoint.scheduler.policy.reasons import told
+from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.world.world import Place, World
 
 MIB = 2**20
 BOOT = "this boot"
@@ -36,14 +43,19 @@ def budget(cpu: int = 2, memory_mib: int = 4096) -> Resources:
 class Paper:
     """See the module. alive: the jobs whose lock is held."""
 
-    def __init__(self, cpu: int = 2, memory_mib: int = 4096, now: float = 1_000_000.0) -> None:
+    def __init__(
+        self, cpu: int = 2, memory_mib: int = 4096, now: float = 1_000_000.0, rules: Rules = fifo.RULES
+    ) -> None:
         self.now = now
+        self.rules = rules
+        self.plan = Plan()
         self.jobs: dict[str, Job] = {}
         self.unfinished: dict[str, Job] = {}
         self.alive: set[str] = set()
         self.boot_id = BOOT
         self.decisions: list[Decision] = []
-        self.world = World(budget(cpu, memory_mib), range(cpu), boot_id=BOOT).seen_at(now)
+        self.world = World(budget(cpu, memory_mib), range(cpu), boot_id=BOOT, ranking=rules.ranking)
+        self.world.seen_at(now)
 
     # --- what clients and workers do ---------------------------------------------------------------------
 
@@ -90,7 +102,8 @@ class Paper:
         made: list[Decision] = []
         for _ in range(rounds):
             self.look_at_locks()
-            decisions = decide(self.world)
+            self.plan = decide(self.world, self.rules)
+            decisions = self.plan.decisions
             if not decisions:
                 self.decisions += made
                 return made
@@ -111,7 +124,9 @@ class Paper:
             case Resume():
                 self._append(job.id, Note.REVISE, {"terms": decision.terms.to_json()})
             case Preempt():
-                self._append(job.id, Note.ASK, {"ask": "preempt"})
+                self._append(job.id, Note.ASK, {"ask": "preempt", "by": "scheduler"})
+            case Pause():
+                self._append(job.id, Note.ASK, {"ask": "pause", "by": "scheduler"})
             case TakeBack():
                 self._append(job.id, Event.LOSE, {"attempt": job.attempt, "end": "lost", "cause": decision.cause})
             case Fail():
@@ -120,6 +135,16 @@ class Paper:
                 self.world.pushed(job.id)
 
     # --- what is true ------------------------------------------------------------------------------------
+
+    def reason(self, job_id: str) -> str | None:
+        """What every front end says of a job, by what a scheduler would have told."""
+        row = with_reason(summary(self.jobs[job_id]), self.surroundings())
+        return None if row["reason"] is None else str(row["reason"])
+
+    def surroundings(self) -> Surroundings:
+        states = {job_id: job.state.value for job_id, job in self.jobs.items()}
+        say = told(self.world, self.plan, self.world.lines[Place.ENDING])
+        return Surroundings(self.now, states, self.world.room, say, draining=self.world.draining)
 
     def granted(self) -> Resources:
         open_jobs = (job for job in self.unfinished.values() if job.state in (State.QUEUED, State.RUNNING))

@@ -1,0 +1,207 @@
+"""Why a job is not running: one rule and one sentence for every row, so that `ps`, `show` and `explain` agree. Pure.
+
+What a job's own row does not tell (who is in front, what is free) the scheduler says now and then: `Told`. Everything
+else follows from the row, the states of the others and the budget, with or without a scheduler or Redis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Self
+
+from singlepoint.jobs import documents
+from singlepoint.jobs.clock import seconds
+
+from .records import Resources, granted_of
+from .retry import LONGEST_BACKOFF_S
+from .states import FINAL, State
+
+Row = Mapping[str, Any]
+"""A `summary.summary`; `dead` is added where nobody works on a job that counts as running."""
+
+
+class Why(StrEnum):
+    """What keeps a job where it is; the first that applies."""
+
+    ENDED = "ended"
+    ASKED = "asked"  # to stop, and it has not yet
+    RESUMING = "resuming"  # paused, and goes on when it gets its cores
+    PAUSED = "paused"
+    DIED = "died"
+    RUNNING = "running"
+    NOTHING_RUNS = "nothing_runs"
+    QUEUED = "queued"
+    STANDSTILL = "standstill"
+    ENDING = "ending"  # an earlier attempt may still live
+    DOOMED = "doomed"
+    HELD = "held"
+    AFTER = "after"
+    DELAYED = "delayed"
+    OVERSIZED = "oversized"
+    DRAINING = "draining"
+    AWAY = "away"  # Redis
+    LINE = "line"  # waits for room, as the scheduler says
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the scheduler last said of those that wait. why: a sentence for each that it looked at.
+
+    first: who is first of those it could not start.  everybody: what holds for all that wait, `""` for nothing.
+    ending: jobs whose earlier attempt may still live.
+    """
+
+    first: str = ""
+    why: Mapping[str, str] = field(default_factory=dict)
+    everybody: str = ""
+    ending: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "first": self.first,
+            "why": dict(self.why),
+            "everybody": self.everybody,
+            "ending": sorted(self.ending),
+        }
+
+    @classmethod
+    def from_json(cls, document: documents.Document) -> Self:
+        """The inverse of `to_json`; raises Malformed."""
+        why = documents.mapping(document, "why", {})
+        return cls(
+            documents.text(document, "first", ""),
+            {job_id: documents.text(why, job_id) for job_id in why},
+            documents.text(document, "everybody", ""),
+            frozenset(documents.texts(document, "ending", ())),
+        )
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a reason depends on besides the row.
+
+    at: the time, seconds since the epoch.  states: of every job there is, by id.  room: what there is in all, None when
+    no scheduler runs.  told: what it said; None while Redis is away.  complaint: why the scheduler does nothing, if so.
+    """
+
+    at: float
+    states: Mapping[str, str]
+    room: Resources | None
+    told: Told | None
+    draining: bool = False
+    complaint: str = ""
+
+
+NOTHING_RUNS = "nothing is running: `singlepoint up --detach` starts it"
+DIED = "its process died; `singlepoint up --detach` goes on with it"
+DRAINING = "nothing is started: the home is being drained, until `singlepoint drain --off`"
+
+_ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "asked to pause"}
+_NEVER = {State.FAILED.value: "failed", State.CANCELLED.value: "was cancelled", None: "was removed"}
+
+
+def with_reason(row: Row, around: Surroundings) -> dict[str, Any]:
+    """The row with the sentence for it as `reason`; None for a job that simply runs or succeeded."""
+    return {**row, "reason": _SENTENCES[why(row, around)](row, around)}
+
+
+def why(row: Row, around: Surroundings) -> Why:
+    """The rule."""
+    if row["state"] in FINAL:
+        return Why.ENDED
+    if row["state"] == State.RUNNING:
+        return _why_running(row)
+    if row["state"] == State.QUEUED:
+        return Why.ASKED if row["asks"] else Why.NOTHING_RUNS if around.room is None else Why.QUEUED
+    return _why_pending(row, around)
+
+
+def _why_running(row: Row) -> Why:
+    if _open_asks(row):
+        return Why.ASKED
+    if row["paused"]:
+        return Why.PAUSED if "pause" in row["asks"] and not row["gives_way"] else Why.RESUMING
+    return Why.DIED if row.get("dead") else Why.RUNNING
+
+
+def _why_pending(row: Row, around: Surroundings) -> Why:
+    told, not_before = around.told, seconds(row["not_before"]) if row["not_before"] else 0.0
+    rules = (
+        (Why.ENDING, told is not None and row["id"] in told.ending),
+        (Why.DOOMED, any(state in _NEVER for state in _before(row, around).values())),
+        (Why.HELD, row["held"]),
+        (Why.NOTHING_RUNS, around.room is None),
+        (Why.STANDSTILL, bool(around.complaint)),
+        (Why.AFTER, bool(_before(row, around))),
+        (Why.DELAYED, around.at < not_before <= around.at + LONGEST_BACKOFF_S),  # later: the clock was set back
+        (Why.OVERSIZED, around.room is not None and not _need(row, around.room).fits_in(around.room)),
+        (Why.DRAINING, around.draining),
+        (Why.AWAY, told is None),
+    )
+    return next((reason for reason, holds in rules if holds), Why.LINE)
+
+
+def _before(row: Row, around: Surroundings) -> dict[str, str | None]:
+    """The jobs it still has to come after, with their states; one that ran once has waited for them already."""
+    after = {} if row["attempt"] else {other: around.states.get(other) for other in row["after"]}
+    return {other: state for other, state in after.items() if state != State.SUCCEEDED}
+
+
+def _need(row: Row, room: Resources) -> Resources:
+    asked = Resources(round(1000 * row["cpu"]), row["memory_bytes"], row["storage_bytes"], row["network_bytes_s"])
+    return granted_of(asked, row["grown"], room)
+
+
+def _open_asks(row: Row) -> list[str]:
+    return [ask for ask in row["asks"] if ask != "pause" or not row["paused"]]
+
+
+def _asked(row: Row, _around: Surroundings) -> str:
+    asks = _open_asks(row)
+    if row["gives_way"] and asks in (["pause"], ["preempt"]):
+        return "asked to make room for other work"
+    return ", ".join(_ASKED.get(ask, ask) for ask in asks)
+
+
+def _doomed(row: Row, around: Surroundings) -> str:
+    other, state = next((other, state) for other, state in _before(row, around).items() if state in _NEVER)
+    return f"about to fail: {other}, which it comes after, {_NEVER[state]}"
+
+
+def _after(row: Row, around: Surroundings) -> str:
+    return "after " + ", ".join(f"{other} ({state})" for other, state in _before(row, around).items())
+
+
+def _line(row: Row, around: Surroundings) -> str:
+    told = around.told or Told()
+    if said := told.why.get(row["id"]) or told.everybody:
+        return said
+    return f"behind {told.first}" if told.first else "the scheduler is about to look at it"
+
+
+def _because(row: Row) -> str:
+    return f" ({row['reason']})" if row["reason"] else ""
+
+
+_SENTENCES: dict[Why, Callable[[Row, Surroundings], str | None]] = {
+    Why.ENDED: lambda row, _: row["reason"],
+    Why.ASKED: _asked,
+    Why.RESUMING: lambda row, _: "goes on when it gets its cores",
+    Why.PAUSED: lambda row, _: f"paused, holding its memory: `singlepoint resume {row['id']}`",
+    Why.DIED: lambda _row, _: DIED,
+    Why.RUNNING: lambda _row, _: None,
+    Why.NOTHING_RUNS: lambda _row, _: NOTHING_RUNS,
+    Why.QUEUED: lambda _row, _: "a worker is about to take it",
+    Why.STANDSTILL: lambda _row, around: around.complaint,
+    Why.ENDING: lambda row, _: f"attempt {row['attempt']} is still ending: a process of it holds the job's lock",
+    Why.DOOMED: _doomed,
+    Why.HELD: lambda row, _: f"paused: `singlepoint resume {row['id']}`",
+    Why.AFTER: _after,
+    Why.DELAYED: lambda row, _: f"waits until {row['not_before']}{_because(row)}",
+    Why.OVERSIZED: lambda _row, _: "can never fit the budget as it is: `singlepoint doctor` shows it",
+    Why.DRAINING: lambda _row, _: DRAINING,
+    Why.AWAY: lambda row, _: f"goes on when Redis is back{_because(row)}",
+    Why.LINE: lambda row, around: _line(row, around) + _because(row),
+}

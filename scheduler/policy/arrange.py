@@ -1,0 +1,208 @@
+"""Who starts, who is put down for whom, and whose place is kept: one pass over the line, by the rules. Pure.
+
+In order of the line: whoever fits starts. For one that does not, work of a worse rank is put down, if the rules allow
+it and enough of it can be. Else its place may be kept: it gets a reservation for the time when enough of what runs will
+have ended, and from there on nobody starts who would still hold then what it needs. What those who leave hold
+counts as free for whoever it is freed for, and for nobody else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.scheduler.world.tasks import NOTHING, Holding, Rank, Standing, Task
+
+from .plan import Reservation, Wait
+from .rules import Overtaking, Rules
+
+
+class Floor(Protocol):
+    """What a pass reads: who waits and who holds what. `Books` is one."""
+
+    now: float
+    free: Resources
+    leaving: Resources
+
+    @property
+    def free_cores(self) -> Sequence[int]: ...
+    @property
+    def next_change(self) -> float: ...
+    def waiting(self, shut: set[Resources]) -> Iterator[Task]: ...
+    def holders(self) -> Iterator[Holding]: ...
+    def by_end(self) -> Iterator[Holding]: ...
+    def standing(self, task_id: str) -> Standing: ...
+    def task(self, task_id: str) -> Task | None: ...
+
+
+@dataclass(frozen=True)
+class Start:
+    task: Task
+    cores: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PutDown:
+    """pause: its memory is kept.  for_id: whom it makes room for."""
+
+    holding: Holding
+    pause: bool
+    for_id: str
+
+
+@dataclass
+class Arrangement:
+    """What a pass found. blocked: those it looked at and did not start, with what they wait for."""
+
+    starts: list[Start] = field(default_factory=list)
+    put_down: list[PutDown] = field(default_factory=list)
+    reservation: Reservation | None = None
+    blocked: dict[str, Wait] = field(default_factory=dict)
+    look_again_at: float | None = None
+
+
+_End = tuple[float, int, str, Resources]
+
+
+def arrange(floor: Floor, rules: Rules) -> Arrangement:
+    """One pass. Nothing is changed; told what came of it, the next pass goes on from there."""
+    return _Pass(floor, rules).run()
+
+
+class _Pass:
+    """free: what can be taken at once.  soon: that and what comes free, less what was promised of it.
+
+    head: the first that can't start, whose place is kept.  extra: what will still be free when its time comes and it
+    has started; reckoned when somebody wants to start who was behind it.
+    """
+
+    def __init__(self, floor: Floor, rules: Rules) -> None:
+        self.floor, self.rules = floor, rules
+        self.free = floor.free
+        self.soon = floor.free + floor.leaving
+        self.head: Task | None = None
+        self.extra = Resources()
+        self.cores_taken = 0
+        self.shut: set[Resources] = set()
+        self.chosen: set[str] = set()
+        self.found = Arrangement()
+
+    def run(self) -> Arrangement:
+        for task in self.floor.waiting(self.shut):
+            self._consider(task)
+            if self._is_over(task):
+                break
+        if self.found.blocked and self.floor.next_change < math.inf:
+            self.found.look_again_at = self.floor.next_change
+        return self.found
+
+    def _is_over(self, task: Task) -> bool:
+        """Whether nobody behind this one can start: nobody may overtake it, or there is no core and none to be had."""
+        if task.id in self.found.blocked and self.rules.overtaking is Overtaking.NOBODY:
+            return True
+        return self.free.cpu_millis < 1000 and self.soon.cpu_millis < 1000 and not self._has_victims(task)
+
+    def _has_victims(self, task: Task) -> bool:
+        if not self.rules.gives_way:
+            return False
+        rank = self.floor.standing(task.id).rank
+        return next(self._victims(rank), None) is not None
+
+    def _victims(self, rank: Rank) -> Iterator[Holding]:
+        """Those that may be put down for somebody of this rank, the least important first."""
+        for holding in self.floor.holders():
+            if self.floor.standing(holding.task.id).rank <= rank:
+                return
+            if holding.leaving == NOTHING and holding.task.id not in self.chosen:
+                yield holding
+
+    def _consider(self, task: Task) -> None:
+        if task.need.fits_in(self.soon):
+            if self._would_delay(task):
+                self.found.blocked[task.id] = Wait.WOULD_DELAY
+                return
+            self._promise(task)
+        elif self.rules.gives_way and self._make_room(task):
+            self.found.blocked[task.id] = Wait.COMES_FREE
+        else:
+            self.shut.add(task.need)
+            self.found.blocked[task.id] = Wait.LACKS
+            if self.rules.overtaking is Overtaking.HARMLESS and self.head is None:
+                self.head = task
+
+    def _promise(self, task: Task) -> None:
+        self.soon = self.soon - task.need
+        if not task.need.fits_in(self.free):
+            self.found.blocked[task.id] = Wait.COMES_FREE
+            return
+        self.free = self.free - task.need
+        cores = tuple(self.floor.free_cores[self.cores_taken : self.cores_taken + task.cores])
+        self.cores_taken += task.cores
+        self.found.starts.append(Start(task, cores))
+
+    # --- keeping a place ---------------------------------------------------------------------------------
+
+    def _reserve(self, task: Task) -> Reservation:
+        """Source: EASY, Lifka 1995: running work in the order in which it should end, until the head fits."""
+        room, at = self.soon, self.floor.now
+        for ends_at, *_, granted in heapq.merge(self._ends(), sorted(self._new_ends())):
+            room = room + granted
+            at = max(at, ends_at)
+            if task.need.fits_in(room):
+                break
+        self.extra = room - task.need
+        self.found.reservation = Reservation(task, at)
+        return self.found.reservation
+
+    def _ends(self) -> Iterator[_End]:
+        """When what runs should end, and what it holds; without those who leave, who are counted already."""
+        for holding in self.floor.by_end():
+            if holding.leaving == NOTHING and holding.task.id not in self.chosen:
+                yield holding.ends_at, holding.granted.cpu_millis, holding.task.id, holding.granted
+
+    def _new_ends(self) -> Iterator[_End]:
+        for start in self.found.starts:
+            yield self.floor.now + start.task.longest_s, start.task.need.cpu_millis, start.task.id, start.task.need
+
+    def _would_delay(self, task: Task) -> bool:
+        """Whether starting it now would keep the holder of the reservation from starting in time."""
+        if self.head is None or (self.rules.gives_way and task.gives_way):
+            return False
+        reservation = self.found.reservation or self._reserve(self.head)
+        if self.floor.now + task.longest_s <= reservation.at:
+            return False
+        if task.need.fits_in(self.extra):
+            self.extra = self.extra - task.need
+            return False
+        return True
+
+    # --- giving way --------------------------------------------------------------------------------------
+
+    def _make_room(self, task: Task) -> bool:
+        """Have enough work of a worse rank put down for it to start, or none."""
+        room, picked = self.soon, []
+        for victim in self._victims(self.floor.standing(task.id).rank):
+            lacking = task.need.lacking_in(room)
+            if any(getattr(victim.granted, name) for name in lacking):
+                picked.append(victim)
+                room = room + victim.granted
+                if task.need.fits_in(room):
+                    break
+        else:
+            return False
+        for victim in picked[:-1]:  # the later ones may have made an earlier one needless
+            if task.need.fits_in(room - victim.granted):
+                room = room - victim.granted
+                picked.remove(victim)
+        for victim in picked:
+            kept = Resources(0, victim.granted.memory_bytes, victim.granted.storage_bytes)
+            pause = victim.task.pauses and bool(victim.cores) and task.need.fits_in(room - kept)
+            room = room - kept if pause else room
+            self.chosen.add(victim.task.id)
+            self.found.put_down.append(PutDown(victim, pause, task.id))
+        self.soon = room - task.need
+        return True

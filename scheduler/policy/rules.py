@@ -1,0 +1,29 @@
+"""What the named policies differ in: one table of rules each, read by `arrange`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from singlepoint.scheduler.world.books import Ranking
+
+
+class Overtaking(StrEnum):
+    """Who may start although somebody before it in line can't yet.
+
+    nobody.  harmless: whoever does not delay the first that can't start.  anybody: whoever fits.
+    """
+
+    NOBODY = "nobody"
+    HARMLESS = "harmless"
+    ANYBODY = "anybody"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """ranking: who goes first.  gives_way: whether running work is put down for somebody of a better rank."""
+
+    name: str
+    ranking: Ranking
+    overtaking: Overtaking
+    gives_way: bool = False

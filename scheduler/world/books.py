@@ -1,0 +1,208 @@
+"""Who waits in which order, and who holds what: the indexes that a decision reads. Pure.
+
+Waiting tasks stand in one line for each *shape* (what they need), so that whoever asks for the first that fits reads
+the heads of lines and never all that wait. Holders stand by rank and by when they should end. Ranks are the policy's;
+those that time changes are renewed when their time comes (`seen_at`), so everything else is found where it was put.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import Any
+
+from singlepoint.jobs.lifecycle.records import Resources
+
+from .tasks import NOTHING, Holding, Standing, Task
+
+Ranking = Callable[[Task, float, "float | None"], Standing]
+"""Where a task stands at a time: waiting, or (third: since when) running."""
+
+
+def by_arrival(task: Task, _now: float, _since: float | None) -> Standing:
+    """Higher priority first, then first come."""
+    rank = (0, -task.priority, 0)
+    return Standing(rank, (*rank, not task.paused, task.submitted_at, task.id))
+
+
+class Books:
+    """room: what tasks may have, all together.  cores: the ids of the cores that may be granted."""
+
+    def __init__(self, room: Resources, cores: Iterable[int], ranking: Ranking) -> None:
+        self.now = 0.0
+        self.room = room
+        self.free = room
+        self.leaving = NOTHING
+        """What those who were asked to leave hold: it will be free in a moment."""
+        self._cores = frozenset(cores)
+        self._free_cores: list[int] = sorted(self._cores)
+        self._users: Counter[int] = Counter()  # of a core; several while an attempt may live that was taken for dead
+        self._ranking = ranking
+        self._waiting: dict[str, tuple[Task, Standing]] = {}
+        self._holding: dict[str, tuple[Holding, Standing]] = {}
+        self._lines: dict[Resources, list[tuple[Any, ...]]] = {}
+        self._by_rank: list[tuple[Any, ...]] = []
+        self._by_end: list[tuple[float, int, str]] = []
+        self._due: list[tuple[float, str]] = []
+
+    # --- what happened -----------------------------------------------------------------------------------
+
+    def wait(self, task: Task) -> None:
+        """It wants to run. Told again, it stands where it belongs now."""
+        self.stop_waiting(task.id)
+        standing = self._ranking(task, self.now, None)
+        self._waiting[task.id] = (task, standing)
+        insort(self._lines.setdefault(task.need, []), standing.order)
+        self._renew_at(standing.until, task.id)
+
+    def stop_waiting(self, task_id: str) -> None:
+        known = self._waiting.pop(task_id, None)
+        if known is not None:
+            task, standing = known
+            line = self._lines[task.need]
+            _take_out(line, standing.order)
+            if not line:
+                del self._lines[task.need]
+
+    def hold(self, holding: Holding) -> None:
+        """It holds what it was granted. Told again, the newest word counts."""
+        task = holding.task
+        self.let_go(task.id)
+        standing = self._ranking(task, self.now, holding.since)
+        self._holding[task.id] = (holding, standing)
+        self._place(holding, standing)
+        self.free = self.free - holding.granted
+        for core in holding.cores:
+            self._users[core] += 1
+            if self._users[core] == 1 and core in self._cores:
+                _take_out(self._free_cores, core)
+        self.leaving = self.leaving + holding.leaving
+
+    def let_go(self, task_id: str) -> None:
+        """It holds nothing any more."""
+        known = self._holding.pop(task_id, None)
+        if known is not None:
+            holding, standing = known
+            self._displace(holding, standing)
+            self.free = self.free + holding.granted
+            for core in holding.cores:
+                self._users[core] -= 1
+                if not self._users[core] and core in self._cores:
+                    insort(self._free_cores, core)
+            self.leaving = self.leaving - holding.leaving
+
+    def seen_at(self, now: float) -> None:
+        """It is `now`: whoever's rank time has changed is moved to where it belongs."""
+        self.now = now
+        due = self._due
+        while due and due[0][0] <= now:
+            until, task_id = heapq.heappop(due)
+            waiting, holding = self._waiting.get(task_id), self._holding.get(task_id)
+            if waiting is not None and waiting[1].until == until:
+                self.wait(waiting[0])
+            if holding is not None and holding[1].until == until:
+                self._displace(*holding)
+                standing = self._ranking(holding[0].task, now, holding[0].since)
+                self._holding[task_id] = (holding[0], standing)
+                self._place(holding[0], standing)
+
+    def resize(self, room: Resources, cores: Iterable[int]) -> None:
+        """The budget changed, or our own needs: what is held stays held."""
+        self.free = self.free + room - self.room
+        self.room, self._cores = room, frozenset(cores)
+        self._free_cores = sorted(core for core in self._cores if not self._users[core])
+
+    def rank_by(self, ranking: Ranking) -> None:
+        """Another policy: everybody stands where it says."""
+        self._ranking, self._due = ranking, []
+        for task, _ in list(self._waiting.values()):
+            self.wait(task)
+        for holding, _ in list(self._holding.values()):
+            self.hold(holding)
+
+    # --- questions ---------------------------------------------------------------------------------------
+
+    def waiting(self, shut: Collection[Resources] = ()) -> Iterator[Task]:
+        """Those that wait, first in line first. A shape that is put into `shut` meanwhile is left out from there."""
+        lines = self._lines
+        heads = [(line[0], 0, line, need) for need, line in lines.items() if need not in shut]
+        heapq.heapify(heads)
+        while heads:
+            order, position, line, need = heads[0]
+            if need not in shut:
+                yield self._waiting[order[-1]][0]
+            if need in shut or position + 1 >= len(line):
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (line[position + 1], position + 1, line, need))
+
+    def holders(self) -> Iterator[Holding]:
+        """Those that hold something, the least important first."""
+        return (self._holding[entry[-1]][0] for entry in reversed(self._by_rank))
+
+    def by_end(self) -> Iterator[Holding]:
+        """Those that hold something, whoever should end first first."""
+        return (self._holding[task_id][0] for _, _, task_id in self._by_end)
+
+    def standing(self, task_id: str) -> Standing:
+        """Where a task that waits, else one that holds, stands."""
+        return (self._waiting.get(task_id) or self._holding[task_id])[1]
+
+    def is_waiting(self, task_id: str) -> bool:
+        return task_id in self._waiting
+
+    def task(self, task_id: str) -> Task | None:
+        """A task that waits."""
+        known = self._waiting.get(task_id)
+        return known[0] if known else None
+
+    def holding(self, task_id: str) -> Holding | None:
+        known = self._holding.get(task_id)
+        return known[0] if known else None
+
+    @property
+    def free_cores(self) -> list[int]:
+        """Ids of the cores nobody has, lowest first; not to be changed."""
+        return self._free_cores
+
+    @property
+    def next_change(self) -> float:
+        """When time alone may change a rank; infinity when it will not."""
+        return self._due[0][0] if self._due else math.inf
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    # --- keeping the indexes true ------------------------------------------------------------------------
+
+    def _place(self, holding: Holding, standing: Standing) -> None:
+        insort(self._by_rank, (standing.rank, *_first_put_down(holding)))
+        insort(self._by_end, _end(holding))
+        self._renew_at(standing.until, holding.task.id)
+
+    def _displace(self, holding: Holding, standing: Standing) -> None:
+        _take_out(self._by_rank, (standing.rank, *_first_put_down(holding)))
+        _take_out(self._by_end, _end(holding))
+
+    def _renew_at(self, until: float, task_id: str) -> None:
+        if until < math.inf:
+            heapq.heappush(self._due, (until, task_id))
+
+
+def _first_put_down(holding: Holding) -> tuple[float, float, float, str]:
+    """Among equals of rank the last is put down first: the cheapest to switch, then the one that began last."""
+    return (-holding.task.switch_s, holding.since, holding.task.submitted_at, holding.task.id)
+
+
+def _end(holding: Holding) -> tuple[float, int, str]:
+    return (holding.ends_at, holding.granted.cpu_millis, holding.task.id)
+
+
+def _take_out(ordered: list[Any], one: Any) -> None:
+    at = bisect_left(ordered, one)
+    if at < len(ordered) and ordered[at] == one:
+        del ordered[at]
