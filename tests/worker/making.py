@@ -114,6 +114,12 @@ class Maker:
         watch.ended(os.waitpid(pid, 0)[1])
         return self.store.load(job_id)
 
+    @staticmethod
+    def kill_within(pid: int, seconds: float) -> None:
+        """Have a child killed from outside after so long, unless it has ended by then."""
+        if not wait_for_exit(pid, seconds):
+            os.kill(pid, signal.SIGKILL)
+
     def make(self, job_id: str, failpoint: str = "", **resources_: int) -> Job:
         """One whole attempt."""
         number = self.begin(job_id, failpoint, spoil=lambda: None, **resources_)

@@ -1,0 +1,148 @@
+"""A job cannot take more than it was granted, with real programs that try: memory in every way, cores, disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from singlepoint.jobs.host.processes import started
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.states import State
+from tests.worker.making import Maker
+
+MIB = 2**20
+
+TOUCH = "bytearray(b'x') * (128 << 20)"
+"""Twice what is granted below, touched to the last byte."""
+
+WAYS = {
+    "alone": f"import time; kept = {TOUCH}; time.sleep(600)",
+    "by fork": """
+import os, time
+for _ in range(4):
+    if os.fork() == 0:
+        kept = bytearray(b"x") * (32 << 20)
+        time.sleep(600)
+time.sleep(600)
+""",
+    "by mmap": """
+import mmap, time
+kept = mmap.mmap(-1, 128 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for at in range(0, len(kept), 4096): kept[at] = 1
+time.sleep(600)
+""",
+    "by shared memory": """
+import mmap, os, time
+kept = mmap.mmap(-1, 128 << 20)
+for at in range(0, len(kept), 4096): kept[at] = 1
+time.sleep(600)
+""",
+    "after setsid": f"""
+import os, time
+if os.fork(): time.sleep(600)
+os.setsid()
+if os.fork(): os._exit(0)
+open("detached", "w").write(str(os.getpid()))
+kept = {TOUCH}
+time.sleep(600)
+""",
+}
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+def program(maker: Maker, code: str, memory: str = "64MiB", cores: int = 1, **spec: Any) -> Job:
+    """One attempt at running some Python."""
+    command = {"kind": "run", "name": "p", "command": [sys.executable, "-c", code]}
+    return maker.make(maker.submit(command, resources={"memory": memory, **spec}), cores=cores)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory of other processes is read in /proc")
+@pytest.mark.parametrize("way", WAYS)
+def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(maker: Maker, way: str) -> None:
+    job = program(maker, WAYS[way])
+
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "out_of_memory")
+    assert job.attempts[-1].cause == "went over its memory and was stopped"
+    assert job.requests.memory_bytes >= 96 * MIB
+    usage = job.attempts[-1].usage
+    assert usage is not None and usage.peak_memory_bytes > 64 * MIB
+    if way == "after setsid":
+        assert started(int((maker.directory / "detached").read_text())) is None
+
+
+def test_memory_that_processes_share_counts_once(maker: Maker) -> None:
+    job = program(
+        maker,
+        """
+import os, time
+kept = bytearray(b"x") * (40 << 20)
+os.fork()
+time.sleep(1.5)
+""",
+    )
+
+    assert job.state is State.SUCCEEDED
+
+
+def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:
+    job = program(
+        maker,
+        """
+import mmap, time
+with open("large", "wb") as file: file.truncate(200 << 20)
+with open("large", "r+b") as file: kept = mmap.mmap(file.fileno(), 0)
+for at in range(0, len(kept), 4096): kept[at] = 1
+time.sleep(1.5)
+""",
+    )
+
+    assert job.state is State.SUCCEEDED
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_a_program_that_starts_eight_threads_gets_its_cores_only(maker: Maker) -> None:
+    job = program(
+        maker,
+        """
+import hashlib, json, os, threading, time
+seen = []
+def work():
+    hashlib.pbkdf2_hmac("sha256", b"x", b"y", 200000)
+    seen.append(sorted(os.sched_getaffinity(0)))
+began, used = time.monotonic(), time.process_time()
+threads = [threading.Thread(target=work) for _ in range(8)]
+for one in threads: one.start()
+for one in threads: one.join()
+json.dump([seen, (time.process_time() - used) / (time.monotonic() - began)], open("seen", "w"))
+""",
+        memory="256MiB",
+    )
+
+    assert job.state is State.SUCCEEDED, job.reason
+    seen, cores_used = json.loads((maker.directory / "seen").read_text())
+    granted = job.attempts[-1].terms.cores
+    assert len(granted) == 1 and all(cores == list(granted) for cores in seen)
+    assert cores_used < 1.1
+
+
+@pytest.mark.parametrize("place", ["SINGLEPOINT_CHECKPOINT_DIR", "SINGLEPOINT_OUTPUT_DIR"])
+def test_a_program_that_fills_the_disk_stops_at_its_quota(maker: Maker, place: str) -> None:
+    code = f"""
+import os, time
+with open(os.path.join(os.environ["{place}"], "f"), "wb") as file:
+    for _ in range(200):
+        file.write(os.urandom(1 << 20)); file.flush(); time.sleep(0.05)
+"""
+    job = program(maker, code, storage="8MiB")
+
+    assert (job.state, job.attempts[-1].end) == (State.FAILED, "out_of_storage")
+    assert job.reason == "went over its storage and was stopped"
