@@ -145,6 +145,8 @@ def carry_out(work: Work) -> Outcome:
         ",".join(map(str, terms.cores)),
         terms.resources.memory_bytes,
     )
+    if complaint := limits.unmet(terms):
+        work.log.warning("terms_not_met why=%r", complaint)
     adopt_orphans()
     work.stops.limit(work.spec.time_limit_s)
     sweep(work)

@@ -14,9 +14,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
 from singlepoint.jobs.lifecycle.records import Terms
 
 from .process import data_bytes
@@ -31,6 +28,8 @@ really used is held to the grant by the parent's watch."""
 
 def warm_up() -> None:
     """Let the BLAS take its buffers now: under a limit its first product would end the process."""
+    import numpy as np  # here, so that to hand in a command takes no numpy
+
     square = np.ones((64, 64), np.float32)
     np.matmul(square, square)
 
@@ -38,6 +37,8 @@ def warm_up() -> None:
 def apply(terms: Terms, *, programs: bool = False) -> None:
     """Hold this process, and the children it will have, to `terms`. programs: those, and not we, do the work; what
     memory they have together is left to the watch (see `limit_program`)."""
+    from threadpoolctl import threadpool_limits
+
     use_cores(terms)
     threadpool_limits(limits=max(1, len(terms.cores)), user_api="blas")
     if not programs:
@@ -45,6 +46,21 @@ def apply(terms: Terms, *, programs: bool = False) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(OSError):  # so that, if the machine as a whole runs out, a job goes first
         Path("/proc/self/oom_score_adj").write_text("500")
+
+
+def unmet(terms: Terms) -> str:
+    """What of `terms` this process does not keep to, though it was told; "" for nothing."""
+    from threadpoolctl import threadpool_info
+
+    wanted = max(1, len(terms.cores))
+    found = [
+        f"{info['internal_api']} has {info['num_threads']} threads, not {wanted}"
+        for info in threadpool_info()
+        if info["user_api"] == "blas" and info["num_threads"] > wanted
+    ]
+    if terms.cores and hasattr(os, "sched_getaffinity") and os.sched_getaffinity(0) != set(terms.cores):
+        found.append(f"it runs on cores {sorted(os.sched_getaffinity(0))}, not {sorted(terms.cores)}")
+    return "; ".join(found)
 
 
 def limit_program(memory_bytes: int) -> None:

@@ -12,13 +12,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import Fence, explained, put_in_place
-from singlepoint.worker.nn.learning.trainer import EpochReport
+
+if TYPE_CHECKING:  # what runs programs needs no numpy
+    from singlepoint.worker.nn.learning.trainer import EpochReport
 
 
 class MetricsLog:
