@@ -30,6 +30,7 @@ from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, Singlep
 if TYPE_CHECKING:
     from singlepoint.jobs.client.session import Settings
     from singlepoint.jobs.page.service import Sources
+    from singlepoint.jobs.spec.checked import Checked
     from singlepoint.jobs.spec.job import Spec
 
 __all__ = ["Classifier", "Model", "Regressor", "submit"]  # noqa: F822 - the classes are loaded by __getattr__
@@ -164,11 +165,11 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> N
     ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check)
 
 
-def _check(spec: Spec) -> None:
+def _check(spec: Spec) -> Checked | None:
     """What `worker` says of a spec's data and shapes; raises InvalidInput."""
     from singlepoint.worker.kinds.table import check
 
-    check(spec)
+    return check(spec)
 
 
 _GLOBAL_OPTIONS = ("--home", "--redis-url")

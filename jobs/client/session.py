@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from singlepoint.jobs.broker.index import Index
     from singlepoint.jobs.broker.rq_queues import DispatchQueue
+    from singlepoint.jobs.spec.checked import Checked
     from singlepoint.jobs.spec.job import Spec
 
 T = TypeVar("T")
@@ -36,13 +37,13 @@ HISTORY_PATIENCE_S = 5.0
 class Settings:
     """What the front door knows before any command runs.
 
-    check: what `worker` says of a spec's data and shapes (raises InvalidInput); passed in, since `jobs` may
-    not know `worker`.
+    check: what `worker` says of a spec's data and shapes (raises InvalidInput) and settles of it; passed in, since
+    `jobs` may not know `worker`.
     """
 
     home_path: Path | None = None
     redis_url: str | None = None
-    check: Callable[[Spec], None] | None = None
+    check: Callable[[Spec], Checked | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home
@@ -24,7 +25,8 @@ from singlepoint.jobs.store.job_store import JobStore
 from .find import find_job, find_model
 from .session import Session
 
-Check = Callable[[Spec], None]
+Check = Callable[[Spec], Checked | None]
+Tell = Callable[[Checked], None]
 
 _SHOWN = 200
 """Characters of a refused name."""
@@ -43,10 +45,11 @@ def submit(session: Session, spec: Spec, at: float, check: Check | None = None) 
     return accept(session, prepare(session, spec, check), at)
 
 
-def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
+def prepare(session: Session, spec: Spec, check: Check | None = None, tell: Tell | None = None) -> Spec:
     """The spec with every word for a job or a model replaced by what it means, checked in full.
 
-    check: raises InvalidInput for data and shapes that do not do.
+    check: raises InvalidInput for data and shapes that do not do, and settles what the spec left open.
+    tell: is given what the check found.
     Raises NotFound, UsageError, NotNow for what `model` and `after` say, NeverFits, or InvalidInput with every
     problem of data, shapes and budget together; NotPermitted for a file that may not be read.
     """
@@ -57,7 +60,11 @@ def prepare(session: Session, spec: Spec, check: Check | None = None) -> Spec:
         try:
             if look is not None:
                 with _refusals_explained(spec):
-                    look(spec)
+                    checked = look(spec)
+                if checked is not None:
+                    spec = checked.spec
+                    if tell is not None:
+                        tell(checked)
         except InvalidInput as error:
             found.append(error)
     if len(found) == 1:

@@ -19,6 +19,7 @@ from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.summary import SCHEMA
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.file import parse_document, parse_file
 from singlepoint.jobs.spec.job import Spec, is_model_name
 
@@ -198,7 +199,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
     session = open_session(settings)
-    spec = prepare(session, spec, settings.check)
+    spec = prepare(session, spec, settings.check, None if options["quiet"] else _tell)
     if options["dry_run"]:
         _print_plan(session, spec)
         return
@@ -209,6 +210,11 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         click.echo(next_steps, err=True)
     if waits:
         _await(session, submitted, follow_log=options["follow"], quiet=options["quiet"])
+
+
+def _tell(checked: Checked) -> None:
+    for line in checked.lines:
+        click.echo(line, err=True)
 
 
 def _print_plan(session: Session, spec: Spec) -> None:

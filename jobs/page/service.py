@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.job import Spec
 from singlepoint.jobs.spec.problems import explain
 from singlepoint.jobs.store.settings import Http
@@ -33,7 +34,7 @@ class Sources:
     checkpoints: of a job, read whole when told to.  doctor: what is there, what is missing.
     """
 
-    check: Callable[[Spec], None]
+    check: Callable[[Spec], Checked | None]
     explanation: Callable[[Session, str], Document]
     report: Callable[[Session, str | None], Document]
     models: Callable[[Session], list[Document]]

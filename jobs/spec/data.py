@@ -108,10 +108,15 @@ class Sequence(Part):
 class PreprocessingSpec(Part):
     """`[preprocessing]`."""
 
-    earlier: ClassVar[Mapping[str, Any]] = {"normalise_target": "none", "unseen": "place"}
+    earlier: ClassVar[Mapping[str, Any]] = {
+        "normalise_target": "none",
+        "unseen": "place",
+        "identity": "spelling",
+    }
 
     normalise: Literal["standard", "min_max", "none"] = "standard"  # numeric columns, or pixels of images
     impute: Literal["mean", "median", "most_frequent", "none"] = "none"  # "none": a missing number is an error
+    identity: Literal["value", "spelling"] = "value"  # whether 2 and 2.0 are one category
     categorical: tuple[str, ...] | Literal["auto"] = ()  # one-hot; "auto": what has more than numbers in it
     max_categories: Count = 256
     rescale: Positive | None = None  # pixels are divided by this (255 for 8-bit images), once denoised

@@ -13,13 +13,14 @@ from singlepoint.jobs.errors import Problem
 
 from .base import Count, FilePath
 from .common import JobSpec, Kind, always_a_path
+from .data import DialectFields
 
 OUTPUT_SUFFIXES = (".csv", ".npy")
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*([/~][0-9]+)?")
 
 
-class PredictSpec(JobSpec):
+class PredictSpec(JobSpec, DialectFields):
     """Score a data set with a model.
 
     model: NAME (its newest), NAME/n, a directory with a model.json, or the id of a training job.
@@ -28,11 +29,11 @@ class PredictSpec(JobSpec):
     answer_prefix: put before the answers' names.  tile: rows computed together; None: chosen once.
     """
 
-    earlier: ClassVar[Mapping[str, Any]] = {**JobSpec.earlier, "answer_prefix": ""}
+    earlier: ClassVar[Mapping[str, Any]] = {**JobSpec.earlier, **DialectFields.earlier, "answer_prefix": ""}
 
     kind: Literal["predict"] = "predict"
     model: Annotated[FilePath, Field(min_length=1)]
-    input: FilePath
+    input: Annotated[FilePath | tuple[FilePath, ...], Field(min_length=1)]
     output: FilePath
     pass_through: tuple[str, ...] | None = None
     answer_prefix: Annotated[str, Field(max_length=64)] = ""
@@ -44,11 +45,11 @@ def is_model_name(word: str) -> bool:
     return _MODEL_NAME.fullmatch(word) is not None
 
 
-def _output(output: str, source: str) -> Iterator[Problem]:
+def _output(output: str, sources: str | tuple[str, ...]) -> Iterator[Problem]:
     suffix = PurePath(output).suffix
     if suffix not in OUTPUT_SUFFIXES:
         yield Problem("output", f"must end in {' or '.join(OUTPUT_SUFFIXES)}, is {output!r}")
-    if PurePath(output) == PurePath(source):
+    if PurePath(output) in map(PurePath, (sources,) if isinstance(sources, str) else sources):
         yield Problem("output", "would overwrite the input", "choose another file")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.nn.learning import metrics
 from singlepoint.worker.nn.learning.footprint import footprint
@@ -17,29 +17,38 @@ from singlepoint.worker.nn.network import plan
 
 from .loading import TrainSections, look_at
 from .memory import MemoryEstimate, estimate
+from .summary import summary, warnings
 from .training import as_problem, layers_of
+from .training_set import TrainingSet
+
+_OF_TWO_CLASSES = ("roc_auc", "pr_auc")
 
 CHECKED_CELLS = 4_000_000
 """How many values a check at submit reads at most: a second or two."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What a look at a training came to.
+class Outlook:
+    """What can be told of a training before it runs.
 
     memory: what it will take; of the data, as far as the rows looked at tell.  complete: whether they were all.
+    data, preprocessing: fields that the spec left open, settled.  summary, warnings: lines for the user.
     """
 
     memory: MemoryEstimate
     complete: bool
+    data: Mapping[str, object]
+    preprocessing: Mapping[str, object]
+    summary: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
-def check_training(spec: TrainSections, base: Path) -> Checked:
+def check_training(spec: TrainSections, base: Path) -> Outlook:
     """Everything that can be told before a job runs, cheaply. Raises NotFound; InvalidInput with every problem.
 
     Reads at most `CHECKED_CELLS` values, so a bad cell far down a large file is found only by the job.
     """
-    examples, data = look_at(spec, base, most_cells=CHECKED_CELLS)
+    raw, examples, data = look_at(spec, base, most_cells=CHECKED_CELLS)
     layers = layers_of(spec, data)
     try:
         shapes = plan(layers, data.input_shape, data.vocabulary)
@@ -50,17 +59,33 @@ def check_training(spec: TrainSections, base: Path) -> Checked:
             objective.class_weights(objective.targets(data.y, np.float32), data.classes)
     except ValueError as error:
         raise InvalidInput(as_problem(str(error), spec.model)) from None
-    _check_monitor(spec.training, data.task)
+    _check_monitor(spec.training, data)
     looked_at = data.rows + data.validation_rows
     times = max(1.0, (examples.about_rows or 0) / looked_at)
     rows, held_back = int(data.rows * times), int(data.validation_rows * times)
-    network = footprint(shapes, spec.training, objective, rows, held_back)
-    return Checked(estimate(examples, data, network, times), data.complete)
+    memory = estimate(examples, data, footprint(shapes, spec.training, objective, rows, held_back), times)
+    several = {"path": tuple(map(str, raw.paths))} if len(raw.paths) > 1 else {}
+    found_words = spec.preprocessing.categorical == "auto" and isinstance(raw.x, Mapping) and raw.text is None
+    return Outlook(
+        memory,
+        data.complete,
+        data={**raw.settled, **several},
+        preprocessing={"categorical": raw.words} if found_words else {},
+        summary=tuple(summary(raw, data, spec, shapes, memory.total, times)),
+        warnings=tuple(warnings(raw, data, spec.data, spec.preprocessing)),
+    )
 
 
-def _check_monitor(training: TrainingSpec, task: Task) -> None:
-    known = ("loss", "validation_loss", *metrics.NAMES[task])
+def _check_monitor(training: TrainingSpec, data: TrainingSet) -> None:
+    known = ("loss", "validation_loss", *metrics.NAMES[data.task])
     stopping = training.early_stopping
-    if stopping is not None and stopping.monitor not in known:
-        message = f"'{stopping.monitor}' is not measured in a {task}"
-        raise InvalidInput(Problem("training.early_stopping.monitor", message, "one of " + ", ".join(known)))
+    if stopping is None:
+        return
+    field = "training.early_stopping.monitor"
+    if stopping.monitor not in known:
+        message = f"'{stopping.monitor}' is not measured in a {data.task}"
+        raise InvalidInput(Problem(field, message, "one of " + ", ".join(known)))
+    of_one_class = data.y_validation is not None and len(np.unique(data.y_validation)) < 2
+    if stopping.monitor in _OF_TWO_CLASSES and of_one_class and data.complete:
+        message = f"{stopping.monitor} has no value: the rows held back are of one class"
+        raise InvalidInput(Problem(field, message, "monitor validation_loss, or give data.validation_path"))

@@ -38,11 +38,11 @@ def load_training_set(spec: TrainSections, base: Path) -> TrainingSet:
     base: what relative paths are relative to.
     Raises NotFound for a missing file; InvalidInput for anything wrong with the data, rows counted in the file.
     """
-    return look_at(spec, base)[1]
+    return look_at(spec, base)[2]
 
 
-def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -> tuple[Examples, TrainingSet]:
-    """The raw rows as well as what is made of them.
+def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -> tuple[RawData, Examples, TrainingSet]:
+    """What was read and the examples in it, as well as what is made of them.
 
     most_cells: of the first rows only. Raises what `load_training_set` raises.
     """
@@ -65,7 +65,7 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
             complete=raw.complete,
             about_rows=raw.about_rows,
         )
-        return examples, prepare_training(examples, spec, share=data.validation, validation=apart)
+        return raw, examples, prepare_training(examples, spec, share=data.validation, validation=apart)
     except BadRow as bad:
         if second is not None and bad.file == VALIDATION:
             raise second.located(bad) from None

@@ -11,7 +11,7 @@ of a tile's bytes, applied here when one core is granted, and else by children, 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,12 @@ from typing import Any
 from singlepoint.jobs.client.find import find_model
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
-from singlepoint.worker.data.formats import Piece, RowSource, existing, open_rows
+from singlepoint.worker.data.formats import Piece, RowSource, TableRows, existing, files_of, member_of, open_rows
+from singlepoint.worker.data.formats.training import shown_source
 from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
@@ -42,21 +44,40 @@ TILE_ROWS = 1024
 counted from the file's first row."""
 
 
-def check(spec: PredictSpec) -> None:
+def check(spec: PredictSpec) -> Checked:
     """The model is whole, the input has its columns, the output can be written.
 
     spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told.
     """
-    source, output = existing(Path(spec.input)), Path(spec.output)
+    sources, output = _sources(spec), Path(spec.output)
+    changes: dict[str, object] = {"input": tuple(map(str, sources))} if len(sources) > 1 else {}
     if os.path.isabs(spec.model):
         model = files.load(Path(spec.model))
         if model.preprocessor is None:
             raise InvalidInput(
                 Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
             )
-        rows = open_rows(source, model.preprocessor, spec.pass_through)
+        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec)
         output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
-    _check_output(output, source)
+        changes |= rows.said if isinstance(rows, TableRows) else {}
+    for source in sources:
+        _check_output(output, source)
+    return Checked(spec.model_copy(update=changes), (f"input: {shown_source(sources, changes)}",))
+
+
+def _sources(spec: PredictSpec) -> list[Path]:
+    """The files to score. Raises NotFound."""
+    sources = files_of(spec.input, Path("/"), "input")
+    for source in sources:
+        if not source.is_dir():
+            existing(member_of(source)[0])
+    return sources
+
+
+def _size_and_time(sources: Sequence[Path]) -> tuple[int, int]:
+    """What tells cheaply that the input is another than it was: its bytes, and when it was changed last (ns)."""
+    statuses = [member_of(source)[0].stat() for source in sources]
+    return sum(one.st_size for one in statuses), max(one.st_mtime_ns for one in statuses)
 
 
 def _check_output(output: Path, source: Path) -> None:
@@ -110,18 +131,18 @@ class Prediction:
         assert isinstance(spec, PredictSpec)
         place = _model_place(work, spec.model)
         model = files.load(place)
-        source = Path(spec.input)
+        sources = _sources(spec)
         if model.preprocessor is None:
             raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
-        rows = open_rows(source, model.preprocessor, spec.pass_through)
-        status = source.stat()
+        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec)
+        input_bytes, modified_ns = _size_and_time(sources)
         here = numeric_environment.fingerprint(1)
         settled = work.settle_on(
             model_path=str(place),
             model_sha256=model.weights_sha256,
             model_document_sha256=model.document_sha256,
-            input_bytes=status.st_size,
-            input_modified_ns=status.st_mtime_ns,
+            input_bytes=input_bytes,
+            input_modified_ns=modified_ns,
             tile_rows=-(-(spec.tile or TILE_ROWS) // INFERENCE_ROWS) * INFERENCE_ROWS,
         )
         first = work.stops.job.facts.get("environment") or work.settle_on(environment=here)["environment"]
@@ -144,7 +165,7 @@ class Prediction:
             rows.pieces(shards.cursor, tile_rows),
             output_format(Path(spec.output), predictor, rows.columns, spec.answer_prefix),
             shards,
-            input_bytes=status.st_size,
+            input_bytes=input_bytes,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
             bit_identical="differs" not in work.stops.job.facts,
         )

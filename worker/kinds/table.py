@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.job import Spec
 from singlepoint.worker.ground.workplace import Outcome, Work
 
@@ -17,11 +18,12 @@ from singlepoint.worker.ground.workplace import Outcome, Work
 @dataclass(frozen=True)
 class Kind:
     """check: would this run? Raises InvalidInput with every problem found, NotFound for a missing file,
-    ModelFormatError. Looks only; whatever it lets pass may still meet a bad row far down a large file.
+    ModelFormatError. Looks only; whatever it lets pass may still meet a bad row far down a large file. Answers what
+    it found and settled, if anything.
     run: make one attempt. Raises Stopped when asked to stop, with the work saved.
     """
 
-    check: Callable[[Any], None]
+    check: Callable[[Any], Checked | None]
     run: Callable[[Work], Outcome]
 
 
@@ -49,6 +51,6 @@ RUNS_PROGRAMS = frozenset({"run"})
 """Kinds whose attempts start programs: processes that share nothing with ours, and have a grace of their own."""
 
 
-def check(spec: Spec) -> None:
+def check(spec: Spec) -> Checked | None:
     """What `submit` asks of the worker; see `Kind.check`."""
-    KINDS[spec.kind]().check(spec)
+    return KINDS[spec.kind]().check(spec)

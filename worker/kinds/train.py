@@ -18,6 +18,7 @@ from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
+from singlepoint.jobs.spec.checked import Checked
 from singlepoint.jobs.spec.job import TrainSpec
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
@@ -37,14 +38,20 @@ from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
 from .metrics_log import MetricsLog
 
 
-def check(spec: TrainSpec) -> None:
+def check(spec: TrainSpec) -> Checked:
     """The data can be read, its columns are there, the network's shapes fit, and all of it fits the memory."""
-    memory, granted = check_training(spec, Path.cwd()).memory, spec.resources.memory
+    outlook = check_training(spec, Path.cwd())
+    memory, granted = outlook.memory, spec.resources.memory
     if memory.total > granted:
         asked = f"is {format_bytes(granted)}, but the training takes {format_bytes(memory.total)} ({memory})"
         enough = -(-memory.total // 2**20)
         hint = f"set it to '{enough}MiB', or make network or training.batch_size smaller"
         raise InvalidInput(Problem("resources.memory", asked, hint))
+    changes = {
+        "data": spec.data.model_copy(update=dict(outlook.data)),
+        "preprocessing": spec.preprocessing.model_copy(update=dict(outlook.preprocessing)),
+    }
+    return Checked(spec.model_copy(update=changes), outlook.summary, outlook.warnings)
 
 
 def train(work: Work) -> Outcome:

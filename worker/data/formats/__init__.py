@@ -5,7 +5,7 @@ Every reader streams: memory is bounded by the tile. Where a row is read from ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -150,6 +150,11 @@ class TableRows:
     preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor
     columns: tuple[str, ...]
 
+    @property
+    def said(self) -> Mapping[str, str]:
+        """How the file turned out to be written, by the fields of a spec."""
+        return self.table.said
+
     def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
         """See `RowSource`."""
         return self.table.pieces(cursor, tile_rows, (*self.preprocessor.input_names, *self.columns))
@@ -224,11 +229,13 @@ __all__ = [
     "Piece",
     "RowSource",
     "Table",
+    "TableRows",
     "Tile",
     "Wanted",
     "existing",
     "files_of",
     "format_of",
+    "member_of",
     "no_such_column",
     "open_array",
     "open_rows",

@@ -47,6 +47,7 @@ class CsvFile(Table):
         self._is_wide = True  # a line of spaces is no row, but for a table of one column
         self.names, self.first_offset = self._names()
         self._is_wide = len(self.names) > 1
+        self.said = self.dialect.said
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """Runs of `tile_rows` records, unparsed wherever a line is a record. columns: all are read anyway."""

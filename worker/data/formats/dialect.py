@@ -41,6 +41,11 @@ class Dialect:
     encoding: str = "utf-8"
     newline: str = "\n"
 
+    @property
+    def said(self) -> dict[str, str]:
+        """What of it a spec can say, by field."""
+        return {name: getattr(self, name) for name in DialectFields.model_fields}
+
     def reader(self, lines: Iterable[str]) -> Iterable[list[str]]:
         """The cells of each record, with an empty list for a blank line. Raises csv.Error."""
         quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE

@@ -57,7 +57,7 @@ class Tables(Table):
     def __init__(self, paths: Sequence[Path], open_one: Callable[[Path], Table], field: str) -> None:
         self.path = paths[0]
         self._tables = [open_one(existing(path, field)) for path in paths]
-        self.names = self._tables[0].names
+        self.names, self.said = self._tables[0].names, self._tables[0].said
         for table in self._tables[1:]:
             lacking, spare = set(self.names) - set(table.names), set(table.names) - set(self.names)
             if lacking or spare:

@@ -134,6 +134,7 @@ class Table(ABC):
 
     path: Path
     names: tuple[str, ...]
+    said: Mapping[str, str] = {}
 
     @abstractmethod
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ class RawData:
     complete: False when only the first rows were read.
     parts: names of the files and their rows, where a row must be told by its file.
     about_rows: how many the file has, to judge by those; None when they do not tell.
+    paths: the files themselves.  settled: what the files say of fields of `[data]` that may be left open.
+    ignored: columns of the table that are not used.
     """
 
     x: Raw
@@ -44,6 +47,16 @@ class RawData:
     complete: bool = True
     parts: tuple[tuple[str, int], ...] = ()
     about_rows: int | None = None
+    paths: tuple[Path, ...] = ()
+    settled: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The columns that were read as words: categories, or text."""
+        if not isinstance(self.x, Mapping):
+            return ()
+        return tuple(name for name, column in self.x.items() if column.dtype.kind in "OU")
 
     @property
     def rows(self) -> int:
@@ -114,16 +127,27 @@ def read_validation_data(
     return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path")
 
 
+def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
+    """The files, and how they turned out to be written (see `Table.said`), for the user."""
+    shown = paths[0].name if len(paths) == 1 else f"{len(paths)} files, {paths[0].name} … {paths[-1].name}"
+    fields = ("separator", "decimal", "thousands", "comment", "encoding")
+    written = ", ".join(f"{name} {said[name]!r}" for name in fields if said.get(name))
+    return f"{shown} ({written})" if written else shown
+
+
 def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str) -> RawData:
     paths = files_of(data.path, base, field)
     match format_of(paths[0], field):
         case "array" | "images":
-            return _read_arrays(data, _only(paths, field), base, most_cells)
+            return replace(_read_arrays(data, _only(paths, field), base, most_cells), paths=tuple(paths))
         case "folder":
-            return _read_folder(_only(paths, field), most_cells)
+            return replace(_read_folder(_only(paths, field), most_cells), paths=tuple(paths))
     table = open_table(paths, header=data.header, said=data, field=field)
     columns = _columns(table, data, preprocessing, field)
-    return _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
+    raw = _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
+    used = {*columns.features, *columns.targets}
+    ignored = tuple(name for name in table.names if name not in used)
+    return replace(raw, paths=tuple(paths), settled=table.said, ignored=ignored)
 
 
 def _only(paths: Sequence[Path], field: str) -> Path:

@@ -250,9 +250,9 @@ def fit_table(
     fitted: dict[str, NumericColumn | CategoricalColumn] = {c.name: c for c in _fit_numbers(raw, rows, numeric, spec)}
     for name in chosen:
         cells = raw[name] if isinstance(raw, Mapping) else raw[:, int(name)]
-        fitted[name] = _fit_categories(name, categories(cells[rows]), spec)
+        fitted[name] = _fit_categories(name, (categories if spec.identity == "value" else words)(cells[rows]), spec)
     columns = tuple(fitted[name] for name in names)
-    return TablePreprocessor(header=header, missing=missing, identity="value", columns=columns)
+    return TablePreprocessor(header=header, missing=missing, identity=spec.identity, columns=columns)
 
 
 def _words_among(raw: Raw) -> tuple[str, ...]:
