@@ -30,7 +30,7 @@ from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, Singlep
 if TYPE_CHECKING:
     from singlepoint.jobs.client.session import Settings
     from singlepoint.jobs.page.service import Sources
-    from singlepoint.jobs.spec.checked import Checked
+    from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
 
 __all__ = ["Classifier", "Model", "Regressor", "submit"]  # noqa: F822 - the classes are loaded by __getattr__

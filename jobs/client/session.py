@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from singlepoint.jobs.broker.index import Index
     from singlepoint.jobs.broker.rq_queues import DispatchQueue
-    from singlepoint.jobs.spec.checked import Checked
+    from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
 
 T = TypeVar("T")

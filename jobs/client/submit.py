@@ -16,7 +16,7 @@ from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.spec.checked import Checked
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home

@@ -19,7 +19,7 @@ from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.summary import SCHEMA
-from singlepoint.jobs.spec.checked import Checked
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document, parse_file
 from singlepoint.jobs.spec.job import Spec, is_model_name
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.base import Part
-from singlepoint.jobs.spec.checked import Checked
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
 from singlepoint.jobs.spec.problems import explain
 from singlepoint.jobs.store.settings import Http

@@ -106,3 +106,20 @@ class Kind:
     decisive: Callable[[Mapping[str, Any]], Any]
     outputs: Callable[[Any], tuple[str, ...]] = lambda _spec: ()
     environment: Callable[[Any, Mapping[str, str]], Mapping[str, str]] | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """spec: with what was left open (how a file is written, which files a pattern means) settled for good.
+
+    summary: lines on what was found and how it was understood.  warnings: what usually goes wrong.
+    """
+
+    spec: Any
+    summary: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All there is to tell."""
+        return (*self.summary, *(f"warning: {line}" for line in self.warnings))

@@ -20,7 +20,7 @@ from typing import Any
 from singlepoint.jobs.client.find import find_model
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.lifecycle.states import Event
-from singlepoint.jobs.spec.checked import Checked
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output

@@ -18,7 +18,7 @@ from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
-from singlepoint.jobs.spec.checked import Checked
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import TrainSpec
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
