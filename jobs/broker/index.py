@@ -94,9 +94,9 @@ class Index:
         with self.connection.pipeline() as pipe:
             pipe.hdel(self.key("jobs"), job_id)
             pipe.hdel(self.key("live"), job_id)
-            pipe.rpush(self.key("bell"), job_id)
             pipe.publish(self.key("news"), job_id)
             pipe.execute()
+        self.ring(job_id)  # by itself: a Redis that is full takes no bell, but everything out
 
     def ring(self, what: str) -> bool:
         """Ask the scheduler to look at a job, or at `LOOK_AT_EVERYTHING`."""

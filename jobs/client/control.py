@@ -125,26 +125,25 @@ def remove(session: Session, job_id: str) -> Job:
     """
     session.require_redis()
     job = session.store.load(job_id)
-    if not job.is_final:
-        raise NotNow(
-            f"job {job_id} is {job.state.value}, so it cannot be removed",
-            hint=f"`singlepoint rm --force {job_id}` cancels it first",
-        )
-    if session.store.is_being_worked_on(job_id):
-        raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
+    session.store.remove(job_id, _check_final)
     for stage in _staged(session, job):
         remove_if_possible(stage)
-    session.store.remove(job_id)
     with redis_may_be_away():
         session.index.forget(job_id)
     return job
 
 
+def _check_final(job: Job) -> None:
+    if not job.is_final:
+        raise NotNow(
+            f"job {job.id} is {job.state.value}, so it cannot be removed",
+            hint=f"`singlepoint rm --force {job.id}` cancels it first",
+        )
+
+
 def remove_damaged(session: Session, job_id: str) -> None:
     """Delete a job whose history cannot be read, unless somebody works on it still."""
     session.require_redis()
-    if session.store.is_being_worked_on(job_id):
-        raise NotNow(f"an attempt of job {job_id} is at work", hint="`singlepoint down`, then try again")
     session.store.remove(job_id)
     with redis_may_be_away():
         session.index.forget(job_id)

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -30,6 +30,7 @@ from singlepoint.jobs.errors import (
     HistoryDamaged,
     ImpossibleMove,
     NotFound,
+    NotNow,
     Problem,
     SinglepointError,
     Superseded,
@@ -206,6 +207,16 @@ class JobStore:
         known: the job as it was read before; then only what was added since is read again.
         Raises NotFound, and HistoryBusy when patience is over.
         """
+        with (
+            self._history_lock(job_id) as directory,
+            explained(directory / HISTORY),
+            OpenHistory.open(self, job_id, known) as history,
+        ):
+            yield history
+
+    @contextlib.contextmanager
+    def _history_lock(self, job_id: str) -> Iterator[Path]:
+        """Hold the lock alone; the job's directory. Raises NotFound, HistoryBusy."""
         directory = self._directory(job_id)
         try:
             lock = os.open(directory / HISTORY_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -213,8 +224,7 @@ class JobStore:
             raise NotFound(f"no job {job_id}") from None
         try:
             self._wait_for(lock, job_id)
-            with explained(directory / HISTORY), OpenHistory.open(self, job_id, known) as history:
-                yield history
+            yield directory
         finally:
             os.close(lock)
 
@@ -246,19 +256,29 @@ class JobStore:
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: who asks must not be taken for an answer
         except BlockingIOError:
             return True
         finally:
             os.close(descriptor)
         return False
 
-    def remove(self, job_id: str) -> None:
-        """Delete all that lies in a job's directory. It is gone from the moment of the rename; what it taught stays."""
-        directory, doomed = self._directory(job_id), self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
-        self.ledger.removed(job_id, self._as_far_as_known(job_id))
-        with explained(directory):
-            move_into_place(directory, doomed, point="remove")
+    def remove(self, job_id: str, check: Callable[[Job], object] | None = None) -> None:
+        """Delete all that lies in a job's directory. It is gone from the moment of the rename; what it taught stays.
+
+        check: raises when the job, as its history tells it now, may not go; None for one whose history is damaged.
+        The history's lock is held meanwhile, so that nobody sends the job round again under our hands.
+        Raises NotFound, HistoryBusy, and NotNow while an attempt, or a child it left, still lives.
+        """
+        with self._history_lock(job_id) as directory:
+            if check is not None:
+                check(self.load(job_id))
+            if self.is_being_worked_on(job_id):
+                raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
+            self.ledger.removed(job_id, self._as_far_as_known(job_id))
+            doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
+            with explained(directory):
+                move_into_place(directory, doomed, point="remove")
         shutil.rmtree(doomed, ignore_errors=True)
 
     def _directory(self, job_id: str) -> Path:

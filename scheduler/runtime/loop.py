@@ -33,6 +33,7 @@ from singlepoint.jobs.errors import (
     StorageFull,
     Superseded,
 )
+from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.processes import boot_id, this_process
 from singlepoint.jobs.lifecycle.reasons import Told
@@ -145,6 +146,7 @@ class Scheduler:
         """Learn the truth from disk, every job and every lock, then publish the budget. Needs no Redis."""
         world = self.world.seen_at(self._clock())
         self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
+        temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
         self.sight.see_changed(self.store.ids())
         self.sight.probe(world.unprobed())
         self._publish_capacity()

@@ -74,11 +74,7 @@ class Books:
         standing = self._ranking(task, self.now, holding.since)
         self._holding[task.id] = (holding, standing)
         self._place(holding, standing)
-        self.free = self.free - holding.granted
-        for core in holding.cores:
-            self._users[core] += 1
-            if self._users[core] == 1 and core in self._cores:
-                _take_out(self._free_cores, core)
+        self.take(holding.granted, holding.cores)
         self.leaving = self.leaving + holding.leaving
 
     def let_go(self, task_id: str) -> None:
@@ -87,12 +83,24 @@ class Books:
         if known is not None:
             holding, standing = known
             self._displace(holding, standing)
-            self.free = self.free + holding.granted
-            for core in holding.cores:
-                self._users[core] -= 1
-                if not self._users[core] and core in self._cores:
-                    insort(self._free_cores, core)
+            self.give_back(holding.granted, holding.cores)
             self.leaving = self.leaving - holding.leaving
+
+    def take(self, granted: Resources, cores: Iterable[int]) -> None:
+        """So much is used, by a task that holds it or by one that is not known any more."""
+        self.free = self.free - granted
+        for core in cores:
+            self._users[core] += 1
+            if self._users[core] == 1 and core in self._cores:
+                _take_out(self._free_cores, core)
+
+    def give_back(self, granted: Resources, cores: Iterable[int]) -> None:
+        """What was taken is used no more."""
+        self.free = self.free + granted
+        for core in cores:
+            self._users[core] -= 1
+            if not self._users[core] and core in self._cores:
+                insort(self._free_cores, core)
 
     def seen_at(self, now: float) -> None:
         """It is `now`: whoever's rank time has changed is moved to where it belongs."""

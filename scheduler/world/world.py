@@ -39,6 +39,10 @@ class Place(StrEnum):
     READY = "ready"
 
 
+LEAVING_S = 5.0
+"""Within this the process above an attempt has noticed that its job was removed, and ended it."""
+
+
 class World:
     """See the module. Times are seconds since the epoch, as told.
 
@@ -69,6 +73,7 @@ class World:
         self._sizes: dict[str, int] = {}  # bytes of history of every job seen
         self._places: dict[str, tuple[Place, Key]] = {}
         self.books = Books(self.room, self.cores, ranking)
+        self._removed: list[tuple[float, Holding]] = []  # what jobs held that were removed, and when that was seen
         self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
         self._locks: dict[str, bool] = {}
         self._samples: dict[str, Sample] = {}
@@ -103,8 +108,15 @@ class World:
         self._file(job)
 
     def forget(self, job_id: str) -> None:
-        """The job was removed. Those that come after it never start, unless it had succeeded."""
+        """The job was removed. Those that come after it never start, unless it had succeeded.
+
+        What it was granted stays taken until whoever held it must have ended: its lock is gone, and cannot be tried.
+        """
+        held = self.books.holding(job_id)
         self._drop(job_id)
+        if held is not None:
+            self.books.take(held.granted, held.cores)
+            self._removed.append((self.now, held))
         self._sizes.pop(job_id, None)
         self._outcomes.setdefault(job_id, None)
         self._file_dependents(job_id)
@@ -148,6 +160,9 @@ class World:
             _, job_id = heapq.heappop(self._alarms)
             if self.place(job_id) is Place.DELAYED:
                 self._file(self._jobs[job_id])
+        for one in [one for one in self._removed if not 0 <= now - one[0] < LEAVING_S]:
+            self._removed.remove(one)
+            self.books.give_back(one[1].granted, one[1].cores)
         self.books.seen_at(now)
         return self
 

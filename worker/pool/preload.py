@@ -6,9 +6,9 @@ there in every child, which saves each of them about a tenth of a second. Nothin
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
+from singlepoint.jobs.host.temporaries import own_directory
 from singlepoint.jobs.spec.job import TrainSpec, from_json, parse, to_json
 from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.fitting.loading import load_training_set
@@ -34,7 +34,7 @@ def rehearse() -> None:
         load()
     limits.warm_up()
     numeric_environment.fingerprint(1)
-    with tempfile.TemporaryDirectory(prefix="singlepoint-") as name:
+    with own_directory() as name:
         directory = Path(name)
         (directory / "rows.csv").write_text(_ROWS)
         spec = from_json(to_json(parse(_TRAINING, lambda path: str(directory / path))))

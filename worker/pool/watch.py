@@ -83,7 +83,7 @@ class Watch:
         self._tell_paused(job)
         self._looks += 1
         if job is None:
-            return None
+            return "removed"  # by hand: nothing it does can count any more
         if job.attempt > self._number:
             return "superseded"  # this one was stopped, and taken for dead
         return self._too_much_memory(job, pid) or self._deaf(job) or self._too_long(job) or self._too_much_storage(job)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 
 import pytest
 
@@ -29,6 +30,6 @@ def test_a_job_removed_while_somebody_waited_for_its_history_is_not_there(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = accept(store)
-    monkeypatch.setattr(store, "_wait_for", lambda _lock, job_id: store.remove(job_id))
+    monkeypatch.setattr(store, "_wait_for", lambda _lock, job_id: shutil.rmtree(store.home.job(job_id)))
     with pytest.raises(NotFound, match=job.id):
         store.note(job.id, Note.HOLD, job.submitted_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -367,7 +368,7 @@ def test_a_job_removed_while_its_history_was_waited_for_is_forgotten(
 ) -> None:
     gone, sound = bench.submit(), bench.submit()
     monkeypatch.setattr(
-        bench.store, "_wait_for", lambda _lock, job_id: bench.store.remove(job_id) if job_id == gone else None
+        bench.store, "_wait_for", lambda _lock, one: shutil.rmtree(bench.store.home.job(one)) if one == gone else None
     )
     bench.look()
     assert bench.load(sound).state is State.QUEUED

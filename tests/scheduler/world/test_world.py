@@ -9,7 +9,7 @@ from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.simulation.paper import BOOT, Paper
 from singlepoint.scheduler.world.line import Line, key
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.world import LEAVING_S, Place, World
 
 
 def test_a_line_is_sorted_and_knows_positions() -> None:
@@ -84,6 +84,7 @@ def test_a_forgotten_job_leaves_nothing_behind() -> None:
     paper.submit("a")
     paper.settle()
     paper.world.forget("a")
+    paper.pass_time(LEAVING_S + 0.1)
     assert paper.world.reserved == Resources()
     assert paper.world.books.free_cores == [0, 1]
     assert list(paper.world.ids()) == []
@@ -124,3 +125,14 @@ def test_a_sample_of_an_attempt_that_was_replaced_is_not_taken_for_the_newest() 
     paper.settle()
     paper.world.sampled({"a": Sample(1, paper.now, progress=0.5)})
     assert paper.world.sample("a") is None and paper.world.sample("gone") is None
+
+
+def test_what_a_removed_job_was_granted_stays_taken_until_its_process_must_have_ended() -> None:
+    paper = Paper(cpu=1)
+    paper.submit("first")
+    paper.settle()
+    paper.claim("first")
+    paper.world.forget("first")
+    assert paper.world.reserved.cpu_millis == 1000 and paper.world.books.free_cores == []
+    paper.world.seen_at(paper.world.now + LEAVING_S + 0.1)
+    assert paper.world.reserved.cpu_millis == 0 and paper.world.books.free_cores == [0]
