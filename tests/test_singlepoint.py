@@ -167,3 +167,9 @@ def test_the_traceback_is_there_for_whoever_asks(monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises(RuntimeError, match="odd"):
         singlepoint.main(["ps"])
+
+
+def test_errors_caught_by_the_folders_own_name_are_those_that_are_raised() -> None:
+    program = "from jobs.errors import NotFound as a; from singlepoint.jobs.errors import NotFound as b; assert a is b"
+    root = Path(__file__).parent.parent
+    subprocess.run([sys.executable, "-c", program], cwd=root, check=True, timeout=60)

@@ -85,7 +85,8 @@ def _is_told_deeper(place: Place, found: list[ErrorDetails], by_place: Iterable[
 
 
 def _is_of_type(error: ErrorDetails) -> bool:
-    return error["type"].endswith(_OF_THE_WRONG_TYPE)
+    no_word = error["type"] == "literal_error" and isinstance(error["input"], dict | list)
+    return no_word or error["type"].endswith(_OF_THE_WRONG_TYPE)
 
 
 def _problem(spec: type[Part], document: dict[str, Any], place: Place, found: list[ErrorDetails]) -> Problem:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.jobs.spec.training import TrainingSpec
-from singlepoint.worker.nn.learning import metrics
+from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.nn.learning.footprint import footprint
 from singlepoint.worker.nn.learning.objective import resolve
 from singlepoint.worker.nn.network import plan
@@ -18,10 +16,7 @@ from singlepoint.worker.nn.network import plan
 from .loading import TrainSections, look_at
 from .memory import MemoryEstimate, estimate
 from .summary import summary, warnings
-from .training import as_problem, layers_of
-from .training_set import TrainingSet
-
-_OF_TWO_CLASSES = ("roc_auc", "pr_auc")
+from .training import as_problem, check_monitor, layers_of
 
 CHECKED_CELLS = 4_000_000
 """How many values a check at submit reads at most: a second or two."""
@@ -59,7 +54,7 @@ def check_training(spec: TrainSections, base: Path) -> Outlook:
             objective.class_weights(objective.targets(data.y, np.float32), data.classes)
     except ValueError as error:
         raise InvalidInput(as_problem(str(error), spec.model)) from None
-    _check_monitor(spec.training, data)
+    check_monitor(spec.training, data)
     looked_at = data.rows + data.validation_rows
     times = max(1.0, (examples.about_rows or 0) / looked_at)
     rows, held_back = int(data.rows * times), int(data.validation_rows * times)
@@ -74,18 +69,3 @@ def check_training(spec: TrainSections, base: Path) -> Outlook:
         summary=tuple(summary(raw, data, spec, shapes, memory.total, times)),
         warnings=tuple(warnings(raw, data, spec.data, spec.preprocessing)),
     )
-
-
-def _check_monitor(training: TrainingSpec, data: TrainingSet) -> None:
-    known = ("loss", "validation_loss", *metrics.NAMES[data.task])
-    stopping = training.early_stopping
-    if stopping is None:
-        return
-    field = "training.early_stopping.monitor"
-    if stopping.monitor not in known:
-        message = f"'{stopping.monitor}' is not measured in a {data.task}"
-        raise InvalidInput(Problem(field, message, "one of " + ", ".join(known)))
-    of_one_class = data.y_validation is not None and len(np.unique(data.y_validation)) < 2
-    if stopping.monitor in _OF_TWO_CLASSES and of_one_class and data.complete:
-        message = f"{stopping.monitor} has no value: the rows held back are of one class"
-        raise InvalidInput(Problem(field, message, "monitor validation_loss, or give data.validation_path"))

@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.network import Layer, ModelSpec
 from singlepoint.jobs.spec.training import TrainingSpec
@@ -13,6 +15,7 @@ from singlepoint.worker.data.preprocessing import Raw
 from singlepoint.worker.models.trained_model import TrainedModel
 from singlepoint.worker.nn.architecture import complete_layers
 from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.learning.metrics import AREAS
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer
 from singlepoint.worker.nn.network import Network
 
@@ -58,6 +61,17 @@ def new_trainer(network: Network, training: TrainingSpec, data: TrainingSet) -> 
     )
 
 
+def check_monitor(training: TrainingSpec, data: TrainingSet) -> None:
+    """Raises InvalidInput when early stopping would watch a figure that the validation part can never have."""
+    stopping = training.early_stopping
+    if stopping is not None and stopping.monitor in AREAS and data.complete and data.y_validation is not None:
+        there, classes = len(np.unique(data.y_validation)), data.outputs
+        if there < classes:
+            message = f"{stopping.monitor} has no value: the validation part has rows of {there} of {classes} classes"
+            hint = "watch validation_loss, or hold back more rows"
+            raise InvalidInput(Problem("training.early_stopping.monitor", message, hint))
+
+
 def trained(
     examples: Examples, recipe: Recipe, *, share: float = 0.0, validation: tuple[Raw, Array] | None = None
 ) -> tuple[TrainedModel, list[EpochReport]]:
@@ -66,6 +80,7 @@ def trained(
     Raises InvalidInput, ValueError naming a field, Diverged.
     """
     data = prepare_training(examples, recipe, share=share, validation=validation)
+    check_monitor(recipe.training, data)
     trainer = new_trainer(new_network(recipe, data), recipe.training, data)
     history = list(trainer.reports())
     parts = {"preprocessing": recipe.preprocessing, "model": recipe.model, "training": recipe.training}

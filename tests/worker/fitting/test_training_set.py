@@ -258,6 +258,11 @@ BAD: dict[str, tuple[Callable[[Path], None], dict[str, dict[str, object]], str]]
         {"training": {"early_stopping": {"monitor": "rmse"}}},
         r"training\.early_stopping\.monitor: 'rmse' is not measured in a classification",
     ),
+    "monitor without a value": (
+        csv("a,label\n" + "".join(f"{i},{'x' if i else 'y'}\n" for i in range(60))),
+        {"training": {"early_stopping": {"monitor": "roc_auc"}}, **PLAIN},
+        r"early_stopping\.monitor: roc_auc has no value: the validation part has rows of 1 of 2 classes",
+    ),
     "unknown class weight": (
         csv(CSV), {"training": {"class_weights": {"maybe": 2.0}}}, r"training\.class_weights: no class is called"
     ),

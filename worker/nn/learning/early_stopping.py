@@ -37,8 +37,14 @@ class EarlyStop:
         best = None if counters["best"] is None else float.fromhex(counters["best"])
         return EarlyStop(self.options, best, int(counters["waited"]), int(counters["best_epoch"]))
 
-    def observe(self, epoch: int, value: float) -> bool:
-        """Takes note of an epoch's value; True when it is the best so far by more than `min_delta`."""
+    def observe(self, epoch: int, value: float | None) -> bool:
+        """Takes note of an epoch's value; True when it is the best so far by more than `min_delta`.
+
+        None: the epoch has none (a ratio of 0/0), which is no improvement.
+        """
+        if value is None:
+            self.waited += 1
+            return False
         sign = -1.0 if self.options.monitor in LARGER_IS_BETTER else 1.0
         threshold = inf if self.best is None else sign * self.best - self.options.min_delta
         if sign * value < threshold:

@@ -19,6 +19,9 @@ NAMES = {
 }
 """What is measured, by task."""
 
+AREAS = ("roc_auc", "pr_auc")
+"""Those that have no value unless every class occurs."""
+
 LARGER_IS_BETTER = frozenset({"accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "r2"})
 """The scores; everything else (log_loss, mse, mae, rmse, and every loss) is an error, better when small."""
 
@@ -38,7 +41,7 @@ def classification(y_true: Array, probabilities: Array, n_classes: int) -> dict[
         raise ValueError(f"need one label a row and at least one row, got labels {y.shape}, probabilities {p.shape}")
     confusion = confusion_matrix(y, p.argmax(axis=1), n_classes)
     figures = {"accuracy": float(np.trace(confusion)) / len(y), **_precision_recall_f1(confusion)}
-    for name, area in (("roc_auc", roc_auc), ("pr_auc", average_precision)):
+    for name, area in zip(AREAS, (roc_auc, average_precision), strict=True):
         value = _area(area, y, p, n_classes)
         if value is not None:
             figures[name] = value
@@ -105,16 +108,15 @@ def _as_table(p: Array, n_classes: int) -> Array:
 
 
 def _precision_recall_f1(confusion: npt.NDArray[np.int64]) -> dict[str, float]:
-    """Of class 1 when there are two, else the mean over the classes; 0 where a ratio would be 0/0."""
+    """Of class 1 when there are two, without those that would be 0/0; else the mean over the classes, 0/0 being 0."""
     hits, predicted, actual = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
     shown = slice(1, 2) if len(hits) == 2 else (predicted + actual) > 0
     precision = hits / np.maximum(predicted, 1)
     recall = hits / np.maximum(actual, 1)
     f1 = 2 * hits / np.maximum(predicted + actual, 1)
+    figures = {"precision": (precision, predicted), "recall": (recall, actual), "f1": (f1, predicted + actual)}
     return {
-        "precision": float(np.mean(precision[shown])),
-        "recall": float(np.mean(recall[shown])),
-        "f1": float(np.mean(f1[shown])),
+        name: float(np.mean(values[shown])) for name, (values, over) in figures.items() if len(hits) != 2 or over[1]
     }
 
 

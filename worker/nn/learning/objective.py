@@ -19,6 +19,7 @@ from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.network import Plan
 
 from .losses import LOSSES, Loss, LossOptions
+from .metrics import NAMES
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,16 @@ def _problems(objective: Objective) -> list[str]:
             training.class_weights is not None and (absorbs is None or objective.task != "classification")
         ),
     }
-    problems = [message for message, wrong in checks.items() if wrong]
+    problems = [message for message, wrong in checks.items() if wrong] + _monitor_problems(objective)
     return problems + (_class_problems(objective) if objective.task == "classification" else [])
+
+
+def _monitor_problems(objective: Objective) -> list[str]:
+    stopping, known = objective.training.early_stopping, ("loss", "validation_loss", *NAMES[objective.task])
+    if stopping is None or stopping.monitor in known:
+        return []
+    told = f"'{stopping.monitor}' is not measured in a {objective.task}; one of {', '.join(known)}"
+    return [f"training.early_stopping.monitor: {told}"]
 
 
 def _class_problems(objective: Objective) -> list[str]:

@@ -370,11 +370,6 @@ def _all_finite(vector: Array) -> bool:
     return all(np.isfinite(block).all() for block in blocks(vector, BLOCK, "readonly"))
 
 
-def _monitored(early: EarlyStop, report: EpochReport) -> float:
+def _monitored(early: EarlyStop, report: EpochReport) -> float | None:
     values = {"loss": report.loss, "validation_loss": report.validation_loss, **report.metrics}
-    value = values.get(early.options.monitor)
-    if value is None:
-        raise ValueError(
-            f"training.early_stopping.monitor: there is no {early.options.monitor!r}; choose from {sorted(values)}"
-        )
-    return value
+    return values.get(early.options.monitor)

@@ -80,8 +80,13 @@ def test_areas_are_left_out_when_a_class_does_not_occur() -> None:
 
 def test_a_class_never_predicted_and_a_certain_mistake_give_finite_figures() -> None:
     figures = metrics.classification(np.array([1, 1, 0]), np.array([[1.0, 0.0]] * 3), 2)
-    assert figures["precision"] == figures["recall"] == figures["f1"] == 0.0
+    assert figures["recall"] == figures["f1"] == 0.0 and "precision" not in figures  # 0 of 0
     assert np.isfinite(list(figures.values())).all()
+
+
+def test_figures_of_a_class_that_neither_occurs_nor_is_predicted_are_left_out() -> None:
+    figures = metrics.classification(np.zeros(3, int), np.array([[0.9, 0.1]] * 3), 2)
+    assert figures.keys() == {"accuracy", "log_loss"}
 
 
 def test_r2_is_left_out_when_the_target_never_varies() -> None:
