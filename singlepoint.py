@@ -66,6 +66,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "singlepoint.scheduler.commands:drain",
             "Start nothing and have running work handed back, until --off.",
         ),
+        "budget": ("singlepoint.scheduler.commands:budget", "Show or change what all jobs together may use."),
         "doctor": ("singlepoint.worker.doctor:doctor", "Say what is there, what is missing, and what to do."),
         "scheduler": ("singlepoint.scheduler.commands:scheduler", "Run the scheduler in the foreground."),
         "worker": ("singlepoint.worker.commands:worker", "Run the workers in the foreground."),

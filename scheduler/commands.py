@@ -10,22 +10,26 @@ from typing import Any
 
 import click
 
+from singlepoint.jobs.amounts import amount_text
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import live
-from singlepoint.jobs.client.session import Session, Settings, open_session
+from singlepoint.jobs.client.session import Session, Settings, asked, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import HistoryDamaged, NotFound
-from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
-from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.services.draining import end_drain
+from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.machine.budget import chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.in_force import budget_at
 from singlepoint.scheduler.machine.reserve import measured_reserve
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
@@ -43,20 +47,94 @@ from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
 @click.pass_obj
 def scheduler(settings: Settings, budget: str | None) -> None:
     """Run the scheduler in the foreground, until SIGTERM. One per home; a second one ends with code 75."""
-    machine = this_machine()
-    granted = parse_budget(budget, machine)
     session = open_session(settings)
+    machine = this_machine()
+
+    def budget_and_cores(at: float) -> tuple[Resources, tuple[int, ...]]:
+        amounts = budget_at(session.home, budget, machine, at).amounts
+        return amounts, chosen_cores(amounts, machine)
+
+    granted, cores = budget_and_cores(now())
     lock = acquire(session.home.lock("scheduler"))
     log_to_stderr()
     Scheduler(
         JobStore(session.home, patience_s=HISTORY_PATIENCE_S),
         partial(connect, locate(session.home, settings.redis_url)),
         granted,
-        chosen_cores(granted, machine),
+        cores,
+        budget_at=budget_and_cores,
         measure=partial(measured_reserve, session.home),
         rules=POLICIES["fifo"],
     ).run()
     assert lock >= 0  # held until the process ends
+
+
+@click.command(
+    epilog="\b\nExamples:\n  singlepoint budget\n  singlepoint budget cpu=2 memory=4GiB\n  singlepoint budget --reset",
+)
+@click.argument("amounts", metavar="[cpu=2 memory=4GiB …]", nargs=-1)
+@click.option("--reset", is_flag=True, help="Take back what was chosen by this command.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.pass_obj
+def budget(settings: Settings, amounts: tuple[str, ...], reset: bool, as_json: bool) -> None:
+    """Show what all jobs together may use, and where that comes from; or choose another budget, from now on.
+
+    When it is lowered, nothing is granted, and running work saves and makes room, until what is granted fits again.
+    """
+    session = open_session(settings)
+    if amounts or reset:
+        _choose(session, amounts)
+    document = budget_document(session.home, this_machine(), now())
+    click.echo(json.dumps(document) if as_json else budget_page(document))
+
+
+def _choose(session: Session, amounts: tuple[str, ...]) -> None:
+    words = ",".join(amounts)
+    parse_budget(words, this_machine())  # refused here, before anybody goes by it
+    if words:
+        choose_budget(session.home, words)
+    else:
+        drop_choice(session.home)
+    asked(session, lambda index: index.ring(LOOK_AT_EVERYTHING))  # or it is seen a second or three later
+
+
+def budget_document(home: Home, machine: Machine, at: float) -> dict[str, Any]:
+    """The document of `budget`: C_max, our own reserve and what jobs may have, by resource; and who said so."""
+    capacity = read_capacity(home)
+    live = capacity is not None and capacity.is_live()
+    option = None  # what `--budget` said is known to the scheduler alone, which publishes what came of it
+    known = budget_at(home, option, machine, at)
+    amounts = capacity.budget if capacity is not None and live else known.amounts
+    reserve = capacity.reserve if capacity is not None and live else Resources()
+    return {
+        "schema": 1,
+        "in_force": live,
+        "budget": amounts.to_json(),
+        "reserve": reserve.to_json(),
+        "room": (amounts - reserve).to_json(),
+        "layers": [{"source": layer.source, "words": layer.words} for layer in known.layers],
+    }
+
+
+def budget_page(document: dict[str, Any]) -> str:
+    """The document for people."""
+    lines = [
+        f"{word.ljust(8)}{_amount_of(name, document['budget'])}"
+        + (
+            f", of which singlepoint itself needs {amount_text(name, own)}"
+            if (own := document["reserve"].get(name))
+            else ""
+        )
+        for name, (_, word) in FIELDS.items()
+    ]
+    said = [f"by {layer['source']}: {layer['words']}" for layer in document["layers"]]
+    running = [] if document["in_force"] else ["no scheduler runs: this is what one that starts now would go by"]
+    return "\n".join([*lines, *said, *running])
+
+
+def _amount_of(name: str, amounts: dict[str, int]) -> str:
+    amount = amounts.get(name, 0)
+    return "as there is" if amount >= UNLIMITED else amount_text(name, amount)
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")

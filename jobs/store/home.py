@@ -99,6 +99,10 @@ class Home:
         return self.path / "broker.json"
 
     @property
+    def budget(self) -> Path:
+        return self.path / "budget"
+
+    @property
     def draining(self) -> Path:
         return self.path / "draining"
 

@@ -18,6 +18,7 @@ from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.spec.base import FilePath, Part
 from singlepoint.jobs.spec.file import read_document
 from singlepoint.jobs.spec.problems import explain, shown
+from singlepoint.jobs.timetable import parse_span
 
 from .home import Home
 
@@ -103,11 +104,32 @@ class Http(Part):
     key: FilePath | None = None
 
 
+def _part_of_a_week(text: str) -> str:
+    parse_span(text)
+    return text
+
+
+Words = Annotated[str, Field(strict=True, pattern=r"^[a-z_]+=[^,=\s]+(,[a-z_]+=[^,=\s]+)*$")]
+"""A budget as people write it: `cpu=2,memory=4GiB`."""
+
+
+class BudgetSettings(Part):
+    """What all jobs together may use, besides what `--budget` says.
+
+    base: always, but for `--budget`.  times: in parts of the week, each `nights` or `mon-fri 9:00-18:00`, local time;
+    the first that holds is taken.
+    """
+
+    base: Words | None = None
+    times: dict[Annotated[str, AfterValidator(_part_of_a_week)], Words] = Field(default_factory=dict)
+
+
 class HomeSettings(Part):
     """All that may be set for a home; one field a section."""
 
     retention: Retention = Field(default_factory=Retention)
     http: Http = Field(default_factory=Http)
+    budget: BudgetSettings = Field(default_factory=BudgetSettings)
 
 
 @dataclass(frozen=True)

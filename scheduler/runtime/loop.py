@@ -30,6 +30,7 @@ from singlepoint.jobs.errors import (
     InvalidInput,
     NotFound,
     NotPermitted,
+    SinglepointError,
     StorageFull,
     Superseded,
 )
@@ -71,6 +72,7 @@ LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
 SAMPLE_EVERY_S = 1.0
+BUDGET_EVERY_S = 1.0
 MEND_EVERY_S = 30.0
 MEND_SHARE = 0.01
 """Looking through the whole home may take this share of the time."""
@@ -102,7 +104,8 @@ class Scheduler:
 
     connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
     own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
-    latter for waiting.  rules: the policy's.
+    latter for waiting.  rules: the policy's.  budget_at: the budget and the cores that hold at a time, where they may
+    change; raises SinglepointError when that cannot be told, and then nothing changes.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class Scheduler:
         *,
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
         rules: Rules = POLICIES[DEFAULT],
+        budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
@@ -136,6 +140,9 @@ class Scheduler:
         self._told_is_stale = False
         self._next_told = 0.0
         self._next_sample = 0.0
+        self._budget_at = budget_at
+        self._next_budget = 0.0
+        self._budget_trouble = ""
         self._unfinished = False
         self._stopping = False
         self._waiting = False
@@ -164,6 +171,7 @@ class Scheduler:
         acts = self._reach_redis()
         self.world.seen_at(self._clock())
         self._look_for_drain()
+        self._look_for_budget()
         for job_id in rung:
             self._answer(job_id, acts)
         self.sight.probe_in_doubt()
@@ -177,6 +185,28 @@ class Scheduler:
         if draining != self.world.draining:
             self.world.draining = draining
             log.info("drain_began" if draining else "drain_ended")
+
+    def _look_for_budget(self) -> None:
+        """Whether another budget holds by now. When it is lowered, work is put down until it fits."""
+        if self._budget_at is None or self._monotonic() < self._next_budget:
+            return
+        self._next_budget = self._monotonic() + BUDGET_EVERY_S
+        try:
+            budget, cores = self._budget_at(self._clock())
+        except SinglepointError as error:
+            self._complain_of_budget(str(error))
+            return
+        self._complain_of_budget("")
+        if (budget, cores) != (self.world.budget, self.world.cores):
+            self.world.budget_changed(budget, self.world.reserve, cores)
+            self._publish_capacity()
+            log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
+
+    def _complain_of_budget(self, trouble: str) -> None:
+        """Say once that the budget that should hold cannot be told, so that the one before stands."""
+        if trouble and trouble != self._budget_trouble:
+            log.error("budget_unreadable error=%r", trouble)
+        self._budget_trouble = trouble
 
     def _sample(self, acts: RedisActs) -> None:
         """What the running attempts tell of themselves: the one thing that is read without a bell, once a second."""

@@ -15,6 +15,7 @@ import redis
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_queues import DispatchQueue, parse_rq_id
 from singlepoint.jobs.clock import Clock
+from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
@@ -43,6 +44,7 @@ class Bench:
         self.index = Index(connection, store.home.uuid)
         self.queue = DispatchQueue(connection, store.home.uuid)
         self.locks: dict[str, int] = {}
+        self.trouble: SinglepointError | None = None
         self.cpu, self.memory_mib, self.measure = cpu, memory_mib, measure
         self.scheduler = self.new_scheduler()
 
@@ -58,12 +60,19 @@ class Bench:
             range(self.cpu),
             measure=self.measure,
             rules=fifo.RULES,
+            budget_at=self.budget_at,
             clock=clock,
             monotonic=clock,
         )
         made.start()
         self.scheduler = made
         return made
+
+    def budget_at(self, _at: float) -> tuple[Resources, tuple[int, ...]]:
+        """What a test made of `cpu` and `memory_mib` by now; or what it has wrong."""
+        if self.trouble is not None:
+            raise self.trouble
+        return budget(self.cpu, self.memory_mib), tuple(range(self.cpu))
 
     # --- the client --------------------------------------------------------------------------------------
 

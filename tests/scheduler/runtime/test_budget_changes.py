@@ -1,0 +1,55 @@
+"""The budget may change while the scheduler runs: lowered, work makes room; raised, more of it starts."""
+
+from __future__ import annotations
+
+import fakeredis
+import pytest
+
+from singlepoint.jobs.errors import UsageError
+from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.lifecycle.states import Ask, State
+from singlepoint.jobs.store.job_store import JobStore
+from tests.scheduler.pretend import Bench
+
+
+@pytest.fixture
+def bench(store: JobStore) -> Bench:
+    return Bench(store, fakeredis.FakeRedis())
+
+
+def states(bench: Bench, *job_ids: str) -> list[State]:
+    return [bench.store.load(job_id).state for job_id in job_ids]
+
+
+def test_lowered_nothing_is_granted_and_work_is_asked_to_make_room(bench: Bench) -> None:
+    first, second, third = (bench.submit() for _ in range(3))
+    bench.look()
+    assert [bench.claim(), bench.claim()] == [first, second]
+
+    bench.cpu = 1
+    bench.look(2)
+    assert [Ask.PREEMPT in bench.store.load(job_id).asks for job_id in (first, second)] == [False, True]
+    assert states(bench, third) == [State.PENDING]
+    capacity = read_capacity(bench.store.home)
+    assert capacity is not None and (capacity.budget.cpu_millis, capacity.cores) == (1000, (0,))
+
+
+def test_raised_more_of_what_waits_is_started(bench: Bench) -> None:
+    jobs = [bench.submit() for _ in range(3)]
+    bench.look()
+    assert states(bench, *jobs) == [State.QUEUED, State.QUEUED, State.PENDING]
+
+    bench.cpu = 3
+    bench.look(2)
+    assert states(bench, *jobs) == [State.QUEUED] * 3
+
+
+def test_a_budget_that_cannot_be_told_changes_nothing_and_is_told_once(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.trouble = UsageError("settings.toml: budget.base: is nonsense")
+    for _ in range(3):
+        bench.look(2)
+
+    assert bench.scheduler.world.budget.cpu_millis == 2000
+    assert sum("budget_unreadable" in record.message for record in caplog.records) == 1
