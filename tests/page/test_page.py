@@ -251,14 +251,16 @@ def test_two_thousand_jobs_stay_quick(visit: Open, machine: Machine) -> None:
         )
         session.index.tell(machine.store.load(directory.name), ring=False)
     page = visit()
-    expect(page.locator("tr[data-id]").nth(150)).to_be_attached()
+    expect(page.locator("tr[data-id]").nth(150)).to_be_attached(timeout=WITHIN_MS)
     slowest_ms = page.evaluate(
         """async () => {
             const more = document.querySelector("button.more");
             let slowest = 0;
             for (let count = 0; document.querySelectorAll("tr[data-id]").length < 1800 && count < 100; count++) {
                 more.click();
-                await new Promise((done) => setTimeout(done, 300));
+                const there = document.querySelectorAll("tr[data-id]").length;
+                for (let wait = 0; wait < 50 && document.querySelectorAll("tr[data-id]").length === there; wait++)
+                    await new Promise((done) => setTimeout(done, 100));
                 const began = performance.now();
                 document.querySelector("input[type=checkbox]").click();
                 await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));

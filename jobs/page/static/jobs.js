@@ -33,7 +33,23 @@ export function view(place) {
     return { body, note, grid, part: h("section", { "aria-labelledby": id }, h("h2", { id }, title), grid, note) };
   }
 
+  // One reading at a time: whatever asks meanwhile is answered by one more.
+  let reading = false, again = false;
   async function load(further = false) {
+    if (reading) {
+      again = true;
+      return;
+    }
+    reading = true;
+    await readAll(further);
+    reading = false;
+    if (again) {
+      again = false;
+      load();
+    }
+  }
+
+  async function readAll(further) {
     const filter = `${state.name ? `&name=${encodeURIComponent(`${state.name}${/[*?]/.test(state.name) ? "" : "*"}`)}` : ""}`;
     const only = state.only ? `&state=${state.only}` : "";
     const cursor = further && state.next ? `&cursor=${encodeURIComponent(state.next)}` : "";
