@@ -79,6 +79,15 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 
+REMOTE: dict[str, str] = {
+    "submit": "singlepoint.jobs.commands.submit:submit",
+    **{
+        name: f"singlepoint.jobs.commands.remote:{name}"
+        for name in ("ps", "show", "logs", "wait", "cancel", "pause", "resume", "retry", "rm")
+    },
+}
+"""The commands that can be asked of another machine, with --server."""
+
 WHERE: dict[str, str] = {name: target for section in COMMANDS.values() for name, (target, _) in section.items()}
 
 
@@ -91,7 +100,14 @@ class FrontDoor(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in WHERE:
             return None
-        module, _, attribute = WHERE[cmd_name].partition(":")
+        where = WHERE
+        if ctx.params.get("server"):
+            where = REMOTE
+            if cmd_name not in where:
+                raise click.UsageError(
+                    f"{cmd_name} is done on the machine itself; --server has {', '.join(where)}", ctx
+                )
+        module, _, attribute = where[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
@@ -149,13 +165,19 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool)
     envvar="SINGLEPOINT_REDIS_URL",
     help="A Redis of your own.  [$SINGLEPOINT_REDIS_URL]",
 )
+@click.option(
+    "--server",
+    metavar="URL",
+    envvar="SINGLEPOINT_SERVER",
+    help="A singlepoint elsewhere, by its page.  [$SINGLEPOINT_SERVER]",
+)
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
 @click.pass_context
-def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> None:
+def front_door(ctx: click.Context, home: str | None, redis_url: str | None, server: str | None) -> None:
     """A job queue for training and batch inference on one machine.
 
     It fills the machine and never overruns its budget, and no crash costs more than seconds.
-    --home and --redis-url may also stand behind a command.
+    --home, --redis-url and --server may also stand behind a command.
     """
     from singlepoint.jobs.client.session import Settings
 
@@ -163,7 +185,7 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None) -> N
         raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check)
+    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check, server or None)
 
 
 def _check(spec: Spec) -> Checked | None:
@@ -173,7 +195,7 @@ def _check(spec: Spec) -> Checked | None:
     return check(spec)
 
 
-_GLOBAL_OPTIONS = ("--home", "--redis-url")
+_GLOBAL_OPTIONS = ("--home", "--redis-url", "--server")
 
 
 def hoisted(arguments: Sequence[str]) -> list[str]:
@@ -327,10 +349,16 @@ def _sources(settings: Settings) -> Sources:
     )
 
 
-def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, redis_url: str | None = None) -> str:
+def submit(
+    spec: dict[str, Any] | str | Path,
+    home: Path | str | None = None,
+    redis_url: str | None = None,
+    server: str | None = None,
+) -> str:
     """Submit a job from Python, and return its id once it is kept.
 
     spec: the path of a .toml or .json file, or its content as a dict (paths relative to the current directory).
+    server: the address of a singlepoint elsewhere; files that the spec names are uploaded to it.
     Raises what the command would say: InvalidInput with every problem, BrokerAway, StorageFull, …
     """
     from singlepoint.jobs.client.session import Settings, open_session
@@ -339,7 +367,12 @@ def submit(spec: dict[str, Any] | str | Path, home: Path | str | None = None, re
     from singlepoint.jobs.spec.file import parse_document, parse_file
 
     parsed = parse_document(spec, Path.cwd(), "job") if isinstance(spec, dict) else parse_file(spec)
-    session = open_session(Settings(Path(home) if home is not None else None, redis_url))
+    settings = Settings(Path(home) if home is not None else None, redis_url, server=server)
+    if server is not None:
+        from singlepoint.jobs.client.remote import open_server
+
+        return str(open_server(settings).submit(parsed)["id"])
+    session = open_session(settings)
     return hand_in(session, parsed, now(), _check).job.id
 
 

@@ -56,7 +56,14 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 @pytest.fixture(autouse=True)
 def _no_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing in the environment of whoever runs the tests may decide where they write."""
-    for name in ("SINGLEPOINT_HOME", "SINGLEPOINT_REDIS_URL", "SINGLEPOINT_FAILPOINT", "SINGLEPOINT_DEBUG", "NO_COLOR"):
+    for name in (
+        "SINGLEPOINT_HOME",
+        "SINGLEPOINT_REDIS_URL",
+        "SINGLEPOINT_FAILPOINT",
+        "SINGLEPOINT_DEBUG",
+        "NO_COLOR",
+        "SINGLEPOINT_SERVER",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

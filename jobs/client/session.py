@@ -38,12 +38,13 @@ class Settings:
     """What the front door knows before any command runs.
 
     check: what `worker` says of a spec's data and shapes (raises InvalidInput) and settles of it; passed in, since
-    `jobs` may not know `worker`.
+    `jobs` may not know `worker`.  server: the address of a singlepoint elsewhere, to be spoken to instead.
     """
 
     home_path: Path | None = None
     redis_url: str | None = None
     check: Callable[[Spec], Checked | None] | None = None
+    server: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document, parse_file
 from singlepoint.jobs.spec.job import Spec, is_model_name
 
+from . import remote
 from .logs import detaching
 from .options import examples
 from .text import coloured, plural
@@ -198,6 +199,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
+    if settings.server:
+        remote.submit(settings, spec, options)
+        return
     session = open_session(settings)
     spec = prepare(session, spec, settings.check, None if options["quiet"] else _tell)
     if options["dry_run"]:

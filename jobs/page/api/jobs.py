@@ -31,7 +31,7 @@ from singlepoint.jobs.lifecycle.summary import SCHEMA, detail, summary
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.file import parse_document
-from singlepoint.jobs.spec.job import Spec, from_json
+from singlepoint.jobs.spec.job import Spec
 
 from .curves import Curves
 from .places import permitted
@@ -227,20 +227,26 @@ def submit(service: Service, call: Call) -> Answer:
 
     With an `Idempotency-Key` the same request may be sent again: the job it made is answered, and no other is made.
     """
+    session = service.session
+    job_id = _id_of(session, call.key, call.document) if call.key else None
+    if job_id is not None and not call.query.dry_run and (known := _known(session, job_id)) is not None:
+        return _kept(session, known, 200)
+    told: list[str] = []
     spec = _spec(service, call.document)
+    settled = prepare(session, spec, service.sources.check, lambda checked: told.extend(checked.lines))
+    permitted(settled, session.home, service.settings.roots)  # a pattern has become files by now
     if call.query.dry_run:
-        return Answer(_plan(service.session, prepare(service.session, spec, service.sources.check)))
-    job_id = _id_of(service, call.key) if call.key else None
-    if job_id is not None and (known := _known(service.session, job_id)) is not None:
-        return _again(service.session, known, spec)
-    sound = prepare(service.session, spec, service.sources.check)
+        return Answer({**_plan(session, settled), "told": told})
     try:
-        job = accept(service.session, sound, now(), job_id=job_id).job
+        return _kept(session, accept(session, settled, now(), job_id=job_id).job, 201)
     except OSError as error:
         if job_id is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        return _again(service.session, service.session.store.load(job_id), spec)  # the same, sent twice at once
-    return Answer(job_document(service.session, job), 201, {"location": f"/api/v1/jobs/{job.id}"})
+        return _kept(session, session.store.load(job_id), 200)  # the same, sent twice at once
+
+
+def _kept(session: Session, job: Job, status: int) -> Answer:
+    return Answer(job_document(session, job), status, {"location": f"/api/v1/jobs/{job.id}"})
 
 
 def _spec(service: Service, document: Any) -> Spec:
@@ -267,11 +273,23 @@ def _plan(session: Session, spec: Spec) -> Document:
     }
 
 
-def _id_of(service: Service, key: str) -> str:
-    """The id of the job that a key makes: kept nowhere, so that no crash can come between a job and its key."""
+def _id_of(session: Session, key: str, document: Any) -> str:
+    """The id of the job that a key makes of a request: kept nowhere, so no crash can come between a job and its key.
+
+    Raises InvalidInput for a key that made another job.
+    """
+    of_key = _letters(f"{session.home.uuid}:{key}", 8)
+    job_id = of_key + _letters(json.dumps(document, sort_keys=True), 6)
+    other = next((one for one in session.store.ids() if one.startswith(of_key) and one != job_id), None)
+    if other is not None:
+        raise InvalidInput(Problem("Idempotency-Key", f"was used for another job ({other})", "choose another key"))
+    return job_id
+
+
+def _letters(text: str, count: int) -> str:
+    """A digest in letters."""
     alphabet = "abcdefghijkmnpqrstuvwxyz"
-    digest = hashlib.sha256(f"{service.session.home.uuid}:{key}".encode()).digest()
-    return "".join(alphabet[byte % len(alphabet)] for byte in digest[:12])
+    return "".join(alphabet[byte % len(alphabet)] for byte in hashlib.sha256(text.encode()).digest()[:count])
 
 
 def _known(session: Session, job_id: str) -> Job | None:
@@ -279,15 +297,6 @@ def _known(session: Session, job_id: str) -> Job | None:
         return session.store.load(job_id)
     except NotFound:
         return None
-
-
-def _again(session: Session, job: Job, spec: Spec) -> Answer:
-    """The answer to a request that was sent before. Raises InvalidInput when it asked for something else then."""
-    before = from_json(session.store.spec(job.id))
-    unresolved = {"model", "after"}  # words then, by now what they meant
-    if before.model_dump(exclude=unresolved) != spec.model_dump(exclude=unresolved):
-        raise InvalidInput(Problem("Idempotency-Key", f"was used for another job ({job.id})", "choose another key"))
-    return Answer(job_document(session, job), 200, {"location": f"/api/v1/jobs/{job.id}"})
 
 
 # ---- control ---------------------------------------------------------------------------------------------

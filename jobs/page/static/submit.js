@@ -173,7 +173,7 @@ export function view(place) {
           Cores: `${found.requests.cpu_millis / 1000}${budget.cpu_millis ? ` of ${budget.cpu_millis / 1000}` : ""}`,
           Memory: `${bytes(found.requests.memory_bytes)}${budget.memory_bytes ? ` of ${bytes(budget.memory_bytes)}` : ""}`,
         }),
-        found.data ? h("pre", { tabindex: "0" }, JSON.stringify(found.data, null, 1)) : "",
+        h("ul", {}, found.told.map((line) => h("li", {}, line))),
         h("details", {}, h("summary", {}, "The spec as it would be kept"), h("pre", { tabindex: "0" }, JSON.stringify(found.spec, null, 1))),
         h("p", { class: "actions" }, button)));
       button.focus();

@@ -1,0 +1,158 @@
+"""The commands that `--server` has: the same words, answers and exit codes, of a machine elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from singlepoint.jobs.client.follow import EXIT_CODES
+from singlepoint.jobs.client.remote import API, Server, open_server
+from singlepoint.jobs.client.session import Settings
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import EXIT_JOB_FAILED, EXIT_OK
+from singlepoint.jobs.lifecycle.history import fold
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.job import Spec
+
+from .logs import detaching
+from .options import as_json, each, job_argument, jobs_argument
+from .ps import COLUMNS, cells
+from .show import page
+from .text import coloured, table
+
+
+def submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
+    """What `submit` does once it has read its arguments."""
+    server = open_server(settings)
+    if options["dry_run"]:
+        click.echo(json.dumps(server.submit(spec, dry_run=True), indent=1))
+        return
+    job_id = server.submit(spec)["id"]
+    click.echo(job_id)
+    if options["wait"] or options["follow"]:
+        _follow(server, job_id, show_log=options["follow"], log_to_stderr=True, quiet=options["quiet"])
+
+
+@click.command()
+@click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
+@as_json
+@click.pass_obj
+def ps(settings: Settings, everything: bool, as_json: bool) -> None:
+    """List the jobs that have not ended, with the reason for which each one waits."""
+    found = open_server(settings).get(f"{API}/jobs?limit=1000{'' if everything else '&ended=false'}")
+    rows = found["jobs"][::-1]  # oldest first, as on the machine itself
+    if as_json:
+        click.echo(json.dumps({"schema": found["schema"], "jobs": rows}, indent=1))
+    elif rows:
+        click.echo(table([cells(row, now()) for row in rows], COLUMNS))
+    else:
+        click.echo("no jobs", err=True)
+
+
+@click.command()
+@job_argument
+@as_json
+@click.pass_obj
+def show(settings: Settings, job: str, as_json: bool) -> None:
+    """Show a job: where it stands, every attempt with how it ended and what that cost, and its result."""
+    document = open_server(settings).job(job)
+    if as_json:
+        click.echo(json.dumps(document, indent=1))
+        return
+    history = b"".join(json.dumps(line).encode() + b"\n" for line in document["history"])
+    click.echo(page(fold(document["id"], history), document, now()))
+
+
+@click.command()
+@job_argument
+@click.option("-f", "--follow", "following", is_flag=True, help="Go on until the job ends; exit with its code.")
+@click.pass_obj
+def logs(settings: Settings, job: str, following: bool) -> None:
+    """Print a job's log."""
+    server = open_server(settings)
+    job_id = server.job(job)["id"]
+    if following:
+        _follow(server, job_id, show_log=True, log_to_stderr=False, quiet=False)
+    offset, size = 0, 1
+    while offset < size:
+        piece = server.get(f"{API}/jobs/{job_id}/log?offset={offset}")
+        click.echo(piece["text"], nl=False)
+        if piece["next"] == offset:
+            break  # a character whose rest is not there yet
+        offset, size = piece["next"], piece["bytes"]
+
+
+@click.command()
+@jobs_argument
+@as_json
+@click.pass_obj
+def wait(settings: Settings, jobs: tuple[str, ...], as_json: bool) -> None:
+    """Wait until all of these jobs have ended. Exit code: 0 all succeeded, 1 some did not."""
+    server = open_server(settings)
+    ids = [server.job(word)["id"] for word in jobs]
+    with detaching(*ids):
+        ended = [_end_of(server, job_id) for job_id in ids]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "jobs": [server.job(row["id"]) for row in ended]}, indent=1))
+    for row in ended if not as_json else []:
+        click.echo(f"{row['id']} {coloured(row['state'])}", err=True)
+    succeeded = all(row["state"] == State.SUCCEEDED for row in ended)
+    raise click.exceptions.Exit(EXIT_OK if succeeded else EXIT_JOB_FAILED)
+
+
+def _end_of(server: Server, job_id: str) -> dict[str, Any]:
+    return next(document for kind, document in server.follow(job_id) if kind == "end")
+
+
+def _follow(server: Server, job_id: str, *, show_log: bool, log_to_stderr: bool, quiet: bool) -> None:
+    """Wait for a job's end, and end with its code."""
+    with detaching(job_id):
+        for kind, document in server.follow(job_id):
+            if kind == "log" and show_log:
+                click.echo(document["text"], nl=False, err=log_to_stderr)
+            if kind == "end":
+                reason = f": {document['reason']}" if document["reason"] else ""
+                if not quiet:
+                    click.echo(f"{job_id} {coloured(document['state'])}{reason}", err=True)
+                raise click.exceptions.Exit(EXIT_CODES[State(document["state"])])
+
+
+def _verb(verb: str, help_text: str, said: Callable[[dict[str, Any]], str]) -> click.Command:
+    @click.command(name=verb, help=help_text)
+    @jobs_argument
+    @click.pass_obj
+    def command(settings: Settings, jobs: tuple[str, ...]) -> None:
+        server = open_server(settings)
+
+        def act(word: str) -> None:
+            row = server.ask("POST", f"{API}/jobs/{server.job(word)['id']}/{verb}")
+            click.echo(f"{row['id']} {said(row)}")
+
+        each(jobs, act)
+
+    return command
+
+
+cancel = _verb("cancel", "End jobs for good.", lambda row: "cancelled" if row["ended_at"] else "asked to stop")
+pause = _verb("pause", "Keep jobs from going on until `resume`.", lambda row: "held back" if row["held"] else "paused")
+resume = _verb("resume", "Let paused jobs go on as soon as there is room.", lambda _row: "goes on when there is room")
+retry = _verb("retry", "Run failed or cancelled jobs again.", lambda row: str(row["state"]))
+
+
+@click.command()
+@jobs_argument
+@click.option("--force", is_flag=True, help="Cancel a job that has not ended, then remove it.")
+@click.pass_obj
+def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
+    """Delete jobs that have ended."""
+    server = open_server(settings)
+
+    def act(word: str) -> None:
+        job_id = server.job(word)["id"]
+        server.ask("DELETE", f"{API}/jobs/{job_id}{'?force=true' if force else ''}")
+        click.echo(f"{job_id} removed")
+
+    each(jobs, act)

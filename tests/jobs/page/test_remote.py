@@ -1,0 +1,116 @@
+"""`--server`: the commands and the Python client, of a machine elsewhere; with its words and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import singlepoint
+from singlepoint.jobs.client.remote import Server
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import BrokerAway, NotPermitted, UsageError
+from singlepoint.jobs.lifecycle.states import Event, State
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import accept
+from tests.jobs.page.client import TOKEN, Client
+
+
+@pytest.fixture
+def there(client: Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The address of the service; nothing of its home is known here."""
+    monkeypatch.setenv("SINGLEPOINT_TOKEN", TOKEN)
+    monkeypatch.setenv("SINGLEPOINT_HOME", str(tmp_path / "not-here"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
+    (tmp_path / "wdbc.toml").write_text(
+        'kind = "train"\ndata = { path = "wdbc.csv", target = "diagnosis" }\nmodel = { hidden = [4] }\n'
+    )
+    return client.origin
+
+
+def run(server: str, *words: str) -> Result:
+    arguments = singlepoint.hoisted([*words, "--server", server])
+    return CliRunner().invoke(singlepoint.front_door, arguments, standalone_mode=False)
+
+
+def test_a_job_is_submitted_with_its_data(there: str, store: JobStore, home: Home) -> None:
+    done = run(there, "submit", "train", "wdbc.toml", "-q")
+
+    job = store.load(done.stdout.strip())
+    path = Path(json.loads(store.spec(job.id))["data"]["path"])
+    assert path.is_relative_to(home.uploads)
+    assert path.read_bytes() == Path("wdbc.csv").read_bytes()
+    assert not Path("not-here").exists()
+
+
+def test_a_job_is_submitted_from_python(there: str, store: JobStore) -> None:
+    assert store.load(singlepoint.submit("wdbc.toml", server=there)).name == "wdbc"
+
+
+def test_a_dry_run_keeps_nothing_there(there: str, store: JobStore) -> None:
+    assert json.loads(run(there, "submit", "train", "wdbc.toml", "--dry-run").stdout)["spec"]["name"] == "wdbc"
+    assert store.ids() == []
+
+
+def test_jobs_are_listed_shown_and_controlled(there: str, store: JobStore, home: Home) -> None:
+    job = accept(store, name="wdbc")
+    (home.job(job.id) / "log.txt").write_text("hello\n")
+
+    assert job.id in run(there, "ps").stdout
+    assert json.loads(run(there, "ps", "--json").stdout)["jobs"][0]["id"] == job.id
+    assert "wdbc" in run(there, "show", "last").stdout
+    assert json.loads(run(there, "show", job.id, "--json").stdout)["name"] == "wdbc"
+    assert run(there, "logs", "wdbc").stdout == "hello\n"
+    assert run(there, "pause", job.id).stdout == f"{job.id} held back\n"
+    assert run(there, "resume", job.id).stdout == f"{job.id} goes on when there is room\n"
+    assert run(there, "cancel", job.id).stdout == f"{job.id} cancelled\n"
+    assert store.load(job.id).state is State.CANCELLED
+    assert run(there, "logs", "-f", job.id).return_value == 130
+    assert run(there, "wait", job.id).return_value == 1
+    assert run(there, "retry", job.id).stdout == f"{job.id} pending\n"
+    assert run(there, "rm", "--force", job.id).stdout == f"{job.id} removed\n"
+    assert store.ids() == []
+
+
+def test_what_is_refused_there_is_the_error_it_is_here(there: str, store: JobStore) -> None:
+    job = accept(store)
+    store.move(job.id, Event.CANCEL, now())
+    codes: dict[tuple[str, ...], Any] = {
+        ("show", "none"): 66,
+        ("cancel", job.id): None,
+        ("pause", job.id): 75,
+        ("submit", "train", "wdbc.toml", "--set", "resources.memory=1KiB"): 65,
+        ("submit", "train", "wdbc.toml", "--set", "data.path=/etc/passwd.csv"): 65,
+    }
+    for words, code in codes.items():
+        assert getattr(run(there, *words).exception, "exit_code", None) == code, words
+
+
+def test_a_token_that_is_wrong_or_missing_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(run(client.origin, "ps").exception, NotPermitted)
+    monkeypatch.setenv("SINGLEPOINT_TOKEN", "wrong")
+    found = run(client.origin, "ps").exception
+    assert isinstance(found, NotPermitted)
+    assert found.message == "the token is missing or wrong"
+
+
+def test_a_server_that_is_not_there_is_told(there: str, client: Client) -> None:
+    client.stop()
+
+    assert isinstance(run(there, "ps").exception, BrokerAway)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "http://", "http://x/path"])
+def test_what_is_no_address_is_told(url: str) -> None:
+    with pytest.raises(UsageError, match="is no address"):
+        Server(url, "x")
+
+
+def test_what_is_done_on_the_machine_itself_says_so(there: str) -> None:
+    assert "on the machine itself" in str(run(there, "up").exception)
