@@ -1,7 +1,8 @@
 """What Redis knows of the jobs: an index of the directories, and the bell that wakes people up.
 
     sp:<uuid>:epoch      set when the index is complete; gone when Redis lost its data
-    sp:<uuid>:jobs       hash   id -> the job's summary (JSON): what `ps` prints
+    sp:<uuid>:jobs       hash   id -> summary (JSON) of each job that has not ended: what `ps` prints
+    sp:<uuid>:ended:<id> bytes of history of one that has; for a minute
     sp:<uuid>:live       hash   id -> progress of the running attempt (JSON)
     sp:<uuid>:bell       list   what the scheduler should look at, popped by it alone
     sp:<uuid>:news       channel: the id of every job that moved
@@ -37,19 +38,31 @@ LOOK_AT_EVERYTHING = "*"
 _TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "told": "string"}
 
 _PUT = """
+local size, ended = tonumber(ARGV[3]), redis.pcall('GET', KEYS[3])
+if type(ended) == 'string' and (tonumber(ended) or 0) > size then return 0 end
 local known = redis.call('HGET', KEYS[1], ARGV[1])
 if known then
     local readable, row = pcall(cjson.decode, known)
-    if readable and type(row) == 'table' and (tonumber(row['size']) or 0) > tonumber(ARGV[3]) then return 0 end
+    if readable and type(row) == 'table' and (tonumber(row['size']) or 0) > size then return 0 end
 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-if ARGV[4] == '1' then redis.call('HDEL', KEYS[2], ARGV[1]) end
+if ARGV[4] == '1' then
+    redis.call('HDEL', KEYS[1], ARGV[1])
+    redis.call('HDEL', KEYS[2], ARGV[1])
+    redis.call('SET', KEYS[3], size, 'EX', ARGV[5])
+else
+    redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
 return 1
 """
-"""Puts a summary in, unless what is there was folded from more history: whoever is late must not undo what is newer.
+"""Puts a summary in, or takes that of a job that has ended out, unless what is there, or ended a moment ago, was folded
+from more history: whoever is late must not undo what is newer.
 
-KEYS: jobs, live.  ARGV: the job's id, its summary, bytes of history, 1 for one that has ended.
+KEYS: jobs, live, ended:<id>.  ARGV: the job's id, its summary, bytes of history, 1 for one that has ended, and for how
+many seconds to remember that.
 """
+
+ENDED_S = 60
+"""How long a tell may be late: a process that was stopped for longer is mended after."""
 
 
 class Index:
@@ -63,7 +76,7 @@ class Index:
         return f"{self._prefix}:{name}"
 
     def tell(self, job: Job, *, ring: bool = True, pipeline: redis.client.Pipeline | None = None) -> bool:
-        """Put a job's summary in the index, announce it and (unless told not to) wake the scheduler.
+        """Put a job's summary in the index, or take it out when it has ended; announce that, and wake the scheduler.
 
         A summary of a longer history stays: two who tell of the same job may overtake each other.
         Answers False when Redis is away: nothing is lost, the index is rebuilt from the directories.
@@ -83,11 +96,15 @@ class Index:
 
     def _put(self, job: Job, pipe: redis.client.Pipeline) -> None:
         text = json.dumps(summary(job), separators=(",", ":"))
-        pipe.eval(_PUT, 2, self.key("jobs"), self.key("live"), job.id, text, str(job.size), str(int(job.is_final)))
+        keys = (self.key("jobs"), self.key("live"), self.key(f"ended:{job.id}"))
+        pipe.eval(_PUT, len(keys), *keys, job.id, text, str(job.size), str(int(job.is_final)), str(ENDED_S))
 
     def drop(self, job_id: str) -> None:
         """Take a job's summary out, whatever it was folded from, so that the next one told is put in."""
-        self.connection.hdel(self.key("jobs"), job_id)
+        with self.connection.pipeline() as pipe:
+            pipe.hdel(self.key("jobs"), job_id)
+            pipe.delete(self.key(f"ended:{job_id}"))
+            pipe.execute()
 
     def forget(self, job_id: str) -> None:
         """Take a removed job out of the index."""
@@ -148,7 +165,7 @@ class Index:
         return True
 
     def summaries(self) -> list[dict[str, Any]]:
-        """Every job's summary with its live progress, oldest first.
+        """The summary of each job that has not ended, with its live progress, oldest first.
 
         What cannot be read is left out, and the index is not complete from then on.
         """

@@ -6,13 +6,13 @@ written when Redis does not answer, NotFound for a job that is gone, and NotNow 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.clock import seconds
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
 from singlepoint.jobs.spec.job import from_json, outputs
@@ -20,6 +20,7 @@ from singlepoint.jobs.store.durable import remove_if_possible
 from singlepoint.jobs.store.job_files import staged_outputs
 
 from .follow import wait_for
+from .query import listing
 from .session import Session, redis_may_be_away
 from .submit import NEVER_SUCCEEDS, announce
 
@@ -172,14 +173,16 @@ def require_unneeded(job_id: str, needed: Mapping[str, str]) -> None:
         raise NotNow(f"job {waits} waits for {job_id}", hint=hint)
 
 
-def prunable(rows: Sequence[Mapping[str, Any]], now: float, older_than_s: float, keep: int) -> list[str]:
-    """The final jobs that ended longer ago than `older_than_s` and are not among the `keep` newest; newest first."""
-    needed = dependents(rows)
-    ended = [row for row in rows if row["state"] in FINAL and row["ended_at"]]
-    ended.sort(key=lambda row: (row["ended_at"], row["id"]), reverse=True)
-    return [
-        row["id"] for row in ended[keep:] if now - seconds(row["ended_at"]) >= older_than_s and row["id"] not in needed
-    ]
+def prunable(session: Session, at: float, older_than_s: float, keep: int) -> list[str]:
+    """The jobs that ended longer ago than `older_than_s`, are not among the `keep` newest, and that no other needs
+    still; the last to end first."""
+    from singlepoint.jobs.store.retention import doomed  # settings bring their validators: not for every command
+    from singlepoint.jobs.store.settings import Retention
+
+    needed = dependents(listing(session).rows)
+    rule = Retention(older_than=f"{older_than_s:.6f}s", keep=keep)
+    with session.store.ledger.opened() as content:
+        return [head.id for head in doomed(heads(content), rule, at) if head.id not in needed]
 
 
 def _staged(session: Session, job: Job) -> list[Path]:

@@ -7,10 +7,11 @@ module's logger: on stderr, unless logging says otherwise); `NAME~1` is the one 
 
 from __future__ import annotations
 
+import heapq
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem, UsageError
@@ -26,24 +27,25 @@ _log = logging.getLogger(__name__)
 
 def find_job(store: JobStore, word: str) -> str:
     """The id of the job that `word` means; raises NotFound, or UsageError when it could be several."""
-    ids = store.ids()
-    if word in ids:
+    if store.exists(word):
         return word
     name, back = _back(word)
     if name == "last":
-        if not ids:
+        everybody = store.submissions()
+        if not everybody:
             raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
-        return _nth(_newest_first(store, ids), word, back)
+        return _nth(everybody, word, back)
     if not word:
         raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
-    begun, named = {job_id for job_id in ids if job_id.startswith(word)}, set(store.named(name))
+    submissions = store.submissions(name)
+    begun, named = set(store.beginning_with(word)), {job_id for _, job_id in submissions}
     if len(begun) > 1 or (begun and not named <= begun):
         raise _ambiguous(word, begun, named)
     if begun:
         return begun.pop()
     if not named:
         raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
-    found = _nth(_newest_first(store, named), word, back)
+    found = _nth(submissions, word, back)
     if len(named) > 1 and name == word:
         _log.warning(
             "%s: the newest of %d jobs of that name, %s; %s~1 is the one before", word, len(named), found, name
@@ -57,10 +59,11 @@ def _back(word: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (word, 0)
 
 
-def _nth(newest_first: Sequence[str], word: str, back: int) -> str:
-    if back < len(newest_first):
-        return newest_first[back]
-    raise NotFound(f"no {word}: there are only {len(newest_first)} of that name")
+def _nth(submissions: Sequence[tuple[str, str]], word: str, back: int) -> str:
+    """The one that so many newer ones follow; see `JobStore.submissions`."""
+    if back < len(submissions):
+        return heapq.nlargest(back + 1, submissions)[back][1]
+    raise NotFound(f"no {word}: there are only {len(submissions)} of that name")
 
 
 def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:
@@ -74,19 +77,6 @@ def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:
 
 def _listed(ids: set[str]) -> str:
     return ", ".join(sorted(ids)[:8]) + (", …" if len(ids) > 8 else "")
-
-
-def _newest_first(store: JobStore, ids: Iterable[str]) -> list[str]:
-    # A spec is written once and never touched again: its time is the job's, without opening a file.
-    times = {job_id: _written_at(store.home.job_files(job_id).spec) for job_id in ids}
-    return sorted(times, key=lambda job_id: (times[job_id], job_id), reverse=True)
-
-
-def _written_at(path: Path) -> int:
-    try:
-        return os.stat(path).st_mtime_ns
-    except FileNotFoundError:
-        return 0  # removed in this instant
 
 
 def find_model(store: JobStore, word: str) -> str:

@@ -1,11 +1,13 @@
-"""All jobs as `ps` shows them: from the index, or from the directories when Redis is away or not yet filled.
+"""The jobs that have not ended as `ps` shows them: from the index, or from the directories when Redis is away or not
+yet filled. See `listing` for those that have.
 
 Every waiting job gets a reason: `lifecycle.reasons` is the rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,14 +38,14 @@ class Listing:
 
 
 def listing(session: Session) -> Listing:
-    """Every job, with its progress and, where it waits, the reason."""
+    """Every job that has not ended, with its progress and, where it waits, the reason."""
     told, away = _told(session)
     rows = None
     if away is None:
         rows, away = asked(session, lambda index: _complete(index.summaries(), index))
     if rows is None:
         rows = from_disk(session)
-    around = surroundings(session, {row["id"]: row["state"] for row in rows}, told, away)
+    around = surroundings(session, states_of(session, rows), told, away)
     if around.room is None:
         rows = [{**row, "dead": is_dead(session, row)} for row in rows]
     return Listing([with_reason(row, around) for row in rows], away)
@@ -66,6 +68,15 @@ def _told(session: Session) -> tuple[Told | None, BrokerAway | None]:
         return index.told()
 
     return asked(session, ask)
+
+
+def states_of(session: Session, rows: Sequence[Row]) -> dict[str, str]:
+    """Where the jobs of these rows stand, and those that they come after, which may have ended."""
+    states = {row["id"]: str(row["state"]) for row in rows}
+    for job_id in {other for row in rows for other in row["after"]} - states.keys():
+        with contextlib.suppress(NotFound, HistoryDamaged):
+            states[job_id] = session.store.load(job_id).state.value
+    return states
 
 
 def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
@@ -91,14 +102,15 @@ def is_dead(session: Session, row: Row) -> bool:
 
 
 def from_disk(session: Session) -> list[Row]:
-    """Every job as its directory tells it, oldest first."""
+    """Every job that has not ended as its directory tells it, oldest first."""
     rows = []
-    for job_id in session.store.ids():
+    for job_id in session.store.unlisted_ids():
         try:
             job = session.store.load(job_id)
         except (NotFound, HistoryDamaged):
             continue  # removed while we looked, or nothing can be told of it
-        rows.append({**summary(job), **(progress(session, job_id) if job.state == "running" else {})})
+        if not job.is_final:
+            rows.append({**summary(job), **(progress(session, job_id) if job.state == "running" else {})})
     return sorted(rows, key=lambda row: (row["submitted_at"], row["id"]))
 
 

@@ -123,6 +123,7 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
         "kind": spec.kind,
         "requests": spec.resources.amounts().to_json(),
         "priority": spec.priority,
+        **({"project": spec.project} if spec.project else {}),
         "retries": spec.retries,
         "after": list(spec.after),
         "fingerprint": fingerprint(spec),

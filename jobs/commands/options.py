@@ -1,13 +1,20 @@
-"""What the commands share in how they are called: options, kinds of values, examples, several ids at once."""
+"""What the commands share in how they are called: options, kinds of values, examples, several jobs at once."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from singlepoint.jobs.amounts import parse_length_s
-from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.listing import STATUSES, Wanted, ids_of
+from singlepoint.jobs.client.session import Session
+from singlepoint.jobs.errors import SinglepointError, UsageError
 
 from .text import complaint
 
@@ -29,17 +36,93 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def each(words: Sequence[str], act: Callable[[str], None]) -> None:
-    """Do the same for several jobs; a failure does not stop the others, the first one's code is the command's."""
+def each(words: Sequence[str], act: Callable[[str], None], *, at_once: int = 1) -> None:
+    """Do the same for several jobs; a failure does not stop the others, the first one's code is the command's.
+
+    at_once: how many to have in hand; more than one where each waits for the disk.
+    """
     if len(words) == 1:
         act(words[0])
         return
-    code = 0
-    for word in words:
+
+    def tried(word: str) -> int:
         try:
             act(word)
         except SinglepointError as error:
             click.echo(complaint(error), err=True)
-            code = code or error.exit_code
-    if code:
+            return error.exit_code
+        return 0
+
+    with ThreadPoolExecutor(at_once) as pool:
+        codes = list(pool.map(tried, words))
+    if code := next(filter(None, codes), 0):
         raise click.exceptions.Exit(code)
+
+
+@dataclass(frozen=True)
+class Which:
+    """The jobs that a command is to do something with: words for single ones, or all of some."""
+
+    words: tuple[str, ...]
+    name: str | None
+    statuses: frozenset[str]
+    everything: bool
+    dry_run: bool
+
+    def ids(self, session: Session, among: frozenset[str]) -> list[str]:
+        """Raises UsageError unless it says which; NotFound for a word that means none.
+
+        among: the statuses that the command can do something with, where not single jobs were named.
+        """
+        by_filter = bool(self.name is not None or self.statuses or self.everything)
+        if by_filter == bool(self.words):
+            what = "give IDs, or --name, --status or --all; not both" if self.words else "say which jobs"
+            raise UsageError(what, hint="ID…, --name GLOB, --status S, or --all")
+        if self.words:
+            return list(self.words)
+        return ids_of(session, Wanted(statuses=among), Wanted(True, self.statuses, self.name))
+
+    def each(self, session: Session, among: frozenset[str], act: Callable[[str], None], *, at_once: int = 1) -> None:
+        """Do it, job by job. act: is given a job's id."""
+        words = self.ids(session, among)
+        if not words:
+            click.echo("no such job", err=True)
+        elif self.dry_run:
+            click.echo("\n".join(find_job(session.store, word) for word in words))
+        elif self.words:
+            each(words, lambda word: act(find_job(session.store, word)))
+        else:
+            each(words, act, at_once=at_once)
+
+
+def which_jobs(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the arguments and options that make a `Which`, passed as `which`."""
+
+    @click.argument("jobs", metavar="[ID]...", nargs=-1)
+    @click.option("--name", metavar="GLOB", help="All of such a name, for example 'wdbc-*'.")
+    @status_option
+    @click.option("--all", "everything", is_flag=True, help="All that this can be done with.")
+    @click.option("--dry-run", is_flag=True, help="Print the ids, do nothing.")
+    @functools.wraps(command)
+    def with_which(
+        *arguments: Any,
+        jobs: tuple[str, ...],
+        name: str | None,
+        status: tuple[str, ...],
+        everything: bool,
+        dry_run: bool,
+        **options: Any,
+    ) -> None:
+        command(*arguments, which=Which(jobs, name, statuses(status), everything, dry_run), **options)
+
+    return with_which
+
+
+status_option = click.option(
+    "--status", multiple=True, metavar="S", help=f"Those that are {', '.join(STATUSES[:-1])} or {STATUSES[-1]}."
+)
+
+
+def statuses(words: Sequence[str]) -> frozenset[str]:
+    """`--status failed,cancelled` and `--status failed --status cancelled` are the same."""
+    return frozenset(word.strip() for text in words for word in text.split(","))

@@ -5,24 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import click
 
 from singlepoint.jobs.amounts import format_bytes
-from singlepoint.jobs.client.query import Listing, Row, listing
+from singlepoint.jobs.client.listing import SORTS, Selection, Wanted, select
+from singlepoint.jobs.client.query import Row
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now, seconds
-from singlepoint.jobs.lifecycle.states import FINAL
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 
-from .options import as_json, examples
-from .text import age, duration, percent, plural, table
+from .options import as_json, examples, status_option, statuses
+from .text import age, duration, percent, plural, table, terminal_width
 
 COLUMNS = (
     "id",
     "name",
     "kind",
+    "project",
     "state",
     "progress",
     "attempt",
@@ -35,44 +38,78 @@ COLUMNS = (
     "reason",
 )
 
+_ORDER = (State.RUNNING, State.QUEUED, State.PENDING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
 REDRAW_EVERY_S = 1.0
 
 
-@click.command(epilog=examples("singlepoint ps", "singlepoint ps -a --json | jq '.jobs[].state'"))
+MOST_ENDED = 100
+"""Shown to people when they do not say how many they want."""
+
+
+@click.command(
+    epilog=examples(
+        "singlepoint ps",
+        "singlepoint ps --status failed --name 'wdbc-*' --limit 20",
+        "singlepoint ps -a --json | jq '.jobs[].state'",
+    )
+)
 @click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
 @click.option("-w", "--watch", is_flag=True, help="Keep showing them, until Ctrl-C.")
+@status_option
+@click.option("--name", metavar="GLOB", help="Those of such a name, for example 'wdbc-*'.")
+@click.option("--project", metavar="P", help="Those of a project.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the newest.")
+@click.option("--sort", metavar="F", help=f"By a column: {', '.join(SORTS)}; -cpu: largest first.  [newest first]")
 @as_json
 @click.pass_obj
-def ps(settings: Settings, everything: bool, watch: bool, as_json: bool) -> None:
-    """List the jobs that have not ended, with the reason for which each one waits."""
+def ps(
+    settings: Settings,
+    everything: bool,
+    watch: bool,
+    status: tuple[str, ...],
+    name: str | None,
+    project: str | None,
+    limit: int | None,
+    sort: str | None,
+    as_json: bool,
+) -> None:
+    """List the jobs that have not ended, newest first, with the reason for which each one waits."""
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: take one of them")
+    wanted = Wanted(everything, statuses(status), name, project=project, limit=limit, sort=sort)
+    if wanted.limit is None and wanted.takes_ended and not as_json:
+        wanted = replace(wanted, limit=MOST_ENDED)
     session = open_session(settings)
     if watch:
-        _watch(session, everything)
-    found = listing(session)
+        _watch(session, wanted)
+    found = select(session, wanted)
     if as_json:
-        rows = _shown(found, everything)
-        click.echo(json.dumps({"schema": SCHEMA, "jobs": rows}, indent=1))
+        document = {"schema": SCHEMA, "jobs": found.rows, "matched": found.matched, "counts": dict(found.counts)}
+        click.echo(json.dumps(document, indent=1))
     else:
-        _print(found, everything)
+        _print(found, wanted)
     if found.away is not None:
         raise found.away
 
 
-def _shown(found: Listing, everything: bool) -> list[Row]:
-    return [row for row in found.rows if everything or row["state"] not in FINAL]
+def _print(found: Selection, wanted: Wanted) -> None:
+    if found.rows:
+        click.echo(table([cells(row, now()) for row in found.rows], COLUMNS, terminal_width()))
+    click.echo("; ".join(_sums(found, wanted)), err=True)
 
 
-def _print(found: Listing, everything: bool) -> None:
-    rows = _shown(found, everything)
-    hidden = len(found.rows) - len(rows)
-    if rows:
-        click.echo(table([cells(row, now()) for row in rows], COLUMNS))
-    if hidden:
-        click.echo(f"{plural(hidden, 'job')} that ended not shown; `singlepoint ps -a` shows all", err=True)
-    elif not rows:
-        click.echo("no jobs yet; `singlepoint submit train SPEC.toml` makes one", err=True)
+def _sums(found: Selection, wanted: Wanted) -> Iterator[str]:
+    """What there is, and what of it is not shown."""
+    counts = ", ".join(f"{found.counts[state]} {word}" for state, word in _WORDS.items() if found.counts.get(state))
+    yield counts or "no job waits or runs"
+    if found.matched > len(found.rows):
+        yield f"{len(found.rows)} of {plural(found.matched, 'job')} shown, --limit N shows more"
+    if not wanted.takes_ended:
+        yield "`singlepoint ps -a` shows those that have ended, too"
+
+
+_WORDS = {state.value: "waiting" if state is State.PENDING else state.value for state in _ORDER}
 
 
 def cells(row: Row, at: float) -> dict[str, str]:
@@ -82,6 +119,7 @@ def cells(row: Row, at: float) -> dict[str, str]:
         "id": row["id"],
         "name": row["name"],
         "kind": row["kind"],
+        "project": row["project"],
         "state": "paused" if row["paused"] else row["state"],
         "progress": percent(row["progress"]) if row["state"] == "running" else "",
         "attempt": str(row["attempt"]) if row["attempt"] > 1 else "",
@@ -95,13 +133,13 @@ def cells(row: Row, at: float) -> dict[str, str]:
     }
 
 
-def _watch(session: Session, everything: bool) -> None:
+def _watch(session: Session, wanted: Wanted) -> None:
     """Draw the table anew while somebody looks at it; until Ctrl-C."""
 
     def draw() -> bool:
-        found = listing(session)
+        found = select(session, wanted)
         click.clear()
-        _print(found, everything)
+        _print(found, wanted)
         return any(row["state"] == "running" and not row["paused"] for row in found.rows)
 
     with contextlib.suppress(KeyboardInterrupt):

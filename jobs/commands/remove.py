@@ -7,26 +7,28 @@ from collections.abc import Mapping
 import click
 
 from singlepoint.jobs.client import control
-from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.listing import ENDED, STATUSES
 from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import HistoryDamaged
 from singlepoint.jobs.lifecycle.records import Job
 
-from .options import each, examples, jobs_argument, length_s
+from .options import Which, examples, length_s, which_jobs
 from .text import plural
 
 CANCEL_PATIENCE_S = 30.0
 OLDER_THAN_DEFAULT = "30d"
 
 
-@click.command(epilog=examples("singlepoint rm last", "singlepoint rm --force k3v p8m"))
-@jobs_argument
+@click.command(epilog=examples("singlepoint rm last", "singlepoint rm --status failed --name 'wdbc-*'"))
+@which_jobs
 @click.option("--force", is_flag=True, help="Cancel a job that has not ended, then remove it.")
 @click.pass_obj
-def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
+def rm(settings: Settings, which: Which, force: bool) -> None:
     """Delete jobs that have ended: spec, history, log and checkpoints.
+
+    --all means all that have ended; with --force, all.
 
     The model of a training and the answers of a prediction are kept.
     """
@@ -34,8 +36,7 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
     session.require_redis()
     needed = control.dependents(listing(session).rows)
 
-    def act(word: str) -> None:
-        job_id = find_job(session.store, word)
+    def act(job_id: str) -> None:
         control.require_unneeded(job_id, needed)
         try:
             if force:
@@ -47,7 +48,7 @@ def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
             control.remove_damaged(session, job_id)
             click.echo(f"{job_id} removed")
 
-    each(jobs, act)
+    which.each(session, frozenset(STATUSES) if force else frozenset({ENDED}), act)
 
 
 @click.command(epilog=examples("singlepoint prune --older-than 7d --dry-run", "singlepoint prune --keep 100"))
@@ -64,7 +65,7 @@ def prune(settings: Settings, older_than: float | None, keep: int | None, dry_ru
     session.require_redis()
     if older_than is None:
         older_than = 0.0 if keep is not None else length_s(OLDER_THAN_DEFAULT)
-    doomed = control.prunable(listing(session).rows, now(), older_than, keep or 0)
+    doomed = control.prunable(session, now(), older_than, keep or 0)
     for job_id in doomed:
         if dry_run:
             click.echo(job_id)

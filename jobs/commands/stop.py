@@ -6,67 +6,73 @@ import click
 
 from singlepoint.jobs.client import control
 from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.listing import PAUSED, WAITING
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 
-from .options import each, examples, job_argument, jobs_argument
+from .options import Which, examples, job_argument, which_jobs
+
+GOES_ON = frozenset({WAITING, State.RUNNING.value})
+
+AT_ONCE = 8
+"""Each waits for the disk, and several wait for it together."""
 
 
-@click.command(epilog=examples("singlepoint cancel last", "singlepoint cancel k3v p8m"))
-@jobs_argument
+@click.command(epilog=examples("singlepoint cancel last", "singlepoint cancel --name 'wdbc-*'"))
+@which_jobs
 @click.pass_obj
-def cancel(settings: Settings, jobs: tuple[str, ...]) -> None:
+def cancel(settings: Settings, which: Which) -> None:
     """End jobs for good: a waiting one at once, a running one at its next step."""
     session = open_session(settings)
 
-    def act(word: str) -> None:
-        job = control.cancel(session, find_job(session.store, word), now())
+    def act(job_id: str) -> None:
+        job = control.cancel(session, job_id, now())
         _say(job, "cancelled" if job.is_final else "asked to stop")
 
-    each(jobs, act)
+    which.each(session, GOES_ON, act, at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint pause k3v", "singlepoint pause k3v && singlepoint resume k3v"))
-@jobs_argument
+@which_jobs
 @click.pass_obj
-def pause(settings: Settings, jobs: tuple[str, ...]) -> None:
+def pause(settings: Settings, which: Which) -> None:
     """Keep jobs from going on until `resume`: a running one stops and keeps its memory."""
     session = open_session(settings)
 
-    def act(word: str) -> None:
-        job = control.pause(session, find_job(session.store, word), now())
+    def act(job_id: str) -> None:
+        job = control.pause(session, job_id, now())
         _say(job, "held back" if job.state is State.PENDING else "paused" if job.paused else "asked to pause")
 
-    each(jobs, act)
+    which.each(session, GOES_ON, act, at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint resume k3v", "singlepoint resume last"))
-@jobs_argument
+@which_jobs
 @click.pass_obj
-def resume(settings: Settings, jobs: tuple[str, ...]) -> None:
+def resume(settings: Settings, which: Which) -> None:
     """Let paused jobs go on as soon as there is room."""
     session = open_session(settings)
 
-    def act(word: str) -> None:
-        _say(control.resume(session, find_job(session.store, word), now()), "goes on when there is room")
+    def act(job_id: str) -> None:
+        _say(control.resume(session, job_id, now()), "goes on when there is room")
 
-    each(jobs, act)
+    which.each(session, frozenset({PAUSED}), act, at_once=AT_ONCE)
 
 
-@click.command(epilog=examples("singlepoint retry last", "singlepoint retry k3v --fresh"))
-@jobs_argument
+@click.command(epilog=examples("singlepoint retry k3v --fresh", "singlepoint retry --status failed"))
+@which_jobs
 @click.option("--fresh", is_flag=True, help="Begin from nothing instead of from the last checkpoint.")
 @click.pass_obj
-def retry(settings: Settings, jobs: tuple[str, ...], fresh: bool) -> None:
+def retry(settings: Settings, which: Which, fresh: bool) -> None:
     """Run failed or cancelled jobs again, under the same id, from their checkpoints."""
     session = open_session(settings)
 
-    def act(word: str) -> None:
-        _say(control.retry(session, find_job(session.store, word), now(), fresh=fresh), "pending")
+    def act(job_id: str) -> None:
+        _say(control.retry(session, job_id, now(), fresh=fresh), "pending")
 
-    each(jobs, act)
+    which.each(session, frozenset({State.FAILED.value, State.CANCELLED.value}), act, at_once=AT_ONCE)
 
 
 @click.command(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from singlepoint.jobs.client.query import room
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.client.submit import Submitted, accept, prepare
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import UsageError
+from singlepoint.jobs.errors import EXIT_OK, InvalidInput, UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document, parse_file
@@ -34,6 +37,7 @@ _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--priority", "priority", {"type": int, "metavar": "N", "help": "Higher runs earlier  [0]"}),
     ("--cpu", "resources.cpu", {"type": int, "metavar": "N", "help": "Cores  [1]"}),
     ("--memory", "resources.memory", {"metavar": "SIZE", "help": "Memory, such as 2GiB  [512MiB]"}),
+    ("--project", "project", {"metavar": "NAME", "help": "What its share of the machine is counted under."}),
     ("--after", "after", {"multiple": True, "metavar": "ID", "help": "Run once this job has succeeded."}),
     ("--time-limit", "time_limit_s", {"metavar": "T", "help": "How long an attempt may run, such as 90, 10m or 2h."}),
     ("--retries", "retries", {"type": int, "metavar": "N", "help": "Own failures that are tried again  [0]"}),
@@ -72,14 +76,19 @@ def submit() -> None:
     epilog=examples(
         "singlepoint submit train wdbc.toml",
         "singlepoint submit train wdbc.toml --set training.epochs=5 --follow",
+        "singlepoint submit train sweep/*.toml -q",
     )
 )
-@click.argument("spec", metavar="SPEC", type=click.Path(path_type=Path, readable=False))
+@click.argument("specs", metavar="SPEC...", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False))
 @_common
 @click.pass_obj
-def train(settings: Settings, /, spec: Path, sets: tuple[str, ...], **options: Any) -> None:
-    """Train the model that SPEC (.toml or .json) describes."""
-    _submit(settings, parse_file(spec, sets, _given(options), kind="train"), options)
+def train(settings: Settings, /, specs: tuple[Path, ...], sets: tuple[str, ...], **options: Any) -> None:
+    """Train the model that SPEC (.toml or .json) describes; of several, all or none are handed in."""
+    given = _given(options)
+    if len(specs) == 1:
+        _submit(settings, parse_file(specs[0], sets, given, kind="train"), options)
+    else:
+        _submit_all(settings, {path: partial(parse_file, path, sets, given, kind="train") for path in specs}, options)
 
 
 @submit.command(
@@ -219,6 +228,34 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
 def _tell(checked: Checked) -> None:
     for line in checked.lines:
         click.echo(line, err=True)
+
+
+def _submit_all(settings: Settings, specs: Mapping[Path, Callable[[], Spec]], options: dict[str, Any]) -> None:
+    """Check every one of them before any is kept. Raises UsageError, or InvalidInput with all problems of all files."""
+    if options["follow"]:
+        raise click.UsageError("--follow is for one job: --wait waits for all")
+    session = open_session(settings)
+    sound, problems = [], []
+    for path, read in specs.items():
+        try:
+            sound.append(prepare(session, read(), settings.check, None if options["quiet"] else _tell))
+        except InvalidInput as error:
+            problems += [replace(problem, field=f"{path}: {problem.field}") for problem in error.problems]
+    if problems:
+        raise InvalidInput(problems)
+    if options["dry_run"]:
+        for spec in sound:
+            _print_plan(session, spec)
+        return
+    ids = []
+    for spec in sound:
+        ids.append(accept(session, spec, now()).job.id)
+        click.echo(ids[-1])
+    if options["wait"]:
+        with detaching(*ids):
+            ended = wait_for(session.store, ids)
+        bad = [job for job in ended if job.state is not State.SUCCEEDED]
+        raise click.exceptions.Exit(EXIT_CODES[bad[0].state] if bad else EXIT_OK)
 
 
 def _print_plan(session: Session, spec: Spec) -> None:

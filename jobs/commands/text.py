@@ -1,7 +1,9 @@
-"""How values look to a person: tables without empty columns, ages, durations, states in colour. Pure."""
+"""How values look to a person: tables without empty columns, ages, durations, states in colour."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 import click
@@ -19,15 +21,34 @@ STATE_COLOURS: dict[str, str] = {
 _UNITS = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
-def table(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
-    """Rows of cells under their columns' names; a column in which no row has anything is left out."""
+def table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], width: int | None = None) -> str:
+    """Rows of cells under their columns' names; a column in which no row has anything is left out.
+
+    width: of the terminal, to which the last column is cut; None: nothing is.
+    """
     shown = [name for name in columns if any(row.get(name) for row in rows)]
     widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in shown}
     if shown:
-        widths[shown[-1]] = 0  # nothing follows that would have to line up
+        last = shown.pop()
+        room = None if width is None else max(_LEAST_WIDTH, width - sum(widths[name] + 2 for name in shown))
+        rows = [{**row, last: _cut(row.get(last, ""), room)} for row in rows]
+        widths[last] = 0  # nothing follows that would have to line up
+        shown.append(last)
     lines = ["  ".join(name.upper().ljust(widths[name]) for name in shown)]
     lines += ["  ".join(_cell(name, row.get(name, ""), widths[name]) for name in shown) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
+
+
+_LEAST_WIDTH = 12
+
+
+def _cut(text: str, room: int | None) -> str:
+    return text if room is None or len(text) <= room else text[: room - 1] + "…"
+
+
+def terminal_width() -> int | None:
+    """How many columns whoever looks at stdout has; None when it is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _cell(name: str, text: str, width: int) -> str:

@@ -133,6 +133,7 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         retries=documents.whole(entry, "retries", 0),
         after=after,
         fingerprint=documents.text(entry, "fingerprint", ""),
+        project=documents.text(entry, "project", "", most=MOST_NAME),
         like=documents.text(entry, "like", ""),
         spec_sha256=documents.text(entry, "spec_sha256", ""),
         facts=documents.mapping(entry, "facts", {}),

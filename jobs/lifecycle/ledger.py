@@ -188,6 +188,7 @@ class Entry:
     kind: str
     submitted_at: float
     ended_at: float
+    project: str = ""
     attempt: int = 0
     like: str = ""
     cores: int = 0
@@ -204,6 +205,7 @@ class Entry:
             kind=job.kind,
             submitted_at=job.submitted_at,
             ended_at=job.ended_at or job.submitted_at,
+            project=job.project,
             attempt=job.attempt,
             like=job.like,
             cores=len(job.terms.cores) if job.terms else 0,
@@ -212,7 +214,7 @@ class Entry:
 
     def line(self) -> bytes:
         """The line in the ledger. Readers in a hurry look at its first fields only, so their order matters."""
-        known = {"attempt": self.attempt, "like": self.like, "cores": self.cores}
+        known = {"project": self.project, "attempt": self.attempt, "like": self.like, "cores": self.cores}
         document = {
             "id": self.id,
             "size": self.size,
@@ -246,6 +248,7 @@ class Entry:
             kind=documents.text(document, "kind"),
             submitted_at=documents.time(document, "submitted_at"),
             ended_at=documents.time(document, "ended_at"),
+            project=documents.text(document, "project", ""),
             attempt=documents.whole(document, "attempt", 0),
             like=documents.text(document, "like", ""),
             cores=documents.whole(document, "cores", 0),
@@ -300,6 +303,38 @@ def size_in(job_id: bytes, raw: bytes) -> int:
     begin = len(_BEGINNING) + len(job_id) + len(_SIZE)
     text = raw[begin : raw.find(b",", begin)]
     return int(text) if text.isdigit() else -1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What lists look at: an entry without its account. Times as text, which sorts like the time."""
+
+    submitted_at: str
+    ended_at: str
+    id: str
+    state: str
+    name: str
+    kind: str
+    project: str
+
+
+def heads(content: Content) -> Iterator[Head]:
+    """The jobs that have ended and are still there, the last to end first."""
+    for job_id, raw in listed(content):
+        parts = raw.split(b'"', _PARTS)
+        if len(parts) > _FIELDS[-1] and tuple(parts[at] for at in _FIELDS) == _NAMES:
+            submitted_at, ended_at, state, name, kind = (parts[at].decode() for at in (21, 25, 9, 13, 17))
+            project = parts[29].decode() if len(parts) > 29 and parts[27] == b"project" else ""
+            yield Head(submitted_at, ended_at, job_id.decode(), state, name, kind, project)
+        elif (entry := Entry.from_line(raw)) is not None:  # a name with a quotation mark in it
+            times = (iso(entry.submitted_at), iso(entry.ended_at))
+            yield Head(*times, job_id.decode(), entry.state, entry.name, entry.kind, entry.project)
+
+
+_PARTS = 30
+_FIELDS = (5, 7, 11, 15, 19, 23)
+_NAMES = (b"size", b"state", b"name", b"kind", b"submitted_at", b"ended_at")
+"""Where the names of the first fields of a line stand, when it is taken apart at its quotation marks."""
 
 
 def newest_first(content: Content) -> Iterator[Entry]:

@@ -275,6 +275,7 @@ class Job:
     fingerprint: str = ""
     spec_sha256: str = ""
     like: str = ""
+    project: str = ""
     attempts: tuple[Attempt, ...] = ()
     asks: Mapping[Ask, Asked] = field(default_factory=dict)
     held: bool = False

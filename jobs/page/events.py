@@ -17,14 +17,16 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from singlepoint.jobs.client.listing import row_of
 from singlepoint.jobs.client.query import Row, listing
 from singlepoint.jobs.client.session import Session, redis_error
 from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.lifecycle.states import FINAL
 
 from .api.machine import machine_document
 from .service import Document
@@ -164,6 +166,7 @@ class Watch:
         if self._rows is None:
             self._feed.tell("reset", {})  # whoever read before this look may have missed something
             self._rows = rows
+        rows |= self._since_ended(rows, self._rows)
         for job_id, row in rows.items():
             if self._rows.get(job_id) != row:
                 self._feed.tell("job", row)
@@ -175,6 +178,16 @@ class Watch:
             self._machine = machine
             self._feed.tell("machine", machine)
         return any(row["state"] == "running" and not row["paused"] for row in rows.values())
+
+    def _since_ended(self, rows: Mapping[str, Row], before: Mapping[str, Row]) -> dict[str, Row]:
+        """The jobs that went on at the last look, or had ended not long before it, and are still there."""
+        ended = {}
+        for job_id in [job_id for job_id in before if job_id not in rows][-KEPT:]:
+            known = before[job_id]
+            row = known if known["state"] in FINAL else row_of(self._session, job_id)
+            if row is not None and self._session.store.exists(job_id):
+                ended[job_id] = row
+        return ended
 
     def _run(self) -> None:
         while not self._ended.is_set():

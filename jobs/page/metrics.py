@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from singlepoint.jobs.client.query import listing
+from singlepoint.jobs.client.listing import Wanted, select
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.lifecycle.records import RESOURCE_NAMES
 from singlepoint.jobs.lifecycle.states import State
@@ -53,9 +53,9 @@ class _Home:
 
     def collect(self) -> Iterator[Metric]:
         jobs = GaugeMetricFamily("singlepoint_jobs", "Jobs by where they stand.", labels=("state",))
-        states = [row["state"] for row in listing(self._session).rows]
+        counts = select(self._session, Wanted(ended=True, limit=1)).counts
         for state in State:
-            jobs.add_metric((state.value,), states.count(state.value))
+            jobs.add_metric((state.value,), counts.get(state.value, 0))
         yield jobs
         machine = machine_document(self._session)
         up = GaugeMetricFamily("singlepoint_up", "Whether a service is at work.", labels=("service",))

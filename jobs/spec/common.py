@@ -56,9 +56,9 @@ class ResourceSpec(Part):
 class JobSpec(Part):
     """What every kind of job may say.
 
-    after: ids of jobs that must have succeeded first.  checkpoint_interval_s: seconds of work between saves;
-    None: what the reliability model finds best.  time_limit_s: how long one attempt may run, pauses not counted;
-    then it is asked to stop, and killed if it does not.
+    project: what its share of the machine is counted under.  after: ids of jobs that must have succeeded first.
+    checkpoint_interval_s: seconds of work between saves; None: what the reliability model finds best.
+    time_limit_s: how long one attempt may run, pauses not counted; then it is asked to stop, and killed if it does not.
     """
 
     earlier: ClassVar[Mapping[str, Any]] = {"time_limit_s": None}
@@ -67,6 +67,7 @@ class JobSpec(Part):
     resources: ResourceSpec = ResourceSpec()
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0  # higher runs earlier
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
+    project: Name | None = None
     after: tuple[str, ...] = ()
     checkpoint_interval_s: Positive | None = None
     time_limit_s: Annotated[Positive | None, BeforeValidator(_length)] = None

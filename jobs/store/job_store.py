@@ -36,7 +36,8 @@ from singlepoint.jobs.errors import (
     Superseded,
 )
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.history import Facts, Note, events, fold, line, step, whole_lines
+from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
+from singlepoint.jobs.lifecycle.ledger import heads, listed
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event
 
@@ -110,10 +111,32 @@ class JobStore:
         entries = os.scandir(self.home.jobs)
         return [entry.name for entry in entries if is_job_id(entry.name) and entry.is_dir()]
 
-    def named(self, name: str) -> list[str]:
-        """The jobs of that name. Of each history only the beginning is read; a damaged one has no name."""
-        quoted = json.dumps(name).encode()
-        return [job_id for job_id in self.ids() if quoted in self._beginning(job_id) and self._name(job_id) == name]
+    def exists(self, job_id: str) -> bool:
+        """Whether there is a job of that id."""
+        return is_job_id(job_id) and os.path.isdir(f"{self._jobs}/{job_id}")
+
+    def beginning_with(self, word: str) -> list[str]:
+        """The jobs whose ids begin so, in no order."""
+        return [name for name in os.listdir(self._jobs) if name.startswith(word) and self.exists(name)]
+
+    def unlisted_ids(self) -> list[str]:
+        """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
+        with self.ledger.opened() as content:
+            ended = {job_id for job_id, _ in listed(content)}
+        return [name for name in os.listdir(self._jobs) if name.encode() not in ended and self.exists(name)]
+
+    def submissions(self, name: str | None = None) -> list[tuple[str, str]]:
+        """When each job was submitted, as text that sorts like the time, and its id; of all, or of those of a name.
+
+        Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
+        """
+        with self.ledger.opened() as content:
+            found = [(one.submitted_at, one.id) for one in heads(content) if name is None or one.name == name]
+        for job_id in self.unlisted_ids():
+            began = self._began(job_id)
+            if name is None or began.get("name") == name:
+                found.append((str(began.get("at", "")), job_id))
+        return found
 
     def _beginning(self, job_id: str) -> bytes:
         try:
@@ -127,11 +150,14 @@ class JobStore:
         finally:
             os.close(descriptor)
 
-    def _name(self, job_id: str) -> str | None:
+    def _began(self, job_id: str) -> Mapping[str, Any]:
+        """The first line of its history; empty when that cannot be read."""
+        beginning = self._beginning(job_id)
         try:
-            return str(next(iter(events(self.history(job_id))))["name"])
-        except (NotFound, HistoryDamaged, OSError, Malformed, KeyError, StopIteration):
-            return None
+            first = beginning if b"\n" in beginning else self.history(job_id)
+            return documents.parse_object(first.partition(b"\n")[0])
+        except (Malformed, NotFound, HistoryDamaged):
+            return {}
 
     def sweep_unaccepted(self, older_than: float) -> None:
         """Remove what a submit left behind that died before its job was accepted, and before that time.

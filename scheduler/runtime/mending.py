@@ -44,7 +44,8 @@ def _jobs(sight: Sight) -> Iterator[Job]:
 def _mend_index(sight: Sight, acts: RedisActs, on_disk: set[str]) -> None:
     told = {row["id"]: row.get("size") for row in acts.index.summaries()}
     for job_id in on_disk:
-        if told.get(job_id) != sight.world.size(job_id) and (job := sight.load(job_id)) is not None:
+        is_right = sight.world.job(job_id) is None if job_id not in told else told[job_id] == sight.world.size(job_id)
+        if not is_right and (job := sight.load(job_id)) is not None:
             if (told.get(job_id) or 0) > job.size:
                 acts.index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
             acts.tell(job)

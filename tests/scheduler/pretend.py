@@ -18,6 +18,7 @@ from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
@@ -139,5 +140,7 @@ class Bench:
         return {job_id: self.load(job_id).state.value for job_id in self.store.ids()}
 
     def told(self) -> dict[str, str]:
-        """The states as the index has them."""
-        return {row["id"]: row["state"] for row in self.index.summaries()}
+        """The states as they are told: by the index of what goes on, by the ledger of what has ended."""
+        with self.store.ledger.opened() as content:
+            ended = {head.id: head.state for head in heads(content)}
+        return ended | {row["id"]: row["state"] for row in self.index.summaries()}

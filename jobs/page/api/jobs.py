@@ -6,10 +6,8 @@ A job is named as on the command line: its id, a unique beginning of it, its nam
 from __future__ import annotations
 
 import errno
-import fnmatch
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +16,7 @@ from pydantic import Field
 from singlepoint.jobs.client import control
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.follow import log_path
+from singlepoint.jobs.client.listing import ENDED, WAITING, Wanted, select
 from singlepoint.jobs.client.query import Row, listing, live
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import accept, prepare
@@ -26,7 +25,7 @@ from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound, NotP
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import FINAL, State
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import SCHEMA, detail, summary
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.spec.base import Part
@@ -113,45 +112,43 @@ class Verification(Part):
 
 def list_jobs(service: Service, call: Call) -> Answer:
     """All jobs, newest first, ended ones too, a page at a time."""
-    wanted: Filter = call.query
-    found = listing(service.session)
-    rows = [row for row in reversed(found.rows) if _matches(row, wanted)]
-    counts = {state.value: 0 for state in State}
-    for row in found.rows:
-        counts[row["state"]] += 1
-    begin = _after(rows, wanted.cursor)
-    shown = rows[begin : begin + wanted.limit]
+    asked: Filter = call.query
+    wanted = Wanted(
+        ended=True,
+        statuses=_statuses(asked),
+        name=asked.name,
+        kind=asked.kind,
+        limit=asked.limit,
+        before=_before(asked.cursor),
+    )
+    found = select(service.session, wanted)
     document = {
         "schema": SCHEMA,
-        "jobs": shown,
-        "total": len(rows),
-        "counts": counts,
-        "next": _cursor(shown[-1]) if begin + wanted.limit < len(rows) else None,
+        "jobs": found.rows,
+        "total": found.matched,
+        "counts": {state.value: found.counts.get(state.value, 0) for state in State},
+        "next": _cursor(found.rows[-1]) if found.behind else None,
         "complaint": found.away.message if found.away else None,
     }
     return Answer(document)
-
-
-def _matches(row: Row, wanted: Filter) -> bool:
-    return (
-        (wanted.state is None or row["state"] == wanted.state)
-        and (wanted.ended is None or (row["state"] in FINAL) == wanted.ended)
-        and (wanted.kind is None or row["kind"] == wanted.kind)
-        and (wanted.name is None or fnmatch.fnmatchcase(row["name"], wanted.name))
-    )
 
 
 def _cursor(row: Row) -> str:
     return f"{row['submitted_at']}/{row['id']}"
 
 
-def _after(rows: Sequence[Row], cursor: str | None) -> int:
+def _statuses(asked: Filter) -> frozenset[str]:
+    if asked.state is not None:
+        return frozenset({asked.state.value})
+    return frozenset() if asked.ended is None else frozenset({ENDED} if asked.ended else {WAITING, State.RUNNING.value})
+
+
+def _before(cursor: str | None) -> tuple[str, str] | None:
     """Where a page begins. A job that came since, or went, moves no other to another page."""
     if cursor is None:
-        return 0
+        return None
     at, _, job_id = cursor.partition("/")
-    older = (n for n, row in enumerate(rows) if (row["submitted_at"], row["id"]) < (at, job_id))
-    return next(older, len(rows))
+    return at, job_id
 
 
 def show(service: Service, call: Call) -> Answer:
@@ -353,7 +350,7 @@ def prune(service: Service, call: Call) -> Answer:
     """Delete old jobs that have ended, and tell their ids."""
     session, how = service.session, call.document
     session.require_redis()
-    doomed = control.prunable(listing(session).rows, now(), how.older_than_s, how.keep)
+    doomed = control.prunable(session, now(), how.older_than_s, how.keep)
     for job_id in [] if how.dry_run else doomed:
         control.remove(session, job_id)
     return Answer({"schema": SCHEMA, "ids": doomed, "dry_run": how.dry_run})

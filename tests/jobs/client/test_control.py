@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from singlepoint.jobs.client import control
+from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import announce
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, ImpossibleMove, NotNow
@@ -189,16 +188,7 @@ def test_without_redis_nothing_is_written(home: Home, store: JobStore) -> None:
     assert store.load(job.id) == job
 
 
-def a_row(job_id: str, ended_at: str | None, **facts: Any) -> dict[str, Any]:
-    return {"id": job_id, "state": "succeeded" if ended_at else "pending", "ended_at": ended_at, "after": [], **facts}
-
-
-ROWS = [
-    a_row("old", "1970-01-01T00:00:00Z"),
-    a_row("older", "1969-01-01T00:00:00Z"),
-    a_row("new", "1970-01-02T00:00:00Z"),
-    a_row("waiting", None),
-]
+HOUR_S = 3600.0
 
 
 @pytest.mark.parametrize(
@@ -206,19 +196,29 @@ ROWS = [
     [
         (0.0, 0, ["new", "old", "older"]),
         (0.0, 1, ["old", "older"]),
-        (3600.0, 0, ["old", "older"]),
-        (3600.0, 2, ["older"]),
+        (24 * HOUR_S, 0, ["old", "older"]),
+        (24 * HOUR_S, 2, ["older"]),
+        (26 * HOUR_S, 0, []),
     ],
 )
-def test_pruning_takes_what_is_old_and_beyond_what_is_kept(older_than_s: float, keep: int, doomed: list[str]) -> None:
-    assert control.prunable(ROWS, 86400.0, older_than_s, keep) == doomed
+def test_pruning_takes_what_is_old_and_beyond_what_is_kept(
+    session: Session, older_than_s: float, keep: int, doomed: list[str]
+) -> None:
+    accept(session.store)
+    ids = {name: accept(session.store).id for name in ("older", "old", "new")}
+    for name, hour in (("older", 0), ("old", 1), ("new", 2)):
+        session.store.move(ids[name], Event.CANCEL, 1e9 + hour * HOUR_S, end="cancelled", reason="r")
+    assert control.prunable(session, 1e9 + 25.5 * HOUR_S, older_than_s, keep) == [ids[name] for name in doomed]
 
 
-def test_pruning_leaves_what_a_waiting_job_needs() -> None:
-    rows = [*ROWS, a_row("next", None, after=["old"])]
+def test_pruning_leaves_what_a_waiting_job_needs(session: Session) -> None:
+    needed, other = accept(session.store), accept(session.store)
+    waiting = accept(session.store, after=[needed.id])
+    for job in (needed, other):
+        session.store.move(job.id, Event.CANCEL, 1e9, end="cancelled", reason="r")
 
-    assert control.prunable(rows, 86400.0, 0.0, 0) == ["new", "older"]
-    assert control.dependents(rows) == {"old": "next"}
+    assert control.prunable(session, 2e9, 0.0, 0) == [other.id]
+    assert control.dependents(listing(session).rows) == {needed.id: waiting.id}
 
 
 def test_a_job_whose_history_is_damaged_can_still_be_deleted(session: Session) -> None:

@@ -14,6 +14,7 @@ import redis
 
 import singlepoint
 from singlepoint.jobs.broker import connection
+from singlepoint.jobs.commands.text import table
 from singlepoint.jobs.errors import (
     EXIT_BROKER_AWAY,
     EXIT_CANCELLED,
@@ -106,7 +107,7 @@ def test_ps_lists_what_has_not_ended_and_counts_the_rest_on_stderr(command: Comm
 
     assert code == EXIT_OK
     assert waiting.id in out and done.id not in out
-    assert "1 job that ended not shown" in err
+    assert err == "1 waiting; `singlepoint ps -a` shows those that have ended, too\n"
     assert done.id in command("ps", "-a")[1]
 
 
@@ -360,3 +361,57 @@ def test_an_ask_reaches_the_history_of_a_running_job(command: Command, store: Jo
 
     assert command("cancel", job.id)[1] == f"{job.id} asked to stop\n"
     assert Ask.CANCEL in store.load(job.id).asks
+
+
+# --- filters, and many jobs at once ---------------------------------------------------------------------------
+
+
+def listed(command: Command, *words: str) -> list[str]:
+    return [row["id"] for row in json.loads(command("ps", "--json", *words)[1])["jobs"]]
+
+
+def test_ps_is_newest_first_and_shows_what_was_asked_for(command: Command, store: JobStore) -> None:
+    old, middle, new = (
+        accept(store, at=float(n), name=f"wdbc-{n}", project="a" if n else "", priority=n).id for n in range(3)
+    )
+    store.move(middle, Event.CANCEL, 5.0, end="cancelled", reason="r")
+
+    assert listed(command) == [new, old] and listed(command, "-a") == [new, middle, old]
+    assert listed(command, "--status", "cancelled") == listed(command, "--status", "ended") == [middle]
+    assert listed(command, "--status", "waiting,cancelled") == [new, middle, old]
+    assert listed(command, "-a", "--name", "wdbc-[12]") == [new, middle]
+    assert listed(command, "-a", "--project", "a", "--limit", "1") == [new]
+    assert listed(command, "-a", "--sort", "priority") == [old, middle, new]
+    assert listed(command, "-a", "--sort", "-priority", "--limit", "2") == [new, middle]
+    _, out, err = command("ps", "-a", "--limit", "1")
+    assert new in out and "2 waiting, 1 cancelled; 1 of 3 jobs shown, --limit N shows more" in err
+    assert command("ps", "--status", "bad")[0] == EXIT_USAGE and command("ps", "--sort", "colour")[0] == EXIT_USAGE
+
+
+def test_a_job_whose_end_is_not_noted_yet_is_listed_all_the_same(command: Command, store: JobStore) -> None:
+    job = ran(store, Event.SUCCEED)
+    store.ledger.path.unlink()
+
+    assert listed(command, "-a") == listed(command, "--status", "succeeded") == [job.id]
+
+
+def test_a_verb_takes_all_of_a_name_or_a_status_with_which_it_can_do_something(
+    command: Command, store: JobStore
+) -> None:
+    one, other = accept(store, name="a-1"), accept(store, name="a-2")
+    failed, done = ran(store, Event.FAIL), ran(store, Event.SUCCEED)
+
+    assert command("cancel", "--name", "a-*", "--dry-run")[1].split() == [one.id, other.id]
+    assert command("cancel", "--name", "a-1")[1] == f"{one.id} cancelled\n"
+    assert set(command("retry", "--all")[1].split("\n")) == {f"{one.id} pending", f"{failed.id} pending", ""}
+    assert command("pause", "--status", "pending", "--name", "a-2")[1] == f"{other.id} held back\n"
+    assert command("resume", "--all")[1] == f"{other.id} goes on when there is room\n"
+    assert command("rm", "--status", "succeeded")[1] == f"{done.id} removed\n"
+    assert command("rm", "--all")[:2] == (EXIT_OK, "") and len(store.ids()) == 3
+    assert command("cancel")[0] == command("cancel", one.id, "--all")[0] == EXIT_USAGE
+
+
+def test_the_last_column_is_cut_to_the_terminal_and_to_nothing_else() -> None:
+    rows = [{"id": "abc", "reason": "x" * 50}]
+    assert table(rows, ("id", "reason"), 20).splitlines()[1] == "abc  " + "x" * 14 + "…"
+    assert table(rows, ("id", "reason")).splitlines()[1] == "abc  " + "x" * 50

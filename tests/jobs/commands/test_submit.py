@@ -160,6 +160,20 @@ def test_problems_of_the_data_and_of_the_budget_are_told_together(session: Sessi
     assert [problem.field for problem in caught.value.problems] == ["data.target", "resources.cpu"]
 
 
+def test_several_trainings_are_handed_in_together_or_not_at_all(
+    command: Callable[..., tuple[int, str, str]], store: JobStore, spec: Path
+) -> None:
+    second, bad = spec.with_name("second.toml"), spec.with_name("bad.toml")
+    second.write_text(SPEC)
+    bad.write_text(SPEC.replace("epochs = 3", "epochs = 0"))
+
+    code, out, err = command("submit", "train", spec, bad, second)
+    assert (code, out, store.ids()) == (EXIT_INVALID, "", []) and f"{bad}: training.epochs: must be at least 1" in err
+    code, out, _ = command("submit", "train", spec, second, "--priority", 3)
+    assert code == 0 and [store.load(job_id).name for job_id in out.split()] == ["tiny", "second"]
+    assert command("submit", "train", spec, second, "--follow")[0] == EXIT_USAGE
+
+
 @pytest.mark.parametrize("name", ["absent.toml", "broken.toml"])
 def test_a_missing_spec_and_a_broken_one_are_told_apart(
     command: Callable[..., tuple[int, str, str]], tmp_path: Path, name: str

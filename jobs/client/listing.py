@@ -1,0 +1,167 @@
+"""Lists of jobs: those that go on, from the index, and those that have ended, from the ledger, newest first.
+
+What a list costs depends on what it shows: of jobs that have ended only their line in the ledger is looked at, and the
+histories of those that are shown are read. Sorted by anything but the time of submission, all that match are read.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import re
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageError
+from singlepoint.jobs.lifecycle.ledger import Head, heads
+from singlepoint.jobs.lifecycle.states import FINAL, State
+from singlepoint.jobs.lifecycle.summary import summary
+
+from .query import Row, listing
+from .session import Session
+
+Key = tuple[str, str]
+"""(submitted_at, id): a list's order, last first."""
+
+WAITING, ENDED, PAUSED = "waiting", "ended", "paused"
+STATUSES = (*(state.value for state in State), WAITING, PAUSED, ENDED)
+"""What may be asked for: a state; pending or queued; running but stopped, or held; any final state."""
+
+
+def _by(name: str, nothing: Any) -> Callable[[Row], Any]:
+    return lambda row: nothing if row[name] is None else row[name]
+
+
+SORTS: Mapping[str, Callable[[Row], Any]] = {
+    **{name: _by(name, "") for name in ("id", "name", "kind", "project", "state", "reason")},
+    **{name: _by(name, 0) for name in ("progress", "attempt", "priority", "cpu")},
+    "memory": _by("memory_bytes", 0),
+    "submitted": _by("submitted_at", ""),
+    "running": _by("started_at", ""),
+    "ended": _by("ended_at", ""),
+}
+"""The columns of `ps`, and what they are sorted by."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which jobs a list is of. ended: those that have ended too; asked for by status they are in any case.
+
+    name: a pattern such as `wdbc-*`.  limit: at most so many.  sort: a column of `ps`, or `-` and one for the largest
+    first; None: newest first.  before: only jobs that stand behind that one in a list of newest first.
+    """
+
+    ended: bool = False
+    statuses: frozenset[str] = frozenset()
+    name: str | None = None
+    kind: str | None = None
+    project: str | None = None
+    limit: int | None = None
+    sort: str | None = None
+    before: Key | None = None
+
+    def __post_init__(self) -> None:
+        for status in self.statuses - set(STATUSES):
+            raise UsageError(f"no status {status!r}", hint=f"one of {', '.join(STATUSES)}")
+        if self.sort is not None and self.sort.removeprefix("-") not in SORTS:
+            raise UsageError(f"cannot sort by {self.sort!r}", hint=f"one of {', '.join(SORTS)}; -cpu: largest first")
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        return re.compile(fnmatch.translate(self.name)) if self.name is not None else None
+
+    @property
+    def takes_ended(self) -> bool:
+        return bool(self.statuses & {ENDED, *FINAL}) if self.statuses else self.ended
+
+    def takes(self, job: Row) -> bool:
+        """Whether a job matches, wherever it stands in the list. job: a row, or as much of one as a `Head` knows."""
+        return (
+            self._takes_status(job)
+            and (self._pattern is None or self._pattern.match(job["name"]) is not None)
+            and (self.kind is None or job["kind"] == self.kind)
+            and (self.project is None or job["project"] == self.project)
+        )
+
+    def _takes_status(self, job: Row) -> bool:
+        state = job["state"]
+        if not self.statuses:
+            return self.ended or state not in FINAL
+        if job.get("paused") or job.get("held"):
+            return not self.statuses.isdisjoint({state, PAUSED})
+        return not self.statuses.isdisjoint({state, WAITING if state in _WAITS else ENDED if state in FINAL else ""})
+
+
+_WAITS = frozenset({State.PENDING, State.QUEUED})
+
+
+@dataclass(frozen=True)
+class Selection:
+    """rows: in the order that was asked for.  matched: how many there would be without a limit, a whole list of them;
+    behind: how many of them stand behind the last row.
+
+    counts: of all jobs that go on, and, where such were asked for, of all that have ended, by state.
+    away: why Redis was not asked, when it should have been.
+    """
+
+    rows: list[Row]
+    matched: int
+    behind: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    away: BrokerAway | None = None
+
+
+def select(session: Session, wanted: Wanted) -> Selection:
+    """The jobs that are wanted."""
+    found = listing(session)
+    going_on = {row["id"]: row for row in found.rows}
+    counts: Counter[str] = Counter()
+    keys = []
+    for job in (*found.rows, *(_ended(session, going_on) if wanted.takes_ended else ())):
+        counts[job["state"]] += 1
+        if wanted.takes(job):
+            keys.append((job["submitted_at"], job["id"]))
+    page = keys if wanted.before is None else [key for key in keys if key < wanted.before]
+    first = sorted(page, reverse=True) if wanted.sort or wanted.limit is None else heapq.nlargest(wanted.limit, page)
+    rows = list(_rows(session, (job_id for _, job_id in first), going_on))
+    if wanted.sort is not None:
+        rows.sort(key=SORTS[wanted.sort.removeprefix("-")], reverse=wanted.sort.startswith("-"))
+    return Selection(rows[: wanted.limit], len(keys), len(page) - len(first), counts, found.away)
+
+
+def ids_of(session: Session, *wanted: Wanted) -> list[str]:
+    """The ids of the jobs that all of these take, oldest first: the order in which to do something with each."""
+    rows = listing(session).rows
+    takes_ended = any(one.takes_ended for one in wanted)
+    jobs = (*rows, *(_ended(session, {row["id"] for row in rows}) if takes_ended else ()))
+    keys = [(job["submitted_at"], job["id"]) for job in jobs if all(one.takes(job) for one in wanted)]
+    return [job_id for _, job_id in sorted(keys)]
+
+
+def _ended(session: Session, going_on: Container[str]) -> Iterator[Row]:
+    """Those the ledger lists, as much of a row as it knows; and those whose end is not noted yet."""
+    with session.store.ledger.opened() as content:
+        for head in heads(content):
+            if head.id not in going_on:
+                yield {name: getattr(head, name) for name in Head.__slots__}
+    for job_id in session.store.unlisted_ids():
+        if job_id not in going_on and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
+            yield row
+
+
+def _rows(session: Session, ids: Iterable[str], going_on: Mapping[str, Row]) -> Iterator[Row]:
+    for job_id in ids:
+        row = going_on.get(job_id) or row_of(session, job_id)
+        if row is not None:
+            yield row
+
+
+def row_of(session: Session, job_id: str) -> Row | None:
+    """One job by its history; None when it was removed while we looked, or cannot be read."""
+    try:
+        return summary(session.store.load(job_id))
+    except (NotFound, HistoryDamaged):
+        return None
