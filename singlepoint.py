@@ -40,7 +40,7 @@ EXIT_DEFECT = 70
 # section -> command -> where it is, and its line in --help; a section without a name is not listed
 COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Jobs": {
-        "submit": ("singlepoint.jobs.commands.submit:submit", "Hand in a training or a prediction."),
+        "submit": ("singlepoint.jobs.commands.submit:submit", "Hand in a training, a prediction or any command."),
         "ps": ("singlepoint.jobs.commands.ps:ps", "List the jobs, with the reason for which each one waits."),
         "show": ("singlepoint.jobs.commands.show:show", "Show one job, its attempts and its result."),
         "logs": ("singlepoint.jobs.commands.logs:logs", "Print a job's log; -f follows it."),

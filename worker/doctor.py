@@ -9,9 +9,12 @@ from collections.abc import Iterable
 
 import click
 
+from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.commands.options import as_json, examples
+from singlepoint.jobs.host.pressure import measure
 from singlepoint.jobs.services.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
+from singlepoint.worker.ground.disk import FLOOR_BYTES
 
 
 def numerics(_patient: Patient) -> Finding:
@@ -35,14 +38,30 @@ def cores(_patient: Patient) -> Finding:
 
 def memory(_patient: Patient) -> Finding:
     if sys.platform.startswith("linux"):
-        return Finding("memory", Grade.OK, "held by RLIMIT_DATA (MemoryError in the job) and by watching")
-    return Finding("memory", Grade.LIMITED, "held by watching only: RLIMIT_DATA does nothing here")
+        found = "held by looking at all processes of an attempt, 4 times a second; RLIMIT_DATA in our own jobs besides"
+        return Finding("memory", Grade.OK, found)
+    return Finding("memory", Grade.LIMITED, "only of the attempt's own process: others cannot be looked at here")
+
+
+def storage(_patient: Patient) -> Finding:
+    return Finding("storage", Grade.OK, f"held by measuring, once a second; {format_bytes(FLOOR_BYTES)} stay free")
+
+
+def network(_patient: Patient) -> Finding:
+    return Finding("network", Grade.LIMITED, "unmetered: what is asked for counts against the budget, nothing is held")
 
 
 def control_groups(_patient: Patient) -> Finding:
     writable = os.access("/sys/fs/cgroup/cgroup.subtree_control", os.W_OK)
     found = "writable" if writable else "not writable"
     return Finding("control_groups", Grade.OK if writable else Grade.LIMITED, f"{found}; limits are read, none are set")
+
+
+def orphans(_patient: Patient) -> Finding:
+    """Whether what an attempt started can get away from it."""
+    if sys.platform.startswith("linux"):
+        return Finding("orphans", Grade.OK, "adopted and ended with their attempt, whatever they detached from")
+    return Finding("orphans", Grade.LIMITED, "a process that detaches itself twice outlives its attempt here")
 
 
 def deaths(_patient: Patient) -> Finding:
@@ -63,11 +82,19 @@ def deaths(_patient: Patient) -> Finding:
 
 
 def pressure(_patient: Patient) -> Finding:
-    there = os.path.exists("/proc/pressure/memory")
-    return Finding("pressure", Grade.OK if there else Grade.LIMITED, "readable" if there else "not told by this kernel")
+    now = measure()
+    available = "" if now.available_bytes is None else f", {format_bytes(now.available_bytes)} of memory to be had"
+    if not now.is_told:
+        return Finding("pressure", Grade.LIMITED, f"not told by this kernel{available}")
+    shares = (("cpu", now.cpu), ("memory", now.memory), ("disk", now.io))
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares if share is not None)
+    return Finding("pressure", Grade.OK, f"waited for in the last 10 s: {told}{available}")
 
 
-ABILITIES: tuple[Question, ...] = (numerics, cores, memory, control_groups, deaths, pressure)
+ABILITIES: tuple[Question, ...] = (
+    *(numerics, cores, memory, storage, network),
+    *(control_groups, deaths, orphans, pressure),
+)
 ALL: dict[str, Question] = {question.__name__: question for question in (*QUESTIONS, *ABILITIES)}
 
 

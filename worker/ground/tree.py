@@ -72,15 +72,20 @@ def living_children(but: Container[int]) -> list[int]:
 
 def carrying(job_id: str) -> list[int]:
     """Every process of ours that has this job's id in its environment, as all that a command starts do."""
-    mark = f"\0{JOB_ID_VARIABLE}={job_id}\0".encode()
-    found = []
-    for pid in psutil.pids():
-        try:
-            if pid != os.getpid() and mark in b"\0" + Path(f"/proc/{pid}/environ").read_bytes():
-                found.append(pid)
-        except OSError:
-            continue  # somebody else's, or gone
-    return found
+    mark = f"{JOB_ID_VARIABLE}={job_id}\0"
+    return [pid for pid in psutil.pids() if pid != os.getpid() and _has_in_its_environment(pid, mark)]
+
+
+def is_of_a_job(pid: int) -> bool:
+    """Whether a process carries the id of any job."""
+    return _has_in_its_environment(pid, f"{JOB_ID_VARIABLE}=")
+
+
+def _has_in_its_environment(pid: int, beginning: str) -> bool:
+    try:
+        return f"\0{beginning}".encode() in b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False  # somebody else's, or gone
 
 
 def memory_bytes(pids: Iterable[int]) -> int:

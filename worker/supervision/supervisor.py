@@ -2,8 +2,8 @@
 
 The supervisor is given names and command lines and knows nothing of what they do. It promises: a child that
 dies is noticed at once, by the kernel's signal, and started again, at once the first time, later and later
-when it keeps dying; no child outlives the supervisor (where the kernel offers that); asked to stop, it ends
-the last child first and the first one last, politely, then by force.
+when it keeps dying; no child outlives the supervisor, and no program of a job a worker that died (where the kernel
+offers that); asked to stop, it ends the last child first and the first one last, politely, then by force.
 
 Not done here: restarting a child that hangs, or reading what children write.
 """
@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from singlepoint.jobs.errors import EXIT_INVALID, EXIT_NOT_PERMITTED, EXIT_USAGE
+from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with, kill_group
 from singlepoint.worker.ground.slot import Slot, until_due_s
 
@@ -113,6 +114,7 @@ class Supervisor:
 
         Returns 0, or the code of a child whose end says that starting it again is useless.
         """
+        tree.adopt_orphans()
         with self._wakeups() as wakeup:
             while not self._asked and self._useless is None:
                 self._start_due()
@@ -176,8 +178,8 @@ class Supervisor:
                 code = slot.died(self._clock())
                 if code in USELESS_TO_REPEAT:
                     self._useless = code
-        if os.getpid() == 1:
-            _reap_orphans({slot.pid for slot in self._slots})
+        orphans = tree.living_children({slot.pid for slot in self._slots})
+        tree.send(filter(tree.is_of_a_job, orphans), signal.SIGKILL)  # its job waits until nothing of it lives
 
     def _end(self, slot: Place, wakeup: int) -> None:
         """Ask one child to end, and kill its group when its grace is over, or cut short by a second request."""
@@ -208,13 +210,6 @@ def _has_died(process: subprocess.Popen[bytes]) -> bool:
     if not hasattr(os, "waitid"):  # macOS before Python 3.13
         return process.poll() is not None
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _reap_orphans(ours: set[int]) -> None:
-    """Reap what was left to us because we are the first process of a container."""
-    with suppress(ChildProcessError):
-        while (found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and found.si_pid not in ours:
-            os.waitpid(found.si_pid, 0)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -38,7 +38,7 @@ from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.spec.file import parse_file
-from singlepoint.jobs.spec.job import PredictSpec, TrainSpec, from_json
+from singlepoint.jobs.spec.job import PredictSpec, RunSpec, TrainSpec, from_json
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
@@ -447,3 +447,53 @@ def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
     submit(session, parsed, 0.0)
 
     assert calls == ["sync spec.json", "sync history.jsonl", "sync .new", "rename .new", "sync jobs", "redis"]
+
+
+def test_the_words_after_two_dashes_are_the_commands_own(
+    command: Callable[..., tuple[int, str, str]], store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TAKEN", "from here")
+    words = ("sh", "--name", "x", "-q", "--")
+
+    code, out, err = command("submit", "run", "--env=TOKEN=s3cret", "--env=TAKEN", "--time-limit=2h", "--", *words)
+
+    assert code == 0, err
+    spec = from_json(store.spec(out.strip()))
+    assert isinstance(spec, RunSpec)
+    assert (spec.command, spec.name) == (words, "sh")
+    assert (spec.cwd, spec.time_limit_s) == (str(tmp_path), 7200)
+    kept = json.loads(store.home.job_files(out.strip()).environment.read_text())
+    assert (kept["TOKEN"], kept["TAKEN"]) == ("s3cret", "from here")
+    assert "s3cret" not in command("submit", "run", "--dry-run", "--env", "TOKEN=s3cret", "--", "sh")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "piece"),
+    [
+        (("run",), EXIT_USAGE, "there is nothing to run"),
+        (("run", "--", "no-such-program"), EXIT_INVALID, "there is no program 'no-such-program'"),
+        (("run", "--env", "SINGLEPOINT_X=1", "--", "sh"), EXIT_INVALID, "one of singlepoint's own"),
+        (("run", "--env", "NOT_SET_HERE", "--", "sh"), EXIT_USAGE, "there is no such variable here"),
+        (("run", "--cwd", "nowhere", "--", "sh"), EXIT_INVALID, "is no directory"),
+        (("run", "--input", "nowhere", "--", "sh"), EXIT_INVALID, "inputs[0]"),
+        (("run", "--output", ".", "--", "sh"), EXIT_INVALID, "is there, and not empty"),
+        (("run", "--output", "a/b/c", "--", "sh"), EXIT_NOT_FOUND, "does not exist"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_refused(
+    command: Callable[..., tuple[int, str, str]],
+    store: JobStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    code: int,
+    piece: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+
+    answered, _, err = command("submit", *words)
+
+    assert (answered, store.ids()) == (code, [])
+    assert piece in err

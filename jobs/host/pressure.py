@@ -1,0 +1,53 @@
+"""How hard-pressed the machine is now: what the kernel tells of tasks that wait for cores, memory or the disk (PSI),
+and the memory that is still to be had. Measured only; whoever admits work decides what follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Pressure:
+    """Shares of the last ten seconds, 0..1, in which some task (memory_full: every task) waited for it; None where the
+    kernel does not tell.  available_bytes: memory that can be had without swapping."""
+
+    cpu: float | None = None
+    memory: float | None = None
+    memory_full: float | None = None
+    io: float | None = None
+    available_bytes: int | None = None
+
+    @property
+    def is_told(self) -> bool:
+        return self.memory is not None
+
+
+def measure(proc: Path = PROC) -> Pressure:
+    """As it is now. Source: Linux, Documentation/accounting/psi.rst."""
+    cpu, memory, io = (_stalls(proc / "pressure" / name) for name in ("cpu", "memory", "io"))
+    return Pressure(cpu.get("some"), memory.get("some"), memory.get("full"), io.get("some"), _available_bytes(proc))
+
+
+def _stalls(path: Path) -> dict[str, float]:
+    """`some avg10=1.50 avg60=… total=…` as {"some": 0.015, …}; empty where it cannot be read."""
+    found = {}
+    try:
+        for line in path.read_text().splitlines():
+            kind, *figures = line.split()
+            values = dict(figure.split("=") for figure in figures)
+            found[kind] = float(values["avg10"]) / 100
+    except (OSError, ValueError, KeyError):
+        return {}
+    return found
+
+
+def _available_bytes(proc: Path) -> int | None:
+    try:
+        lines = (proc / "meminfo").read_text().splitlines()
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError, IndexError):
+        return None
