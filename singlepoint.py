@@ -58,6 +58,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "checkpoints": ("singlepoint.worker.commands:checkpoints", "List or verify a job's checkpoints."),
         "explain": ("singlepoint.scheduler.commands:explain", "Say why a job waits."),
         "report": ("singlepoint.scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
+        "simulate": (
+            "singlepoint.scheduler.simulate:simulate",
+            "Replay a trace through a policy.",
+        ),
     },
     "Services": {
         "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),

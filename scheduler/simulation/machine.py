@@ -1,95 +1,184 @@
-"""A machine on paper: it does at once what is decided, and time goes from event to event."""
+"""A machine on paper that does at once what is decided; time goes from event to event. Through the same `decide`.
+
+At one instant all completions come first, then all arrivals, then one decision and what follows from it. Starting costs
+nothing; putting work down loses `switch_s` seconds of it.
+"""
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
-from singlepoint.scheduler.policy.arrange import arrange
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources, Terms
+from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.plan import Decision, Dispatch, Preempt
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.books import Books
-from singlepoint.scheduler.world.tasks import Holding, Task
+from singlepoint.scheduler.world.tasks import NOTHING, Holding, Task
 
 from .workload import Arrival, Workload
 
 
 @dataclass(slots=True)
-class Fate:
+class Life:
+    """What became of one arrival. left_s: seconds it has still to run.  stints: from, until, and the first core."""
+
     arrival: Arrival
     left_s: float
-    first_start: float | None = None
-    ended: float = -1.0
-    preempted: int = 0
-    served: float = 0.0
-    stamp: int = 0
+    stints: list[tuple[float, float, int]] = field(default_factory=list)
+    begun_at: float | None = None
+    ended_at: float = math.inf
+
+    @property
+    def wait_s(self) -> float:
+        """Seconds between submission and end in which it did not get on."""
+        return self.ended_at - self.arrival.submit_s - self.arrival.run_s
+
+    @property
+    def preemptions(self) -> int:
+        return len(self.stints) - 1
+
+
+@dataclass(frozen=True)
+class Replay:
+    """lives: in the order of arrival.  decisions: how often the policy was asked."""
+
+    workload: Workload
+    policy: str
+    switch_s: float
+    lives: tuple[Life, ...]
+    decisions: int
 
 
 class Machine:
-    def __init__(self, cores: int, rules: Rules, switch_s: float = 0.0) -> None:
+    """One replay: a view for `decide` and the clock that goes with it."""
+
+    draining = False
+    excess = NOTHING
+
+    def __init__(self, cores: int, rules: Rules, switch_s: float, knows: Callable[[Life], float | None]) -> None:
         room = Resources(1000 * cores, UNLIMITED, UNLIMITED, UNLIMITED)
         self.books = Books(room, range(cores), rules.ranking)
-        self.rules = rules
-        self.switch_s = switch_s
-        self.fates: dict[str, Fate] = {}
-        self.ends: list[tuple[float, int, str]] = []
-        self.busy = 0.0
-        self.decides = 0
+        self.rules, self.switch_s, self.knows = rules, switch_s, knows
+        self.lives: dict[str, Life] = {}
+        self.decided = 0
+        self._ends: list[tuple[float, int, str]] = []
 
-    def play(self, workload: Workload) -> list[Fate]:
-        arrivals = list(reversed(workload.arrivals))
-        again = None
-        inf = float("inf")
-        while arrivals or self.ends:
-            t = min(arrivals[-1].submit_s if arrivals else inf, self.ends[0][0] if self.ends else inf)
-            if again is not None and again < t:
-                t = again
-            self.books.seen_at(t)
-            while self.ends and self.ends[0][0] <= t:
-                _, stamp, id_ = heapq.heappop(self.ends)
-                fate = self.fates[id_]
-                if fate.stamp == stamp:
-                    self.books.let_go(id_)
-                    fate.ended = t
-                    self.busy += fate.arrival.cores * fate.arrival.run_s
-            while arrivals and arrivals[-1].submit_s <= t:
-                a = arrivals.pop()
-                self.fates[a.id] = Fate(a, a.run_s)
-                self.books.wait(
-                    Task(
-                        a.id,
-                        Resources(1000 * a.cores),
-                        a.submit_s,
-                        a.submit_s,
-                        longest_s=a.limit_s,
-                        gives_way=a.gives_way,
-                        switch_s=self.switch_s,
-                    )
-                )
-            again = self.settle(t)
-        return list(self.fates.values())
+    # --- what a view tells: on paper nothing dies and nobody is in doubt ---------------------------------
 
-    def settle(self, t: float) -> float | None:
+    def unprobed(self) -> Iterable[str]:
+        return ()
+
+    def dead(self) -> Iterable[tuple[Job, str, str]]:
+        return ()
+
+    def doomed(self) -> Iterable[tuple[Job, str]]:
+        return ()
+
+    def missing_jobs(self) -> Iterable[Job]:
+        return ()
+
+    def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
+        return Terms(task.need, cores)
+
+    # --- time --------------------------------------------------------------------------------------------
+
+    def play(self, arrivals: Iterable[Arrival]) -> None:
+        """Until everybody has ended."""
+        coming = list(reversed(tuple(arrivals)))
+        look_again_at = math.inf
+        while coming or self._ends:
+            comes_at = coming[-1].submit_s if coming else math.inf
+            now = min(comes_at, self._ends[0][0] if self._ends else math.inf, look_again_at)
+            self.books.seen_at(now)
+            for job_id in self._ended_by(now):
+                self.books.let_go(job_id)
+            while coming and coming[-1].submit_s <= now:
+                self._arrives(coming.pop())
+            look_again_at = self._settle(now)
+
+    def _ended_by(self, now: float) -> Iterator[str]:
+        while self._ends and self._ends[0][0] <= now:
+            at, stint, job_id = heapq.heappop(self._ends)
+            life = self.lives[job_id]
+            if stint == len(life.stints) and life.begun_at is not None:  # else it was put down before
+                life.stints.append((life.begun_at, at, self._first_core(job_id)))
+                life.ended_at, life.begun_at, life.left_s = at, None, 0.0
+                yield job_id
+
+    def _arrives(self, arrival: Arrival) -> None:
+        life = self.lives[arrival.id] = Life(arrival, arrival.run_s)
+        at = arrival.submit_s
+        self.books.wait(
+            Task(
+                id=arrival.id,
+                need=Resources(1000 * arrival.cores),
+                submitted_at=at,
+                since=at,
+                priority=arrival.priority,
+                project=arrival.project,
+                expected_s=self.knows(life),
+                longest_s=arrival.limit_s,
+                gives_way=arrival.gives_way,
+                switch_s=self.switch_s,
+            )
+        )
+
+    def _settle(self, now: float) -> float:
+        """Do what is decided until nothing is; when to look again, if nothing happens before."""
         while True:
-            self.decides += 1
-            found = arrange(self.books, self.rules)
-            for put in found.put_down:
-                h = put.holding
-                fate = self.fates[h.task.id]
-                fate.stamp += 1
-                ran = t - h.since
-                fate.served += ran
-                fate.left_s += self.switch_s - ran
-                fate.preempted += 1
-                self.books.let_go(h.task.id)
-                self.books.wait(replace(h.task, served_s=fate.served))
-            for s in found.starts:
-                fate = self.fates[s.task.id]
-                if fate.first_start is None:
-                    fate.first_start = t
-                fate.stamp += 1
-                self.books.stop_waiting(s.task.id)
-                self.books.hold(Holding(s.task, s.task.need, s.cores, t))
-                heapq.heappush(self.ends, (t + fate.left_s, fate.stamp, s.task.id))
-            if not found.put_down:
-                return found.look_again_at
+            plan = decide(self, self.rules)
+            self.decided += 1
+            for decision in plan.decisions:
+                self._carry_out(decision, now)
+            if not any(isinstance(decision, Preempt) for decision in plan.decisions):
+                return math.inf if plan.look_again_at is None else plan.look_again_at
+
+    def _carry_out(self, decision: Decision, now: float) -> None:
+        life = self.lives[decision.job_id]
+        if isinstance(decision, Dispatch):
+            task = self.books.task(decision.job_id)
+            assert task is not None
+            self.books.stop_waiting(task.id)
+            self.books.hold(Holding(task, task.need, decision.terms.cores, now))
+            life.begun_at = now
+            heapq.heappush(self._ends, (now + life.left_s, len(life.stints), task.id))
+        elif isinstance(decision, Preempt):
+            self._put_down(life, now)
+        else:
+            raise TypeError(f"on paper nobody needs {decision}")
+
+    def _put_down(self, life: Life, now: float) -> None:
+        holding = self.books.holding(life.arrival.id)
+        assert holding is not None and life.begun_at is not None
+        life.stints.append((life.begun_at, now, self._first_core(life.arrival.id)))
+        life.left_s += self.switch_s - (now - life.begun_at)
+        life.begun_at = None
+        served_s = sum(until - begun for begun, until, _ in life.stints)
+        self.books.let_go(life.arrival.id)
+        self.books.wait(replace(holding.task, served_s=served_s, expected_s=self.knows(life)))
+
+    def _first_core(self, job_id: str) -> int:
+        holding = self.books.holding(job_id)
+        return holding.cores[0] if holding is not None and holding.cores else 0
+
+
+def knows_nothing(_life: Life) -> float | None:
+    """As in a trace: only how long a job has run."""
+    return None
+
+
+def knows_all(life: Life) -> float | None:
+    """The true remaining time."""
+    return life.left_s
+
+
+def replay(
+    workload: Workload, rules: Rules, switch_s: float = 0.0, knows: Callable[[Life], float | None] = knows_nothing
+) -> Replay:
+    """The whole workload, from the first arrival to the last end."""
+    machine = Machine(workload.cores, rules, switch_s, knows)
+    machine.play(workload.arrivals)
+    return Replay(workload, rules.name, switch_s, tuple(machine.lives.values()), machine.decided)
