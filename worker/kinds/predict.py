@@ -35,6 +35,7 @@ from singlepoint.worker.models import files
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
+from singlepoint.worker.scoring.comparison import Comparison, comparison
 from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
 from singlepoint.worker.scoring.scored import Scored
@@ -121,6 +122,7 @@ class Prediction:
     input_bytes: int
     next_count_s: float
     bit_identical: bool
+    comparison: Comparison | None
     cursor: Mapping[str, Any] | None = None
     stop: Stop | None = None
 
@@ -134,7 +136,7 @@ class Prediction:
         sources = _sources(spec)
         if model.preprocessor is None:
             raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
-        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec)
+        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec, model.target_names)
         input_bytes, modified_ns = _size_and_time(sources)
         here = numeric_environment.fingerprint(1)
         settled = work.settle_on(
@@ -168,6 +170,7 @@ class Prediction:
             input_bytes=input_bytes,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
             bit_identical="differs" not in work.stops.job.facts,
+            comparison=comparison(model.target_names, model.classes, getattr(rows, "beside", ()), predictor.columns),
         )
 
     def advance(self) -> Stop | None:
@@ -209,7 +212,8 @@ class Prediction:
             scores = self.predictor.predict(tile.raw)
         except BadRow as bad:
             raise bad.shifted(tile.first_row, tile.file) from None
-        return Scored(self.format.rows(tile, scores), scores.unseen).packed()
+        compared = self.comparison.rows(tile, scores) if self.comparison is not None else b""
+        return Scored(self.format.rows(tile, scores), scores.unseen, compared).packed()
 
     def look_at_the_clock(self) -> None:
         """Count the finished rows when it is time, and tell how far the work is."""
@@ -238,13 +242,14 @@ class Prediction:
         stage = staged_output(output, work.job.id, work.attempt)
         _require_directory(output)
         rows, unseen = self.shards.end_row, self.shards.unseen
+        figures = self.comparison.figures(self.shards.compared()) if self.comparison is not None else {}
         digest = self.shards.assemble(stage, self.format.header(rows))
         for column, cells in unseen.items():
             work.log.warning("never_seen_in_training column=%r cells=%d rows=%d", column, cells, rows)
         facts = {
             "end": "succeeded",
             "bit_identical": self.bit_identical,
-            "metrics": {"rows": rows},
+            "metrics": {"rows": rows, **figures},
             "result": {"path": str(output), "sha256": digest, "rows": rows, "bad_rows": 0, "unseen": unseen},
         }
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ class Part:
 
     cursor: where the input goes on after it (plain JSON).
     unseen: how many cells of each column held what training never saw.
+    compared: bytes that stand behind the rows in the file, answers beside the truth.
     """
 
     file: str
@@ -56,6 +58,7 @@ class Part:
     crc32: int
     cursor: dict[str, Any]
     unseen: dict[str, int] = field(default_factory=dict)
+    compared: int = 0
 
     @classmethod
     def from_json(cls, text: str) -> Part:
@@ -69,6 +72,7 @@ class Part:
             crc32=documents.whole(document, "crc32", most=2**32 - 1),
             cursor=documents.mapping(document, "cursor"),
             unseen={name: int(cells) for name, cells in documents.figures(document, "unseen", {}).items()},
+            compared=documents.whole(document, "compared", 0),
         )
         if not _PART.fullmatch(part.file):
             raise Malformed("`file` is no part")
@@ -97,6 +101,7 @@ class Shards:
         self._bytes = 0
         self._rows = 0
         self._unseen = Counter[str]()
+        self._compared: list[bytes] = []
         self.parts: list[Part] = []
 
     def resume(self, *, fresh_after: int = 0) -> list[str]:
@@ -135,6 +140,15 @@ class Shards:
         """Cells of each column, in the counted rows, that held what training never saw."""
         return dict(sum((Counter(part.unseen) for part in self.parts), Counter[str]()))
 
+    def compared(self) -> bytes:
+        """Answers beside the truth, of the counted rows, in order."""
+        found = []
+        for part in self.parts:
+            with open(self._directory / part.file, "rb", opener=regular) as file:
+                file.seek(part.bytes)
+                found.append(file.read(part.compared))
+        return b"".join(found)
+
     def write(self, scored: Scored, rows: int) -> None:
         """Add finished rows; they count once `count` was called."""
         content = scored.content
@@ -147,13 +161,17 @@ class Shards:
         self._bytes += len(content)
         self._rows += rows
         self._unseen.update(scored.unseen)
+        self._compared.append(scored.compared)
 
     def count(self, cursor: dict[str, Any]) -> None:
         """Make the rows written since the last call durable, and count them."""
         if self._file is None:
             return
-        part = Part(self._name(), self.end_row, self._rows, self._bytes, self._crc, cursor, dict(self._unseen))
+        compared = b"".join(self._compared)
+        crc = zlib.crc32(compared, self._crc)
+        part = Part(self._name(), self.end_row, self._rows, self._bytes, crc, cursor, dict(self._unseen), len(compared))
         with explained(self._directory):
+            self._file.write(compared)
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -162,6 +180,7 @@ class Shards:
                 self._append(part)
         self.parts.append(part)
         self._file, self._crc, self._bytes, self._rows, self._unseen = None, 0, 0, 0, Counter()
+        self._compared = []
 
     def assemble(self, target: Path, header: bytes) -> str:
         """Write the whole output to `target`, fsynced; answers its sha256."""
@@ -171,7 +190,7 @@ class Shards:
             with open(target, "wb", opener=creating(SHARED)) as output:
                 output.write(header)
                 for part in self.parts:
-                    for block in _blocks(self._directory / part.file):
+                    for block in _blocks(self._directory / part.file, part.bytes):
                         digest.update(block)
                         output.write(block)
                 output.flush()
@@ -205,7 +224,11 @@ class Shards:
         crc, size = 0, 0
         for block in _blocks(path):
             crc, size = zlib.crc32(block, crc), size + len(block)
-        return None if (crc, size) == (part.crc32, part.bytes) else f"{part.file} does not match its checksum"
+        return (
+            None
+            if (crc, size) == (part.crc32, part.bytes + part.compared)
+            else f"{part.file} does not match its checksum"
+        )
 
     def _forget_the_rest(self) -> None:
         """Rewrite the manifest to the parts taken over, so that the next line follows the last sound one, and
@@ -221,7 +244,9 @@ class Shards:
                     path.unlink()
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path, most: int = sys.maxsize) -> Iterator[bytes]:
+    """The file's first `most` bytes, some at a time."""
     with open(path, "rb", opener=regular) as file:
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(min(_BLOCK_BYTES, most)):
+            most -= len(block)
             yield block

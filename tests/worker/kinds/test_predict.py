@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -58,7 +59,8 @@ def test_any_number_of_children_writes_the_same_bytes(scorer: tuple[Maker, bytes
     maker, expected = scorer
     job = maker.make(predict(maker, f"by-{cores}"), cores=cores)
     assert ended(job) == (State.SUCCEEDED, "succeeded"), job
-    assert output(maker, f"by-{cores}") == expected and job.metrics == {"rows": ROWS}
+    assert output(maker, f"by-{cores}") == expected
+    assert job.metrics is not None and job.metrics["rows"] == job.metrics["compared_rows"] == ROWS
     usage = job.attempts[-1].usage
     assert usage is not None and usage.cpu_s > 0
 
@@ -211,3 +213,35 @@ def test_an_answer_that_is_not_finite_fails_the_prediction_by_its_row(scorer: tu
 
     assert job.state is State.FAILED and job.reason is not None
     assert "row 5000: " in job.reason and not (maker.directory / f"far-{cores}.out.csv").exists()
+
+
+def test_answers_are_compared_with_the_truth_in_the_input_however_often_the_prediction_was_killed(
+    scorer: tuple[Maker, bytes],
+) -> None:
+    maker, _ = scorer
+    calm = maker.make(predict(maker, "compared"))
+    hurt = predict(maker, "hurt", pass_through=[])
+    assert ended(maker.make(hurt, "shard.write@4:kill", cores=2)) == (State.PENDING, "killed")
+    job = maker.make(hurt, cores=2)
+
+    with open(maker.directory / "compared.out.csv", newline="", encoding="utf-8") as file:
+        right = [row["predicted_diagnosis"] == row["diagnosis"] for row in csv.DictReader(file)]
+    assert calm.metrics == job.metrics and calm.metrics is not None
+    assert calm.metrics["accuracy"] == sum(right) / len(right) and 0.9 < calm.metrics["roc_auc"] <= 1
+
+
+def test_rows_without_a_truth_are_left_out_of_the_comparison(scorer: tuple[Maker, bytes]) -> None:
+    maker, _ = scorer
+    names, *rows = (maker.directory / "few.csv").read_text().splitlines()
+    place = names.split(",").index("diagnosis")
+    for row, truth in enumerate(("", "other")):
+        cells = rows[row].split(",")
+        cells[place] = truth
+        rows[row] = ",".join(cells)
+    (maker.directory / "some.csv").write_text("\n".join([names, *rows]))
+    job = maker.make(predict(maker, "some", input="some.csv"))
+    assert job.metrics is not None and (job.metrics["rows"], job.metrics["compared_rows"]) == (5, 3)
+
+    cut = [",".join(cell for i, cell in enumerate(line.split(",")) if i != place) for line in (names, *rows)]
+    (maker.directory / "blind.csv").write_text("\n".join(cut))
+    assert maker.make(predict(maker, "blind", input="blind.csv")).metrics == {"rows": 5}

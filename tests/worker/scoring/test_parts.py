@@ -35,7 +35,7 @@ def written(directory: Path, parts: int = 3) -> Shards:
     one.resume()
     for part in range(parts):
         one.write(Scored(f"row {2 * part}\n".encode()), 1)
-        one.write(Scored(f"row {2 * part + 1}\n".encode(), {"c": 1, f"d{part}": 2}), 1)
+        one.write(Scored(f"row {2 * part + 1}\n".encode(), {"c": 1, f"d{part}": 2}, f"<{part}>".encode()), 1)
         one.count({"offset": 2 * part + 2})
     return one
 
@@ -101,11 +101,11 @@ def test_what_training_never_saw_is_counted_with_the_rows_and_survives_them(tmp_
     expected = {"c": 3, "d0": 2, "d1": 2, "d2": 2}
     one = written(tmp_path)
     one.write(Scored(b"row 6\n", {"c": 9}), 1)  # not counted
-    assert one.unseen == expected
+    assert (one.unseen, one.compared()) == (expected, b"<0><1><2>")
     again = shards(tmp_path, 2)
-    assert (again.resume(), again.unseen) == ([], expected)
+    assert (again.resume(), again.unseen, again.compared()) == ([], expected, b"<0><1><2>")
 
 
 def test_what_became_of_a_piece_crosses_processes_as_bytes() -> None:
-    for scored in (Scored(b""), Scored(b"1,2\n3\n", {"a\nb": 2})):
+    for scored in (Scored(b""), Scored(b"1,2\n3\n", {"a\nb": 2}, b"\n\0")):
         assert Scored.unpacked(scored.packed()) == scored and scored.packed()

@@ -106,10 +106,12 @@ def open_rows(
     preprocessor: Preprocessor,
     keep: Sequence[str] | None = None,
     said: DialectFields | None = None,
+    beside: Sequence[str] = (),
 ) -> RowSource:
     """The rows of one or more files, as a model with this preprocessor takes them raw.
 
     keep: columns to hand through as they stand; None: all there are.  said: what is known of a CSV's dialect.
+    beside: columns to give as they stand too, those that are there.
     Raises NotFound; InvalidInput when the files' columns or shape are not the model's, with every difference.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
@@ -125,7 +127,8 @@ def open_rows(
     problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in names]
     if problems:
         raise InvalidInput(problems)
-    return TableRows(table, preprocessor, table.names if keep is None else tuple(keep))
+    kept = table.names if keep is None else tuple(keep)
+    return TableRows(table, preprocessor, kept, tuple(name for name in beside if name in names))
 
 
 def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | ImageFiles:
@@ -144,11 +147,12 @@ def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | ImageFiles:
 
 @dataclass(frozen=True)
 class TableRows:
-    """The columns of a table that a model takes, and those handed through."""
+    """The columns of a table that a model takes, those handed through, and those given beside."""
 
     table: Table
     preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor
     columns: tuple[str, ...]
+    beside: tuple[str, ...] = ()
 
     @property
     def said(self) -> Mapping[str, str]:
@@ -157,7 +161,11 @@ class TableRows:
 
     def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
         """See `RowSource`."""
-        return self.table.pieces(cursor, tile_rows, (*self.preprocessor.input_names, *self.columns))
+        return self.table.pieces(cursor, tile_rows, (*self.preprocessor.input_names, *self._kept))
+
+    @property
+    def _kept(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*self.columns, *self.beside)))
 
     @cached_property
     def parse(self) -> Callable[[Piece], Tile]:
@@ -165,7 +173,7 @@ class TableRows:
         model = self.preprocessor
         numbers = set(model.number_names)
         words = tuple(name for name in model.input_names if name not in numbers)
-        return self.table.parser(Wanted(model.number_names, words, self.columns, model.missing))
+        return self.table.parser(Wanted(model.number_names, words, self._kept, model.missing))
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """See `RowSource`."""
