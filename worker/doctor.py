@@ -29,6 +29,17 @@ def numerics(_patient: Patient) -> Finding:
     return Finding("numerics", Grade.OK, f"numpy {numpy.__version__}, {found}; a job gets its share when it starts")
 
 
+def rows(patient: Patient) -> Finding:
+    """Whether a predicted row's bits depend on that row alone, and at what price."""
+    from singlepoint.worker.models.row_independence import record
+
+    found = record(patient.home)
+    kernel = f"{found['environment']['blas']}, kernel {found['environment']['blas_architecture']}"
+    if found["lanes_are_equal"]:
+        return Finding("rows", Grade.OK, f"the same bits alone and together, tried with {kernel}")
+    return Finding("rows", Grade.LIMITED, f"the same bits, but one by one and slowly: not equal together with {kernel}")
+
+
 def cores(_patient: Patient) -> Finding:
     if hasattr(os, "sched_getaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
@@ -92,7 +103,7 @@ def pressure(_patient: Patient) -> Finding:
 
 
 ABILITIES: tuple[Question, ...] = (
-    *(numerics, cores, memory, storage, network),
+    *(numerics, rows, cores, memory, storage, network),
     *(control_groups, deaths, orphans, pressure),
 )
 ALL: dict[str, Question] = {question.__name__: question for question in (*QUESTIONS, *ABILITIES)}

@@ -122,6 +122,10 @@ class Home:
     def capacity_record(self) -> Path:
         return self.path / "capacity.json"
 
+    @property
+    def blas_record(self) -> Path:
+        return self.path / "blas.json"
+
 
 def open_home(path: Path | str | None = None) -> Home:
     """The home at `path` (by default `default_path()`), created when it is not there.

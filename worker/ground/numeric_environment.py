@@ -30,6 +30,8 @@ def fingerprint(threads: int) -> dict[str, Any]:
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Why results of the two environments may differ in bits; "" when they will not."""
     changed = [
-        f"{name} was {before.get(name)}, is {now.get(name)}" for name in now if before.get(name) != now.get(name)
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in {**before, **now}
+        if before.get(name) != now.get(name)
     ]
     return "; ".join(changed)

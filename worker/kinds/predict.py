@@ -31,7 +31,7 @@ from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.ground.stopping import answer
 from singlepoint.worker.ground.workplace import Outcome, Work
-from singlepoint.worker.models import files
+from singlepoint.worker.models import files, row_independence
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
@@ -138,7 +138,7 @@ class Prediction:
             raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
         rows = open_rows(sources, model.preprocessor, spec.pass_through, spec, model.target_names)
         input_bytes, modified_ns = _size_and_time(sources)
-        here = numeric_environment.fingerprint(1)
+        here = row_independence.environment(1)
         settled = work.settle_on(
             model_path=str(place),
             model_sha256=model.weights_sha256,

@@ -19,6 +19,7 @@ from singlepoint.worker.data.preprocessing.rows import CHUNK_ROWS
 from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.inference import InferenceSession
 
+from .row_independence import product_here
 from .trained_model import TrainedModel
 
 
@@ -73,7 +74,7 @@ class ModelPredictor:
         self.classes = model.classes
         self.digest = model.document_sha256
         self._class_names = np.array(model.classes or (), object)
-        self._session = InferenceSession(model.network)
+        self._session = InferenceSession(model.network, product=product_here())
         self.rows = self._session.rows
 
     def predict(self, raw: Raw) -> Scores:

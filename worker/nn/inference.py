@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from singlepoint.worker.nn.layers.products import LANES
+from singlepoint.worker.nn.layers.products import LANES, Product, in_lanes
 
 from .arrays import Array, Input, Memory, take_rows
 from .network import Network
@@ -24,10 +24,18 @@ class InferenceSession:
     """A network made ready to predict, by one thread at a time; any number of sessions may share the network.
 
     logits: leave out the last activation, for a loss fused with it.  rows: in one pass, at most.
+    product: one with which a row's bits depend on that row alone, on the BLAS at hand (see `layers.products`).
     """
 
-    def __init__(self, network: Network, *, logits: bool = False, memory: Memory | None = None) -> None:
-        self.network, self._logits = network, logits
+    def __init__(
+        self,
+        network: Network,
+        *,
+        logits: bool = False,
+        memory: Memory | None = None,
+        product: Product = in_lanes,
+    ) -> None:
+        self.network, self._logits, self._product = network, logits, product
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._passes: dict[int, tuple[Pass, Array]] = {}
         affordable = INFERENCE_BYTES // network.plan.activation_bytes_per_row // LANES * LANES
@@ -64,7 +72,14 @@ class InferenceSession:
         size = self.padded(rows)
         if size not in self._passes:
             entering = np.zeros((size, *self.network.input_shape), self.network.input_type)
-            bound = Pass(self.network, size, training=False, logits=self._logits, memory=self._memory)
+            bound = Pass(
+                self.network,
+                size,
+                training=False,
+                logits=self._logits,
+                memory=self._memory,
+                product=self._product,
+            )
             self._passes[size] = (bound, entering)
         return self._passes[size]
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from singlepoint.worker.nn.layers.base import Kernel, LayerPlan, Moment, Setting
 from singlepoint.worker.nn.layers.convolution import PooledConvolutionKernel, can_be_pooled
+from singlepoint.worker.nn.layers.products import Product, in_lanes
 
 from .arrays import Array, Memory
 from .layers import KINDS
@@ -17,10 +18,18 @@ class Pass:
 
     logits: leave out the last layer's activation, for a loss that is fused with it.
     memory: shared with other passes of the same network, of which one is in use at a time.
+    product: how a prediction multiplies, so that a row's bits depend on that row alone.
     """
 
     def __init__(
-        self, network: Network, rows: int, *, training: bool, logits: bool = False, memory: Memory | None = None
+        self,
+        network: Network,
+        rows: int,
+        *,
+        training: bool,
+        logits: bool = False,
+        memory: Memory | None = None,
+        product: Product = in_lanes,
     ) -> None:
         memory = memory or Memory(network.dtype)
         memory.rewind()
@@ -32,7 +41,7 @@ class Pass:
             layers = (*layers[:-1], _without_activation(layers[-1]))
         lengths = None
         for layer, after, tensors in zip(layers, (*layers[1:], None), network.tensors(training), strict=True):
-            setting = Setting(rows, memory, training, training and layer.index > self._first, lengths)
+            setting = Setting(rows, memory, training, training and layer.index > self._first, lengths, product)
             if layer.index > 0 and can_be_pooled(layers[layer.index - 1], layer):
                 continue  # done by the convolution before it
             if after and can_be_pooled(layer, after):

@@ -23,12 +23,14 @@ import redis
 from singlepoint.jobs.broker.connection import connect, connect_fleetingly, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import run_queue_name
+from singlepoint.jobs.errors import NotPermitted, StorageFull
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.ground.slot import Patience, Slot, until_due_s
 from singlepoint.worker.ground.workplace import GRACE_S, Workplace
+from singlepoint.worker.models import row_independence
 
 from . import rq_worker
 from .preload import rehearse
@@ -69,6 +71,8 @@ class Pool:
     def run(self) -> None:
         """Work until asked to stop. Returns when every worker has ended."""
         rehearse()
+        with contextlib.suppress(StorageFull, NotPermitted):  # told again by the next pool, and by the doctor
+            row_independence.record(self._home)
         tree.adopt_orphans()
         for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)

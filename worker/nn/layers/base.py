@@ -16,6 +16,7 @@ from singlepoint.jobs.spec.network import Activation, Glorot, He, Initialiser
 from singlepoint.worker.nn.arrays import Array, Memory, Shape
 
 from .activations import RECTIFIERS
+from .products import Product, in_lanes
 
 
 class ShapeError(ValueError):
@@ -143,6 +144,7 @@ class Setting:
     input_gradient: whether anything before this layer is trained.
     lengths: (rows,), how many steps of each row are real, filled anew by every forward pass; the rest are padding.
         None when all are real.
+    product: how a prediction multiplies.
     """
 
     rows: int
@@ -150,6 +152,7 @@ class Setting:
     training: bool
     input_gradient: bool
     lengths: Array | None = None
+    product: Product = in_lanes
 
 
 @dataclass(frozen=True)

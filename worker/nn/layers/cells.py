@@ -16,12 +16,14 @@ import numpy as np
 
 from singlepoint.worker.nn.arrays import Array, Memory
 
+from .products import Product
+
 
 class Cell:
     """A recurrence bound to its weights and buffers.
 
     w: (features + 1 + units + 1, gates * units), rows as in [x, 1, h, 1].  dw: its gradient, None for prediction.
-    block: (blocks, lanes); one block for training.  count: steps of this pass.
+    block: (blocks, lanes); one block for training.  count: steps of this pass.  product: see `products`.
     x, h: what enters each step, and the state before it; a step writes the state before the next.
     """
 
@@ -30,10 +32,18 @@ class Cell:
     gradients: ClassVar[int]  # gradients a unit that a step puts by
 
     def __init__(
-        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+        self,
+        w: Array,
+        dw: Array | None,
+        units: int,
+        steps: int,
+        block: tuple[int, int],
+        memory: Memory,
+        product: Product,
     ) -> None:
         (blocks, lanes), self.units, self.count = block, units, steps
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
+        self.product = np.matmul if dw is not None else product
         self.xh = memory.array((steps + 1, blocks, len(w), lanes))
         self.x, self.h = self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1]
         self.z = memory.array((steps, blocks, self.kept * units, lanes))
@@ -114,7 +124,7 @@ class SimpleCell(Cell):
 
     def forward(self, step: int) -> None:
         z = self.z[step]
-        np.matmul(self.w.T, self.xh[step], out=z)
+        self.product(self.w.T, self.xh[step], z)
         np.tanh(z, out=self.h[step + 1])
 
     def backward(self, step: int) -> None:
@@ -133,9 +143,16 @@ class LSTMCell(Cell):
     gates = kept = gradients = 4
 
     def __init__(
-        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+        self,
+        w: Array,
+        dw: Array | None,
+        units: int,
+        steps: int,
+        block: tuple[int, int],
+        memory: Memory,
+        product: Product,
     ) -> None:
-        super().__init__(w, dw, units, steps, block, memory)
+        super().__init__(w, dw, units, steps, block, memory, product)
         (blocks, lanes) = block
         self.c = memory.array((steps + 1, blocks, units, lanes))
         self.tanh_c = memory.array((steps, blocks, units, lanes))
@@ -153,7 +170,7 @@ class LSTMCell(Cell):
 
     def forward(self, step: int) -> None:
         z, c, tanh_c = self.z[step], self.c[step + 1], self.tanh_c[step]
-        np.matmul(self.w_signed, self.xh[step], out=z)
+        self.product(self.w_signed, self.xh[step], z)
         np.exp(z, out=z)
         np.add(z, self.one, out=z)
         np.reciprocal(z, out=z)
@@ -212,9 +229,16 @@ class GRUCell(Cell):
     gates, kept, gradients = 3, 4, 4
 
     def __init__(
-        self, w: Array, dw: Array | None, units: int, steps: int, block: tuple[int, int], memory: Memory
+        self,
+        w: Array,
+        dw: Array | None,
+        units: int,
+        steps: int,
+        block: tuple[int, int],
+        memory: Memory,
+        product: Product,
     ) -> None:
-        super().__init__(w, dw, units, steps, block, memory)
+        super().__init__(w, dw, units, steps, block, memory, product)
         own = self.features + 1
         self.w_gates = memory.array((2 * units, len(w)))
         self.w_nx, self.w_nh = w[:own, 2 * units :], w[own:, 2 * units :]
@@ -235,12 +259,12 @@ class GRUCell(Cell):
             self.part(z, 2),
             self.part(z, 3),
         )
-        np.matmul(self.w_gates, self.xh[step], out=gates)
+        self.product(self.w_gates, self.xh[step], gates)
         np.exp(gates, out=gates)
         np.add(gates, self.one, out=gates)
         np.reciprocal(gates, out=gates)
-        np.matmul(self.w_nx.T, self.xh_x[step], out=n)
-        np.matmul(self.w_nh.T, self.xh_h[step], out=n_h)
+        self.product(self.w_nx.T, self.xh_x[step], n)
+        self.product(self.w_nh.T, self.xh_h[step], n_h)
         np.multiply(r, n_h, out=self.scratch)
         np.add(n, self.scratch, out=n)
         np.tanh(n, out=n)

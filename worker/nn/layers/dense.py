@@ -33,7 +33,7 @@ class DenseKernel(Kernel):
         self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
         self.product = None
         if not setting.training:
-            self.product = RowProduct(setting.rows, self.w, memory)
+            self.product = RowProduct(setting.rows, self.w, memory, setting.product)
             self.y_lanes = self.filled_up.reshape(-1, LANES, layer.units)
         else:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]

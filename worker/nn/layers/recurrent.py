@@ -95,7 +95,9 @@ class RecurrentKernel(Kernel):
         w = tensors.flat.reshape(shape)
         dw = tensors.flat_gradient.reshape(shape) if setting.training else (None, None)
         return [
-            _Direction(kind(w[i], dw[i], layer.units, self.steps, self.block, setting.memory), reverse=i == 1)
+            _Direction(
+                kind(w[i], dw[i], layer.units, self.steps, self.block, setting.memory, setting.product), reverse=i == 1
+            )
             for i in range(len(names))
         ]
 

@@ -1,0 +1,57 @@
+"""That a row's bits depend on that row alone holds under every kernel OpenBLAS can be told to use on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singlepoint.worker.ground.numeric_environment import fingerprint
+from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.layers.products import in_lanes, lanes_are_equal, one_by_one
+
+KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperlake")
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.skipif(not fingerprint(1)["blas"].startswith("openblas"), reason="this BLAS has no kernels to choose from")
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_row_has_the_same_bits_in_any_company_under_every_kernel(kernel: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_L2_SIZE"}
+    look = subprocess.run(
+        [sys.executable, "-m", "tests.worker.nn.every_kernel"],
+        cwd=ROOT,
+        env={**environment, "OPENBLAS_CORETYPE": kernel, "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,
+        timeout=600,
+    )
+    if look.returncode < 0:
+        pytest.skip(f"this processor lacks what {kernel} needs: signal {-look.returncode}")
+    assert look.returncode == 0, look.stderr.decode()
+    found = json.loads(look.stdout)
+    assert found["dependent"] == [], found
+    assert found["lanes_are_equal"] == (found["kernel"] != "Sandybridge")
+
+
+def test_one_by_one_is_the_same_product() -> None:
+    draw = np.random.default_rng(0)
+    w, x = draw.normal(size=(7, 33)).astype(np.float32), draw.normal(size=(2, 33, 16)).astype(np.float32)
+    together, alone = np.empty((2, 7, 16), np.float32), np.empty((2, 7, 16), np.float32)
+    in_lanes(w, x, together)
+    one_by_one(w, x, alone)
+    np.testing.assert_allclose(alone, together, rtol=1e-5, atol=1e-5)
+    assert lanes_are_equal(one_by_one)
+
+
+def test_a_product_whose_lanes_differ_is_found_out() -> None:
+    def favours_the_first(w: Array, x: Array, out: Array) -> None:
+        np.matmul(w, x, out)
+        out[0, :, 0] = np.nextafter(out[0, :, 0], np.float32(np.inf))
+
+    assert not lanes_are_equal(favours_the_first)
