@@ -18,7 +18,7 @@ from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.summary import detail
 
 from .options import as_json, examples, job_argument
-from .text import age, coloured, duration, fields, percent, table
+from .text import age, duration, fields, percent, table
 
 _ATTEMPT_COLUMNS = ("attempt", "started", "ran", "end", "steps", "lost", "recovered", "memory", "cause")
 
@@ -49,7 +49,7 @@ def page(job: Job, live: Row, at: float) -> str:
             "id": job.id,
             "name": job.name,
             "kind": job.kind,
-            "state": coloured("paused" if job.paused else job.state.value),
+            "state": "paused" if job.paused else job.state.value,
             "reason": str(live.get("reason") or job.reason or ""),
             "progress": _progress(live),
             "priority": str(job.priority or ""),

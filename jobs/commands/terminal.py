@@ -15,18 +15,25 @@ from typing import Any, TextIO, cast
 _CLEAR = "\x1b[2J\x1b[1;1H"
 """What click.clear sends, by itself."""
 
-_CONTROL = re.compile(
-    r"\x1b\[(?:0|1|3[1236])m"  # our own colours
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+_OURS = r"\x1b\[(?:0|1|3[1236])m"
+_ANY, _FOREIGN = re.compile(_CONTROL), re.compile(f"{_OURS}|{_CONTROL}")
+
+
+def spelled_out(text: str) -> str:
+    """`text` with every control character, every change of direction and every broken character as we would write it.
+
+    For what our tables and messages are made of, before they get their colours.
+    """
+    return text if text.isascii() and text.isprintable() else _ANY.sub(_escape, text)
 
 
 def harmless(text: str) -> str:
-    """`text` with every control character, every change of direction and every broken character spelled out."""
-    return text if text == _CLEAR or (text.isascii() and text.isprintable()) else _CONTROL.sub(_spelled, text)
+    """As `spelled_out`, but for our own colours: what may be sent to a terminal."""
+    return text if text == _CLEAR or (text.isascii() and text.isprintable()) else _FOREIGN.sub(_escape, text)
 
 
-def _spelled(match: re.Match[str]) -> str:
+def _escape(match: re.Match[str]) -> str:
     found = match[0]
     if len(found) > 1:
         return found

@@ -10,6 +10,8 @@ import click
 
 from singlepoint.jobs.errors import SinglepointError
 
+from .terminal import spelled_out
+
 STATE_COLOURS: dict[str, str] = {
     "running": "cyan",
     "queued": "cyan",
@@ -26,6 +28,7 @@ def table(rows: Sequence[Mapping[str, str]], columns: Sequence[str], width: int 
 
     width: of the terminal, to which the last column is cut; None: nothing is.
     """
+    rows = [{name: spelled_out(row.get(name, "")) for name in columns} for row in rows]
     shown = [name for name in columns if any(row.get(name) for row in rows)]
     widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in shown}
     if shown:
@@ -64,9 +67,9 @@ def coloured(text: str) -> str:
 
 def fields(pairs: Mapping[str, str]) -> str:
     """`name   value` lines; a pair without a value is left out."""
-    shown = {name: value for name, value in pairs.items() if value}
+    shown = {name: spelled_out(value) for name, value in pairs.items() if value}
     width = max((len(name) for name in shown), default=0)
-    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in shown.items())
+    return "\n".join(f"{name.ljust(width)}  {_cell(name, value, 0)}" for name, value in shown.items())
 
 
 def duration(length_s: float | None) -> str:
@@ -105,4 +108,4 @@ def plural(count: int, noun: str) -> str:
 def complaint(error: SinglepointError) -> str:
     """An error as every command prints it: what happened, then what to do."""
     message = error.message.replace("\n", "\n             ")
-    return f"singlepoint: {message}" + (f"\n  hint: {error.hint}" if error.hint else "")
+    return spelled_out(f"singlepoint: {message}" + (f"\n  hint: {error.hint}" if error.hint else ""))

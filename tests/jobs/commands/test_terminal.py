@@ -9,7 +9,7 @@ import click
 import pytest
 
 import singlepoint
-from singlepoint.jobs.commands.terminal import guarded_output, harmless
+from singlepoint.jobs.commands.terminal import guarded_output, harmless, spelled_out
 
 EVIL = "\x1b]0;title\x07 \x1b[2J\x1b[8m \x9b31m \r \x00 \x7f \u202e \ud800 \x1b[31mred\x1b[0m"
 
@@ -18,6 +18,7 @@ def test_control_characters_are_spelled_out_and_our_own_colours_kept() -> None:
     shown = harmless(EVIL)
     assert "\\x1b]0;title\\x07" in shown and "\\u202e" in shown and "\\ud800" in shown
     assert not set(shown.replace("\x1b[31m", "").replace("\x1b[0m", "")) & set("\x1b\x07\x9b\r\x00\x7f\u202e\ud800")
+    assert "\x1b" not in spelled_out(EVIL)
     assert harmless("a\tb\n") == "a\tb\n" and harmless("größe – 100 %") == "größe – 100 %"
     assert harmless(click.style("failed", fg="red")) == click.style("failed", fg="red")
 
