@@ -227,7 +227,7 @@ def test_answers_are_compared_with_the_truth_in_the_input_however_often_the_pred
     with open(maker.directory / "compared.out.csv", newline="", encoding="utf-8") as file:
         right = [row["predicted_diagnosis"] == row["diagnosis"] for row in csv.DictReader(file)]
     assert calm.metrics == job.metrics and calm.metrics is not None
-    assert calm.metrics["accuracy"] == sum(right) / len(right) and 0.9 < calm.metrics["roc_auc"] <= 1
+    assert calm.metrics["accuracy"] == sum(right) / len(right) and 0.5 < calm.metrics["roc_auc"] <= 1
 
 
 def test_rows_without_a_truth_are_left_out_of_the_comparison(scorer: tuple[Maker, bytes]) -> None:
