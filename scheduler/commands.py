@@ -30,7 +30,7 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.in_force import budget_at
-from singlepoint.scheduler.machine.reserve import measured_reserve
+from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
 from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
@@ -63,6 +63,7 @@ def scheduler(settings: Settings, budget: str | None) -> None:
         granted,
         cores,
         budget_at=budget_and_cores,
+        own_cpu_s=partial(own_cpu_s, session.home),
         measure=partial(measured_reserve, session.home),
         rules=POLICIES["fifo"],
     ).run()

@@ -99,6 +99,10 @@ class Home:
         return self.path / "broker.json"
 
     @property
+    def utilisation(self) -> Path:
+        return self.path / "utilisation"
+
+    @property
     def budget(self) -> Path:
         return self.path / "budget"
 

@@ -41,6 +41,19 @@ def measured_reserve(home: Home, floor: Resources | None = None, workers: int = 
     return Resources(memory_bytes=max(floor.memory_bytes if floor else 0, steps * STEP_BYTES))
 
 
+def own_cpu_s(home: Home) -> float:
+    """Core-seconds that our own processes have used since each of them began."""
+    return sum(map(_cpu_s, _own_processes(home)))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
 def _workers_to_come(home: Home) -> int:
     """How many workers the supervisor's pool was started for, by its command line; 0 where there is none."""
     supervisor = holder(home.lock("supervisor"))

@@ -44,6 +44,7 @@ from singlepoint.jobs.services.draining import draining_since
 from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.jobs.store.rings import Rings
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
@@ -53,6 +54,7 @@ from singlepoint.scheduler.world.world import Place, World
 
 from .acting import DiskActs, RedisActs
 from .mending import mend
+from .metering import Metering
 from .seeing import Sight
 
 log = logging.getLogger("singlepoint.scheduler")
@@ -104,8 +106,9 @@ class Scheduler:
 
     connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
     own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
-    latter for waiting.  rules: the policy's.  budget_at: the budget and the cores that hold at a time, where they may
-    change; raises SinglepointError when that cannot be told, and then nothing changes.
+    latter for waiting.  rules: the policy's.  own_cpu_s: core-seconds that our own processes have used so far.
+    budget_at: the budget and the cores that hold at a time, where they may change; raises SinglepointError when that
+    cannot be told, and then nothing changes.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Scheduler:
         *,
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
         rules: Rules = POLICIES[DEFAULT],
+        own_cpu_s: Callable[[], float] = lambda: 0.0,
         budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
@@ -126,6 +130,7 @@ class Scheduler:
         self.world = _empty_world(store.home, budget, cores, measure)
         self.world.books.rank_by(rules.ranking)
         self.sight = Sight(store, self.world, clock, monotonic)
+        self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
         self._redis: RedisActs | None = None
         self._connect = connect
@@ -177,6 +182,7 @@ class Scheduler:
         self.sight.probe_in_doubt()
         self._look_for_overdue(acts)
         self._sample(acts)
+        self._metering.measure(self._clock(), self._monotonic())
         self._unfinished = self._settle(acts)
         self._publish_told(acts)
 

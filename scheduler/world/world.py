@@ -14,7 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 
 from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S, checkpoint_interval_s
-from singlepoint.jobs.lifecycle.records import Job, Resources, Sample, Terms, granted_of
+from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
@@ -77,6 +77,7 @@ class World:
         self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
         self._locks: dict[str, bool] = {}
         self._samples: dict[str, Sample] = {}
+        self._ended: list[tuple[str, Attempt]] = []
         self._missing: set[str] = set()
         self._unprobed: set[str] = set()
         self._dead: set[str] = set()
@@ -92,6 +93,7 @@ class World:
         """A job as its history tells it now. Seeing the same again changes nothing."""
         before = self._jobs.get(job.id)
         self._learn(job)
+        self._ended += [(job.id, attempt) for attempt in _ended_since(before, job)]
         self._sizes[job.id] = job.size
         self._missing.discard(job.id)
         if job.is_final:
@@ -139,6 +141,11 @@ class World:
             for job_id, sample in samples.items()
             if (job := self._jobs.get(job_id)) is not None and job.attempt == sample.attempt
         }
+
+    def take_ended(self) -> list[tuple[str, Attempt]]:
+        """The attempts that were seen to end since the last time this was asked, each with its job."""
+        ended, self._ended = self._ended, []
+        return ended
 
     def missing(self, job_id: str) -> None:
         """A queued job's rq id was found in no queue, and nobody holds its lock."""
@@ -416,6 +423,15 @@ class World:
 
 def _what_is_above_nothing(amounts: Resources) -> Resources:
     return Resources(*(max(0, amount) for amount in amounts.amounts()))
+
+
+def _ended_since(before: Job | None, job: Job) -> Iterator[Attempt]:
+    """Those that went on when the job was last seen, and the newer ones, if they have ended by now."""
+    if before is None:
+        return  # what ended before anybody looked belongs to a time that nobody measured
+    known = before.attempt - 1 if before.newest is not None and before.newest.ended_at is None else before.attempt
+    newer = job.attempts[len(job.attempts) - max(0, job.attempt - known) :]
+    yield from (attempt for attempt in newer if attempt.ended_at is not None)
 
 
 def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:

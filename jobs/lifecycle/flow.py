@@ -1,0 +1,128 @@
+"""What passed through the machine in a span of time: capacity, grants and use, as amounts times seconds. Pure.
+
+U(t) = C(t) / C_max in three readings: *reserved* is what was granted, *used* what was measured, *useful* what was used
+less saves, work done again, and attempts that failed by their own fault. Flows of adjoining spans add up.
+
+What was of no use is known only when an attempt ends, so it is booked then; over any longer span that is no matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from .records import RESOURCE_NAMES, UNLIMITED, Attempt, Resources, Sample
+from .retry import OWN_FAULT
+
+Amounts = tuple[float, ...]
+"""One number for each of RESOURCE_NAMES, times seconds: `cpu_millis` times seconds are thousandths of core-seconds."""
+
+NONE: Amounts = (0.0,) * len(RESOURCE_NAMES)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """seconds: how long somebody measured.  capacity, reserved, used: amounts times seconds.
+
+    own_core_s: what our own processes used.  saving_core_s, repeated_core_s, failed_core_s: of `used`, what went into
+    checkpoints, into work that had to be done again, and into attempts that failed by their own fault.
+    """
+
+    seconds: float = 0.0
+    capacity: Amounts = NONE
+    reserved: Amounts = NONE
+    used: Amounts = NONE
+    own_core_s: float = 0.0
+    saving_core_s: float = 0.0
+    repeated_core_s: float = 0.0
+    failed_core_s: float = 0.0
+
+    def __add__(self, other: Flow) -> Flow:
+        pairs = zip(self.figures(), other.figures(), strict=True)
+        return Flow.from_figures([a + b for a, b in pairs])
+
+    @property
+    def used_core_s(self) -> float:
+        return self.used[0] / 1000
+
+    @property
+    def capacity_core_s(self) -> float:
+        return self.capacity[0] / 1000
+
+    @property
+    def useful_core_s(self) -> float:
+        wasted = self.saving_core_s + self.repeated_core_s + self.failed_core_s
+        return max(0.0, self.used_core_s - wasted)
+
+    @property
+    def idle_core_s(self) -> float:
+        return max(0.0, self.capacity_core_s - self.used_core_s - self.own_core_s)
+
+    def shares(self) -> dict[str, dict[str, float]]:
+        """The three readings of each limited resource, by name; empty when nothing was measured."""
+        useful = self.useful_core_s / self.used_core_s if self.used_core_s > 0 else 1.0
+        return {
+            name: {"reserved": reserved / capacity, "used": used / capacity, "useful": used * useful / capacity}
+            for name, capacity, reserved, used in zip(
+                RESOURCE_NAMES, self.capacity, self.reserved, self.used, strict=True
+            )
+            if capacity > 0
+        }
+
+    def figures(self) -> list[float]:
+        """All of it as numbers in a fixed order, as it is stored."""
+        found: list[float] = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            found += value if isinstance(value, tuple) else (value,)
+        return found
+
+    @classmethod
+    def from_figures(cls, figures: Sequence[float]) -> Self:
+        """The inverse of `figures`."""
+        rest = list(figures)
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            is_vector = isinstance(field.default, tuple)
+            taken, rest = rest[: len(NONE) if is_vector else 1], rest[len(NONE) if is_vector else 1 :]
+            values[field.name] = tuple(taken) if is_vector else taken[0]
+        return cls(**values)
+
+
+FIGURES = len(Flow().figures())
+
+
+def standing(budget: Resources, reserved: Resources, seconds: float) -> Flow:
+    """What there was and what was granted, the whole span long. Resources without a limit have no share."""
+    limits = [amount if amount < UNLIMITED else 0 for amount in budget.amounts()]
+    return Flow(
+        seconds=seconds,
+        capacity=tuple(amount * seconds for amount in limits),
+        reserved=tuple(
+            seconds * amount if limit else 0.0 for amount, limit in zip(reserved.amounts(), limits, strict=True)
+        ),
+    )
+
+
+def used_since(before: Sample | None, now: Sample, seconds: float) -> Flow:
+    """What an attempt used between two of its samples, `seconds` apart; before: None for its first."""
+    core_s = max(0.0, now.cpu_s - (before.cpu_s if before is not None else 0.0))
+    return Flow(used=(1000 * core_s, now.memory_bytes * seconds, now.storage_bytes * seconds, 0.0))
+
+
+def settled(attempt: Attempt, last: Sample | None) -> Flow:
+    """What an attempt that has ended used since its last sample, and what of all its use was of no use."""
+    if attempt.usage is None:
+        return Flow()
+    core_s = attempt.usage.cpu_s
+    rest_s = max(0.0, core_s - (last.cpu_s if last is not None else 0.0))
+    saving_s = min(core_s, attempt.usage.overhead_s)
+    lost_share = min(1.0, (attempt.lost_s or 0.0) / attempt.usage.wall_s) if attempt.usage.wall_s > 0 else 0.0
+    failed = attempt.end in OWN_FAULT
+    return Flow(
+        used=(1000 * rest_s, 0.0, 0.0, 0.0),
+        saving_core_s=0.0 if failed else saving_s,
+        repeated_core_s=0.0 if failed else (core_s - saving_s) * lost_share,
+        failed_core_s=core_s if failed else 0.0,
+    )

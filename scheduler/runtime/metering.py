@@ -1,0 +1,89 @@
+"""Measuring U(t): once a second, what there is, what is granted and what is used goes into the home's rings.
+
+Used is what running attempts tell of themselves, and at their end what they had not told yet, so that over time the
+processor seconds are those of the ledger. What nobody measured (the scheduler was away, the machine slept) is in no
+slot, neither as capacity nor as use.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from singlepoint.jobs.lifecycle.flow import Flow, settled, standing, used_since
+from singlepoint.jobs.lifecycle.records import Attempt, Sample
+from singlepoint.jobs.store.rings import Rings
+from singlepoint.scheduler.world.world import World
+
+log = logging.getLogger("singlepoint.scheduler")
+
+EVERY_S = 1.0
+OWN_EVERY_S = 10.0
+"""How often our own processes are looked for: that reads all of /proc."""
+
+LONGEST_S = 10.0
+"""A longer span between two looks was not measured: something stood still."""
+
+
+class Metering:
+    """One world's. own_cpu_s: core-seconds that our own processes have used so far, all told."""
+
+    def __init__(self, rings: Rings, world: World, own_cpu_s: Callable[[], float]) -> None:
+        self._rings = rings
+        self._world = world
+        self._own_cpu_s = own_cpu_s
+        self._own_before: float | None = None
+        self._next_own_s = 0.0
+        self._last_s: float | None = None
+        self._samples: dict[tuple[str, int], Sample] = {}
+        self._failed = False
+
+    def measure(self, now: float, monotonic_s: float) -> None:
+        """Book what passed since the last time, if that is a second ago. monotonic_s: of a clock that nobody sets."""
+        if self._last_s is not None and monotonic_s - self._last_s < EVERY_S:
+            return
+        seconds = monotonic_s - self._last_s if self._last_s is not None else 0.0
+        self._last_s = monotonic_s
+        flow = self._ended() + self._running(seconds) + self._own(monotonic_s)
+        if 0 < seconds <= LONGEST_S:
+            self._write(now, flow + standing(self._world.budget, self._world.reserved, seconds))
+
+    def _running(self, seconds: float) -> Flow:
+        flow, present = Flow(), {}
+        for job in self._world.holders():
+            sample, newest = self._world.sample(job.id), job.newest
+            if sample is not None and newest is not None and _is_of(sample, newest):
+                key = (job.id, sample.attempt)
+                flow = flow + used_since(self._samples.get(key), sample, seconds)
+                present[key] = sample
+        self._samples = present
+        return flow
+
+    def _ended(self) -> Flow:
+        flow = Flow()
+        for job_id, attempt in self._world.take_ended():
+            flow = flow + settled(attempt, self._samples.pop((job_id, attempt.number), None))
+        return flow
+
+    def _own(self, monotonic_s: float) -> Flow:
+        if monotonic_s < self._next_own_s:
+            return Flow()
+        self._next_own_s = monotonic_s + OWN_EVERY_S
+        used = self._own_cpu_s()
+        before, self._own_before = self._own_before, used
+        return Flow(own_core_s=max(0.0, used - before) if before is not None else 0.0)
+
+    def _write(self, now: float, flow: Flow) -> None:
+        try:
+            self._rings.add(now, flow)
+        except OSError as error:
+            if not self._failed:  # once: it is but a figure
+                log.warning("utilisation_not_kept error=%r", str(error))
+            self._failed = True
+        else:
+            self._failed = False
+
+
+def _is_of(sample: Sample, newest: Attempt) -> bool:
+    """Whether it tells of an attempt that goes on."""
+    return newest.number == sample.attempt and newest.ended_at is None

@@ -1,0 +1,65 @@
+"""U(t) is measured once a second, from samples and from what ended attempts had not told yet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import fakeredis
+import pytest
+
+from singlepoint.jobs.lifecycle.records import Sample, Usage
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.jobs.store.rings import Rings
+from tests.scheduler.pretend import Bench
+
+
+@pytest.fixture
+def bench(store: JobStore) -> Bench:
+    return Bench(store, fakeredis.FakeRedis(), cpu=4)
+
+
+def tell(bench: Bench, job_id: str, cpu_s: float) -> None:
+    sample = Sample(1, at=bench.now, cpu_s=cpu_s, memory_bytes=2**20)
+    bench.index.report_progress(job_id, {"progress": 0.5, "sample": sample.to_json()})
+
+
+def test_reserved_used_and_useful_of_a_job_that_was_killed(bench: Bench) -> None:
+    begin = bench.now
+    job_id = bench.submit()
+    bench.look()
+    assert bench.claim() == job_id
+    bench.look(1)
+    for second in range(1, 6):
+        tell(bench, job_id, cpu_s=second * 0.8)
+        bench.look(1)
+    usage = Usage(wall_s=7.0, cpu_s=5.0, overhead_s=0.5).to_json()
+    bench.end(job_id, Event.LOSE, end="killed", cause="SIGKILL", lost_s=1.4, usage=usage)
+    bench.look(1)
+    bench.look(1)
+
+    flow = Rings(bench.store.home.utilisation).total(begin, bench.now)
+    assert flow.used_core_s == pytest.approx(5.0), "as the ledger has it, though the last sample said 4.0"
+    assert flow.saving_core_s == pytest.approx(0.5)
+    assert flow.repeated_core_s == pytest.approx(4.5 * 0.2)
+    assert flow.capacity_core_s == pytest.approx(4 * flow.seconds)
+    assert 0 < flow.shares()["cpu_millis"]["useful"] < flow.shares()["cpu_millis"]["used"] < 0.25
+
+
+def test_a_time_that_nobody_measured_is_neither_idle_nor_used(bench: Bench) -> None:
+    begin = bench.now
+    bench.look(1)
+    bench.look(3600)
+    bench.look(1)
+
+    assert Rings(bench.store.home.utilisation).total(begin, bench.now).seconds == pytest.approx(1, abs=1.01)
+
+
+def test_a_full_disk_costs_the_figures_and_nothing_else(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    place: Path = bench.store.home.utilisation
+    place.write_text(json.dumps("in the way"))
+    for _ in range(3):
+        bench.look(1)
+
+    assert sum("utilisation_not_kept" in record.message for record in caplog.records) == 1
