@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import fakeredis
+import psutil
 
 from singlepoint.jobs import failpoints
 from singlepoint.jobs.broker.index import Index
@@ -164,3 +165,11 @@ def woken(pid: int) -> int:
     """Let a stopped child go on, and wait for its end; its status."""
     os.kill(pid, signal.SIGCONT)
     return reaped(pid)
+
+
+def lives(pid: int) -> bool:
+    """Whether a process does; one that only waits to be reaped does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -9,6 +9,7 @@ Nothing that it started outlives the attempt.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -103,8 +104,9 @@ def run(work: Work) -> Outcome:
 class Command:
     """One attempt at a command, under way.
 
-    stop: what it was asked, once it was.  listened: whether it has told of any step in this attempt.
-    saved_at: the newest file in its checkpoint directory, as last seen.
+    stop: what it was asked, once it was.  latest: the metrics it told last, in whichever attempt.
+    listened: whether it has told of any step in this attempt.  saved_at: the newest file in its checkpoint directory,
+    as last seen.
     """
 
     work: Work
@@ -143,6 +145,7 @@ class Command:
             ProgressFile(progress_file(files)),
             ProgressText(),
             began_s=work.place.monotonic(),
+            latest={name: value for name, value in _last(files.metrics).items() if name not in _COUNTS},
             saved_at=_newest(files.checkpoints),
             oom_kills=oom_kills(),
         )
@@ -162,10 +165,11 @@ class Command:
 
     def published_before(self) -> Path | None:
         """Where an attempt that died before it could record its success has published its output."""
-        return self.output.published(self.work.stops.job.facts.get("output_identity"))
+        return self.output.published(self.work.stops.job.facts.get("finished", {}).get("output"))
 
     def as_published(self, place: Path) -> Outcome:
         self.work.log.info("output_found_published path=%s", place)
+        self.latest = dict(self.work.stops.job.facts["finished"]["metrics"])
         result = {"path": str(place), **summary(place, self._give_way)}
         return Outcome(Event.SUCCEED, {**self._facts(), "result": result})
 
@@ -311,7 +315,7 @@ class Command:
 
     def success(self) -> Outcome:
         told = self.output.finish(self._give_way)
-        self.work.record(output_identity=self.output.identity)
+        self.work.record(finished={"output": self.output.identity, "metrics": self.latest})
         return Outcome(Event.SUCCEED, self._facts(), lambda: self.output.publish(told))
 
     def _facts(self) -> dict[str, Any]:
@@ -323,7 +327,19 @@ def _start_afresh(work: Work) -> None:
     fresh_after = work.job.fresh_after
     if fresh_after and work.job.facts.get("afresh_after") != fresh_after:
         shutil.rmtree(work.files.checkpoints, ignore_errors=True)
+        work.files.metrics.unlink(missing_ok=True)
         work.record(afresh_after=fresh_after)
+
+
+_COUNTS = frozenset({"epoch", "step", "wall_s"})
+
+
+def _last(metrics: Path) -> dict[str, float]:
+    """The last whole line of earlier attempts; empty where there is none."""
+    try:
+        return dict(json.loads(metrics.read_bytes().splitlines()[-1]))
+    except (OSError, ValueError, TypeError, IndexError):
+        return {}
 
 
 def _newest(directory: Path) -> float:

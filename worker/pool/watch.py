@@ -27,6 +27,9 @@ from singlepoint.worker.kinds.table import RUNS_PROGRAMS
 TREE_EVERY = 8
 """Looks between two searches for children of the child, where those are forks of ours."""
 
+FAR_OVER = 1.25
+"""Times its grant at which nobody looks twice."""
+
 DISK_EVERY = 4
 """Looks between two measurements of what lies on disk."""
 
@@ -114,7 +117,7 @@ class Watch:
         return self._spec
 
     def _too_much_memory(self, job: Job, pid: int) -> str | None:
-        """`out_of_memory` once the child and all below it were over the grant at two looks in a row."""
+        """`out_of_memory` once the child and all below it were over the grant at two looks in a row, or far over it."""
         if job.terms is None:
             return None
         granted = job.terms.resources.memory_bytes
@@ -122,7 +125,8 @@ class Watch:
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
-        return "out_of_memory" if self._over_memory >= 2 else None
+        far_over = over and used > FAR_OVER * granted
+        return "out_of_memory" if far_over or self._over_memory >= 2 else None
 
     def _below_bytes(self, job: Job, pid: int) -> int:
         """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""

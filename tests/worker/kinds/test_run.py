@@ -14,12 +14,11 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.host.processes import started
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 from singlepoint.worker.ground import job_log
-from tests.worker.making import Maker
+from tests.worker.making import Maker, lives
 
 COMMAND = {"kind": "run", "name": "c"}
 
@@ -175,7 +174,7 @@ def test_one_that_ignores_the_request_is_killed_with_all_it_started_after_the_gr
     job = maker.oversee(job_id, pid)
 
     assert job.state is State.CANCELLED
-    assert started(int((maker.directory / "pids").read_text())) is None
+    assert not lives(int((maker.directory / "pids").read_text()))
 
 
 DAEMON = f"""
@@ -198,7 +197,7 @@ def test_nothing_that_a_command_started_outlives_its_attempt(maker: Maker) -> No
     job = made(maker, DAEMON)
 
     assert job.state is State.SUCCEEDED
-    assert started(int((maker.directory / "daemon").read_text())) is None
+    assert not lives(int((maker.directory / "daemon").read_text()))
 
 
 def test_nor_does_it_when_the_attempt_is_killed(maker: Maker) -> None:
@@ -210,7 +209,7 @@ def test_nor_does_it_when_the_attempt_is_killed(maker: Maker) -> None:
     job = maker.oversee(job_id, pid)
 
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "killed")
-    assert started(int((maker.directory / "daemon").read_text())) is None
+    assert not lives(int((maker.directory / "daemon").read_text()))
 
 
 def test_a_command_goes_on_from_what_it_saved(maker: Maker) -> None:
@@ -259,6 +258,35 @@ def test_the_output_is_published_once_whatever_dies_in_between(maker: Maker) -> 
     assert job.state is State.SUCCEEDED
     assert (maker.directory / "runs").read_text() == "ran\nran\n"
     assert sorted(path.name for path in maker.directory.iterdir() if "results" in path.name) == ["results"]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("claim", "history.claim", "output.sync", "history.record", "publish.output", "settle"),
+        *("history.succeed", "index.tell@2", "metrics.cut.rename", "metrics.write"),
+    ],
+)
+def test_wherever_its_attempt_dies_a_command_ends_in_the_same_result(maker: Maker, place: str) -> None:
+    script = """
+    n=$(cat $SINGLEPOINT_CHECKPOINT_DIR/n 2>/dev/null || echo 0); n=$((n + 1))
+    echo '{"step": 1, "loss": 0.5}' >> $SINGLEPOINT_PROGRESS_FILE
+    mkdir $SINGLEPOINT_OUTPUT_DIR/d; echo same > $SINGLEPOINT_OUTPUT_DIR/d/x
+    """
+    calm = made(maker, script)
+    job_id = shell(maker, script)
+    maker.make(job_id, f"{place}:kill")
+
+    while (job := maker.store.load(job_id)).state is State.PENDING:
+        job = maker.make(job_id)
+
+    assert job.state is State.SUCCEEDED, (place, job.reason)
+    assert job.result is not None and calm.result is not None
+    assert (job.result["sha256"], job.metrics) == (calm.result["sha256"], calm.metrics)
+    assert sorted(path.name for path in (maker.home.outputs / "c").iterdir()) == ["1", "2"]
+    assert {path.name for path in maker.home.job(job_id).iterdir()} == {
+        *("spec.json", "history.jsonl", "history.lock", "lock", "log.txt", "metrics.jsonl", "progress.json")
+    }
 
 
 def test_an_output_that_is_there_meanwhile_is_not_touched(maker: Maker) -> None:
