@@ -10,7 +10,7 @@ import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from tests.worker.making import lives
+from tests.worker.making import ends
 
 from .machine import Machine, wait_until
 
@@ -55,14 +55,14 @@ def test_a_command_goes_on_where_it_was_and_alone_whatever_was_killed(
     began = machine.directory / "began"
     wait_until(lambda: began.read_text() == "0\n2\n", began.read_text)
     detached = (machine.directory / "detached").read_text().split()
-    assert not lives(int(detached[0]))
+    assert ends(int(detached[0]))
     (machine.directory / "go").touch()
 
     job: Job = machine.finished(job_id)
 
     assert [attempt.end for attempt in job.attempts] == ["killed", "succeeded"]
     assert job.result is not None and job.result["files"] == 1
-    assert not any(lives(int(pid)) for pid in (machine.directory / "detached").read_text().split())
+    assert all(ends(int(pid)) for pid in (machine.directory / "detached").read_text().split())
 
 
 def test_a_command_that_runs_while_redis_loses_everything_is_not_run_again(machine: Machine) -> None:

@@ -167,9 +167,14 @@ def woken(pid: int) -> int:
     return reaped(pid)
 
 
-def lives(pid: int) -> bool:
-    """Whether a process does; one that only waits to be reaped does not."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+def ends(pid: int) -> bool:
+    """Whether a process has ended, or does at once: one that was killed may take a moment to give its memory back."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:  # it only waits to be reaped
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.01)
+    return False

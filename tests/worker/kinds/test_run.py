@@ -18,7 +18,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 from singlepoint.worker.ground import job_log
-from tests.worker.making import Maker, lives
+from tests.worker.making import Maker, ends
 
 COMMAND = {"kind": "run", "name": "c"}
 
@@ -174,7 +174,7 @@ def test_one_that_ignores_the_request_is_killed_with_all_it_started_after_the_gr
     job = maker.oversee(job_id, pid)
 
     assert job.state is State.CANCELLED
-    assert not lives(int((maker.directory / "pids").read_text()))
+    assert ends(int((maker.directory / "pids").read_text()))
 
 
 DAEMON = f"""
@@ -197,7 +197,7 @@ def test_nothing_that_a_command_started_outlives_its_attempt(maker: Maker) -> No
     job = made(maker, DAEMON)
 
     assert job.state is State.SUCCEEDED
-    assert not lives(int((maker.directory / "daemon").read_text()))
+    assert ends(int((maker.directory / "daemon").read_text()))
 
 
 def test_nor_does_it_when_the_attempt_is_killed(maker: Maker) -> None:
@@ -209,7 +209,7 @@ def test_nor_does_it_when_the_attempt_is_killed(maker: Maker) -> None:
     job = maker.oversee(job_id, pid)
 
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "killed")
-    assert not lives(int((maker.directory / "daemon").read_text()))
+    assert ends(int((maker.directory / "daemon").read_text()))
 
 
 def test_a_command_goes_on_from_what_it_saved(maker: Maker) -> None:

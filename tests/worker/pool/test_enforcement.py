@@ -12,7 +12,7 @@ import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from tests.worker.making import Maker, lives
+from tests.worker.making import Maker, ends
 
 MIB = 2**20
 
@@ -75,7 +75,7 @@ def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(make
     usage = job.attempts[-1].usage
     assert usage is not None and usage.peak_memory_bytes > 64 * MIB
     if way == "after setsid":
-        assert not lives(int((maker.directory / "detached").read_text()))
+        assert ends(int((maker.directory / "detached").read_text()))
 
 
 def test_memory_that_processes_share_counts_once(maker: Maker) -> None:
