@@ -269,15 +269,24 @@ ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
 @click.option("--detach", is_flag=True, help="Return when all is at work; the output goes to up.log in the home.")
 @click.option("--workers", type=click.IntRange(1, 1024), help="How many jobs may run at once. Default: the cpu budget.")
 @click.option("--budget", metavar="cpu=2,memory=4GiB", help="What all jobs may use together.")
+@click.option("--policy", help="Who goes first: feedback, easy, fifo or best-effort; also while it runs.")
 @click.option("--http", metavar="[HOST:]PORT", help="Serve the page and the HTTP interface there, too.")
 @click.option("--print-unit", is_flag=True, help="Print a systemd unit (launchd agent on macOS), start nothing.")
 @click.pass_obj
 def up(
-    settings: Settings, detach: bool, workers: int | None, budget: str | None, http: str | None, print_unit: bool
+    settings: Settings,
+    detach: bool,
+    workers: int | None,
+    budget: str | None,
+    policy: str | None,
+    http: str | None,
+    print_unit: bool,
 ) -> int:
     """Start Redis, the scheduler and the workers, and keep them alive until told to stop."""
+    from singlepoint.jobs.services.policy_choice import choose_policy
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
+    from singlepoint.scheduler.policy.named import require_policy
     from singlepoint.worker.supervision import up
     from singlepoint.worker.supervision.supervisor import Child
 
@@ -286,6 +295,8 @@ def up(
     command = (sys.executable, "-P", "-m", "singlepoint", "--home", str(home.path))
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
+    if policy:
+        choose_policy(home, require_policy(policy))
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
     place = ("--http", http) if http else ()
     again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)

@@ -26,12 +26,13 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.services.draining import end_drain
+from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.in_force import budget_at
 from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
-from singlepoint.scheduler.policy.named import POLICIES
+from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
 from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
 
@@ -44,8 +45,9 @@ from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
     metavar="cpu=2,memory=4GiB",
     help="What all jobs together may use. Default: all cores, 80% of the memory.",
 )
+@click.option("--policy", type=click.Choice([*POLICIES]), help=f"Default: what was chosen, or {DEFAULT}.")
 @click.pass_obj
-def scheduler(settings: Settings, budget: str | None) -> None:
+def scheduler(settings: Settings, budget: str | None, policy: str | None) -> None:
     """Run the scheduler in the foreground, until SIGTERM. One per home; a second one ends with code 75."""
     session = open_session(settings)
     machine = this_machine()
@@ -56,6 +58,8 @@ def scheduler(settings: Settings, budget: str | None) -> None:
 
     granted, cores = budget_and_cores(now())
     lock = acquire(session.home.lock("scheduler"))
+    if policy:
+        choose_policy(session.home, policy)
     log_to_stderr()
     Scheduler(
         JobStore(session.home, patience_s=HISTORY_PATIENCE_S),
@@ -65,7 +69,7 @@ def scheduler(settings: Settings, budget: str | None) -> None:
         budget_at=budget_and_cores,
         own_cpu_s=partial(own_cpu_s, session.home),
         measure=partial(measured_reserve, session.home),
-        rules=POLICIES["fifo"],
+        policy=partial(chosen_policy, session.home),
     ).run()
     assert lock >= 0  # held until the process ends
 

@@ -6,6 +6,8 @@ machine is the scheduler's to say, which looks at the file once a second.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from singlepoint.jobs.store.durable import explained, replace_file, sync_directory
 from singlepoint.jobs.store.home import Home
 
@@ -30,8 +32,13 @@ def drop_choice(home: Home) -> bool:
 
 def chosen_budget(home: Home) -> str:
     """What was chosen; `""` for nothing."""
+    return read_words(home.budget)
+
+
+def read_words(path: Path) -> str:
+    """A small file of words; `""` where there is none."""
     try:
-        with open(home.budget, "rb") as file:
+        with open(path, "rb") as file:
             return file.read(_MOST_BYTES).decode(errors="replace").strip()
     except FileNotFoundError:
         return ""

@@ -7,6 +7,7 @@
     settings.toml        what the owner sets; read by `settings`, written by nobody but the owner
     ledger.sums.json     the sums of the ledger up to some line; made anew when it is gone
     ledger.jsonl         which jobs have ended, and what was learned from all that ever ran
+    policy               the policy that was chosen for the scheduler
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
     models/<name>/<n>/   model.json, model.safetensors
@@ -105,6 +106,10 @@ class Home:
     @property
     def budget(self) -> Path:
         return self.path / "budget"
+
+    @property
+    def policy(self) -> Path:
+        return self.path / "policy"
 
     @property
     def draining(self) -> Path:

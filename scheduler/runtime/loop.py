@@ -106,9 +106,9 @@ class Scheduler:
 
     connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
     own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
-    latter for waiting.  rules: the policy's.  own_cpu_s: core-seconds that our own processes have used so far.
-    budget_at: the budget and the cores that hold at a time, where they may change; raises SinglepointError when that
-    cannot be told, and then nothing changes.
+    latter for waiting.  policy: the name of the one that was chosen, asked at every look.  own_cpu_s: core-seconds that
+    our own processes have used so far.  budget_at: the budget and the cores that hold at a time, where they may change;
+    raises SinglepointError when that cannot be told, and then nothing changes.
     """
 
     def __init__(
@@ -119,16 +119,17 @@ class Scheduler:
         cores: Iterable[int],
         *,
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
-        rules: Rules = POLICIES[DEFAULT],
+        policy: Callable[[], str] = lambda: DEFAULT,
         own_cpu_s: Callable[[], float] = lambda: 0.0,
         budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
-        self.rules = rules
         self.world = _empty_world(store.home, budget, cores, measure)
-        self.world.books.rank_by(rules.ranking)
+        self._policy = policy
+        self.rules = self._chosen_rules()
+        self.world.books.rank_by(self.rules.ranking)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
@@ -176,6 +177,7 @@ class Scheduler:
         acts = self._reach_redis()
         self.world.seen_at(self._clock())
         self._look_for_drain()
+        self._look_for_policy()
         self._look_for_budget()
         for job_id in rung:
             self._answer(job_id, acts)
@@ -191,6 +193,17 @@ class Scheduler:
         if draining != self.world.draining:
             self.world.draining = draining
             log.info("drain_began" if draining else "drain_ended")
+
+    def _chosen_rules(self) -> Rules:
+        """Of the policy that was chosen; the default for a name that is none."""
+        return POLICIES.get(self._policy(), POLICIES[DEFAULT])
+
+    def _look_for_policy(self) -> None:
+        rules = self._chosen_rules()
+        if rules is not self.rules:
+            self.rules = rules
+            self.world.books.rank_by(rules.ranking)
+            log.info("policy_changed policy=%s", rules.name)
 
     def _look_for_budget(self) -> None:
         """Whether another budget holds by now. When it is lowered, work is put down until it fits."""

@@ -39,6 +39,9 @@ class Place(StrEnum):
     READY = "ready"
 
 
+RESTART_S = 0.5
+"""What taking work up again costs besides the save: a process starts, and reads its checkpoint and its data."""
+
 LEAVING_S = 5.0
 """Within this the process above an attempt has noticed that its job was removed, and ended it."""
 
@@ -371,7 +374,7 @@ class World:
             attempt=job.attempt,
             priority=job.priority,
             served_s=served_s,
-            switch_s=save_s(job),
+            switch_s=save_s(job) + RESTART_S,
             pauses=place is Place.RUNNING,
             paused=place is Place.RESUMING,
         )

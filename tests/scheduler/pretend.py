@@ -22,7 +22,6 @@ from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.runtime.loop import Scheduler
 from singlepoint.scheduler.simulation.paper import MIB, budget
 
@@ -40,6 +39,7 @@ class Bench:
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
     ) -> None:
         self.now = 1_900_000_000.0
+        self.policy = "fifo"
         self.store = store
         self.connection = connection
         self.index = Index(connection, store.home.uuid)
@@ -60,7 +60,7 @@ class Bench:
             budget(self.cpu, self.memory_mib),
             range(self.cpu),
             measure=self.measure,
-            rules=fifo.RULES,
+            policy=lambda: self.policy,
             budget_at=self.budget_at,
             clock=clock,
             monotonic=clock,

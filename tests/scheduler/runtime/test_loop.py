@@ -534,3 +534,21 @@ def test_what_a_running_attempt_tells_of_itself_reaches_the_world_within_a_secon
     bench.index.report_progress(job_id, {"progress": 0.25, "sample": sample.to_json()})
     bench.look(1.0)
     assert bench.scheduler.world.sample(job_id) == sample
+
+
+def test_another_policy_counts_from_the_next_look_on(bench: Bench) -> None:
+    """fifo keeps the small job behind the wide one; best-effort does not."""
+    running, wide = bench.submit(), bench.submit(requests=Resources(2000, 512 * MIB).to_json())
+    small = bench.submit()
+    bench.look()
+    assert bench.queue.run_ids() == {rq_id(running, 1)}
+    bench.policy = "best-effort"
+    bench.look()
+    assert bench.queue.run_ids() == {rq_id(running, 1), rq_id(small, 1)}
+    assert bench.index.told().first == wide
+
+
+def test_a_policy_nobody_knows_is_the_default(bench: Bench) -> None:
+    bench.policy = "nonsense"
+    bench.look()
+    assert bench.scheduler.rules.name == "feedback"
