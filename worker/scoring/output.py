@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Protocol
 
@@ -88,7 +88,17 @@ def _numbers(scores: Scores) -> npt.NDArray[np.float32] | npt.NDArray[np.float64
     return numbers
 
 
-def _csv(rows: object) -> bytes:
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
+    rows = list(rows)
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)  # type: ignore[arg-type]
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    if "\r" not in buffer.getvalue():
+        return buffer.getvalue().encode()
+    # A lone carriage return ends a line for many readers, but not every csv module puts quotes around it.
+    buffer = io.StringIO()
+    plain, quoting = (
+        csv.writer(buffer, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
+    )
+    for row in rows:
+        (quoting if any("\r" in str(cell) for cell in row) else plain).writerow(row)
     return buffer.getvalue().encode()

@@ -192,7 +192,17 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
 
 def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     """Stripped text, "" for "no value", and what has no place in a table."""
-    return parser.typed_words(_plain(column).to_pylist())
+    from pyarrow import types
+
+    column = _plain(column).combine_chunks()
+    if types.is_nested(column.type) or types.is_null(column.type):
+        return parser.typed_words(column.to_pylist())
+    encoded = column.dictionary_encode()
+    different, rejects = parser.typed_words([*encoded.dictionary.to_pylist(), None])
+    if rejects:
+        return parser.typed_words(column.to_pylist())
+    places = encoded.indices.fill_null(len(different) - 1).to_numpy()
+    return different[places], []
 
 
 def _texts(column: Any) -> list[str]:

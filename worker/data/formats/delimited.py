@@ -18,6 +18,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
+import numpy as np
+
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.nn.arrays import Array
@@ -30,6 +32,7 @@ from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile,
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
+_LINE_END = 10
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -56,8 +59,9 @@ class CsvFile(Table):
         with self._open() as file:
             try:
                 streams.skip_to(file, offset)
+                lines = streams.Lines(file)
                 while True:
-                    content, rows, records = self._next_records(file, tile_rows)
+                    content, rows, records = self._next_records(lines, tile_rows)
                     if not rows:
                         return
                     offset += len(content)
@@ -90,38 +94,42 @@ class CsvFile(Table):
 
     # -- finding records -----------------------------------------------------------------------------------------
 
-    def _next_records(self, file: IO[bytes], most: int) -> tuple[bytes, int, list[Record] | None]:
+    def _next_records(self, lines: streams.Lines, most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
-        lines: list[bytes] = []
-        size_bytes = 0
-        while len(lines) < most and (line := streams.next_line(file)):
-            lines.append(line)
-            size_bytes += len(line)
-            if size_bytes > PIECE_BYTES and not len(lines) % ALIGNED_ROWS:
-                most = len(lines)
-        if self._is_a_record_a_line(lines):
-            return b"".join(lines), len(lines), None
-        more: list[bytes] = []  # a record takes a line at least, so all of `lines` belong to these, and perhaps more
+        content = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
+        rows = self._lines_that_are_records(content)
+        if rows is not None:
+            return content, rows, None
+        most = min(most, content.count(b"\n") + 1) if len(content) >= PIECE_BYTES else most
+        more: list[bytes] = []  # a record takes a line at least, so all of these belong to it, and perhaps more
 
         def further() -> Iterator[bytes]:
-            while line := streams.next_line(file):
+            for line in lines:
                 more.append(line)
                 yield line
 
-        records = list(islice(self._records(chain(lines, further())), most))
-        return b"".join(chain(lines, more)), len(records), records
+        records = list(islice(self._records(chain(io.BytesIO(content), further())), most))
+        return b"".join(chain([content], more)), len(records), records
 
-    def _is_a_record_a_line(self, lines: Sequence[bytes]) -> bool:
-        """Whether each line surely is one record: none is blank or a comment, and none ends inside quotes."""
-        content = b"".join(lines)
-        blank = content.startswith((b"\n", b"\r")) or b"\n\n" in content or b"\n\r" in content
-        comment = self.dialect.comment.encode()
-        if blank or (comment and (content.startswith(comment) or b"\n" + comment in content)):
-            return False
-        if self._is_wide and any(line.isspace() for line in lines):
-            return False
-        quote = self.dialect.quote.encode()
-        return not quote or quote not in content or not any(line.count(quote) & 1 for line in lines)
+    def _lines_that_are_records(self, content: bytes) -> int | None:
+        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes."""
+        buffer = np.frombuffer(content, np.uint8)
+        ends = np.flatnonzero(buffer == _LINE_END)
+        if not content.endswith(b"\n") and content:
+            ends = np.append(ends, len(content))
+        starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
+        quote, comment = self.dialect.quote.encode(), self.dialect.comment.encode()
+        special = [*b" \t\r\n\v\f", *comment[:1]]
+        for start in starts[np.isin(buffer[starts], special)].tolist():
+            line = content[start : content.find(b"\n", start) + 1 or len(content)]
+            blank = line.isspace() if self._is_wide else not line.strip(b"\r\n")
+            if blank or (comment and line.startswith(comment)):
+                return None
+        if len(quote) == 1 and quote in content:
+            quotes = np.flatnonzero(buffer == quote[0])
+            if (np.searchsorted(quotes, ends) & 1).any():
+                return None
+        return None if len(quote) > 1 else len(ends)
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
         """Record by record, without blank lines, comments and empty cells after a last separator."""
@@ -193,7 +201,7 @@ class CsvFile(Table):
         with self._open() as file:
             try:
                 start = streams.mark_bytes(file)
-                lines = _Lines(file, start)
+                lines = _Told(streams.Lines(file), start)
                 first = next(filter(None, self.dialect.reader(self._telling(lines))), None)
             except _TROUBLE as error:
                 raise unreadable(self.path, f"cannot be read as CSV: {self._reason(error)}") from None
@@ -241,23 +249,21 @@ class _Records:
         return values, [reject for reject in rejects if reject.row not in spoiled]
 
 
-class _Lines:
+class _Told:
     """The lines of a file as text, and the offset after the last one handed out.
 
     The csv reader asks for one line at a time until its record is complete, so after each record the offset is
     exactly where the next one begins, also when a quoted cell runs over several lines.
     """
 
-    def __init__(self, file: IO[bytes], offset: int) -> None:
-        self._file, self.offset = file, offset
+    def __init__(self, lines: streams.Lines, offset: int) -> None:
+        self._lines, self.offset = iter(lines), offset
 
     def __iter__(self) -> Iterator[str]:
         return self
 
     def __next__(self) -> str:
-        line = streams.next_line(self._file)
-        if not line:
-            raise StopIteration
+        line = next(self._lines)
         self.offset += len(line)
         return line.decode("utf-8")
 

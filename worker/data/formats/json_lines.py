@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class JsonLinesFile(Table):
     def __init__(self, path: Path) -> None:
         self.path = path
         with self._troubles(0), streams.open_bytes(path) as file:
-            lines = list(islice(_rows_of(file), _FIRST_ROWS))
+            lines = list(islice(filter(bytes.strip, streams.Lines(file)), _FIRST_ROWS))
         keys = (key for row, line in enumerate(lines) for key in self._object(line, row))
         self.names = tuple(dict.fromkeys(keys))
         if not self.names:
@@ -44,25 +44,17 @@ class JsonLinesFile(Table):
         with streams.open_bytes(self.path) as file:
             with self._troubles(row):
                 streams.skip_to(file, offset)
+            lines = streams.Lines(file)
             while True:
                 with self._troubles(row):
-                    content, rows = self._next_rows(file, tile_rows)
-                if not rows:
+                    content = lines.many(tile_rows, PIECE_BYTES, ALIGNED_ROWS)
+                if not content:
                     return
+                rows = sum(1 for line in content.split(b"\n") if line.strip())
                 offset += len(content)
-                yield Piece(row, rows, {"offset": offset, "row": row + rows}, content)
+                if rows:
+                    yield Piece(row, rows, {"offset": offset, "row": row + rows}, content)
                 row += rows
-
-    def _next_rows(self, file: IO[bytes], most: int) -> tuple[bytes, int]:
-        lines: list[bytes] = []
-        rows = size_bytes = 0
-        while rows < most and (line := streams.next_line(file)):
-            lines.append(line)
-            rows += bool(line.strip())
-            size_bytes += len(line)
-            if size_bytes > PIECE_BYTES and rows % ALIGNED_ROWS == 0:
-                break
-        return b"".join(lines), rows
 
     def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
         """See `Table`."""
@@ -110,12 +102,6 @@ class _Troubles:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, _TROUBLE) and not isinstance(error, InvalidInput):
             raise unreadable(self._path, f"after row {self._row}: {error}") from None
-
-
-def _rows_of(file: IO[bytes]) -> Iterator[bytes]:
-    while line := streams.next_line(file):
-        if line.strip():
-            yield line
 
 
 def _numbers(cells: list[Any], parser: ColumnParser) -> tuple[Array, list[Reject]]:

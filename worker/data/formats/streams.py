@@ -11,8 +11,11 @@ import gzip
 import importlib
 import io
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
+
+import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 
@@ -25,7 +28,8 @@ LINE_BYTES = 1 << 26
 TROUBLE = (UnicodeError, EOFError, OSError, zlib.error)
 """What reading a stream may raise."""
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 18
+_LINE_END = 10
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -90,12 +94,51 @@ def mark_bytes(file: IO[bytes]) -> int:
     return 0
 
 
-def next_line(file: IO[bytes]) -> bytes:
-    """The next line with its end, b"" at the end of the stream. Raises LineTooLong."""
-    line = file.readline(LINE_BYTES + 1)
-    if len(line) > LINE_BYTES:
-        raise LineTooLong(f"a line is longer than {LINE_BYTES >> 20} MiB; is it a quote that never ends?")
-    return line
+class Lines:
+    """The lines of a stream, one by one or many at once, none longer than `LINE_BYTES`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self._rest, self._ended = file, b"", False
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Line by line, with their ends. Raises LineTooLong."""
+        while True:
+            end = self._rest.find(b"\n")
+            if end < 0 and self._read():
+                continue
+            line, self._rest = (self._rest, b"") if end < 0 else (self._rest[: end + 1], self._rest[end + 1 :])
+            if not line:
+                return
+            yield line
+
+    def many(self, most: int, most_bytes: int, multiple: int) -> bytes:
+        """The next `most` lines; if they are more than so many bytes, fewer, but a multiple. b"" at the end.
+
+        How many is a function of the bytes that follow, wherever reading began. Raises LineTooLong.
+        """
+        while len(self._rest) < most_bytes and self._rest.count(b"\n") < most and self._read():
+            pass
+        ends = np.flatnonzero(np.frombuffer(self._rest, np.uint8) == _LINE_END)
+        if len(ends) < most:
+            within = int(np.searchsorted(ends, most_bytes))
+            wanted = max(multiple, within // multiple * multiple)
+            most = min(most, wanted) if len(self._rest) >= most_bytes else most
+            while len(ends) < most and self._read():
+                ends = np.flatnonzero(np.frombuffer(self._rest, np.uint8) == _LINE_END)
+        cut = int(ends[most - 1]) + 1 if len(ends) >= most else len(self._rest)
+        found, self._rest = self._rest[:cut], self._rest[cut:]
+        return found
+
+    def _read(self) -> bool:
+        """More bytes; False at the end of the stream."""
+        if self._ended:
+            return False
+        if len(self._rest) > LINE_BYTES and b"\n" not in self._rest[-LINE_BYTES:]:
+            raise LineTooLong(f"a line is longer than {LINE_BYTES >> 20} MiB; is it a quote that never ends?")
+        block = self._file.read(_BLOCK_BYTES)
+        self._ended = not block
+        self._rest += block
+        return not self._ended
 
 
 class _Recoded(io.RawIOBase):

@@ -12,8 +12,7 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count
-from singlepoint.worker.data.preprocessing.identity import BOOLEANS, own_type
-from singlepoint.worker.data.preprocessing.numbers import is_number
+from singlepoint.worker.data.preprocessing.identity import own_type
 from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, files_of, folders, format_of, no_such_column, open_array, open_table
@@ -209,13 +208,10 @@ def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, fie
 
 def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> tuple[str, ...]:
     """The features that hold something else than numbers and truth values in the first rows."""
-    for tile in table.tiles(None, _CHUNK_ROWS, Wanted(words=features, missing=data.missing)):
-        return tuple(name for name, words in _named(tile).items() if not all(map(_counts, set(words.tolist()))))
+    for tile in table.tiles(None, _CHUNK_ROWS, Wanted(numbers=features, missing=data.missing)):
+        no_numbers = {reject.column for reject in tile.rejects}
+        return tuple(name for name in features if name in no_numbers)
     return ()
-
-
-def _counts(word: str) -> bool:
-    return not word or word in BOOLEANS or is_number(word)
 
 
 def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:

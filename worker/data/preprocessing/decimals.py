@@ -30,6 +30,8 @@ _POWERS: npt.NDArray[Any] = np.array([10**k for k in range(PADDING + 1)], object
 _FACTORS = np.array([10**k if k < 20 else 0 for k in range(PADDING + 1)], np.uint64)
 _ROOM = np.array([max(_MOST // 10**k - 1, 0) for k in range(PADDING + 1)], np.uint64)  # for what stands before the mark
 _ZEROS = np.uint64(0x3030303030303030)  # "00000000"
+_OURS = np.array([((1 << 8 * n) - 1) << 64 - 8 * n for n in range(9)], np.uint64)  # the last n of eight bytes
+_FOREIGN = _ZEROS & ~_OURS
 _HALFWAY = np.uint64(0x400)
 
 
@@ -59,20 +61,19 @@ def _digits(loaded: Words, ends: Places, count: Places, plain: Flags) -> tuple[W
     longest = int(count.max(initial=0))
     value = np.zeros(len(ends), np.uint64)
     for done in range(0, longest, 8):
-        eight, sound = _eight(loaded[ends - (8 + done)], np.clip(count - done, 0, 8))
+        eight, sound = _eight(loaded[ends - (8 + done)], np.minimum(np.maximum(count - done, 0), 8))
         if done == 16:  # only so much of it fits into 64 bits
             sound &= eight < np.uint64(2**64 // 10**16)
             eight = np.where(sound, eight, np.uint64(0))
-        value += eight * np.uint64(10**done)
+        value = value + eight * np.uint64(10**done) if done else eight
         plain = plain & sound
     return value, plain
 
 
 def _eight(word: Words, count: Places) -> tuple[Words, Flags]:
     """The number in the last `count` of eight characters, and whether these are digits."""
-    foreign = (8 - count).astype(np.uint64) << np.uint64(3)
-    ours = np.where(foreign < np.uint64(64), ~np.uint64(0) << np.minimum(foreign, np.uint64(63)), np.uint64(0))
-    word = (word & ours) | (_ZEROS & ~ours)
+    word &= _OURS[count]
+    word |= _FOREIGN[count]
     wrong = ((word + np.uint64(0x4646464646464646)) | (word - _ZEROS)) & np.uint64(0x8080808080808080)
     word = (word & np.uint64(0x0F0F0F0F0F0F0F0F)) * np.uint64(10 * 2**8 + 1) >> np.uint64(8)
     word = (word & np.uint64(0x00FF00FF00FF00FF)) * np.uint64(100 * 2**16 + 1) >> np.uint64(16)

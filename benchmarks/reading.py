@@ -1,0 +1,130 @@
+"""Reading a table for training, against pandas and pyarrow, in one run: processor time and the most memory.
+
+    python -m benchmarks.reading [ROWS]
+
+Each reading is a process of its own, so that its memory is its own. Ratios below 1 are in our favour. pandas reads to a
+DataFrame, pyarrow a Parquet file to a Table; we read to the columns a training is made of. One core each.
+"""
+
+from __future__ import annotations
+
+import os
+
+for name in ("OPENBLAS", "OMP", "MKL", "ARROW"):
+    os.environ[f"{name}_NUM_THREADS"] = "1"
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.needs import needed
+
+ROWS = 1_000_000
+COLUMNS = 20
+
+
+def make(folder: Path, rows: int) -> None:
+    """numeric.csv, mixed.csv and numeric.parquet."""
+    import pandas
+
+    draw = np.random.default_rng(0)
+    numbers = {f"c{i}": draw.normal(size=rows) for i in range(COLUMNS)}
+    frame = pandas.DataFrame(numbers | {"y": draw.integers(0, 2, rows)})
+    frame.to_csv(folder / "numeric.csv", index=False)
+    frame.to_parquet(folder / "numeric.parquet", row_group_size=100_000)
+    words = np.array(["red", "green, or so", "blue", "a longer word"])
+    mixed = {f"w{i}": words[draw.integers(0, 4, rows)] for i in range(4)}
+    few = {name: np.round(numbers[name], 3) for name in list(numbers)[:6]}
+    pandas.DataFrame(few | mixed | {"y": draw.integers(0, 2, rows)}).to_csv(folder / "mixed.csv", index=False)
+
+
+def ours(path: Path) -> None:
+    from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
+    from singlepoint.worker.data.formats.training import read_training_data
+
+    data = DataSpec(path=str(path), target="y")
+    read_training_data(data, PreprocessingSpec(categorical="auto"), path.parent)
+
+
+def pandas_csv(path: Path) -> None:
+    import pandas
+
+    pandas.read_csv(path)
+
+
+def pyarrow_parquet(path: Path) -> None:
+    import pyarrow.parquet as parquet
+
+    parquet.read_table(path, use_threads=False)
+
+
+READERS: dict[str, Callable[[Path], None]] = {"ours": ours, "pandas": pandas_csv, "pyarrow": pyarrow_parquet}
+
+
+def measure(reader: str, path: Path) -> dict[str, float]:
+    """In this process: processor seconds, and the memory above what the imports took."""
+    small = path.with_name(f"small{path.suffix}")
+    READERS[reader](small)  # imports and first calls
+    before = most_kib()
+    began = time.process_time()
+    READERS[reader](path)
+    seconds = time.process_time() - began
+    return {"seconds": seconds, "mib": (most_kib() - before) / 1024}
+
+
+def most_kib() -> int:
+    """The most memory this process has had; getrusage would begin with that of the process it was forked from."""
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1])
+
+
+def apart(reader: str, path: Path, times: int = 3) -> dict[str, float]:
+    """The best of some processes."""
+    command = [sys.executable, "-m", "benchmarks.reading", "--measure", reader, str(path)]
+    runs: list[dict[str, Any]] = [json.loads(subprocess.check_output(command)) for _ in range(times)]
+    return {name: min(run[name] for run in runs) for name in runs[0]}
+
+
+def main(rows: int) -> None:
+    with needed("parity,parquet"):
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder, rows)
+        print(f"{'table':18}{'ours s':>10}{'MiB':>8}{'theirs s':>10}{'MiB':>8}{'time':>8}{'memory':>8}")
+        for file, other in (("numeric.csv", "pandas"), ("mixed.csv", "pandas"), ("numeric.parquet", "pyarrow")):
+            path = folder / file
+            shrink(path)
+            we, they = apart("ours", path), apart(other, path)
+            ratios = we["seconds"] / they["seconds"], we["mib"] / max(1.0, they["mib"])
+            print(
+                f"{file:18}{we['seconds']:10.2f}{we['mib']:8.0f}{they['seconds']:10.2f}{they['mib']:8.0f}"
+                f"{ratios[0]:8.2f}{ratios[1]:8.2f}   ({other})"
+            )
+
+
+def shrink(path: Path) -> None:
+    """A small table of the same kind beside it."""
+    import pandas
+
+    small = path.with_name(f"small{path.suffix}")
+    if path.suffix == ".parquet":
+        pandas.read_parquet(path).head(1000).to_parquet(small)
+    else:
+        with path.open() as file:
+            small.write_text("".join(line for line, _ in zip(file, range(1000), strict=False)))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure"]:
+        print(json.dumps(measure(sys.argv[2], Path(sys.argv[3]))))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else ROWS)
