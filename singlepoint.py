@@ -80,6 +80,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "": {
         "broker": ("singlepoint.jobs.commands.services:broker", "Run the home's Redis in the foreground."),
+        "serving": ("singlepoint.worker.commands:serving", "Answer predictions at once, for the page."),
     },
 }
 
@@ -313,6 +314,7 @@ def up(
         *([Child("broker", (*command, "broker"))] if ours else []),
         Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
         Child("scheduler", (*command, "scheduler", *limit), environment),
+        *([Child("serving", (*command, "serving"), ONE_THREAD)] if http else []),
         *([Child("page", (*command, "page", *place), environment | ONE_THREAD)] if http else []),
     ]
     return up.keep_alive(home, children)

@@ -40,6 +40,16 @@ def worker(settings: Settings, workers: int | None) -> None:
     Pool(session.home, settings.redis_url, workers or _default_workers(session.home)).run()
 
 
+@click.command(hidden=True)
+@click.pass_obj
+def serving(settings: Settings) -> None:
+    """Answer predictions at once, on a socket of the home, for its page; in the foreground."""
+    from singlepoint.worker.serving.process import serve
+
+    log_to_stderr()
+    serve(open_session(settings).home)
+
+
 def _default_workers(home: Home) -> int:
     """As many as jobs can run at once, since each needs a core at least."""
     capacity = read_capacity(home)

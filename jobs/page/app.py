@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -28,6 +29,7 @@ from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.follow import log_path
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem
+from singlepoint.jobs.host.frames import Frame
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.spec.base import Part
 
@@ -35,7 +37,8 @@ from .api import jobs, machine, uploads
 from .api.openapi import Operation, document
 from .api.places import is_below
 from .events import Feed, either, message
-from .guard import COOKIE_S, ROUTE, Guard, cookie_name
+from .guard import BODY_BYTES, COOKIE_S, ROUTE, Guard, cookie_name
+from .inference import ENDING, MOST_BODY, Inference
 from .metrics import MEDIA_TYPE, Metrics
 from .problems import Refused
 from .security import Refusal, nesting
@@ -92,6 +95,7 @@ class Parts:
     service: Service
     feed: Feed
     metrics: Metrics
+    inference: Inference
 
 
 def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> ASGIApp:
@@ -245,7 +249,7 @@ def _let_in(service: Service, request: Request) -> Response:
 
 
 async def upload(parts: Parts, request: Request) -> Response:
-    request.scope["singlepoint.upload"] = True
+    request.scope[BODY_BYTES] = math.inf  # counted as it is written
     words = request.path_params
     stored = await uploads.receive(parts.service, words["upload"], words["file"], request.stream())
     return _json(Answer(stored, 201))
@@ -314,6 +318,60 @@ async def _log_events(parts: Parts, job_id: str, offset: int) -> AsyncIterator[b
                 yield b": ping\n\n"
 
 
+# ---- predictions at once ------------------------------------------------------------------------------------
+
+
+def _predicting(what: str) -> Endpoint:
+    """An endpoint that hands a request of the Open Inference Protocol on."""
+
+    async def endpoint(parts: Parts, request: Request) -> Response:
+        words = request.path_params
+        head: dict[str, Any] = {"what": what, "model": words.get("name"), "version": words.get("version")}
+        told = request.headers.get("inference-header-content-length")
+        if told is not None:
+            if not told.isdecimal() or len(told) > 9:
+                raise Refused(Refusal(400, "Called wrongly", "Inference-Header-Content-Length is no number"))
+            head["json_bytes"] = int(told)
+        answer = await _handed_on(parts, request, head)
+        if answer.head["status"] != 200:
+            return Response(
+                to_json({"error": answer.head["error"]}), answer.head["status"], media_type="application/json"
+            )
+        if (json_bytes := answer.head.get("json_bytes")) is None:
+            return Response(answer.body, media_type="application/json")
+        headers = {"inference-header-content-length": str(json_bytes)}
+        return Response(answer.body, media_type="application/octet-stream", headers=headers)
+
+    return endpoint
+
+
+async def _handed_on(parts: Parts, request: Request, head: dict[str, Any]) -> Frame:
+    if parts.feed.stopping.is_set():
+        raise Refused(ENDING)
+    if request.headers.get("content-encoding", "identity") != "identity":
+        raise Refused(Refusal(415, "Compressed", "bodies are taken as they are, not compressed"))
+    request.scope[BODY_BYTES] = MOST_BODY
+    body = await request.body() if request.method == "POST" else b""
+    return await parts.inference.ask(head, body)
+
+
+async def invocations(parts: Parts, request: Request) -> Response:
+    """MLflow's way to ask; it names no model, so there must be one alone."""
+    given, _, parameters = request.headers.get("content-type", "").partition(";")
+    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
+        return Response("the charset must be utf-8\n", 415, media_type="text/plain")
+    answer = await _handed_on(parts, request, {"what": "invocations", "media_type": given.strip().lower()})
+    if answer.head["status"] == 200:
+        return Response(answer.body, media_type="application/json")
+    document = {"error_code": "BAD_REQUEST", "message": answer.head["error"]}
+    return Response(to_json(document), answer.head["status"], media_type="application/json")
+
+
+async def ping(parts: Parts, request: Request) -> Response:
+    await _handed_on(parts, request, {"what": "server"})
+    return Response("\n", media_type="text/plain")
+
+
 Endpoint = Callable[[Parts, Request], Awaitable[Response]]
 
 PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
@@ -324,6 +382,17 @@ PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "/metrics", metrics),
     ("GET", "/v2/health/live", live),
     ("GET", "/v2/health/ready", ready),
+    ("GET", "/v2", _predicting("server")),
+    ("GET", "/v2/models/{name}", _predicting("metadata")),
+    ("GET", "/v2/models/{name}/versions/{version}", _predicting("metadata")),
+    ("GET", "/v2/models/{name}/ready", _predicting("ready")),
+    ("GET", "/v2/models/{name}/versions/{version}/ready", _predicting("ready")),
+    ("POST", "/v2/models/{name}/infer", _predicting("infer")),
+    ("POST", "/v2/models/{name}/versions/{version}/infer", _predicting("infer")),
+    ("POST", "/v2/repository/index", _predicting("index")),
+    ("POST", "/invocations", invocations),
+    ("GET", "/ping", ping),
+    ("GET", "/health", ping),
     ("GET", f"{API}/openapi.json", openapi),
     ("GET", f"{API}/events", events),
     ("GET", f"{API}/jobs/{{id}}/log/events", follow),

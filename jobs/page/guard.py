@@ -29,6 +29,7 @@ from singlepoint.jobs.store.durable import refusal as refusal_of_the_system
 
 from . import problems
 from .api.uploads import is_ticket
+from .inference import TooMany
 from .problems import Refused
 from .security import HEADERS, LOOPBACK, Access, Ask, Proof, Refusal, bearer, refusal
 from .service import Service
@@ -45,6 +46,9 @@ ACCESS: dict[str, Access] = {
 
 ROUTE = "singlepoint.route"
 """Where a route leaves its pattern in the scope, for the log and the counts."""
+
+BODY_BYTES = "singlepoint.body_bytes"
+"""Where a route says how large a body may be, if larger than usual."""
 
 COOKIE_S = 30 * 86400.0
 
@@ -147,8 +151,9 @@ class _Exchange:
             raise Refused(Refusal(408, "Too slow", f"nothing came for {limits.body_s:g} s")) from None
         if message["type"] == "http.request":
             self.body_bytes += len(message.get("body", b""))
-            if self.body_bytes > limits.body_bytes and not self.scope.get("singlepoint.upload"):
-                raise Refused(Refusal(413, "Too large", f"a body may have {limits.body_bytes} bytes here"))
+            most_bytes = self.scope.get(BODY_BYTES, limits.body_bytes)
+            if self.body_bytes > most_bytes:
+                raise Refused(Refusal(413, "Too large", f"a body may have {most_bytes} bytes here"))
             if not message.get("more_body", False):
                 self.body_bytes = -1  # all of it is here: whoever receives on waits for the end of the connection
         return message
@@ -184,7 +189,10 @@ class _Exchange:
             await self._login_page()
             return
         home = str(self.service.session.home.path)
-        await self._answer(status, problems.document(known, home, self.request_id))
+        document = problems.document(known, home, self.request_id)
+        if isinstance(known, TooMany):
+            document["retry_after_s"] = known.retry_after_s
+        await self._answer(status, document)
 
     @staticmethod
     def _known(error: Exception) -> SinglepointError | None:
@@ -198,8 +206,10 @@ class _Exchange:
         headers = [(b"content-type", problems.MEDIA_TYPE.encode())]
         if status == 401:
             headers.append((b"www-authenticate", b'Bearer realm="singlepoint"'))
-        if status in problems.RETRY_AFTER_S:
-            headers.append((b"retry-after", str(problems.RETRY_AFTER_S[status]).encode()))
+        if after_s := problems.RETRY_AFTER_S.get(status, document.pop("retry_after_s", None)):
+            headers.append((b"retry-after", str(after_s).encode()))
+        if self.scope["path"].startswith("/v2"):
+            document["error"] = document["detail"]  # the one field that clients of that protocol read
         await self._whole(status, headers, to_json(document))
 
     async def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:

@@ -25,6 +25,7 @@ from singlepoint.jobs.store.settings import Http, read_settings
 from .api.uploads import sweep
 from .app import Parts, make_app
 from .events import Feed, Watch
+from .inference import Inference
 from .metrics import Metrics
 from .place import BACKLOG, bound, parse_place
 from .security import LOOPBACK, Limits
@@ -81,7 +82,9 @@ def _warn(token: str, host: str, *, encrypted: bool) -> None:
 def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[str]) -> Server:
     """A server that is ready to run. hosts: names of the address it is bound to."""
     feed = Feed(service.instance)
-    app = make_app(Parts(service, feed, Metrics(service.session)), hosts)
+    app = make_app(
+        Parts(service, feed, Metrics(service.session), Inference(service.session.home.serving_socket)), hosts
+    )
     config = uvicorn.Config(
         app,
         http=BoundedProtocol,

@@ -13,7 +13,8 @@
     models/<name>/<n>/   model.json, model.safetensors
     uploads/<id>/        files that came by HTTP, for jobs to read
     outputs/             what jobs leave for good and said no other place for
-    http.token           the secret of page and interface, mode 0600; http.json: where they answer
+    http.token           the secret of page and interface, mode 0600; http.json: where they answer;
+                         serving.sock: where predictions are answered at once
     *.lock               kernel locks: broker, scheduler, supervisor
 
 Opening a home creates it (mode 0700) and refuses one that belongs to somebody else or cannot be written.
@@ -76,6 +77,10 @@ class Home:
     @property
     def http_token(self) -> Path:
         return self.path / "http.token"
+
+    @property
+    def serving_socket(self) -> Path:
+        return self.path / "serving.sock"
 
     @property
     def http_record(self) -> Path:

@@ -1,0 +1,325 @@
+"""Answers at once: the bits of a prediction of the same rows, whoever shares the batch; and refusals that say why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.host.frames import Frame, Frames
+from singlepoint.jobs.store.home import Home, open_home
+from singlepoint.worker.estimator.model import Model
+from singlepoint.worker.models import files
+from singlepoint.worker.models.predictor import ModelPredictor
+from singlepoint.worker.serving.answering import Answering
+from singlepoint.worker.serving.shelf import Shelf
+from singlepoint.worker.serving.signature import Refused
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(96, 4)).astype(np.float32)
+LABELS = np.where(X[:, 0] > 0, "yes", "no")
+CITIES = np.array(["Rome", "Oslo", "Lima"] * 32, object)
+
+
+@pytest.fixture(scope="module")
+def shelf_of_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """numbers: four columns, two classes.  values: a regression.  mixed: a number and a category."""
+    home = open_home(tmp_path_factory.mktemp("serving") / "home")
+    standard = {"normalise": "standard"}
+    numbers = Model(hidden=[8], preprocessing=standard).fit(X, LABELS, epochs=3)
+    values = Model(hidden=[8], preprocessing=standard).fit(X, 1000 * X[:, 0], epochs=3)
+    mixed = Model(hidden=[8], preprocessing=standard).fit({"a": X[:, 0], "city": CITIES}, LABELS, epochs=3)
+    for name, model in (("numbers", numbers), ("values", values), ("mixed", mixed)):
+        (home.models / name / "1").mkdir(parents=True)
+        files.save(model.trained, home.models / name / "1")
+    return home.path
+
+
+@pytest.fixture
+def models(shelf_of_models: Path) -> Home:
+    return open_home(shelf_of_models)
+
+
+@pytest.fixture
+def answering(models: Home) -> Answering:
+    return Answering(Shelf(models), clock=lambda: 100.0)
+
+
+def infer(model: str, document: Any, *after: bytes, identity: int = 0, **head: Any) -> Frame:
+    content = json.dumps(document).encode()
+    sizes = {"json_bytes": len(content)} if after else {}
+    return Frame({"id": identity, "what": "infer", "model": model, **sizes, **head}, content + b"".join(after))
+
+
+def rows(values: np.ndarray, **more: Any) -> dict[str, Any]:
+    one = {"name": "input", "datatype": "FP32", "shape": list(values.shape), "data": values.ravel().tolist()}
+    return {"inputs": [one], **more}
+
+
+def only(answering: Answering, frame: Frame) -> Frame:
+    [found] = answering.answer([frame])
+    return found
+
+
+def outputs(frame: Frame) -> dict[str, Any]:
+    assert frame.head["status"] == 200, frame.head
+    return {one["name"]: one["data"] for one in json.loads(frame.body)["outputs"]}
+
+
+def predicted(home: Home, name: str, raw: Any) -> Any:
+    return ModelPredictor(files.load(home.models / name / "1")).predict(raw)
+
+
+# ---- the same bits -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [[1], [1] * 16, [1, 3, 16, 17, 2], [96], [5] * 19])
+def test_every_answer_has_the_bits_of_the_batch_prediction_whoever_shares_it(
+    answering: Answering, models: Home, sizes: list[int]
+) -> None:
+    expected = predicted(models, "numbers", X.astype(np.float64))
+    edges = np.cumsum([0, *sizes])
+    frames = [infer("numbers", rows(X[a:b]), identity=n) for n, (a, b) in enumerate(pairwise(edges))]
+    answers = {frame.head["id"]: outputs(frame) for frame in answering.answer(frames)}
+
+    assert expected.probabilities is not None
+    assert expected.labels is not None
+    for n, (a, b) in enumerate(pairwise(edges)):
+        bits = np.array(answers[n]["probabilities"], np.float32).reshape(-1, 2)
+        assert bits.tobytes() == expected.probabilities[a:b].tobytes()
+        assert answers[n]["label"] == list(expected.labels[a:b])
+
+
+def test_a_regression_answers_in_the_units_of_its_target(answering: Answering, models: Home) -> None:
+    expected = predicted(models, "values", X.astype(np.float64)).values
+
+    found = outputs(only(answering, infer("values", rows(X))))["prediction"]
+    assert np.array(found, expected.dtype).tobytes() == expected.tobytes()
+
+
+def test_a_mixed_table_takes_an_input_a_column(answering: Answering, models: Home) -> None:
+    expected = predicted(models, "mixed", {"a": X[:3, 0].astype(np.float64), "city": CITIES[:3]})
+    document = {
+        "inputs": [
+            {"name": "city", "datatype": "BYTES", "shape": [3], "data": list(CITIES[:3])},
+            {"name": "a", "datatype": "FP64", "shape": [3, 1], "data": [[float(v)] for v in X[:3, 0]]},
+        ]
+    }
+    found = outputs(only(answering, infer("mixed", document)))
+
+    assert np.array(found["probabilities"], np.float32).tobytes() == expected.probabilities.tobytes()
+
+
+def test_tensors_may_follow_the_json_and_be_asked_for_so(answering: Answering, models: Home) -> None:
+    content = X[:5].tobytes()
+    document = {
+        "id": "a1",
+        "inputs": [{"name": "input", "datatype": "FP32", "shape": [5, 4], "parameters": {"binary_data_size": 80}}],
+        "outputs": [{"name": "label", "parameters": {"binary_data": True}}, {"name": "probabilities"}],
+    }
+    found = only(answering, infer("numbers", document, content))
+    head = json.loads(found.body[: found.head["json_bytes"]])
+    after = found.body[found.head["json_bytes"] :]
+    [first] = struct.unpack_from("<I", after)
+
+    assert (head["id"], head["model_name"], head["model_version"]) == ("a1", "numbers", "1")
+    assert [one["name"] for one in head["outputs"]] == ["label", "probabilities"]
+    assert head["outputs"][0]["parameters"]["binary_data_size"] == len(after)
+    assert after[4 : 4 + first].decode() == predicted(models, "numbers", X[:5].astype(np.float64)).labels[0]
+
+
+def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, models: Home) -> None:
+    found = only(answering, Frame({"id": 0, "what": "infer", "model": "numbers", "json_bytes": 0}, X[:2].tobytes()))
+    head = json.loads(found.body[: found.head["json_bytes"]])
+
+    assert head["outputs"][0]["shape"] == [2, 2]
+    assert predicted(models, "numbers", X[:2].astype(np.float64)).probabilities.tobytes() in found.body
+
+
+# ---- refusals ----------------------------------------------------------------------------------------------
+
+ONE = {"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"shape": [-1, 4]}, 400),
+        ({"shape": [2, 4]}, 400),
+        ({"shape": [1, 2**40]}, 413),
+        ({"shape": "x"}, 400),
+        ({"shape": [True, 4]}, 400),
+        ({"shape": [4]}, 422),
+        ({"shape": [0, 4], "data": []}, 422),
+        ({"data": "1234"}, 400),
+        ({"data": [1, 2, 3, "4"]}, 400),
+        ({"data": [1, 2, 3, True]}, 400),
+        ({"data": [[[[[[[[[1, 2, 3, 4]]]]]]]]]}, 400),
+        ({"data": {"a": 1}}, 400),
+        ({"datatype": "FP16"}, 400),
+        ({"datatype": "FP128"}, 400),
+        ({"datatype": "BYTES", "data": ["a", "b", "c", "d"]}, 422),
+        ({"datatype": "UINT8", "data": [1, 2, 3, 400]}, 400),
+        ({"name": "other"}, 422),
+        ({"data": [1, 2, 3, None]}, 422),
+        ({"data": [1e300, 2, 3, 4], "datatype": "FP64"}, 422),
+        ({"parameters": {"binary_data_size": 10**9}}, 400),
+    ],
+)
+def test_a_tensor_that_is_not_what_it_says_is_refused(
+    answering: Answering, change: Mapping[str, Any], status: int
+) -> None:
+    found = only(answering, infer("numbers", {"inputs": [{**ONE, **change}]}))
+
+    assert found.head["status"] == status, found.head
+    assert status == 200 or found.head["error"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"[" * 100_000, b"{}", b'{"inputs": {}}', b"\xff", b'{"inputs": [1]}']
+)
+def test_a_body_that_is_no_request_is_refused(answering: Answering, body: bytes) -> None:
+    assert only(answering, Frame({"id": 0, "what": "infer", "model": "numbers"}, body)).head["status"] == 400
+
+
+def test_a_bad_row_fails_alone(answering: Answering) -> None:
+    bad = {"inputs": [{**ONE, "data": [1, 2, 3, None]}]}
+    frames = [infer("numbers", rows(X[n : n + 1]) if n != 3 else bad, identity=n) for n in range(6)]
+    statuses = {frame.head["id"]: frame.head["status"] for frame in answering.answer(frames)}
+
+    assert statuses == {n: 422 if n == 3 else 200 for n in range(6)}
+
+
+def test_a_request_whose_time_is_over_is_not_computed(answering: Answering) -> None:
+    assert only(answering, infer("numbers", rows(X[:1]), until=99.0)).head["status"] == 504
+    timeout = rows(X[:1], parameters={"timeout": 1_000_000})
+    assert only(answering, infer("numbers", timeout, at=98.0)).head["status"] == 504
+    assert only(answering, infer("numbers", timeout, at=99.5)).head["status"] == 200
+
+
+@pytest.mark.parametrize(("model", "version"), [("none", None), ("numbers", "7")])
+def test_a_model_that_is_not_there_is_404(answering: Answering, model: str, version: str | None) -> None:
+    assert only(answering, infer(model, rows(X[:1]), version=version)).head["status"] == 404
+
+
+# ---- models ------------------------------------------------------------------------------------------------
+
+
+def test_the_metadata_says_what_goes_in_and_out(answering: Answering) -> None:
+    def told(model: str) -> Any:
+        return json.loads(only(answering, Frame({"id": 0, "what": "metadata", "model": model})).body)
+
+    assert told("numbers")["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
+    assert [one["name"] for one in told("numbers")["outputs"]] == ["probabilities", "label"]
+    assert [(one["name"], one["datatype"]) for one in told("mixed")["inputs"]] == [("a", "FP64"), ("city", "BYTES")]
+    assert told("values")["outputs"][0]["shape"] == [-1, 1]
+
+
+def test_a_newer_version_takes_over_and_nobody_waits_for_it(models: Home, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    shutil.copytree(models.models / "numbers", home.models / "numbers")
+    shelf = Shelf(home)
+    assert shelf.get("numbers").version == 1
+    shutil.copytree(home.models / "numbers" / "1", home.models / "numbers" / "2")
+    assert shelf.get("numbers").version == 1  # the newer one is being loaded
+    shelf._loader.submit(lambda: None).result(30)
+    assert shelf.get("numbers").version == 2
+    assert shelf.get("numbers", 1).version == 1
+
+
+def test_models_make_room_for_each_other(models: Home) -> None:
+    shelf = Shelf(models, memory_bytes=1)
+    shelf.get("numbers")
+    shelf.get("values")
+
+    assert (shelf.is_loaded("numbers", 1), shelf.is_loaded("values", 1)) == (False, True)
+
+
+def test_a_damaged_model_is_refused_and_the_others_answer(models: Home, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    shutil.copytree(models.models, home.models, dirs_exist_ok=True)
+    (home.models / "values" / "1" / "model.safetensors").write_bytes(b"x")
+    shelf = Shelf(home)
+    with pytest.raises(Refused) as refused:
+        shelf.get("values")
+
+    assert refused.value.status == 422
+    assert shelf.get("numbers")
+
+
+# ---- MLflow ------------------------------------------------------------------------------------------------
+
+
+def invoke(answering: Answering, body: Any, media_type: str = "application/json") -> Frame:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return only(answering, Frame({"id": 0, "what": "invocations", "media_type": media_type}, content))
+
+
+@pytest.fixture
+def one_model(models: Home, tmp_path: Path) -> Answering:
+    home = open_home(tmp_path / "home")
+    shutil.copytree(models.models / "mixed", home.models / "mixed")
+    return Answering(Shelf(home))
+
+
+def test_every_form_of_a_table_gives_the_same_predictions(one_model: Answering) -> None:
+    data = [[0.5, "Rome"], [-0.5, "Oslo"]]
+    forms = [
+        {"dataframe_split": {"columns": ["a", "city"], "data": data}},
+        {"dataframe_split": {"columns": ["city", "a"], "index": [0, 1], "data": [[c, a] for a, c in data]}},
+        {"dataframe_records": [{"a": a, "city": c} for a, c in data], "params": {}},
+        {"instances": [{"a": a, "city": c} for a, c in data]},
+        {"inputs": {"a": [0.5, -0.5], "city": ["Rome", "Oslo"]}},
+    ]
+    answers = [invoke(one_model, form).body for form in forms]
+    answers.append(invoke(one_model, b"a,city\n0.5,Rome\n-0.5,Oslo\n", "text/csv").body)
+
+    assert len(set(answers)) == 1
+    assert len(json.loads(answers[0])["predictions"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status"),
+    [
+        ({"instances": [[1]], "inputs": [[1]]}, "application/json", 400),
+        ({"rows": []}, "application/json", 400),
+        ({"instances": []}, "application/json", 400),
+        ({"dataframe_records": [{"a": 1}]}, "application/json", 422),
+        ({"dataframe_records": [{"a": [1], "city": "Rome"}]}, "application/json", 422),
+        (b"a,city\n1\n", "text/csv", 400),
+        (b"", "text/csv", 400),
+        (b"\x80\x04", "application/python-pickle", 415),
+    ],
+)
+def test_a_table_that_is_none_is_refused(one_model: Answering, body: Any, media_type: str, status: int) -> None:
+    assert invoke(one_model, body, media_type).head["status"] == status
+
+
+def test_with_several_models_it_is_not_clear_which_is_meant(answering: Answering) -> None:
+    assert invoke(answering, {"instances": [[1, 2, 3, 4]]}).head["status"] == 409
+
+
+# ---- frames ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 1000])
+def test_frames_are_whole_however_they_come(size: int) -> None:
+    sent = [Frame({"id": n}, bytes(range(n))) for n in range(5)]
+    content = b"".join(frame.packed() for frame in sent)
+    frames, found = Frames(), []
+    for start in range(0, len(content), size):
+        found += frames.take(content[start : start + size])
+
+    assert found == sent
+
+
+def test_what_is_no_frame_is_refused() -> None:
+    with pytest.raises(ValueError, match="none of ours"):
+        Frames().take(b"\xff" * 8)

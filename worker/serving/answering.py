@@ -1,0 +1,201 @@
+"""What waits, answered: requests for one model are computed together, and each gets its own rows back.
+
+There is no timer: whatever has come by the time the last batch is done is the next batch, so one caller never waits for
+another, and many fill the sixteen lanes. The bits of an answer do not depend on who shared its batch. A batch that
+fails is done again one request at a time, so that a bad row fails alone.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.host.frames import Frame
+from singlepoint.worker.data.preprocessing import Raw, row_count
+from singlepoint.worker.models.predictor import Scores
+
+from . import inference_protocol, invocations
+from .shelf import Loaded, Shelf
+from .signature import Refused, cut, joined, tensors
+
+log = logging.getLogger("singlepoint.serving")
+
+MOST_ROWS = 65_536
+"""Of one request."""
+
+BATCH_ROWS = 4096
+"""Computed together, at most."""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A request that is understood: its rows, and what makes an answer of their scores."""
+
+    id: int
+    loaded: Loaded
+    raw: Raw
+    rows: int
+    finish: Callable[[Scores], Frame]
+
+    @property
+    def kin(self) -> tuple[object, ...]:
+        """Requests of the same kin may be joined."""
+        return (id(self.loaded), getattr(self.raw, "dtype", None))
+
+
+class Answering:
+    """Frames in, frames out."""
+
+    def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.monotonic) -> None:
+        self._shelf = shelf
+        self._clock = clock
+        self._asked: dict[str, Callable[[Frame], Frame | Waiting]] = {
+            "server": lambda frame: _json(frame, SERVER),
+            "metadata": self._metadata,
+            "ready": self._ready,
+            "index": self._index,
+            "infer": self._infer,
+            "invocations": self._invocations,
+        }
+
+    def answer(self, frames: Sequence[Frame]) -> Iterable[Frame]:
+        """An answer for each frame, in any order. A frame whose time is over is answered without being computed."""
+        groups: dict[tuple[object, ...], list[Waiting]] = {}
+        for frame in frames:
+            understood = self._understood(frame)
+            if isinstance(understood, Frame):
+                yield understood
+            else:
+                groups.setdefault(understood.kin, []).append(understood)
+        for group in groups.values():
+            yield from self._computed(group)
+
+    def _understood(self, frame: Frame) -> Frame | Waiting:
+        try:
+            if self._clock() > frame.head.get("until", float("inf")):
+                raise Refused(504, "the deadline was over before its turn came")
+            return self._asked[frame.head["what"]](frame)
+        except Refused as refused:
+            return _refusal(frame.head["id"], refused)
+        except Exception as error:
+            log.error("defect id=%s", frame.head.get("id"), exc_info=error)
+            return _refusal(frame.head["id"], Refused(500, "a defect of singlepoint"))
+
+    def _computed(self, group: list[Waiting]) -> Iterable[Frame]:
+        while group:
+            batch = [group.pop(0)]
+            while group and sum(one.rows for one in batch) + group[0].rows <= BATCH_ROWS:
+                batch.append(group.pop(0))
+            yield from self._together(batch) if len(batch) > 1 else [_alone(batch[0])]
+
+    def _together(self, batch: list[Waiting]) -> Iterable[Frame]:
+        try:
+            scores = batch[0].loaded.predictor.predict(joined([one.raw for one in batch]))
+        except Exception:  # noqa: BLE001 - whose fault it was, each one tells when it is alone
+            return [_alone(one) for one in batch]
+        answers, begin = [], 0
+        for one in batch:
+            answers.append(_finished(one, cut(scores, begin, begin + one.rows)))
+            begin += one.rows
+        return answers
+
+    # ---- what may be asked -------------------------------------------------------------------------------------
+
+    def _metadata(self, frame: Frame) -> Frame:
+        loaded = self._model(frame)
+        document = {
+            "name": loaded.name,
+            "versions": [str(number) for number in self._shelf.versions(loaded.name)],
+            "platform": "singlepoint_safetensors",
+            "inputs": [one.to_json() for one in loaded.signature.inputs],
+            "outputs": [one.to_json() for one in loaded.signature.outputs],
+        }
+        return _json(frame, document)
+
+    def _ready(self, frame: Frame) -> Frame:
+        return _json(frame, {"name": self._model(frame).name, "ready": True})
+
+    def _index(self, frame: Frame) -> Frame:
+        only_ready = b"true" in frame.body.replace(b" ", b"").lower().partition(b'"ready":')[2][:5]
+        rows = [
+            {"name": name, "version": str(number), "state": "READY" if ready else "UNAVAILABLE", "reason": ""}
+            for name in self._shelf.names()
+            for number in self._shelf.versions(name)
+            if (ready := self._shelf.is_loaded(name, number)) or not only_ready
+        ]
+        return _json(frame, rows)
+
+    def _infer(self, frame: Frame) -> Waiting:
+        loaded = self._model(frame)
+        request = inference_protocol.parse(frame.body, frame.head.get("json_bytes"), loaded.signature)
+        timeout_us = request.parameters.get("timeout")
+        if isinstance(timeout_us, int) and 0 < timeout_us < 1e6 * (self._clock() - frame.head.get("at", self._clock())):
+            raise Refused(504, "the timeout was over before its turn came")
+
+        def finish(scores: Scores) -> Frame:
+            body, json_bytes = inference_protocol.answer(request, loaded.name, str(loaded.version), tensors(scores))
+            return Frame({"id": frame.head["id"], "status": 200, "json_bytes": json_bytes}, body)
+
+        return _waiting(frame, loaded, loaded.signature.raw(request.inputs), finish)
+
+    def _invocations(self, frame: Frame) -> Waiting:
+        loaded = self._only_model()
+        inputs = invocations.parse(frame.body, frame.head.get("media_type", ""), loaded.signature)
+
+        def finish(scores: Scores) -> Frame:
+            return Frame({"id": frame.head["id"], "status": 200}, invocations.answer(scores))
+
+        return _waiting(frame, loaded, loaded.signature.raw(inputs), finish)
+
+    def _model(self, frame: Frame) -> Loaded:
+        version = frame.head.get("version")
+        return self._shelf.get(frame.head["model"], int(version) if version else None)
+
+    def _only_model(self) -> Loaded:
+        """MLflow's paths name no model: there must be one alone."""
+        names = self._shelf.names()
+        if len(names) != 1:
+            raise Refused(409 if names else 404, f"there are {len(names)} models, and /invocations names none")
+        return self._shelf.get(names[0])
+
+
+SERVER = {"name": "singlepoint", "version": "2", "extensions": ["binary_tensor_data", "model_repository"]}
+
+
+def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], Frame]) -> Waiting:
+    rows = row_count(raw)
+    if rows == 0:
+        raise Refused(422, "there are no rows")
+    if rows > MOST_ROWS:
+        raise Refused(413, f"a request may have {MOST_ROWS} rows")
+    return Waiting(frame.head["id"], loaded, raw, rows, finish)
+
+
+def _alone(one: Waiting) -> Frame:
+    try:
+        return _finished(one, one.loaded.predictor.predict(one.raw))
+    except InvalidInput as error:
+        return _refusal(one.id, Refused(422, error.without_data))
+    except Exception as error:
+        log.error("defect id=%s", one.id, exc_info=error)
+        return _refusal(one.id, Refused(500, "a defect of singlepoint"))
+
+
+def _finished(one: Waiting, scores: Scores) -> Frame:
+    try:
+        return one.finish(scores)
+    except Refused as refused:
+        return _refusal(one.id, refused)
+
+
+def _json(frame: Frame, document: Any) -> Frame:
+    return Frame({"id": frame.head["id"], "status": 200}, json.dumps(document, separators=(",", ":")).encode())
+
+
+def _refusal(identity: int, refused: Refused) -> Frame:
+    return Frame({"id": identity, "status": refused.status, "error": refused.message})

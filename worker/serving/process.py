@@ -1,0 +1,133 @@
+"""The process that answers predictions: one thread that reads what came, computes it together, and writes the answers.
+
+It listens on a unix socket of the home (mode 0600), where the page hands requests on. Asked to end, it answers what it
+has read and is gone; whoever connects next finds the socket of its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+from contextlib import suppress
+
+from singlepoint.jobs.host.frames import Frame, Frames
+from singlepoint.jobs.host.singleton import acquire
+from singlepoint.jobs.store.home import Home
+
+from .answering import Answering
+from .shelf import Shelf
+
+log = logging.getLogger("singlepoint.serving")
+
+PIECE_BYTES = 1 << 18
+
+
+def serve(home: Home) -> None:
+    """Answer until SIGTERM. Raises NotNow when another process of this home does."""
+    lock = acquire(home.lock("serving"))
+    path = home.serving_socket
+    with suppress(FileNotFoundError):
+        path.unlink()  # of one that died: we hold the lock
+    listening = socket.socket(socket.AF_UNIX)
+    before = os.umask(0o177)
+    try:
+        listening.bind(str(path))
+    finally:
+        os.umask(before)
+    listening.listen(64)
+    log.info("serving_started pid=%d", os.getpid())
+    try:
+        _Loop(listening, Answering(Shelf(home))).run()
+    finally:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        os.close(lock)
+    log.info("serving_ended")
+
+
+class _Connection:
+    """One page that is connected."""
+
+    def __init__(self, peer: socket.socket) -> None:
+        self.peer = peer
+        self._frames = Frames()
+
+    def read(self) -> list[Frame] | None:
+        """The frames that came; None when the other end is gone, or speaks something else."""
+        found: list[Frame] = []
+        while True:
+            try:
+                content = self.peer.recv(PIECE_BYTES)
+            except BlockingIOError:
+                return found
+            except OSError:
+                return None
+            if not content:
+                return found or None
+            try:
+                found += self._frames.take(content)
+            except ValueError:
+                return None
+
+    def write(self, frame: Frame) -> None:
+        self.peer.setblocking(True)
+        try:
+            self.peer.sendall(frame.packed())
+        except OSError:
+            pass  # whoever asked is gone
+        finally:
+            with suppress(OSError):
+                self.peer.setblocking(False)
+
+
+class _Loop:
+    def __init__(self, listening: socket.socket, answering: Answering) -> None:
+        self._listening = listening
+        self._answering = answering
+        self._selector = selectors.DefaultSelector()
+        self._ending = False
+
+    def run(self) -> None:
+        self._listening.setblocking(False)
+        self._selector.register(self._listening, selectors.EVENT_READ)
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        self._selector.register(reading, selectors.EVENT_READ)
+        while not self._ending:
+            self._turn()
+
+    def _end(self, _number: int, _frame: object) -> None:
+        self._ending = True
+
+    def _turn(self) -> None:
+        """Everything that has come by now is one batch."""
+        asked: dict[int, tuple[_Connection, Frame]] = {}
+        for key, _ in self._selector.select():
+            if key.fileobj is self._listening:
+                self._accept()
+            elif isinstance(key.data, _Connection):
+                for frame in self._read(key.data):
+                    asked[len(asked)] = (key.data, frame)
+        numbered = [Frame({**frame.head, "id": number}, frame.body) for number, (_, frame) in asked.items()]
+        for answer in self._answering.answer(numbered):
+            connection, frame = asked[answer.head["id"]]
+            connection.write(Frame({**answer.head, "id": frame.head["id"]}, answer.body))
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            peer, _ = self._listening.accept()
+            peer.setblocking(False)
+            self._selector.register(peer, selectors.EVENT_READ, _Connection(peer))
+
+    def _read(self, connection: _Connection) -> list[Frame]:
+        frames = connection.read()
+        if frames is None:
+            self._selector.unregister(connection.peer)
+            connection.peer.close()
+        return frames or []

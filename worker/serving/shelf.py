@@ -1,0 +1,133 @@
+"""The models in memory: loaded when first asked for, warmed before they answer, put away when others need the room.
+
+A newer version is loaded beside the one that answers, in a thread, and takes its place in one step: nobody waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.store.home import Home
+from singlepoint.worker.data.preprocessing import Raw
+from singlepoint.worker.models import files, registry
+from singlepoint.worker.models.predictor import ModelPredictor
+
+from .signature import Refused, Signature, signature
+
+log = logging.getLogger("singlepoint.serving")
+
+MEMORY_BYTES = 1 << 30
+"""Of weights, all together; the model that is asked for stays, however large."""
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """One model, ready to answer."""
+
+    name: str
+    version: int
+    predictor: ModelPredictor
+    signature: Signature
+    bytes: int
+
+
+class Shelf:
+    """The models of a home, by name and version; for one thread."""
+
+    def __init__(self, home: Home, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._home = home
+        self._memory_bytes = memory_bytes
+        self._loaded: OrderedDict[Key, Loaded] = OrderedDict()
+        self._coming: dict[Key, Future[Loaded]] = {}
+        self._loader = ThreadPoolExecutor(1, "loader")
+
+    def get(self, name: str, version: int | None = None) -> Loaded:
+        """A model; without a version the newest that is ready. Raises Refused."""
+        wanted = (name, version) if version is not None else self._newest(name)
+        found = self._loaded.get(wanted)
+        if found is None and version is None:
+            found = self._meanwhile(wanted)
+        if found is None:
+            found = self._keep(wanted, self._load(wanted))
+        self._loaded.move_to_end((found.name, found.version))
+        return found
+
+    def is_loaded(self, name: str, version: int) -> bool:
+        return (name, version) in self._loaded
+
+    def versions(self, name: str) -> list[int]:
+        """Ascending. Raises Refused for a name that no model has."""
+        found = registry.versions(self._home, name)
+        if not found:
+            raise Refused(404, "there is no such model")
+        return found
+
+    def names(self) -> list[str]:
+        return registry.names(self._home)
+
+    def _newest(self, name: str) -> Key:
+        return name, self.versions(name)[-1]
+
+    def _meanwhile(self, wanted: Key) -> Loaded | None:
+        """An older version that answers while the newest is being loaded; the newest once it is there."""
+        older = max((key for key in self._loaded if key[0] == wanted[0]), default=None)
+        if older is None:
+            return None
+        coming = self._coming.get(wanted)
+        if coming is None:
+            self._coming[wanted] = self._loader.submit(self._load, wanted)
+        elif coming.done():
+            del self._coming[wanted]
+            with contextlib.suppress(Refused):
+                return self._keep(wanted, coming.result())
+        return self._loaded[older]
+
+    def _keep(self, key: Key, loaded: Loaded) -> Loaded:
+        self._loaded[key] = loaded
+        while len(self._loaded) > 1 and sum(one.bytes for one in self._loaded.values()) > self._memory_bytes:
+            self._loaded.popitem(last=False)
+        return loaded
+
+    def _load(self, key: Key) -> Loaded:
+        name, version = key
+        place = self._home.models / name / str(version)
+        if not place.is_dir():
+            raise Refused(404, "there is no such model")
+        try:
+            model = files.load(place)
+        except (SinglepointError, OSError) as error:
+            log.warning("model_not_loaded model=%s/%d error=%s", name, version, type(error).__name__)
+            raise Refused(422, "the model cannot be read; `singlepoint models show` says why") from None
+        predictor = ModelPredictor(model)
+        loaded = Loaded(name, version, predictor, signature(predictor), _weights_bytes(place))
+        _warm(loaded)
+        log.info("model_loaded model=%s/%d bytes=%d", name, version, loaded.bytes)
+        return loaded
+
+
+def _weights_bytes(place: Path) -> int:
+    return sum(os.stat(entry.path).st_size for entry in os.scandir(place))
+
+
+def _warm(loaded: Loaded) -> None:
+    """One row and sixteen: what is bound for the first of a size is bound before anybody waits."""
+    for rows in (1, 16):
+        with contextlib.suppress(SinglepointError, ValueError):
+            loaded.predictor.predict(_nothing(loaded.signature, rows))
+
+
+def _nothing(of: Signature, rows: int) -> Raw:
+    if of.is_whole:
+        return np.zeros((rows, *of.inputs[0].shape[1:]), np.float64 if of.columns else np.float32)
+    return {one.name: np.full(rows, "", object) if one.datatype == "BYTES" else np.zeros(rows) for one in of.inputs}
