@@ -288,7 +288,7 @@ def up(
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
     from singlepoint.scheduler.policy.named import require_policy
-    from singlepoint.worker.supervision import up
+    from singlepoint.worker.supervision import unit_files, up
     from singlepoint.worker.supervision.supervisor import Child
 
     home = open_home(settings.home_path)
@@ -302,7 +302,7 @@ def up(
     place = ("--http", http) if http else ()
     again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)
     if print_unit:
-        click.echo(up.unit(home, again, environment))
+        click.echo(unit_files.unit(home, again, environment))
         return EXIT_OK
     if http:
         _require_free(http)

@@ -20,7 +20,7 @@ from singlepoint.jobs.spec.job import outputs
 from singlepoint.jobs.store.durable import remove_if_possible
 from singlepoint.jobs.store.job_files import staged_outputs
 from singlepoint.worker.checkpoints import checkpoint
-from singlepoint.worker.ground.workplace import Work
+from singlepoint.worker.ground.work import Work
 from singlepoint.worker.kinds.table import RUNS_PROGRAMS
 
 

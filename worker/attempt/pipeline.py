@@ -30,7 +30,8 @@ from singlepoint.worker.ground.memory_errors import lack_of_memory
 from singlepoint.worker.ground.stop_requests import Stop, StopRequests
 from singlepoint.worker.ground.tree import adopt_orphans
 from singlepoint.worker.ground.usage import Meter
-from singlepoint.worker.ground.workplace import Outcome, Stopped, Work, Workplace
+from singlepoint.worker.ground.work import Outcome, Stopped, Work
+from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.kinds.table import KINDS, RUNS_PROGRAMS
 
 from .leftovers import clear_away, sweep

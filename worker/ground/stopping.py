@@ -10,7 +10,7 @@ from singlepoint.jobs.lifecycle.records import Terms
 
 from . import limits
 from .stop_requests import LOOK_S, Stop
-from .workplace import Stopped, Work
+from .work import Stopped, Work
 
 
 def answer(work: Work, stop: Stop, save: Callable[[], None]) -> None:

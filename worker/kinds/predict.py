@@ -30,7 +30,7 @@ from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.ground.stopping import answer
-from singlepoint.worker.ground.workplace import Outcome, Work
+from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, row_independence
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS

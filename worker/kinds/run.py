@@ -31,7 +31,7 @@ from singlepoint.worker.ground import limits, stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
 from singlepoint.worker.ground.process import oom_kills
 from singlepoint.worker.ground.stop_requests import LOOK_S, Stop
-from singlepoint.worker.ground.workplace import Outcome, Stopped, Work
+from singlepoint.worker.ground.work import Outcome, Stopped, Work
 from singlepoint.worker.programs.output_directory import OutputDirectory, summary
 from singlepoint.worker.programs.program import Program
 from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told

@@ -12,7 +12,7 @@ from typing import Any
 
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
-from singlepoint.worker.ground.workplace import Outcome, Work
+from singlepoint.worker.ground.work import Outcome, Work
 
 
 @dataclass(frozen=True)

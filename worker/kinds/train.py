@@ -30,7 +30,7 @@ from singlepoint.worker.fitting.training import new_network, new_trainer, traine
 from singlepoint.worker.fitting.training_set import TrainingSet
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stopping import answer
-from singlepoint.worker.ground.workplace import Outcome, Work
+from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, registry
 from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.learning.trainer import EpochReport, Trainer

@@ -21,7 +21,7 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.store.durable import explained, make_directory, move_into_place, sync_directory
 from singlepoint.jobs.store.job_files import staged_output
-from singlepoint.worker.ground.workplace import Work
+from singlepoint.worker.ground.work import Work
 
 DONE = ".done"
 """By this file a command that was asked to stop says that it had finished all the same."""

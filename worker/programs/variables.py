@@ -7,7 +7,7 @@ from pathlib import Path
 
 from singlepoint.jobs.store.job_files import JobFiles
 from singlepoint.worker.ground.tree import JOB_ID_VARIABLE
-from singlepoint.worker.ground.workplace import Work
+from singlepoint.worker.ground.work import Work
 
 THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),

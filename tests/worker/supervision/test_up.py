@@ -21,7 +21,7 @@ from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.services.live import Services
 from singlepoint.jobs.store.home import Home, open_home
-from singlepoint.worker.supervision import up
+from singlepoint.worker.supervision import unit_files, up
 
 ROOT = Path(__file__).parents[3]
 
@@ -190,7 +190,7 @@ def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Ho
 
 def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
     argv = ("/opt/a python", "-m", "singlepoint", "--home", "/home/me/100%/$x", "up")
-    text = up.systemd_unit(argv, {"SINGLEPOINT_REDIS_URL": "redis://:a%20$b@h/0"})
+    text = unit_files.systemd_unit(argv, {"SINGLEPOINT_REDIS_URL": "redis://:a%20$b@h/0"})
 
     assert 'ExecStart="/opt/a python" -m singlepoint --home "/home/me/100%%/$$x" up\n' in text
     assert 'Environment="SINGLEPOINT_REDIS_URL=redis://:a%%20$b@h/0"\n' in text
@@ -199,7 +199,7 @@ def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
 
 def test_the_launchd_agent_runs_exactly_this_command(home: Home) -> None:
     argv = ("/opt/a python", "-m", "singlepoint", "up")
-    agent = plistlib.loads(up.launchd_plist(argv, {"A": "<b>"}, Path("/tmp/up.log")).encode())
+    agent = plistlib.loads(unit_files.launchd_plist(argv, {"A": "<b>"}, Path("/tmp/up.log")).encode())
 
     assert agent["ProgramArguments"] == list(argv)
     assert agent["EnvironmentVariables"] == {"A": "<b>"}
@@ -216,6 +216,6 @@ def test_printing_the_unit_starts_nothing(home: Home) -> None:
 
 def test_a_unit_never_holds_a_password_but_says_where_it_belongs(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    text = up.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host?password=hunter2"})
+    text = unit_files.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host?password=hunter2"})
     assert "hunter2" not in text and "holds a password" in text
-    assert "redis://host" in up.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host"})
+    assert "redis://host" in unit_files.unit(home, ("singlepoint", "up"), {"SINGLEPOINT_REDIS_URL": "redis://host"})
