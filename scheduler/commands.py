@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,12 +30,18 @@ from singlepoint.jobs.services.draining import end_drain
 from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.jobs.store.rings import RINGS, Rings
+from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.in_force import budget_at
 from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
+from singlepoint.scheduler.reporting.account import account, account_rows
+from singlepoint.scheduler.reporting.chart import chart_page
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
 from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
+
+YEAR_S = 365 * 86_400.0
 
 
 @click.command(
@@ -193,13 +200,21 @@ def _all_that_can_be_read(store: JobStore) -> list[Job]:
     return found
 
 
-@click.command(epilog="\b\nExamples:\n  singlepoint report\n  singlepoint report last --json")
+@click.command(
+    epilog="\b\nExamples:\n  singlepoint report\n  singlepoint report last --json\n  singlepoint report --html u.html"
+)
 @click.argument("job", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Draw U(t) into one file.")
 @click.pass_obj
-def report(settings: Settings, job: str | None, as_json: bool) -> None:
-    """Show what crashes cost: failure rate, reliability, checkpoint interval, waste; of one job, or of all."""
+def report(settings: Settings, job: str | None, as_json: bool, html: Path | None) -> None:
+    """Show what the time went into and what crashes cost: utilisation, core-hours, money, failure rate, waste; of one
+    job, or of all."""
     session = open_session(settings)
+    if html is not None:
+        html.write_text(utilisation_page(session.home, now()), encoding="utf-8")
+        click.echo(f"drawn: {html}", err=True)
+        return
     document = report_document(session, find_job(session.store, job) if job is not None else None)
     click.echo(json.dumps(document, indent=1) if as_json else page(document))
 
@@ -211,4 +226,18 @@ def report_document(session: Session, job_id: str | None) -> dict[str, Any]:
         return job_report(session.store.load(job_id), everybody)
     capacity = read_capacity(session.home)
     budget = capacity.budget if capacity is not None else default_budget(this_machine())
-    return overall_report(everybody, budget, now())
+    return overall_report(everybody, budget, now()) | {"account": account_document(session.home, now())}
+
+
+def account_document(home: Home, at: float) -> dict[str, Any]:
+    """What the measured time of the last year went into."""
+    return account(Rings(home.utilisation).total(at - YEAR_S, at), read_settings(home).prices)
+
+
+def utilisation_page(home: Home, at: float) -> str:
+    """U(t) of the last quarter of an hour, the last two days and the last year, with the account."""
+    rings = Rings(home.utilisation)
+    series = [
+        (f"by {ring.name}", ring.slot_s, list(rings.read(ring, at - ring.slot_s * ring.slots, at))) for ring in RINGS
+    ]
+    return chart_page("singlepoint: utilisation", series, list(account_rows(account_document(home, at))))

@@ -124,12 +124,35 @@ class BudgetSettings(Part):
     times: dict[Annotated[str, AfterValidator(_part_of_a_week)], Words] = Field(default_factory=dict)
 
 
+Price = Annotated[float, Field(ge=0.0, le=1e9)]
+
+
+class Prices(Part):
+    """What the machine costs, for `report`: nothing, unless it is said.
+
+    core_hour, gib_hour: of use.  kwh: of energy, reckoned from watts_idle all the time and watts_core for each core
+    that works.
+    """
+
+    currency: Annotated[str, Field(pattern=r"^[A-Za-z€$£¥]{1,8}$")] = "EUR"
+    core_hour: Price = 0.0
+    gib_hour: Price = 0.0
+    kwh: Price = 0.0
+    watts_idle: Price = 0.0
+    watts_core: Price = 0.0
+
+    @property
+    def any_set(self) -> bool:
+        return bool(self.core_hour or self.gib_hour or self.kwh)
+
+
 class HomeSettings(Part):
     """All that may be set for a home; one field a section."""
 
     retention: Retention = Field(default_factory=Retention)
     http: Http = Field(default_factory=Http)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
+    prices: Prices = Field(default_factory=Prices)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources
 from singlepoint.scheduler.world.reliability import CAUSES, Evidence, Posterior, Reliability, evidence
 from singlepoint.scheduler.world.world import save_s
 
+from .account import account_rows
 from .utilisation import over
 
 SCHEMA = 1
@@ -103,7 +104,8 @@ def _ends(attempts: Iterable[Attempt]) -> dict[str, int]:
 
 def page(document: dict[str, Any]) -> str:
     """The document for people."""
-    rows = [*_failure_rows(document), *_waste_rows(document), *_utilisation_rows(document)]
+    spent = account_rows(document["account"]) if "account" in document else ()
+    rows = [*_failure_rows(document), *_waste_rows(document), *_utilisation_rows(document), *spent]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
 
