@@ -6,8 +6,9 @@ Nothing in a steady step allocates: each kernel asks for its buffers once, when 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,22 @@ class Rows(Protocol):
 
 
 Input = Array | Rows
+
+
+@dataclass(frozen=True)
+class Compact:
+    """Rows that are 0 but in some columns. columns: (k,), ascending.  values: (rows, k)."""
+
+    columns: Indices
+    values: Array
+
+
+@runtime_checkable
+class SparseRows(Rows, Protocol):
+    """Rows that are mostly 0."""
+
+    def compact(self, indices: Indices) -> Compact:
+        """The rows with these numbers, without the columns in which all of them are 0."""
 
 
 def take_rows(x: Input, rows: Indices | slice, out: Array) -> None:

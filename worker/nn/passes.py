@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from singlepoint.worker.nn.layers.base import Kernel, LayerPlan, Moment, Setting
 from singlepoint.worker.nn.layers.convolution import PooledConvolutionKernel, can_be_pooled
+from singlepoint.worker.nn.layers.dense import DenseKernel
 from singlepoint.worker.nn.layers.products import Product, in_lanes
 
-from .arrays import Array, Memory
+from .arrays import Array, Compact, Memory
 from .layers import KINDS
 from .network import Network
 
@@ -50,13 +51,19 @@ class Pass:
                 self._kernels.append(KINDS[type(layer.layer)].kernel(layer, tensors, setting))
             lengths = self._kernels[-1].lengths
 
-    def forward(self, x: Array, moment: Moment | None = None) -> Array:
+    @property
+    def takes_compact(self) -> bool:
+        """Whether rows may enter without the columns that are all 0."""
+        return isinstance(self._kernels[0], DenseKernel)
+
+    def forward(self, x: Array | Compact, moment: Moment | None = None) -> Array:
         """Outputs (rows, *output_shape) for x (rows, *input_shape), overwritten by the next call.
 
-        moment: when in the training this is; needed by layers that draw.
+        x: compact only if that is taken.  moment: when in the training this is; needed by layers that draw.
         """
         for kernel in self._kernels:
-            x = kernel.forward(x, moment)
+            x = kernel.forward(x, moment)  # type: ignore[arg-type]  # compact for a DenseKernel alone
+        assert not isinstance(x, Compact)
         return x
 
     def backward(self, dy: Array) -> None:

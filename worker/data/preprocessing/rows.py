@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.base import Part
-from singlepoint.worker.nn.arrays import Array, Indices
+from singlepoint.worker.nn.arrays import Array, Compact, Indices
 
 Floats = npt.NDArray[np.float32]
 
@@ -122,6 +122,17 @@ class SparseRows(_Sliced):
         for row, index in enumerate(indices):
             start, end = self.starts[index], self.starts[index + 1]
             out[row, self.columns[start:end]] = self.values[start:end]
+
+    def compact(self, indices: Indices) -> Compact:
+        """See `nn.arrays.SparseRows`."""
+        starts = self.starts[indices]
+        lengths = self.starts[indices + 1] - starts
+        ends = np.cumsum(lengths)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
+        columns, where = np.unique(self.columns[places], return_inverse=True)
+        values = np.zeros((len(indices), len(columns)), np.float32)
+        values[np.repeat(np.arange(len(indices)), lengths), where] = self.values[places]
+        return Compact(columns.astype(np.intp), values)
 
 
 class LazyRows(_Sliced):

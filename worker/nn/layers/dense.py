@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from singlepoint.jobs.spec.network import Dense
-from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.arrays import Array, Compact
 
 from .activations import ACTIVATIONS
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
@@ -40,9 +40,13 @@ class DenseKernel(Kernel):
             self.ones = memory.ones((setting.rows,))
         self.dx = memory.array((setting.rows, *plan.input_shape)) if setting.input_gradient else self.y
 
-    def forward(self, x: Array, moment: Moment | None) -> Array:
+    def forward(self, x: Array | Compact, moment: Moment | None) -> Array:
+        """See `Kernel`. x may be compact in training, where most of a text's columns are 0 in a whole batch."""
         self.x = x
-        if self.product:
+        if isinstance(x, Compact):
+            np.dot(x.values, self.w[:, x.columns].T, out=self.y)
+            np.add(self.y, self.b, out=self.y)
+        elif self.product:
             np.add(self.product(x), self.b, out=self.y_lanes)
         else:
             np.dot(x, self.w.T, out=self.y)
@@ -52,7 +56,11 @@ class DenseKernel(Kernel):
 
     def backward(self, dy: Array) -> Array:
         self.activation.backward(dy)
-        np.dot(dy.T, self.x, out=self.dw)
+        if isinstance(self.x, Compact):
+            self.dw[...] = 0
+            self.dw[:, self.x.columns] = np.dot(dy.T, self.x.values)
+        else:
+            np.dot(dy.T, self.x, out=self.dw)
         np.dot(self.ones, dy, out=self.db)
         if self.dx is not self.y:
             np.dot(dy, self.w, out=self.dx)

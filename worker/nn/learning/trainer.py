@@ -17,7 +17,7 @@ import numpy.typing as npt
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.training import GD, TrainingSpec
-from singlepoint.worker.nn.arrays import Array, Indices, Input, Memory, blocks, take_rows
+from singlepoint.worker.nn.arrays import Array, Compact, Indices, Input, Memory, SparseRows, blocks, take_rows
 from singlepoint.worker.nn.inference import INFERENCE_ROWS, InferenceSession
 from singlepoint.worker.nn.layers.activations import sigmoid, softmax
 from singlepoint.worker.nn.layers.base import Moment
@@ -97,6 +97,7 @@ class Trainer:
         self._units = np.array(1.0 if units is None else units)
         self.objective = resolve(network.plan, training, task, n_classes)
         self._x, self._y = _input(x, network), self.objective.targets(y, network.dtype)
+        self._sparse = self._x if isinstance(self._x, SparseRows) else None
         rows = self._x.shape[0]
         if rows == 0 or len(self._y) != rows:
             raise ValueError(f"training needs as many targets as rows, and one at least: got {len(self._y)} and {rows}")
@@ -249,15 +250,17 @@ class Trainer:
             np.divide(self._gradient_sum, weight, out=self.network.gradients)
         return total, weight
 
-    def _gather(self, epoch: int, part: slice) -> tuple[_Batch, Array, Array]:
+    def _gather(self, epoch: int, part: slice) -> tuple[_Batch, Array | Compact, Array]:
         """The rows at some places of an epoch's order, and where to work on them."""
         batch = self._batch(part.stop - part.start)
         if self._in_place:
             assert isinstance(self._x, np.ndarray)
             return batch, self._x[part], self._y[part]
         rows = self._epoch_order(epoch)[part]
-        take_rows(self._x, rows, batch.x)
         take_rows(self._y, rows, batch.y)
+        if self._sparse is not None and batch.network.takes_compact:
+            return batch, self._sparse.compact(rows), batch.y
+        take_rows(self._x, rows, batch.x)
         return batch, batch.x, batch.y
 
     def _epoch_order(self, epoch: int) -> Indices:
@@ -271,7 +274,8 @@ class Trainer:
         if rows not in self._batches:
             bound = Pass(self.network, rows, training=True, logits=self.objective.fused, memory=self._memory)
             gathered = 0 if self._in_place else rows
-            x = np.empty((gathered, *self._x.shape[1:]), self.network.input_type)
+            compact = self._sparse is not None and bound.takes_compact
+            x = np.empty((0 if compact else gathered, *self._x.shape[1:]), self.network.input_type)
             y = np.empty((gathered, *self._y.shape[1:]), self._y.dtype)
             gradient = np.empty((rows, self.objective.outputs), self.network.dtype)
             self._batches[rows] = _Batch(bound, x, y, gradient)

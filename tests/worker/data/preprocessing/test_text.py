@@ -78,6 +78,11 @@ def test_sparse_rows_stand_for_the_dense_array() -> None:
     rows.take_rows(np.array([3, 0]), out)
     assert np.array_equal(out, rows[:][[3, 0]])
     assert rows.shape == (len(rows), rows[1:3].shape[1])
+    compact = rows.compact(np.array([3, 0, 4]))
+    again = np.zeros((3, rows.shape[1]), np.float32)
+    again[:, compact.columns] = compact.values
+    assert np.array_equal(again, rows[:][[3, 0, 4]]) and compact.values.any(axis=0).all()
+    assert rows.compact(np.array([4])).values.shape == (1, 0)
     assert np.square(rows[:]).sum(axis=1) == pytest.approx([1, 1, 1, 1, 0], abs=1e-6)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from singlepoint.jobs.spec.network import Dense, Dropout
 from singlepoint.jobs.spec.training import EarlyStopping, TrainingSpec
+from singlepoint.worker.data.preprocessing.rows import sparse_rows
 from singlepoint.worker.nn.learning.penalties import Penalties
 from singlepoint.worker.nn.learning.trainer import Diverged, Trainer
 from singlepoint.worker.nn.network import Network
@@ -183,6 +184,49 @@ def test_one_batch_can_be_learned_by_heart():
 def test_parts_that_do_not_go_together_are_refused_with_the_field(options, layers, message):
     with pytest.raises(ValueError, match=message):
         a_training(layers, **options)
+
+
+def a_text_training(x, layers=LAYERS, **options) -> Trainer:
+    network = Network.build(layers, (x.shape[1],))
+    network.initialise(3)
+    spec = TrainingSpec.model_validate({"epochs": 3, "batch_size": 16, "seed": 3} | options)
+    return Trainer(network, spec, x, np.arange(x.shape[0]) % 3, task="classification", n_classes=3)
+
+
+def some_sparse_rows(rows: int = 50, width: int = 400):
+    rng = np.random.default_rng(0)
+    places = [
+        np.sort(rng.choice(width, 1 + row % 7, replace=False)).tolist() if row % 11 else [] for row in range(rows)
+    ]
+    return sparse_rows([(columns, rng.random(len(columns)).tolist()) for columns in places], width)
+
+
+def test_rows_that_are_mostly_0_train_as_their_dense_array_does():
+    sparse = some_sparse_rows()
+    one, other = a_text_training(sparse), a_text_training(sparse[:])
+    assert run(one)[-1].loss == pytest.approx(run(other)[-1].loss, rel=1e-4)
+    np.testing.assert_allclose(one.network.parameters, other.network.parameters, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_norm": 0.1}, {"optimiser": {"type": "gd"}, "batch_size": None}])
+def test_a_training_on_sparse_rows_that_was_cut_ends_in_the_same_bits(options):
+    sparse = some_sparse_rows()
+    whole, first = a_text_training(sparse, **options), a_text_training(sparse, **options)
+    for _ in range(2):
+        first.advance()
+    vector = np.empty(first.state_size, np.float32)
+    counters = first.snapshot(vector)
+    second = a_text_training(sparse, **options)
+    second.restore(out_of(vector), counters)
+    assert run(whole)[-1] == run(second)[-1]
+    assert whole.network.parameters.tobytes() == second.network.parameters.tobytes()
+
+
+def test_sparse_rows_are_made_dense_for_a_layer_that_is_not():
+    sparse = some_sparse_rows()
+    layers = [Dropout(type="dropout", rate=0.1), *LAYERS]
+    assert state_of(a_text_training(sparse, layers)) == state_of(a_text_training(sparse[:], layers))
+    assert run(a_text_training(sparse, layers)) == run(a_text_training(sparse[:], layers))
 
 
 class Doubled:
