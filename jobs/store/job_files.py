@@ -5,7 +5,7 @@ environment.json  a command's variables          told/             how a command
 history.jsonl     all that happened              metrics.jsonl     a training's curves
 history.lock      held while a line is added     progress.json     how far it is
 lock              held by the running attempt    checkpoints/      what an attempt saved
-                                                 result/           what is not published yet
+prepared.safetensors  rows ready to be learned   result/           what is not published yet
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class JobFiles:
     @property
     def checkpoints(self) -> Path:
         return self.directory / "checkpoints"
+
+    @property
+    def prepared(self) -> Path:
+        """The rows of a training, as its first attempt prepared them."""
+        return self.directory / "prepared.safetensors"
 
     @property
     def result(self) -> Path:

@@ -1,8 +1,8 @@
 """What attempts leave behind, and when it goes: so that a job takes no more disk the more often it dies.
 
     when an attempt begins   temporary files and stages of the attempts before it
-    when an attempt ends     its own stage; once the job has succeeded, also checkpoints and parts, which only a
-                             further attempt would need, and a command's variables
+    when an attempt ends     its own stage; once the job has ended, also its prepared rows; once it has succeeded, also
+                             checkpoints and parts, which only a further attempt would need, and a command's variables
 
 Damaged checkpoints stay, two at most, for whoever wants to know. All the rest goes with the job (`rm`, `prune`).
 Nothing here ever fails: what cannot be removed now is removed later.
@@ -45,6 +45,7 @@ def clear_away(work: Work, job: Job) -> None:
     remove_if_possible(files.stage(work.attempt))
     if job.state is not State.PENDING:
         _remove_staged_outputs(work)
+        remove_if_possible(files.prepared)
     if job.state is State.SUCCEEDED:
         for path in (files.result, files.told, files.environment):
             remove_if_possible(path)

@@ -7,6 +7,7 @@ model in the registry at the end.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.amounts import format_bytes
-from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem, StorageFull
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
 from singlepoint.jobs.spec.common import Checked
@@ -24,6 +25,8 @@ from singlepoint.jobs.store.durable import make_directory
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
+from singlepoint.worker.data.formats.training import data_files
+from singlepoint.worker.fitting import prepared
 from singlepoint.worker.fitting.check import check_training
 from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
@@ -91,7 +94,7 @@ class Training:
         """Read the data, build the network, and take the place of whatever attempt was before."""
         spec = work.spec
         assert isinstance(spec, TrainSpec)
-        data = load_training_set(spec, work.directory)
+        data = _training_set(work, spec)
         work.settle_on(data_sha256=data.digest)
         trainer = new_trainer(new_network(spec, data), spec.training, data)
         directory = work.files.checkpoints
@@ -214,6 +217,29 @@ class Training:
             "spec": self.spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"}),
             "environment": dict(self.environment),
         }
+
+
+def _training_set(work: Work, spec: TrainSpec) -> TrainingSet:
+    """The prepared rows that an earlier attempt kept, or those of the files, which are then kept for the next."""
+    gone: NotFound | None = None
+    try:
+        sources = data_files(spec.data, work.directory)
+    except NotFound as error:
+        gone, sources = error, []
+    found = prepared.kept(work.files.prepared, sources)
+    if found is not None:
+        data, changed = found
+        for name in changed:
+            work.log.warning("data_changed_since file=%s: this job goes on with what it read first", name)
+        work.log.info("prepared_rows_taken rows=%d", data.rows)
+        return data
+    if gone is not None:
+        raise gone
+    data = load_training_set(spec, work.directory)
+    if prepared.is_worth_keeping(data, sources):
+        with contextlib.suppress(StorageFull):  # then the next attempt reads the files again
+            prepared.keep(work.files.prepared, data, sources, work.fence)
+    return data
 
 
 def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
