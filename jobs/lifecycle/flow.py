@@ -42,6 +42,9 @@ class Flow:
         pairs = zip(self.figures(), other.figures(), strict=True)
         return Flow.from_figures([a + b for a, b in pairs])
 
+    def __mul__(self, share: float) -> Flow:
+        return Flow.from_figures([share * figure for figure in self.figures()])
+
     @property
     def used_core_s(self) -> float:
         return self.used[0] / 1000

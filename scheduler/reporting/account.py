@@ -13,6 +13,8 @@ from singlepoint.jobs.lifecycle.flow import Flow
 HOUR_S = 3600.0
 GIB_HOUR = 2**30 * HOUR_S
 KWH_J = 3.6e6
+FEW_CORE_S = 100 * HOUR_S
+"""Up to here people are told core-seconds, then core-hours."""
 
 PARTS = ("useful", "checkpoints", "repeated", "failed", "own", "idle")
 
@@ -86,11 +88,12 @@ def account_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The account for people: a name and a text a row."""
     measured_s, capacity = document["measured_s"], document["capacity_core_s"]
     if not capacity:
-        yield "core-hours", "none measured yet"
+        yield "core-seconds", "none measured yet"
         return
-    yield "core-hours", f"{capacity / HOUR_S:.2f} in {measured_s / HOUR_S:.2f} h that were measured"
+    unit, one_s = ("core-hours", HOUR_S) if capacity >= FEW_CORE_S else ("core-seconds", 1.0)
+    yield unit, f"{capacity / one_s:,.1f}, all that there were in the {measured_s / one_s:,.1f} that were measured"
     for name, core_s in document["core_s"].items():
-        yield f"  {_NAMES[name]}", f"{core_s / HOUR_S:.3f} ({100 * core_s / capacity:.1f}%)"
+        yield f"  {_NAMES[name]}", f"{core_s / one_s:,.1f} ({100 * core_s / capacity:.1f}%)"
     money = document["cost"]
     if money is not None:
         parts = ", ".join(f"{name} {money[name]:.2f}" for name in ("cores", "memory", "energy"))

@@ -46,7 +46,7 @@ class Metering:
         self._last_s = monotonic_s
         flow = self._ended() + self._running(seconds) + self._own(monotonic_s)
         if 0 < seconds <= LONGEST_S:
-            self._write(now, flow + standing(self._world.budget, self._world.reserved, seconds))
+            self._write(now, seconds, flow + standing(self._world.budget, self._world.reserved, seconds))
 
     def _running(self, seconds: float) -> Flow:
         flow, present = Flow(), {}
@@ -73,9 +73,12 @@ class Metering:
         before, self._own_before = self._own_before, used
         return Flow(own_core_s=max(0.0, used - before) if before is not None else 0.0)
 
-    def _write(self, now: float, flow: Flow) -> None:
+    def _write(self, now: float, seconds: float, flow: Flow) -> None:
+        """An idle scheduler looks every few seconds: what passed is spread over them."""
+        slots = max(1, round(seconds))
         try:
-            self._rings.add(now, flow)
+            for slot in range(slots):
+                self._rings.add(now - slot * seconds / slots, flow * (1 / slots))
         except OSError as error:
             if not self._failed:  # once: it is but a figure
                 log.warning("utilisation_not_kept error=%r", str(error))

@@ -45,9 +45,9 @@ def test_money_is_for_what_was_used_and_for_energy() -> None:
 def test_for_people() -> None:
     rows = dict(account_rows(account(HOUR, PRICES)))
 
-    assert rows["  useful"] == "1.800 (45.0%)"
+    assert rows["  useful"] == "6,480.0 (45.0%)"
     assert rows["cost"].startswith("0.2")
-    assert dict(account_rows(account(Flow(), Prices()))) == {"core-hours": "none measured yet"}
+    assert dict(account_rows(account(Flow(), Prices()))) == {"core-seconds": "none measured yet"}
 
 
 def test_the_picture_is_one_file_without_scripts() -> None:
