@@ -14,7 +14,7 @@ from singlepoint.jobs import clock
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.find import find_job, find_model
 from singlepoint.jobs.client.session import Settings, open_session
-from singlepoint.jobs.commands.text import table
+from singlepoint.jobs.commands.text import fields, table
 from singlepoint.jobs.errors import EXIT_INVALID, UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
@@ -171,11 +171,15 @@ def _model_text(document: dict[str, Any]) -> str:
     for layer in document["layers"] or []:
         options = ", ".join(f"{key} {value}" for key, value in layer.items() if key != "type" and value is not None)
         lines.append(f"  layer    {layer['type']}{': ' if options else ''}{options}")
-    lines += [f"  {key:<22} {value:.6g}" for key, value in document["metrics"].items()]
     origin = {key: value for key, value in (document["provenance"] or {}).items() if key != "environment"}
-    lines += [f"  {key:<22} {value}" for key, value in _flat(origin.pop("spec", {})) if not key.startswith("model.")]
-    lines += [f"  {key:<22} {value}" for key, value in origin.items()]
-    return "\n".join(lines)
+    asked = {key: value for key, value in _flat(origin.pop("spec", {})) if not key.startswith("model.")}
+    told = {key: f"{value:.6g}" for key, value in document["metrics"].items()}
+    told |= {key: _listed(value) for key, value in (asked | origin).items()}
+    return "\n".join([*lines, *(f"  {line}" for line in fields(told).splitlines())])
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
