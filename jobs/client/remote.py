@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 from singlepoint.jobs import errors
 from singlepoint.jobs.errors import BrokerAway, NotPermitted, Problem, UsageError
-from singlepoint.jobs.spec.job import Spec, outputs, paths
+from singlepoint.jobs.spec.job import RunSpec, Spec, outputs, paths
 from singlepoint.jobs.store.home import Home, default_path
 
 from .entry import service_token
@@ -100,6 +100,8 @@ class Server:
     def _with_files_there(self, spec: Spec) -> dict[str, Any]:
         """The spec as a document in which every file of this machine is one that was uploaded."""
         document = spec.model_dump(mode="json", exclude_unset=True)
+        if isinstance(spec, RunSpec):  # masked in any document; there they are needed
+            document["env"] = {name: value.get_secret_value() for name, value in spec.env.items()}
         written = outputs(spec)
         for field, path in paths(spec).items():
             keys = field.split(".")
