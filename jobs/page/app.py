@@ -66,6 +66,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("GET", "/models/{name}", machine.model),
     Operation("GET", "/models/{name}/{version}", machine.model),
     Operation("GET", "/machine", machine.machine),
+    Operation("GET", "/utilisation", machine.utilisation, query=machine.Span),
     Operation("PUT", "/machine/draining", machine.set_draining, body=machine.Draining),
     Operation("GET", "/report", machine.report),
     Operation("GET", "/doctor", machine.doctor),
@@ -100,7 +101,8 @@ class Parts:
 
 def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> ASGIApp:
     """The whole application. hosts: names of the address it is bound to."""
-    routes = [*(_operation(parts.service, one) for one in OPERATIONS), *(_plain(parts, *row) for row in PLAIN)]
+    # They are tried one after another: first those that are in a hurry.
+    routes = [*(_plain(parts, *row) for row in PLAIN), *(_operation(parts.service, one) for one in OPERATIONS)]
     return Guard(Router(routes, redirect_slashes=False), parts.service, hosts, parts.metrics.observe)
 
 
@@ -375,6 +377,8 @@ async def ping(parts: Parts, request: Request) -> Response:
 Endpoint = Callable[[Parts, Request], Awaitable[Response]]
 
 PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
+    ("POST", "/v2/models/{name}/infer", _predicting("infer")),
+    ("POST", "/v2/models/{name}/versions/{version}/infer", _predicting("infer")),
     ("GET", "/", page),
     ("GET", "/static/{file}", static),
     ("GET", "/open", enter),
@@ -387,8 +391,6 @@ PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "/v2/models/{name}/versions/{version}", _predicting("metadata")),
     ("GET", "/v2/models/{name}/ready", _predicting("ready")),
     ("GET", "/v2/models/{name}/versions/{version}/ready", _predicting("ready")),
-    ("POST", "/v2/models/{name}/infer", _predicting("infer")),
-    ("POST", "/v2/models/{name}/versions/{version}/infer", _predicting("infer")),
     ("POST", "/v2/repository/index", _predicting("index")),
     ("POST", "/invocations", invocations),
     ("GET", "/ping", ping),

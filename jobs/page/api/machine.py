@@ -1,9 +1,8 @@
-"""The machine and its models: budget and services, draining, the doctor, what crashes cost; every trained model.
-
-Where the scheduler publishes utilisation over time and the account of core-seconds, they belong into `machine`.
-"""
+"""The machine and its models: budget, services, utilisation over time, draining, doctor, what crashes cost; models."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,17 +14,26 @@ from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.errors import InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.flow import Flow
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.services.draining import drain, draining_since, end_drain
 from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.store.rings import RINGS, Rings
 
 
 class Draining(Part):
     """Whether nothing is to be started and running work is to be saved and handed back."""
 
     draining: bool = Field(strict=True)
+
+
+class Span(Part):
+    """The time that ends now. points: entries, at most."""
+
+    span_s: Annotated[float, Field(gt=0, le=400 * 86400)] = 900.0
+    points: Annotated[int, Field(ge=10, le=2000)] = 300
 
 
 def machine(service: Service, call: Call) -> Answer:
@@ -64,6 +72,37 @@ def granted(session: Session) -> Resources:
             cpu = 0 if row["paused"] else round(1000 * row["cpu"])
             total += Resources(cpu, row["memory_bytes"])
     return total
+
+
+def utilisation(service: Service, call: Call) -> Answer:
+    """U(t) of each limited resource over time, in three readings, and the account of core-seconds."""
+    rings, until = Rings(service.session.home.utilisation), now()
+    begin = until - call.query.span_s
+    ring = next((one for one in RINGS if call.query.span_s <= one.slot_s * (one.slots - 1)), RINGS[-1])
+    spans: dict[int, Flow] = {}
+    for at, flow in rings.read(ring, begin, until):
+        place = int((at - begin) * call.query.points / call.query.span_s)
+        spans[place] = spans[place] + flow if place in spans else flow
+    total = sum(spans.values(), Flow())
+    shares = [flow.shares() for flow in spans.values()]
+    document = {
+        "schema": SCHEMA,
+        "until": until,
+        "at": [begin + (place + 1) * call.query.span_s / call.query.points for place in spans],
+        "shares": {
+            name: {reading: [one.get(name, {}).get(reading) for one in shares] for reading in READINGS}
+            for name in total.shares()
+        },
+        "account": {name: getattr(total, name) for name in ACCOUNT},
+    }
+    return Answer(document)
+
+
+READINGS = ("reserved", "used", "useful")
+ACCOUNT = (
+    *("capacity_core_s", "used_core_s", "useful_core_s", "saving_core_s", "repeated_core_s", "failed_core_s"),
+    *("own_core_s", "idle_core_s"),
+)
 
 
 def set_draining(service: Service, call: Call) -> Answer:

@@ -3,7 +3,7 @@
 
 import { fill, figure, h } from "./dom.js";
 
-const PALETTE = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
+export const PALETTE = ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"];
 const AXES = new Set(["epoch", "step", "wall_s"]);
 
 // A colour of the style sheet as a canvas takes it, for light or dark as it is now.
@@ -15,16 +15,17 @@ function colour(name) {
 }
 
 // The figures that any of the jobs has, the losses first.
-export function figures(curves) {
+function figures(curves) {
   const names = new Set(curves.flatMap(({ columns }) => Object.keys(columns).filter((name) => !AXES.has(name))));
   const rank = (name) => (name === "loss" ? 0 : name === "validation_loss" ? 1 : 2);
   return [...names].sort((one, other) => rank(one) - rank(other) || one.localeCompare(other));
 }
 
-// A group of charts that is drawn anew when its curves grow. curves: [{label, columns}]
+// A group of charts that is drawn anew when its curves grow. axis: what x counts.
 export class Charts {
-  constructor(place) {
+  constructor(place, axis = "epoch") {
     this.place = place;
+    this.axis = axis;
     this.charts = new Map();
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.repaint = () => { for (const chart of this.charts.values()) chart.plot.redraw(); };
@@ -38,13 +39,10 @@ export class Charts {
     for (const chart of this.charts.values()) chart.plot.destroy();
   }
 
-  draw(curves) {
-    const panels = grouped(figures(curves));
-    for (const [title, names] of panels) {
-      const series = curves.flatMap(({ label, columns }, job) => names
-        .filter((name) => columns[name])
-        .map((name, figure) => ({ hue: PALETTE[(curves.length > 1 ? job : figure) % PALETTE.length], label: label ? (names.length > 1 ? `${label} ${name}` : label) : name, x: columns.epoch, y: columns[name], dashed: name.startsWith("validation") })));
-      const key = `${title}:${series.map((one) => one.label).join("|")}`;
+  // panels: [[title, [{label, x, y, hue, dashed}]]]
+  draw(panels) {
+    for (const [title, series] of panels) {
+      const key = series.map((one) => one.label).join("|");
       let chart = this.charts.get(title);
       if (chart && chart.key !== key) {
         chart.plot.destroy();
@@ -52,7 +50,7 @@ export class Charts {
         chart = null;
       }
       if (!chart) {
-        chart = made(title, series, key);
+        chart = made(title, series, key, this.axis);
         this.charts.set(title, chart);
         this.place.append(chart.box);
         this.resizer.observe(chart.frame);
@@ -62,6 +60,17 @@ export class Charts {
       tell(chart, series);
     }
   }
+}
+
+// The panels of trainings. curves: [{label, columns}]
+export function overEpochs(curves) {
+  return [...grouped(figures(curves))].map(([title, names]) => [title, curves.flatMap(({ label, columns }, job) => names
+    .filter((name) => columns[name])
+    .map((name, figure) => ({
+      hue: PALETTE[(curves.length > 1 ? job : figure) % PALETTE.length],
+      label: label ? (names.length > 1 ? `${label} ${name}` : label) : name,
+      x: columns.epoch, y: columns[name], dashed: name.startsWith("validation"),
+    })))]);
 }
 
 // Losses share one chart, since they share their unit; every other figure has its own, with its validation twin.
@@ -78,25 +87,25 @@ function joined(series) {
   return series.length ? uPlot.join(series.map((one) => [one.x, one.y])) : [[]];
 }
 
-function made(title, series, key) {
-  const frame = h("div", { class: "frame", tabindex: "0", role: "img", "aria-label": `${title} over epochs; arrow keys read it` });
+function made(title, series, key, counted) {
+  const frame = h("div", { class: "frame", tabindex: "0", role: "img", "aria-label": `${title} by ${counted}; arrow keys read it` });
   const reading = h("p", { class: "unseen", "aria-live": "polite" });
   const summary = h("tbody");
   const box = h("figure", { class: "chart" },
     h("figcaption", {}, title), frame, reading,
     h("details", {}, h("summary", {}, "In figures"),
-      h("table", {}, h("thead", {}, h("tr", {}, ["", "last", "lowest", "highest", "epochs"].map((word) => h("th", { scope: "col" }, word)))), summary)));
+      h("table", {}, h("thead", {}, h("tr", {}, ["", "last", "lowest", "highest", counted].map((word) => h("th", { scope: "col" }, word)))), summary)));
   const axis = { stroke: () => colour("--quiet"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { stroke: () => colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
   const plot = new uPlot({
     width: 320, height: 220, scales: { x: { time: false } },
     legend: { live: true }, cursor: { drag: { x: true, y: false } },
     axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? tick : "")) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(figure) }],
-    series: [{ label: "epoch", value: (_, value) => figure(value) }, ...series.map((one) => ({
+    series: [{ label: counted, value: (_, value) => figure(value) }, ...series.map((one) => ({
       label: one.label, stroke: () => colour(one.hue), width: 1.75, dash: one.dashed ? [5, 4] : undefined,
       spanGaps: true, points: { show: one.x.length < 2 }, value: (_, value) => figure(value),
     }))],
   }, [[]], frame);
-  const chart = { key, box, frame, plot, reading, summary };
+  const chart = { key, box, frame, plot, reading, summary, counted };
   frame.addEventListener("keydown", (event) => step(chart, event));
   return chart;
 }
@@ -115,7 +124,7 @@ function step(chart, event) {
   const n = Math.max(0, Math.min(x.length - 1, from + moves[event.key]));
   chart.plot.setCursor({ left: chart.plot.valToPos(x[n], "x"), top: 20 });
   const names = chart.plot.series.slice(1).map((one) => one.label);
-  fill(chart.reading, `epoch ${x[n]}: ${columns.map((column, m) => `${names[m]} ${figure(column[n])}`).join(", ")}`);
+  fill(chart.reading, `${chart.counted} ${figure(x[n])}: ${columns.map((column, m) => `${names[m]} ${figure(column[n])}`).join(", ")}`);
 }
 
 function tell(chart, series) {

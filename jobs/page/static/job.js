@@ -1,7 +1,7 @@
 // One job, and several side by side: attempts on a line of time, curves as they grow, the log, the result.
 
 import { ask, get, listen } from "./api.js";
-import { Charts } from "./charts.js";
+import { Charts, overEpochs } from "./charts.js";
 import { at, badge, bar, bytes, duration, entitle, facts, figure, fill, h, heading, now, percent, refill, section, table, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
@@ -55,7 +55,7 @@ export function view(place, id) {
     const found = await attempt(() => get(`/jobs/${id}/metrics`));
     if (!found || !found.columns.epoch.length) return null;
     curveNote.hidden = true;
-    return charts.draw([{ label: "", columns: found.columns }]);
+    return charts.draw(overEpochs([{ label: "", columns: found.columns }]));
   }
 
   async function drawSaved() {
@@ -217,9 +217,9 @@ export function compare(place, words) {
     fill(list, known.map(([job]) => h("li", {}, h("a", { href: `#/job/${job.id}` }, job.name), " ", h("span", { class: "id" }, job.id), " ", badge(job.state), " ",
       h("a", { class: "quiet", href: `#/compare/${ids.filter((id) => id !== job.id).join(",")}`, "aria-label": `Take ${job.name} ${job.id} away` }, "take away"))));
     const names = known.map(([job]) => job.name);
-    drawn.draw(known.map(([job, curve]) => ({
+    drawn.draw(overEpochs(known.map(([job, curve]) => ({
       label: names.filter((name) => name === job.name).length > 1 ? `${job.name} ${job.id}` : job.name, columns: curve.columns,
-    })));
+    }))));
   }
 
   attempt(async () => {

@@ -1,7 +1,7 @@
 // The machine: the budget and what of it is granted, what crashes cost, whether everything is at work, draining.
-// Utilisation over time belongs into the section "Use of the budget", where the scheduler publishes it.
 
 import { ask, get, listen } from "./api.js";
+import { Charts, PALETTE } from "./charts.js";
 import { bar, badge, bytes, duration, facts, figure, fill, h, heading, section, table, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
@@ -15,8 +15,24 @@ function amount(name, value) {
 const rough = (value) => (value === undefined ? "" : value < 0.001 ? "0" : String(Number(value.toPrecision(3))));
 
 export function view(place) {
-  const now = h("div"), cost = h("div"), health = h("div");
-  fill(place, heading("Machine"), now, cost, health);
+  const now = h("div"), account = h("div"), curves = h("div", { class: "charts" }), cost = h("div"), health = h("div");
+  const charts = new Charts(curves, "minutes");
+  const span = h("select", { "aria-label": "Time", onchange: drawUse },
+    [[900, "the last quarter of an hour"], [86400, "the last day"], [30 * 86400, "the last month"]].map(([seconds, words]) => h("option", { value: seconds }, words)));
+  fill(place, heading("Machine"), now, section("Utilisation", span, curves, account), cost, health);
+
+  async function drawUse() {
+    const found = await attempt(() => get(`/utilisation?span_s=${span.value}`));
+    if (!found) return;
+    const minutes = found.at.map((at) => Math.round((at - found.until) / 6) / 10);
+    charts.draw(Object.entries(found.shares).map(([name, readings]) => [WORDS[name] || name, Object.entries(readings).map(([reading, y], n) => ({ label: reading, x: minutes, y, hue: PALETTE[n], dashed: reading === "reserved" }))]));
+    const whole = found.account.capacity_core_s;
+    const part = (value) => `${duration(value)}${whole ? ` (${(100 * value / whole).toFixed(1)} %)` : ""}`;
+    fill(account, found.at.length ? [h("h3", {}, "Core-seconds"), facts({
+      "There were": duration(whole), "Useful": part(found.account.useful_core_s), "Spent on saves": part(found.account.saving_core_s),
+      "Done again": part(found.account.repeated_core_s), "Failed": part(found.account.failed_core_s), "Singlepoint itself": part(found.account.own_core_s), "Idle": part(found.account.idle_core_s),
+    })] : h("p", { class: "quiet" }, "Nothing was measured in this time."));
+  }
 
   function drawNow(machine) {
     const budget = machine.budget || {};
@@ -65,5 +81,8 @@ export function view(place) {
   attempt(() => get("/machine").then(drawNow));
   attempt(() => get("/report").then(drawCost));
   drawHealth();
-  return listen((kind, document) => { if (kind === "machine") drawNow(document); });
+  drawUse();
+  const timer = setInterval(() => { if (!document.hidden && span.value === "900") drawUse(); }, 2000);
+  const stop = listen((kind, told) => { if (kind === "machine") drawNow(told); });
+  return () => { stop(); clearInterval(timer); charts.end(); };
 }

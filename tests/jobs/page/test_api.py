@@ -10,6 +10,8 @@ import fakeredis
 import pytest
 
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.lifecycle.flow import standing
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.page.api.curves import Curve
 from singlepoint.jobs.page.api.jobs import log_piece
@@ -17,6 +19,7 @@ from singlepoint.jobs.page.api.openapi import document
 from singlepoint.jobs.page.app import OPERATIONS, PATTERNS
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.jobs.store.rings import Rings
 from singlepoint.jobs.store.settings import Http
 from tests.conftest import accept
 from tests.jobs.page.client import Client, Serve
@@ -196,6 +199,19 @@ def test_the_home_is_drained_and_no_longer(client: Client) -> None:
     assert client("PUT", "/api/v1/machine/draining", {"draining": True}).json["draining_since"] is not None
     assert client("PUT", "/api/v1/machine/draining", {"draining": False}).json["draining_since"] is None
     assert client("PUT", "/api/v1/machine/draining", {"draining": "yes"}).status == 422
+
+
+def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: Client, home: Home) -> None:
+    rings, budget = Rings(home.utilisation), Resources(cpu_millis=2000, memory_bytes=2**30)
+    for second in range(20):
+        rings.add(now() - second, standing(budget, Resources(cpu_millis=1000), 1.0))
+    told = client("GET", "/api/v1/utilisation?span_s=60").json
+
+    assert set(told["shares"]) == {"cpu_millis", "memory_bytes"}
+    assert set(told["shares"]["cpu_millis"]["reserved"]) == {0.5}
+    assert len(told["at"]) == len(told["shares"]["cpu_millis"]["used"]) == 20
+    assert told["account"]["capacity_core_s"] == told["account"]["idle_core_s"] == 40
+    assert client("GET", "/api/v1/utilisation?span_s=0").status == 422
 
 
 # ---- what a job says ---------------------------------------------------------------------------------------
