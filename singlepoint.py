@@ -57,6 +57,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "models": ("singlepoint.worker.commands:models", "List the trained models."),
         "checkpoints": ("singlepoint.worker.commands:checkpoints", "List or verify a job's checkpoints."),
         "explain": ("singlepoint.scheduler.commands:explain", "Say why a job waits."),
+        "eta": ("singlepoint.scheduler.commands:eta", "Say when a job should start and end."),
         "report": ("singlepoint.scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
         "simulate": (
             "singlepoint.scheduler.simulate:simulate",

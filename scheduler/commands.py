@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
-from singlepoint.jobs.clock import now
+from singlepoint.jobs.clock import now, seconds
 from singlepoint.jobs.errors import HistoryDamaged, NotFound
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
@@ -172,6 +173,32 @@ def _stands(job: Job) -> str:
         return job.state.value
     cores = ",".join(map(str, job.terms.cores))
     return f"running as attempt {job.attempt} on core{'s' if len(job.terms.cores) > 1 else ''} {cores}"
+
+
+@click.command(epilog="\b\nExamples:\n  singlepoint eta last\n  singlepoint eta k3v --json")
+@click.argument("job", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.pass_obj
+def eta(settings: Settings, job: str, as_json: bool) -> None:
+    """Say when a job should start and end, with the times that eight in ten keep to."""
+    session = open_session(settings)
+    known = session.store.load(find_job(session.store, job))
+    row, _ = live(session, known)
+    expected: dict[str, dict[str, str] | None] | None = row.get("eta")
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "id": known.id, "state": known.state.value, "eta": expected}))
+    elif expected is None:
+        click.echo(known.state.value if known.is_final else f"not known yet; {row['reason'] or known.state.value}")
+    else:
+        for name, at in expected.items():
+            if at is not None:
+                click.echo(f"{name}s {_clock(at['p50'])}, {_clock(at['p10'])} to {_clock(at['p90'])}")
+
+
+def _clock(text: str) -> str:
+    """A time of day, with the date where it is not today's."""
+    at, today = datetime.fromtimestamp(seconds(text)), datetime.fromtimestamp(now())
+    return at.strftime("%H:%M:%S" if at.date() == today.date() else "%Y-%m-%d %H:%M")
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --off")

@@ -90,7 +90,8 @@ def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
     states = {other: session.store.load(other).state.value for other in job.after if session.store.size(other)}
     around = surroundings(session, states, told, away)
     row = {**summary(job), **({"dead": is_dead(session, summary(job))} if around.room is None else {})}
-    found: Row = {"reason": with_reason(row, around)["reason"]}
+    told_of = with_reason(row, around)
+    found: Row = {"reason": told_of["reason"], "eta": told_of["eta"]}
     if job.state == "running":
         found.update(progress(session, job.id))
     return found, away

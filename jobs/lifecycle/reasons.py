@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from singlepoint.jobs import documents
-from singlepoint.jobs.clock import seconds
+from singlepoint.jobs.clock import iso, seconds
 
 from .records import Resources, granted_of
 from .retry import LONGEST_BACKOFF_S
@@ -45,9 +45,41 @@ class Why(StrEnum):
     LINE = "line"  # waits for room, as the scheduler says
 
 
+Quantiles = tuple[float, float, float]
+"""p10, p50, p90."""
+
+
+@dataclass(frozen=True)
+class Eta:
+    """When a job should start, None for one that runs, and end; seconds since the epoch."""
+
+    start: Quantiles | None
+    end: Quantiles
+
+    def to_json(self) -> dict[str, Any]:
+        """As `ps` has it: {start, end: {p10, p50, p90}}, in UTC."""
+        named = {"start": self.start, "end": self.end}
+        return {
+            name: None if times is None else dict(zip(("p10", "p50", "p90"), map(iso, times), strict=True))
+            for name, times in named.items()
+        }
+
+    @classmethod
+    def from_json(cls, document: documents.Document) -> Self:
+        """The inverse of `to_json`; raises Malformed."""
+        start = documents.mapping(document, "start", None)
+        return cls(None if start is None else _quantiles(start), _quantiles(documents.mapping(document, "end")))
+
+
+def _quantiles(document: documents.Document) -> Quantiles:
+    return documents.time(document, "p10"), documents.time(document, "p50"), documents.time(document, "p90")
+
+
 @dataclass(frozen=True)
 class Told:
     """What the scheduler last said of those that wait. why: a sentence for each that it looked at.
+
+    eta: when those that run, and the first of those that wait, should start and end.
 
     first: who is first of those it could not start.  everybody: what holds for all that wait, `""` for nothing.
     ending: jobs whose earlier attempt may still live.
@@ -57,6 +89,7 @@ class Told:
     why: Mapping[str, str] = field(default_factory=dict)
     everybody: str = ""
     ending: frozenset[str] = frozenset()
+    eta: Mapping[str, Eta] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -64,17 +97,19 @@ class Told:
             "why": dict(self.why),
             "everybody": self.everybody,
             "ending": sorted(self.ending),
+            "eta": {job_id: eta.to_json() for job_id, eta in self.eta.items()},
         }
 
     @classmethod
     def from_json(cls, document: documents.Document) -> Self:
         """The inverse of `to_json`; raises Malformed."""
-        why = documents.mapping(document, "why", {})
+        why, eta = documents.mapping(document, "why", {}), documents.mapping(document, "eta", {})
         return cls(
             documents.text(document, "first", ""),
             {job_id: documents.text(why, job_id) for job_id in why},
             documents.text(document, "everybody", ""),
             frozenset(documents.texts(document, "ending", ())),
+            {job_id: Eta.from_json(documents.mapping(eta, job_id)) for job_id in eta},
         )
 
 
@@ -103,8 +138,9 @@ _NEVER = {State.FAILED.value: "failed", State.CANCELLED.value: "was cancelled", 
 
 
 def with_reason(row: Row, around: Surroundings) -> dict[str, Any]:
-    """The row with the sentence for it as `reason`; None for a job that simply runs or succeeded."""
-    return {**row, "reason": _SENTENCES[why(row, around)](row, around)}
+    """The row with the sentence for it as `reason`, None for a job that simply runs or succeeded; and its `eta`."""
+    eta = around.told.eta.get(row["id"]) if around.told is not None and row["state"] not in FINAL else None
+    return {**row, "reason": _SENTENCES[why(row, around)](row, around), "eta": eta and eta.to_json()}
 
 
 def why(row: Row, around: Surroundings) -> Why:

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import TypeVar
@@ -37,7 +38,7 @@ from singlepoint.jobs.errors import (
 from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.processes import boot_id, this_process
-from singlepoint.jobs.lifecycle.reasons import Told
+from singlepoint.jobs.lifecycle.reasons import Eta, Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
 from singlepoint.jobs.services.draining import draining_since
@@ -50,6 +51,7 @@ from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
 from singlepoint.scheduler.policy.reasons import told
 from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.simulation.forecast import forecast
 from singlepoint.scheduler.world.world import Place, World
 
 from .acting import DiskActs, RedisActs
@@ -74,6 +76,8 @@ LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
 SAMPLE_EVERY_S = 1.0
+FORECAST_EVERY_S = 2.0
+FORECAST_SHARE = 0.02
 BUDGET_EVERY_S = 1.0
 MEND_EVERY_S = 30.0
 MEND_SHARE = 0.01
@@ -145,6 +149,8 @@ class Scheduler:
         self._told: Told | None = None
         self._told_is_stale = False
         self._next_told = 0.0
+        self._eta: dict[str, Eta] = {}
+        self._next_forecast = 0.0
         self._next_sample = 0.0
         self._budget_at = budget_at
         self._next_budget = 0.0
@@ -160,6 +166,7 @@ class Scheduler:
         world = self.world.seen_at(self._clock())
         self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
+        self.sight.remember()
         self.sight.see_changed(self.store.ids())
         self.sight.probe(world.unprobed())
         self._publish_capacity()
@@ -344,12 +351,21 @@ class Scheduler:
 
     def _publish_told(self, acts: RedisActs) -> None:
         """Say why those wait that do; not after every one of a hundred short jobs, but never long after."""
-        say = told(self.world, self._plan, self.world.lines[Place.ENDING])
+        self._look_ahead()
+        say = replace(told(self.world, self._plan, self.world.lines[Place.ENDING]), eta=self._eta)
         self._told_is_stale = say != self._told
         if self._told_is_stale and self._monotonic() >= self._next_told:
             acts.index.publish_told(say)
             self._told, self._told_is_stale = say, False
             self._next_told = self._monotonic() + TELL_EVERY_S
+
+    def _look_ahead(self) -> None:
+        """Play the queue forward, now and then: it may take its share of the time and no more."""
+        began = self._monotonic()
+        if began >= self._next_forecast:
+            self._eta = forecast(self.world, self.rules)
+            ended = self._monotonic()
+            self._next_forecast = ended + max(FORECAST_EVERY_S, (ended - began) / FORECAST_SHARE)
 
     def _publish_capacity(self) -> None:
         world = self.world

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
+from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
@@ -20,6 +21,9 @@ from singlepoint.scheduler.world.world import Place, World
 log = logging.getLogger("singlepoint.scheduler")
 
 SUSPECT_FOR_S = 2.0
+REMEMBERED_BYTES = 4 * 2**20
+"""Of the end of the ledger: some ten thousand jobs."""
+
 PROBE_EVERY_S = 1.0
 OVERDUE_S = 5.0
 """A dispatched attempt is begun within this, unless it waits in the run queue."""
@@ -40,6 +44,12 @@ class Sight:
         self._pushed_at: dict[str, float] = {}
         self._unreadable: set[str] = set()
         self._next_probe = 0.0
+
+    def remember(self) -> None:
+        """What the ledger tells of the last jobs that ended: how long they took."""
+        with self.store.ledger.opened() as content:
+            lines = content[max(0, len(content) - REMEMBERED_BYTES) :].split(b"\n")
+        self.world.experience.learn(entry for line in lines if (entry := Entry.from_line(line)) is not None)
 
     def see(self, job_id: str) -> Job | None:
         """The job as it is on disk, seen by the world too, with those it comes after where nobody saw them yet.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources, Terms
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.plan import Decision, Dispatch, Preempt
+from singlepoint.scheduler.policy.plan import Decision, Dispatch, Preempt, Resume, TakeBack
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.books import Books
 from singlepoint.scheduler.world.tasks import NOTHING, Holding, Task
@@ -85,10 +85,10 @@ class Machine:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def play(self, arrivals: Iterable[Arrival]) -> None:
-        """Until everybody has ended."""
+    def play(self, arrivals: Iterable[Arrival], begins_at: float = math.inf) -> None:
+        """Until everybody has ended. begins_at: when to decide first, though nothing has happened."""
         coming = list(reversed(tuple(arrivals)))
-        look_again_at = math.inf
+        look_again_at = self._settle(begins_at) if begins_at < math.inf else math.inf
         while coming or self._ends:
             comes_at = coming[-1].submit_s if coming else math.inf
             now = min(comes_at, self._ends[0][0] if self._ends else math.inf, look_again_at)
@@ -103,28 +103,38 @@ class Machine:
         while self._ends and self._ends[0][0] <= now:
             at, stint, job_id = heapq.heappop(self._ends)
             life = self.lives[job_id]
-            if stint == len(life.stints) and life.begun_at is not None:  # else it was put down before
+            if stint == len(life.stints) + 1 and life.begun_at is not None:  # else it was put down before
                 life.stints.append((life.begun_at, at, self._first_core(job_id)))
                 life.ended_at, life.begun_at, life.left_s = at, None, 0.0
                 yield job_id
 
+    def enter(self, life: Life, task: Task) -> None:
+        """It waits from now on."""
+        self.lives[task.id] = life
+        self.books.wait(task)
+
+    def go_on(self, life: Life, holding: Holding, now: float) -> None:
+        """It runs already, and has still to run what is left of it."""
+        self.lives[holding.task.id] = life
+        self.books.hold(holding)
+        life.begun_at = now
+        heapq.heappush(self._ends, (now + life.left_s, len(life.stints) + 1, holding.task.id))
+
     def _arrives(self, arrival: Arrival) -> None:
-        life = self.lives[arrival.id] = Life(arrival, arrival.run_s)
-        at = arrival.submit_s
-        self.books.wait(
-            Task(
-                id=arrival.id,
-                need=Resources(1000 * arrival.cores),
-                submitted_at=at,
-                since=at,
-                priority=arrival.priority,
-                project=arrival.project,
-                expected_s=self.knows(life),
-                longest_s=arrival.limit_s,
-                gives_way=arrival.gives_way,
-                switch_s=self.switch_s,
-            )
+        life, at = Life(arrival, arrival.run_s), arrival.submit_s
+        task = Task(
+            id=arrival.id,
+            need=Resources(1000 * arrival.cores),
+            submitted_at=at,
+            since=at,
+            priority=arrival.priority,
+            project=arrival.project,
+            expected_s=self.knows(life),
+            longest_s=arrival.limit_s,
+            gives_way=arrival.gives_way,
+            switch_s=self.switch_s,
         )
+        self.enter(life, task)
 
     def _settle(self, now: float) -> float:
         """Do what is decided until nothing is; when to look again, if nothing happens before."""
@@ -133,19 +143,19 @@ class Machine:
             self.decided += 1
             for decision in plan.decisions:
                 self._carry_out(decision, now)
-            if not any(isinstance(decision, Preempt) for decision in plan.decisions):
+            if not any(isinstance(decision, Preempt | TakeBack) for decision in plan.decisions):
                 return math.inf if plan.look_again_at is None else plan.look_again_at
 
     def _carry_out(self, decision: Decision, now: float) -> None:
         life = self.lives[decision.job_id]
-        if isinstance(decision, Dispatch):
+        if isinstance(decision, Dispatch | Resume):
             task = self.books.task(decision.job_id)
             assert task is not None
             self.books.stop_waiting(task.id)
             self.books.hold(Holding(task, task.need, decision.terms.cores, now))
             life.begun_at = now
-            heapq.heappush(self._ends, (now + life.left_s, len(life.stints), task.id))
-        elif isinstance(decision, Preempt):
+            heapq.heappush(self._ends, (now + life.left_s, len(life.stints) + 1, task.id))
+        elif isinstance(decision, Preempt | TakeBack):
             self._put_down(life, now)
         else:
             raise TypeError(f"on paper nobody needs {decision}")

@@ -14,11 +14,13 @@ from dataclasses import replace
 from enum import StrEnum
 
 from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S, checkpoint_interval_s
+from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
 from .books import Books, Ranking, by_arrival
+from .experience import Estimate, Experience, by_progress, what_is_left
 from .line import Key, Line, key
 from .reliability import Evidence, Reliability, evidence
 from .tasks import NOTHING, Holding, Task
@@ -41,6 +43,9 @@ class Place(StrEnum):
 
 RESTART_S = 0.5
 """What taking work up again costs besides the save: a process starts, and reads its checkpoint and its data."""
+
+NEWS = 0.1
+"""By which share an expectation must change to be worth a new place."""
 
 LEAVING_S = 5.0
 """Within this the process above an attempt has noticed that its job was removed, and ended it."""
@@ -80,6 +85,8 @@ class World:
         self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
         self._locks: dict[str, bool] = {}
         self._samples: dict[str, Sample] = {}
+        self._left: dict[str, tuple[float, Estimate]] = {}  # by progress: as of when, and what was left then
+        self.experience = Experience()
         self._ended: list[tuple[str, Attempt]] = []
         self._missing: set[str] = set()
         self._unprobed: set[str] = set()
@@ -100,6 +107,8 @@ class World:
         self._sizes[job.id] = job.size
         self._missing.discard(job.id)
         if job.is_final:
+            if before is not None:  # else it had ended before we looked, and the ledger has told of it
+                self.experience.learn([Entry.of(job)])
             self._drop(job.id)
             self._outcomes[job.id] = job.state
             self._file_dependents(job.id)
@@ -144,6 +153,11 @@ class World:
             for job_id, sample in samples.items()
             if (job := self._jobs.get(job_id)) is not None and job.attempt == sample.attempt
         }
+        for job_id, sample in self._samples.items():
+            estimate = by_progress(sample)
+            if estimate is not None:
+                self._left[job_id] = (sample.at, estimate)
+                self._expect(self._jobs[job_id])
 
     def take_ended(self) -> list[tuple[str, Attempt]]:
         """The attempts that were seen to end since the last time this was asked, each with its job."""
@@ -245,6 +259,17 @@ class World:
         """What the running attempt of a job last told; None before it told anything."""
         return self._samples.get(job_id)
 
+    def remaining(self, job_id: str) -> Estimate | None:
+        """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
+        job = self._jobs[job_id]
+        newest = job.newest
+        running_s = self.now - newest.started_at if newest and newest.started_at and not newest.ended_at else 0.0
+        if job_id in self._left:
+            at, left = self._left[job_id]
+            return what_is_left(left, min(self.now - at, running_s) if running_s else 0.0)
+        whole = self.experience.run_time(job.like)
+        return None if whole is None else what_is_left(whole, _served_s(job) + running_s)
+
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
         return self._locks.get(job_id, True)
@@ -323,6 +348,7 @@ class World:
         self._locks.pop(job_id, None)
         self._samples.pop(job_id, None)
         self._since.pop(job_id, None)
+        self._left.pop(job_id, None)
         self._missing.discard(job_id)
         for other in job.after if job else ():
             dependents = self._dependents.get(other, set())
@@ -363,7 +389,7 @@ class World:
 
     def _task(self, job: Job, place: Place) -> Task:
         need = self.need(job)
-        served_s = sum(a.ended_at - a.started_at for a in job.attempts if a.started_at and a.ended_at)
+        served_s, left = _served_s(job), self.remaining(job.id)
         if self._since.setdefault(job.id, job.submitted_at) == math.inf:
             self._since[job.id] = self.now - served_s
         return Task(
@@ -374,10 +400,27 @@ class World:
             attempt=job.attempt,
             priority=job.priority,
             served_s=served_s,
+            expected_s=None if left is None else self._stint_s(job) + left.median_s,
+            longest_s=math.inf if left is None else self._stint_s(job) + left.high_s,
             switch_s=save_s(job) + RESTART_S,
             pauses=place is Place.RUNNING,
             paused=place is Place.RESUMING,
         )
+
+    def _stint_s(self, job: Job) -> float:
+        """Seconds since its attempt began, of one that runs: what it holds is reckoned from there."""
+        newest = job.newest
+        running = newest is not None and newest.ended_at is None and job.state is not State.PENDING and not job.paused
+        return max(0.0, self.now - (newest.started_at or newest.dispatched_at)) if running and newest else 0.0
+
+    def _expect(self, job: Job) -> None:
+        """Book a running job anew when its progress says something else than what it was booked with."""
+        held = self.books.holding(job.id)
+        if held is None or self.place(job.id) is not Place.RUNNING or job.terms is None:
+            return
+        task, known_s = self._task(job, Place.RUNNING), held.task.expected_s
+        if known_s is None or abs(known_s - (task.expected_s or 0.0)) > NEWS * known_s:
+            self.books.hold(self._holding(job, task, job.terms))
 
     @staticmethod
     def _holding(job: Job, task: Task, terms: Terms) -> Holding:
@@ -443,6 +486,11 @@ def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:
         return before is not None and before.state is State.QUEUED  # claimed and lost again, between two looks
     begun = before is None or before.state is not State.RUNNING or before.attempt != job.attempt
     return job.state is State.RUNNING and begun
+
+
+def _served_s(job: Job) -> float:
+    """Seconds it ran in attempts that have ended."""
+    return sum(a.ended_at - a.started_at for a in job.attempts if a.started_at and a.ended_at)
 
 
 def _leaving(job: Job, granted: Resources) -> Resources:

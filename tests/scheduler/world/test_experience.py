@@ -1,0 +1,67 @@
+"""How long jobs take is told by like jobs and by progress, with an interval that says how little is known."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from singlepoint.jobs.lifecycle.ledger import Account, Entry
+from singlepoint.jobs.lifecycle.records import Sample
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.scheduler.world.experience import Experience, by_progress, what_is_left
+
+
+def ended(wall_s: float, like: str = "a", state: State = State.SUCCEEDED) -> Entry:
+    return Entry(
+        "x", 1, state, "n", "train", 0.0, wall_s, like=like, account=Account(wall_s=wall_s, cpu_s=0.9 * wall_s)
+    )
+
+
+def test_of_what_nobody_has_run_nothing_is_known() -> None:
+    known = Experience()
+    known.learn([ended(100, state=State.FAILED), ended(100, like="")])
+    assert known.run_time("a") is None
+
+
+def test_three_like_jobs_tell_the_processor_time_within_a_tenth_and_their_number_narrows_the_interval() -> None:
+    few, many = Experience(), Experience()
+    few.learn(ended(s) for s in (95, 100, 104))
+    many.learn(ended(s) for s in (95, 100, 104) * 6)
+    cpu = few.cpu_time("a")
+    assert cpu is not None and cpu.median_s == pytest.approx(90, rel=0.1)
+    wide, narrow = few.run_time("a"), many.run_time("a")
+    assert wide is not None and narrow is not None
+    assert wide.high_s / wide.low_s > narrow.high_s / narrow.low_s > 1
+
+
+def test_eight_in_ten_of_like_jobs_end_within_the_interval() -> None:
+    chance, inside, count = random.Random(1), 0, 2000
+    for _ in range(count):
+        *seen, then = (chance.lognormvariate(5.0, 0.4) for _ in range(9))
+        known = Experience()
+        known.learn(ended(s) for s in seen)
+        estimate = known.run_time("a")
+        assert estimate is not None
+        inside += estimate.low_s <= then <= estimate.high_s
+    assert 0.75 <= inside / count <= 0.85
+
+
+def test_progress_tells_what_is_left_and_the_more_is_done_the_better() -> None:
+    early = by_progress(Sample(1, 0.0, progress=0.1, wall_s=10.0))
+    late = by_progress(Sample(1, 0.0, progress=0.9, wall_s=90.0))
+    assert early is not None and late is not None
+    assert (early.median_s, late.median_s) == (pytest.approx(90), pytest.approx(10))
+    assert early.high_s / early.low_s > late.high_s / late.low_s
+    again = by_progress(Sample(2, 0.0, progress=0.6, began_progress=0.5, wall_s=10.0))
+    assert again is not None and again.median_s == pytest.approx(40)
+    assert by_progress(Sample(1, 0.0, progress=0.5, wall_s=0.5)) is None
+
+
+def test_who_outran_the_expectation_is_expected_to_go_on_for_a_while() -> None:
+    known = Experience()
+    known.learn([ended(100)] * 5)
+    estimate = known.run_time("a")
+    assert estimate is not None
+    assert what_is_left(estimate, 40).median_s == pytest.approx(60, rel=0.01)
+    assert 0 < what_is_left(estimate, 500).median_s < what_is_left(estimate, 500).high_s
