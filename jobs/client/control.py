@@ -126,8 +126,9 @@ def remove(session: Session, job_id: str) -> Job:
     """
     session.require_redis()
     job = session.store.load(job_id)
+    stages = _staged(session, job)  # the spec says where, and goes with the job
     session.store.remove(job_id, _check_final)
-    for stage in _staged(session, job):
+    for stage in stages:
         remove_if_possible(stage)
     with redis_may_be_away():
         session.index.forget(job_id)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Terms
@@ -22,6 +25,27 @@ def answer(work: Work, stop: Stop, save: Callable[[], None]) -> None:
         raise Stopped(stop)
     with work.stops.clock_stopped():
         pause(work)
+
+
+@contextlib.contextmanager
+def heard_at_once(work: Work) -> Iterator[None]:
+    """In here a request to stop ends the work wherever it is, by raising Stopped: for what has nothing to save.
+
+    Loading, resuming and assembling can take minutes, in code that knows nothing of jobs; a timer looks for them.
+    """
+
+    def look(_number: int, _frame: FrameType | None) -> None:
+        if (stop := work.stops.due()) is not None:
+            work.log.info("stop_requested why=%s step=%d", stop, work.step)
+            raise Stopped(stop)
+
+    before = signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, LOOK_S, LOOK_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def pause(work: Work, use_cores: Callable[[Terms], None] = limits.use_cores) -> None:

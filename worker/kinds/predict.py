@@ -27,9 +27,10 @@ from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.data.formats import Piece, RowSource, TableRows, existing, files_of, member_of, open_rows
 from singlepoint.worker.data.formats.training import shown_source
 from singlepoint.worker.data.preprocessing import BadRow
+from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
-from singlepoint.worker.ground.stopping import answer
+from singlepoint.worker.ground.stopping import answer, heard_at_once
 from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, row_independence
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
@@ -119,6 +120,7 @@ class Prediction:
     pieces: Iterator[Piece]
     format: OutputFormat
     shards: Shards
+    witness: Witness
     input_bytes: int
     next_count_s: float
     bit_identical: bool
@@ -132,8 +134,10 @@ class Prediction:
         spec = work.spec
         assert isinstance(spec, PredictSpec)
         place = _model_place(work, spec.model)
-        model = files.load(place)
+        with heard_at_once(work):
+            model = files.load(place)
         sources = _sources(spec)
+        witness = Witness.of(member_of(source)[0] for source in sources)
         if model.preprocessor is None:
             raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
         rows = open_rows(sources, model.preprocessor, spec.pass_through, spec, model.target_names)
@@ -152,7 +156,9 @@ class Prediction:
         if why and "differs" not in work.stops.job.facts:
             work.settle_on(differs=why)  # for good: rows that are counted stay
         shards = Shards(work.files.parts, work.attempt, work.fence)
-        for problem in shards.resume(fresh_after=work.job.fresh_after):
+        with heard_at_once(work):
+            problems = shards.resume(fresh_after=work.job.fresh_after)
+        for problem in problems:
             work.log.warning("part_set_aside problem=%r", problem)
         work.first_step = work.step = shards.end_row
         if shards.end_row:
@@ -167,6 +173,7 @@ class Prediction:
             rows.pieces(shards.cursor, tile_rows),
             output_format(Path(spec.output), predictor, rows.columns, spec.answer_prefix),
             shards,
+            witness,
             input_bytes=input_bytes,
             next_count_s=work.place.monotonic() + work.save_interval_s(),
             bit_identical="differs" not in work.stops.job.facts,
@@ -224,7 +231,8 @@ class Prediction:
         self.work.report(self._total_rows(), rows=self.work.step)
 
     def count_now(self) -> None:
-        """Make all finished rows count: the answer to any request to stop."""
+        """Make all finished rows count: the answer to any request to stop. Raises InvalidInput if the input changed."""
+        self.witness.require_unchanged("input")
         if self.cursor is not None:
             self.shards.count(dict(self.cursor))
 
@@ -243,7 +251,8 @@ class Prediction:
         _require_directory(output)
         rows, unseen = self.shards.end_row, self.shards.unseen
         figures = self.comparison.figures(self.shards.compared()) if self.comparison is not None else {}
-        digest = self.shards.assemble(stage, self.format.header(rows))
+        with heard_at_once(work):
+            digest = self.shards.assemble(stage, self.format.header(rows))
         for column, cells in unseen.items():
             work.log.warning("never_seen_in_training column=%r cells=%d rows=%d", column, cells, rows)
         facts = {

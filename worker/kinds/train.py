@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem, StorageFull
 from singlepoint.jobs.lifecycle.states import Event
@@ -26,13 +28,15 @@ from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
 from singlepoint.worker.data.formats.training import data_files
+from singlepoint.worker.data.preprocessing.rows import LazyRows
+from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.fitting import prepared
 from singlepoint.worker.fitting.check import check_training
 from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.fitting.training_set import TrainingSet
 from singlepoint.worker.ground import numeric_environment
-from singlepoint.worker.ground.stopping import answer
+from singlepoint.worker.ground.stopping import answer, heard_at_once
 from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, registry
 from singlepoint.worker.nn.arrays import Array
@@ -78,6 +82,7 @@ class Training:
     work: Work
     spec: TrainSpec
     data: TrainingSet
+    witness: Witness
     trainer: Trainer
     saver: Saver
     metrics: MetricsLog
@@ -94,7 +99,8 @@ class Training:
         """Read the data, build the network, and take the place of whatever attempt was before."""
         spec = work.spec
         assert isinstance(spec, TrainSpec)
-        data = _training_set(work, spec)
+        with heard_at_once(work):
+            data, witness = _training_set(work, spec)
         work.settle_on(data_sha256=data.digest)
         trainer = new_trainer(new_network(spec, data), spec.training, data)
         directory = work.files.checkpoints
@@ -109,14 +115,15 @@ class Training:
 
         metrics = MetricsLog(work.files.metrics, work.fence)
         saver = Saver(trainer.state_size, trainer.network.dtype, trainer.snapshot, write, work.place.monotonic)
-        return cls(work, spec, data, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
+        return cls(work, spec, data, witness, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
 
     def restore(self) -> None:
         """Go on from the newest sound checkpoint, or begin."""
         work = self.work
-        sound, damages = checkpoint.newest_sound(
-            work.files.checkpoints, self.identity, fresh_after=work.job.fresh_after
-        )
+        with heard_at_once(work):
+            sound, damages = checkpoint.newest_sound(
+                work.files.checkpoints, self.identity, fresh_after=work.job.fresh_after
+            )
         for damage in damages:
             work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
         if sound is not None:
@@ -167,6 +174,7 @@ class Training:
         """Save when it is time, and tell how far the work is."""
         now_s = self.work.place.monotonic()
         if now_s >= self.next_save_s:
+            self.require_same_data()
             self.saver.save()
             self.work.meter.saves = self.saver.cost
             self.next_save_s = self.work.place.monotonic() + self.work.save_interval_s(self.saver.cost)
@@ -179,13 +187,23 @@ class Training:
         found = {"loss": loss, "validation_loss": None if latest is None else latest.validation_loss}
         return {name: value for name, value in found.items() if value is not None}
 
+    def require_same_data(self) -> None:
+        """Nothing is kept of what was learned from a file that was changed under us. Raises InvalidInput.
+
+        What was read into memory may change as it likes.
+        """
+        if any(isinstance(x, LazyRows) and isinstance(x.raw, np.memmap) for x in (self.data.x, self.data.x_validation)):
+            self.witness.require_unchanged("data.path")
+
     def save_now(self) -> None:
         """Save and wait until it is on disk: the answer to any request to stop."""
+        self.require_same_data()
         self.saver.save(wait=True)
         self.work.meter.saves = self.saver.cost
 
     def finish(self) -> Outcome:
         """The trained model, ready to be published under the history's lock."""
+        self.require_same_data()
         self.saver.leave()
         self.work.meter.saves = self.saver.cost
         self.trainer.finish()
@@ -219,27 +237,32 @@ class Training:
         }
 
 
-def _training_set(work: Work, spec: TrainSpec) -> TrainingSet:
-    """The prepared rows that an earlier attempt kept, or those of the files, which are then kept for the next."""
+def _training_set(work: Work, spec: TrainSpec) -> tuple[TrainingSet, Witness]:
+    """The prepared rows that an earlier attempt kept, or those of the files, which are then kept for the next.
+
+    With them what the files were. Raises InvalidInput when one was changed while it was read and digested.
+    """
     gone: NotFound | None = None
     try:
         sources = data_files(spec.data, work.directory)
     except NotFound as error:
         gone, sources = error, []
+    witness = Witness.of(sources)
     found = prepared.kept(work.files.prepared, sources)
     if found is not None:
         data, changed = found
         for name in changed:
             work.log.warning("data_changed_since file=%s: this job goes on with what it read first", name)
         work.log.info("prepared_rows_taken rows=%d", data.rows)
-        return data
+        return data, witness
     if gone is not None:
         raise gone
     data = load_training_set(spec, work.directory)
+    witness.require_unchanged("data.path")
     if prepared.is_worth_keeping(data, sources):
         with contextlib.suppress(StorageFull):  # then the next attempt reads the files again
             prepared.keep(work.files.prepared, data, sources, work.fence)
-    return data
+    return data, witness
 
 
 def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
