@@ -14,6 +14,8 @@ import os
 
 for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # before numpy is imported
+for _name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+    os.environ.pop(_name, None)  # the kernel native to the machine, for ours as for everybody's
 
 import argparse
 import io
@@ -36,6 +38,7 @@ with needed("parity"):
 
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.ground.numeric_environment import fingerprint
 from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.learning.trainer import Trainer
 from singlepoint.worker.nn.network import Network
@@ -249,12 +252,13 @@ def compare_training(cases: list[Case], block_s: float, rounds: int) -> None:
 
 def compare_inference(cases: list[Case], block_s: float, rounds: int, batches: tuple[int, ...]) -> None:
     print("\nInference, one call, float32, one thread, ms; our rows have the same bits in any batch")
-    print(f"{'network':<22}{'batch':>6}{'ours':>9}{'torch':>9}{'ort':>9}{'/torch':>8}{'/ort':>8}")
+    print(f"{'network':<22}{'batch':>6}{'ours':>9}{'torch':>9}{'ort':>9}{'/torch':>8}{'/ort':>8}{'/16 torch':>11}")
     for case in {case.name: case for case in cases}.values():
         network, module = a_network(case), torch_module(case).eval()
         session = onnx_session(case, module)
         recurrent = len(case.input_shape) == 2
-        for batch in (min(batch, 512) if recurrent else batch for batch in batches):
+        one_s = 0.0
+        for batch in (batch for batch in batches if batch <= 512 or not recurrent):
             x = data(case, batch)[0]
             measured = medians_s(
                 {"ours": predicting(network, x), "torch": scoring(module, x), "ort": running(session, x)},
@@ -262,9 +266,11 @@ def compare_inference(cases: list[Case], block_s: float, rounds: int, batches: t
                 rounds,
             )
             ours_s, torch_s, ort_s = (measured[name] for name in ("ours", "torch", "ort"))
+            one_s = torch_s if batch == 1 else one_s
+            singly = f"{ours_s / (batch * one_s):8.2f}" if batch == 16 else ""
             print(
                 f"{case.name:<22}{batch:>6}{ours_s * 1e3:9.3f}{torch_s * 1e3:9.3f}{ort_s * 1e3:9.3f}"
-                f"{ours_s / torch_s:8.2f}{ours_s / ort_s:8.2f}",
+                f"{ours_s / torch_s:8.2f}{ours_s / ort_s:8.2f}{singly}",
                 flush=True,
             )
 
@@ -326,11 +332,14 @@ def main() -> None:
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in case.name]
     block_s, rounds = (0.05, 7) if arguments.quick else (0.15, 15)
-    print(f"numpy {np.__version__}, torch {torch.__version__}, onnxruntime {onnxruntime.__version__}")
+    blas = fingerprint(1)
+    print(f"numpy {np.__version__} for {blas['cpu_features']}; {blas['blas']}, kernel {blas['blas_architecture']}")
+    print(f"torch {torch.__version__} for {torch.backends.cpu.get_cpu_capability()}")
+    print(f"onnxruntime {onnxruntime.__version__}")
     if arguments.part != "inference":
         compare_training(cases, block_s, rounds)
     if arguments.part != "training":
-        batches = (1, 32) if arguments.quick else (1, 32, 4096)
+        batches = (1, 16, 32) if arguments.quick else (1, 16, 32, 512, 4096)
         compare_inference(cases, block_s / 2, rounds // 2, batches)
 
 

@@ -1,5 +1,5 @@
-"""The numpy core: networks, their training, and models on disk.
+"""The numpy core: networks and their training.
 
-Everything but `model_files` is pure: no clock, no file, no environment. What a network computes is a
+All of it is pure: no clock, no file, no environment. What a network computes is a
 function of its layers, its data and its seed, to the last bit.
 """

@@ -7,6 +7,7 @@ How many go through together is a matter of speed and memory only: the bits of a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,22 @@ from .passes import Pass
 
 INFERENCE_ROWS = 16 * LANES  # in one pass, at most
 INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
+
+
+@dataclass(frozen=True)
+class BoundPass:
+    """For whoever answers again and again, one row or a few: fill `x`, call, read what comes back before the next call.
+
+    x: (rows, *input_shape). Rows that are not wanted may hold anything finite: nobody's bits depend on them.
+    Overflow is the caller's to ignore, once for all calls: `with np.errstate(all="ignore")`.
+    """
+
+    x: Array
+    forward: Pass
+
+    def __call__(self) -> Array:
+        """Outputs (rows, *output_shape), overwritten by the next call of any pass of the session."""
+        return self.forward.forward(self.x)
 
 
 class InferenceSession:
@@ -37,7 +54,7 @@ class InferenceSession:
     ) -> None:
         self.network, self._logits, self._product = network, logits, product
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
-        self._passes: dict[int, tuple[Pass, Array]] = {}
+        self._bound: dict[int, BoundPass] = {}
         affordable = INFERENCE_BYTES // network.plan.activation_bytes_per_row // LANES * LANES
         self.rows = max(LANES, min(INFERENCE_ROWS, affordable))
 
@@ -49,6 +66,8 @@ class InferenceSession:
         """
         if len(x.shape) == 0 or x.shape[1:] != self.network.input_shape:
             raise ValueError(f"the network takes rows of shape {self.network.input_shape}, got an array of {x.shape}")
+        if 0 < x.shape[0] <= self.rows:
+            return self._pass(x, slice(0, x.shape[0])).copy()
         outputs = np.empty((x.shape[0], *self.network.output_shape), self.network.dtype)
         for part, values in self.passes(x):
             outputs[part] = values
@@ -59,20 +78,22 @@ class InferenceSession:
         rows = x.shape[0]
         for start in range(0, rows, self.rows):
             part = slice(start, min(start + self.rows, rows))
-            count = part.stop - start
-            bound, entering = self._bound(count)
-            take_rows(x, part, entering[:count])
-            entering[count:] = 0
-            with np.errstate(all="ignore"):  # an exponential may overflow where only its reciprocal matters
-                outputs = bound.forward(entering)
-            yield part, outputs[:count]
+            yield part, self._pass(x, part)
 
-    def _bound(self, rows: int) -> tuple[Pass, Array]:
-        """A pass with room for `rows` rows, and its input; few sizes, of which none is much too large."""
+    def _pass(self, x: Input, part: slice) -> Array:
+        count = part.stop - part.start
+        bound = self.bound(count)
+        take_rows(x, part, bound.x[:count])
+        bound.x[count:] = 0
+        with np.errstate(all="ignore"):  # an exponential may overflow where only its reciprocal matters
+            return bound()[:count]
+
+    def bound(self, rows: int) -> BoundPass:
+        """A pass with room for `rows` rows: few sizes, of which none is much too large."""
         size = self.padded(rows)
-        if size not in self._passes:
+        if size not in self._bound:
             entering = np.zeros((size, *self.network.input_shape), self.network.input_type)
-            bound = Pass(
+            forward = Pass(
                 self.network,
                 size,
                 training=False,
@@ -80,8 +101,8 @@ class InferenceSession:
                 memory=self._memory,
                 product=self._product,
             )
-            self._passes[size] = (bound, entering)
-        return self._passes[size]
+            self._bound[size] = BoundPass(entering, forward)
+        return self._bound[size]
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""

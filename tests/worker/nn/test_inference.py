@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -80,3 +82,29 @@ def test_rows_of_another_shape_are_refused():
 
 def test_no_rows_give_no_predictions():
     assert InferenceSession(a_network("table")).predict(np.zeros((0, 30))).shape == (0, 10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_bound_pass_has_the_same_bits_whatever_the_session_did_before(name):
+    network = a_network(name)
+    x, session = rows_for(network, 40), InferenceSession(network)
+    whole = InferenceSession(network).predict(x)
+    for rows in (1, 40, 1, 7, 16, 1):
+        bound = session.bound(rows)
+        bound.x[:rows] = x[:rows]
+        with np.errstate(all="ignore"):
+            answers = bound()[:rows]
+        assert answers.tobytes() == whole[:rows].tobytes(), rows
+
+
+def test_a_session_for_each_thread_answers_alike():
+    network = a_network("wide")
+    x = rows_for(network, 64)
+    whole = InferenceSession(network).predict(x)
+
+    def again(_: int) -> bool:
+        session = InferenceSession(network)
+        return all(np.array_equal(session.predict(x[i : i + 9]), whole[i : i + 9]) for i in range(0, 64, 9))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(again, range(8)))

@@ -24,7 +24,10 @@ class Cell:
 
     w: (features + 1 + units + 1, gates * units), rows as in [x, 1, h, 1].  dw: its gradient, None for prediction.
     block: (blocks, lanes); one block for training.  count: steps of this pass.  product: see `products`.
+    used: lanes that hold rows. In the others there is nothing, and nothing is done but the product.
     x, h: what enters each step, and the state before it; a step writes the state before the next.
+    Training keeps what every step comes to for the backward half. A prediction works in one place, which stays in the
+    cache.
     """
 
     gates: ClassVar[int]
@@ -38,16 +41,24 @@ class Cell:
         units: int,
         steps: int,
         block: tuple[int, int],
+        used: int,
         memory: Memory,
         product: Product,
     ) -> None:
         (blocks, lanes), self.units, self.count = block, units, steps
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
         self.product = np.matmul if dw is not None else product
-        self.xh = memory.array((steps + 1, blocks, len(w), lanes))
-        self.x, self.h = self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1]
-        self.z = memory.array((steps, blocks, self.kept * units, lanes))
-        self.scratch = memory.array((blocks, units, lanes))
+        self.kept_steps = steps if dw is not None else 1
+        shape = (steps + 1, blocks, len(w), lanes)
+        self.xh = memory.array(shape) if used == lanes else memory.zeros(shape)
+        self.x, self.h = (
+            part[..., :used] for part in (self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1])
+        )
+        self.multiplied = memory.array((self.kept_steps, blocks, self.kept * units, lanes))
+        self.z = self.multiplied
+        if used < lanes:
+            self.z = memory.array((self.kept_steps, blocks, self.kept * units, used))
+        self.scratch = memory.array((blocks, units, used))
         self.one, self.two = memory.scalar(1), memory.scalar(2)
         if dw is not None:
             self.dh = memory.array((blocks, units, lanes))
@@ -59,6 +70,17 @@ class Cell:
     def part(self, array: Array, index: int, end: int | None = None) -> Array:
         """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
         return array[..., index * self.units : (end or index + 1) * self.units, :]
+
+    def kept_at(self, step: int) -> int:
+        """Where what a step comes to is kept."""
+        return step if self.dw is not None else 0
+
+    def taken(self, at: int) -> Array:
+        """z, after the products, of the lanes that hold rows: side by side, for what is done value by value."""
+        if self.z is not self.multiplied:
+            np.copyto(self.z[at], self.multiplied[at, ..., : self.z.shape[-1]])
+        z: Array = self.z[at]
+        return z
 
     def begin(self, count: int) -> None:
         """State zero, before `count` steps; subclasses also prepare their weights."""
@@ -123,9 +145,9 @@ class SimpleCell(Cell):
         self.w_h = self.w[self.features + 1 : -1]
 
     def forward(self, step: int) -> None:
-        z = self.z[step]
-        self.product(self.w.T, self.xh[step], z)
-        np.tanh(z, out=self.h[step + 1])
+        at = self.kept_at(step)
+        self.product(self.w.T, self.xh[step], self.multiplied[at])
+        np.tanh(self.taken(at), out=self.h[step + 1])
 
     def backward(self, step: int) -> None:
         h, dz = self.h[step + 1], self.dz
@@ -149,13 +171,14 @@ class LSTMCell(Cell):
         units: int,
         steps: int,
         block: tuple[int, int],
+        used: int,
         memory: Memory,
         product: Product,
     ) -> None:
-        super().__init__(w, dw, units, steps, block, memory, product)
-        (blocks, lanes) = block
-        self.c = memory.array((steps + 1, blocks, units, lanes))
-        self.tanh_c = memory.array((steps, blocks, units, lanes))
+        super().__init__(w, dw, units, steps, block, used, memory, product)
+        blocks, lanes = block
+        self.c = memory.array((self.kept_steps + 1, blocks, units, used))
+        self.tanh_c = memory.array((self.kept_steps, blocks, units, used))
         self.w_signed = memory.array((4 * units, len(w)))
         # tanh(z) = 2 sigmoid(2 z) - 1: one exponential serves all four gates.
         self.sign = np.repeat(np.array([-1, -1, -2, -1], w.dtype), units)[:, None]
@@ -165,27 +188,36 @@ class LSTMCell(Cell):
 
     def begin(self, count: int) -> None:
         super().begin(count)
-        np.multiply(self.w.T, self.sign, out=self.w_signed)
+        np.copyto(self.w_signed, self.w.T)  # alone: turning and multiplying at once takes three times as long
+        np.multiply(self.w_signed, self.sign, out=self.w_signed)
         self.c[0] = 0
 
     def forward(self, step: int) -> None:
-        z, c, tanh_c = self.z[step], self.c[step + 1], self.tanh_c[step]
-        self.product(self.w_signed, self.xh[step], z)
+        at = self.kept_at(step)
+        before, c, tanh_c = self.c[at], self.c_after(step), self.tanh_c[at]
+        self.product(self.w_signed, self.xh[step], self.multiplied[at])
+        z = self.taken(at)
         np.exp(z, out=z)
         np.add(z, self.one, out=z)
         np.reciprocal(z, out=z)
         i, f, g, o = (self.part(z, gate) for gate in range(4))
         np.multiply(g, self.two, out=g)
         np.subtract(g, self.one, out=g)
-        np.multiply(f, self.c[step], out=c)
+        np.multiply(f, before, out=c)
         np.multiply(i, g, out=self.scratch)
         np.add(c, self.scratch, out=c)
         np.tanh(c, out=tanh_c)
         np.multiply(o, tanh_c, out=self.h[step + 1])
 
+    def c_after(self, step: int) -> Array:
+        """Where a step puts its memory; in a prediction, which keeps none, over the one before."""
+        kept: Array = self.c[step + 1 if self.dw is not None else 0]
+        return kept
+
     def hold(self, step: int, alive: Array) -> None:
         super().hold(step, alive)
-        np.multiply(self.c[step + 1], alive, out=self.c[step + 1])
+        c = self.c_after(step)
+        np.multiply(c, alive, out=c)
 
     def begin_backward(self) -> None:
         super().begin_backward()
@@ -235,10 +267,11 @@ class GRUCell(Cell):
         units: int,
         steps: int,
         block: tuple[int, int],
+        used: int,
         memory: Memory,
         product: Product,
     ) -> None:
-        super().__init__(w, dw, units, steps, block, memory, product)
+        super().__init__(w, dw, units, steps, block, used, memory, product)
         own = self.features + 1
         self.w_gates = memory.array((2 * units, len(w)))
         self.w_nx, self.w_nh = w[:own, 2 * units :], w[own:, 2 * units :]
@@ -248,10 +281,16 @@ class GRUCell(Cell):
 
     def begin(self, count: int) -> None:
         super().begin(count)
-        np.negative(self.w[:, : 2 * self.units].T, out=self.w_gates)
+        np.copyto(self.w_gates, self.w[:, : 2 * self.units].T)
+        np.negative(self.w_gates, out=self.w_gates)
 
     def forward(self, step: int) -> None:
-        z, h, after = self.z[step], self.h[step], self.h[step + 1]
+        at = self.kept_at(step)
+        multiplied, h, after = self.multiplied[at], self.h[step], self.h[step + 1]
+        self.product(self.w_gates, self.xh[step], self.part(multiplied, 0, 2))
+        self.product(self.w_nx.T, self.xh_x[step], self.part(multiplied, 2))
+        self.product(self.w_nh.T, self.xh_h[step], self.part(multiplied, 3))
+        z = self.taken(at)
         gates, r, update, n, n_h = (
             self.part(z, 0, 2),
             self.part(z, 0),
@@ -259,12 +298,9 @@ class GRUCell(Cell):
             self.part(z, 2),
             self.part(z, 3),
         )
-        self.product(self.w_gates, self.xh[step], gates)
         np.exp(gates, out=gates)
         np.add(gates, self.one, out=gates)
         np.reciprocal(gates, out=gates)
-        self.product(self.w_nx.T, self.xh_x[step], n)
-        self.product(self.w_nh.T, self.xh_h[step], n_h)
         np.multiply(r, n_h, out=self.scratch)
         np.add(n, self.scratch, out=n)
         np.tanh(n, out=n)

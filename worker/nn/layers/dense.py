@@ -27,14 +27,14 @@ class DenseKernel(Kernel):
         layer, memory = plan.layer, setting.memory
         assert isinstance(layer, Dense)
         self.w, self.b = tensors.parameters["weight"], tensors.parameters["bias"]
-        rows = setting.rows if setting.training else lane_blocks(setting.rows) * LANES
-        self.filled_up = memory.array((rows, layer.units))
-        self.y = self.filled_up[: setting.rows]
+        blocks = 1 if setting.training else lane_blocks(setting.rows)
+        filled_up = memory.array((setting.rows if blocks == 1 else blocks * LANES, layer.units))
+        self.y = filled_up[: setting.rows]
         self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
         self.product = None
         if not setting.training:
             self.product = RowProduct(setting.rows, self.w, memory, setting.product)
-            self.y_lanes = self.filled_up.reshape(-1, LANES, layer.units)
+            self.y_lanes = filled_up.reshape(self.product.product.shape)
         else:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]
             self.ones = memory.ones((setting.rows,))

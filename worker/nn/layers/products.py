@@ -63,20 +63,28 @@ def _drawn(source: np.random.Philox, shape: tuple[int, ...]) -> Array:
 
 
 class RowProduct:
-    """x W^T for `rows` rows. w: (outputs, inputs)."""
+    """x W^T for `rows` rows. w: (outputs, inputs).
+
+    product: (blocks, lanes, outputs), what a call gives; of a single block only the lanes that hold rows.
+    """
 
     def __init__(self, rows: int, w: Array, memory: Memory, product: Product = in_lanes) -> None:
         blocks, self.rows, self.w, self._multiply = lane_blocks(rows), rows, w, product
-        self.product = memory.array((blocks, len(w), LANES))
-        self.filled_up = memory.zeros((blocks * LANES, w.shape[1])) if rows < blocks * LANES else None
+        self._lanes = memory.array((blocks, len(w), LANES))
+        self.product = self._lanes.transpose(0, 2, 1)[:, : rows if blocks == 1 else LANES]
+        self.filled_up: Array | None = None
+        if rows < blocks * LANES:
+            self.filled_up = memory.zeros((blocks * LANES, w.shape[1]))
+            self._entering = self.filled_up.reshape(blocks, LANES, -1).transpose(0, 2, 1)
 
     def __call__(self, x: Array) -> Array:
-        """(blocks, LANES, outputs) for x (rows, inputs); a view that the next call overwrites."""
-        if self.filled_up is not None:
+        """`product` for x (rows, inputs); a view that the next call overwrites."""
+        if self.filled_up is None:
+            self._multiply(self.w, x.reshape(-1, LANES, x.shape[1]).transpose(0, 2, 1), self._lanes)
+        else:
             self.filled_up[: self.rows] = x
-            x = self.filled_up
-        self._multiply(self.w, x.reshape(-1, LANES, x.shape[1]).transpose(0, 2, 1), self.product)
-        return self.product.transpose(0, 2, 1)
+            self._multiply(self.w, self._entering, self._lanes)
+        return self.product
 
 
 def lane_blocks(rows: int) -> int:

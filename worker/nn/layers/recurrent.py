@@ -66,6 +66,7 @@ class _Direction:
 class RecurrentKernel(Kernel):
     """Fills its cells with the input step by step, and reads the states off.
 
+    block: (blocks, lanes that hold rows).
     steps_real: of each row.  alive: (steps, blocks, 1, lanes), 1 where a step is real.  full: steps real in every row.
     """
 
@@ -76,12 +77,14 @@ class RecurrentKernel(Kernel):
         self.units, self.sequence, self.training = layer.units, layer.return_sequence, setting.training
         self.steps, features = plan.input_shape
         self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
-        self.rows, self.block = rows, (1, rows) if setting.training else (lane_blocks(rows), LANES)
+        blocks, lanes = (1, rows) if setting.training else (lane_blocks(rows), LANES)
+        # Of a lonely row only its own lane: what happens between products is then a sixteenth of the work.
+        self.rows, self.block = rows, (blocks, 1 if rows == 1 else lanes)
         places = self.block[0] * self.block[1]
         # Prediction fills the last block up with rows of nothing.
         self.x = memory.zeros((places, *plan.input_shape)) if places > rows else None
         self.steps_real = np.zeros(places, np.intp)
-        self.directions = self._bind(layer, features, tensors, setting)
+        self.directions = self._bind(layer, features, tensors, setting, (blocks, lanes))
         self.filled_up = memory.array((places, *plan.output_shape))
         self.y = self.filled_up[:rows]
         self.alive = memory.array((self.steps, self.block[0], 1, self.block[1]))
@@ -89,17 +92,16 @@ class RecurrentKernel(Kernel):
             self.outer = memory.array((self.steps, *self.block[:1], self.units, self.block[1]))
         self.dx = memory.array((rows, *plan.input_shape)) if setting.input_gradient else self.y
 
-    def _bind(self, layer: Recurrent, features: int, tensors: Tensors, setting: Setting) -> list[_Direction]:
+    def _bind(
+        self, layer: Recurrent, features: int, tensors: Tensors, setting: Setting, block: tuple[int, int]
+    ) -> list[_Direction]:
         kind, names = CELLS[type(layer)], _directions(layer)
         shape = (len(names), features + layer.units + 2, kind.gates * layer.units)
         w = tensors.flat.reshape(shape)
         dw = tensors.flat_gradient.reshape(shape) if setting.training else (None, None)
-        return [
-            _Direction(
-                kind(w[i], dw[i], layer.units, self.steps, self.block, setting.memory, setting.product), reverse=i == 1
-            )
-            for i in range(len(names))
-        ]
+        used, memory, product = self.block[1], setting.memory, setting.product
+        cells = [kind(w[i], dw[i], layer.units, self.steps, block, used, memory, product) for i in range(len(names))]
+        return [_Direction(cell, reverse=i == 1) for i, cell in enumerate(cells)]
 
     def forward(self, x: Array, moment: Moment | None) -> Array:
         count = self._note_lengths()
