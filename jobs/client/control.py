@@ -190,7 +190,7 @@ def _staged(session: Session, job: Job) -> list[Path]:
     """What dead attempts left beside the job's output."""
     try:
         spec = from_json(session.store.accepted_spec(job))
-    except (KeyError, ValueError, TypeError, HistoryDamaged):
+    except (KeyError, ValueError, TypeError, HistoryDamaged, NotFound):
         return []
     return [stage for output in outputs(spec) for stage in staged_outputs(Path(output), job.id)]
 

@@ -404,7 +404,7 @@ def test_a_request_to_stop_just_before_the_attempt_has_its_own_handler_is_not_lo
     monkeypatch.setattr(stop_requests.signal, "signal", late)
     try:
         job_id = maker.submit()
-        work = pipeline.claim(maker.place, job_id, maker.dispatch(job_id))
+        work = pipeline.claim(maker.place, job_id, maker.dispatch(job_id), lock=-1)
     finally:
         install(signal.SIGTERM, earlier)
     assert work is not None and work.stops.due() is Stop.DRAIN
