@@ -23,6 +23,7 @@ from singlepoint.jobs.errors import HistoryDamaged, NotFound
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
+from singlepoint.jobs.lifecycle.ledger import Account, account_of_round, granted_so_far
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
@@ -218,13 +219,14 @@ def drain(settings: Settings, off: bool) -> None:
     session.index.ring(LOOK_AT_EVERYTHING)
 
 
-def _all_that_can_be_read(store: JobStore) -> list[Job]:
-    """Every job but those whose history is damaged, or that are removed while we look."""
-    found = []
-    for job_id in store.ids():
+def total_account(session: Session, at: float) -> Account:
+    """What all attempts came to that ever ran here: by the ledger, and by the jobs that go on."""
+    total = session.store.ledger.account()
+    for job_id in session.store.unlisted_ids():
         with contextlib.suppress(HistoryDamaged, NotFound):
-            found.append(store.load(job_id))
-    return found
+            job = session.store.load(job_id)
+            total += account_of_round(job) + granted_so_far(job, at)
+    return total
 
 
 @click.command(
@@ -248,12 +250,12 @@ def report(settings: Settings, job: str | None, as_json: bool, html: Path | None
 
 def report_document(session: Session, job_id: str | None) -> dict[str, Any]:
     """The document of `report`: of one job, or of all that ever ran here."""
-    everybody = _all_that_can_be_read(session.store)
+    total = total_account(session, now())
     if job_id is not None:
-        return job_report(session.store.load(job_id), everybody)
+        return job_report(session.store.load(job_id), total)
     capacity = read_capacity(session.home)
     budget = capacity.budget if capacity is not None else default_budget(this_machine())
-    return overall_report(everybody, budget, now()) | {"account": account_document(session.home, now())}
+    return overall_report(total, budget, now()) | {"account": account_document(session.home, now())}
 
 
 def account_document(home: Home, at: float) -> dict[str, Any]:

@@ -119,15 +119,15 @@ def prioritise(session: Session, job_id: str, priority: int, at: float) -> Job:
     return job
 
 
-def remove(session: Session, job_id: str) -> Job:
-    """Delete a final job with all that lies in its directory, and return what it was.
+def remove(session: Session, job_id: str, *, is_noted: bool = False) -> Job:
+    """Delete a final job with all that lies in its directory, and return what it was. is_noted: see the store.
 
     Its model and its answers, which lie elsewhere, are kept.
     """
     session.require_redis()
     job = session.store.load(job_id)
     stages = _staged(session, job)  # the spec says where, and goes with the job
-    session.store.remove(job_id, _check_final)
+    session.store.remove(job_id, _check_final, is_noted=is_noted)
     for stage in stages:
         remove_if_possible(stage)
     with redis_may_be_away():

@@ -75,7 +75,7 @@ def prune(settings: Settings, older_than: float | None, keep: int | None, dry_ru
 
 
 def _prune(session: Session, job_id: str) -> None:
-    control.remove(session, job_id)
+    control.remove(session, job_id, is_noted=True)
     click.echo(job_id)
 
 

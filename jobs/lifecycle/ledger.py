@@ -172,6 +172,19 @@ def account_of_round(job: Job) -> Account:
     return account(attempts, quarantined=is_quarantined(job))
 
 
+def granted_so_far(job: Job, at: float) -> Account:
+    """What the attempt that goes on has been granted by now; nothing where none does."""
+    newest = job.newest
+    if newest is None or newest.ended_at is not None:
+        return Account()
+    granted, held_s = newest.terms.resources, max(0.0, at - newest.dispatched_at)
+    return Account(
+        granted_core_s=granted.cpu_millis / 1000 * held_s,
+        granted_byte_s=granted.memory_bytes * held_s,
+        began_at=newest.dispatched_at,
+    )
+
+
 @dataclass(frozen=True)
 class Entry:
     """One end of a job.

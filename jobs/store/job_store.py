@@ -289,10 +289,17 @@ class JobStore:
             os.close(descriptor)
         return False
 
-    def remove(self, job_id: str, check: Callable[[Job], object] | None = None) -> None:
+    def note_end(self, job_id: str) -> None:
+        """Complete the ledger: a job has ended, and a crash kept whoever wrote that from saying so there."""
+        with self.locked_history(job_id) as history:
+            if history.job.is_final and not self.ledger.is_noted(history.job):
+                self.ledger.note(history.job)
+
+    def remove(self, job_id: str, check: Callable[[Job], object] | None = None, *, is_noted: bool = False) -> None:
         """Delete all that lies in a job's directory. It is gone from the moment of the rename; what it taught stays.
 
         check: raises when the job, as its history tells it now, may not go; None for one whose history is damaged.
+        is_noted: its end is known to stand in the ledger, which need not be searched for it.
         The history's lock is held meanwhile, so that nobody sends the job round again under our hands.
         Raises NotFound, HistoryBusy, and NotNow while an attempt, or a child it left, still lives.
         """
@@ -301,7 +308,7 @@ class JobStore:
                 check(self.load(job_id))
             if self.is_being_worked_on(job_id):
                 raise NotNow(f"an attempt of job {job_id} is still ending", hint="try again in a moment")
-            self.ledger.removed(job_id, self._as_far_as_known(job_id))
+            self.ledger.removed(job_id, None if is_noted else self._as_far_as_known(job_id))
             doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
             with explained(directory):
                 move_into_place(directory, doomed, point="remove")

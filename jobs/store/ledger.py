@@ -17,7 +17,7 @@ import mmap
 import os
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.errors import NotNow, SinglepointError
@@ -62,13 +62,18 @@ class Ledger:
         self._append("ledger.retried", gone(job_id, RETRIED), durably=True)
 
     def removed(self, job_id: str, job: Job | None) -> None:
-        """Have what a job taught safe on the disk, before its directory goes; job: None when it cannot be read.
+        """Have what a job taught safe on the disk, before its directory goes. job: None when its end is noted, or it
+        cannot be read.
 
         Raises StorageFull, NotPermitted, NotNow.
         """
-        with self.opened() as content:
-            entry = b"" if job is None or not job.is_final or is_listed(content, job) else Entry.of(job).line()
+        entry = b"" if job is None or not job.is_final or self.is_noted(job) else Entry.of(job).line()
         self._append("ledger.removed", entry + gone(job_id, REMOVED), durably=True)
+
+    def is_noted(self, job: Job) -> bool:
+        """Whether this end of the job stands here; all of the ledger is searched for it, the newest first."""
+        with self.opened() as content:
+            return is_listed(content, job)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Content]:
@@ -85,8 +90,11 @@ class Ledger:
             upto, sums = self._summed_up(content)
             return add_lines(sums, content[upto:].split(b"\n")).account()
 
-    def sum_up(self) -> Iterator[None]:
-        """Write the sums down, so that nobody has to add up all that ever ran; each step of the iterator is a slice."""
+    def sum_up(self) -> Generator[None, None, Account]:
+        """Write the sums down, so that nobody has to add up all that ever ran; each step of the iterator is a slice.
+
+        Answers what all attempts of all jobs came to that had ended when it began.
+        """
         with self.opened() as content:
             upto, sums = self._summed_up(content)
             while len(content) - upto > SUMMED_EVERY_BYTES:
@@ -97,7 +105,9 @@ class Ledger:
                 upto = end
                 yield
             document = {"schema": SCHEMA, "upto": upto, "crc32": _crc(content, upto), **sums.account().to_json()}
+            rest = content[upto:].split(b"\n")
         replace_file(self.sums_path, json.dumps(document).encode(), point="ledger.sums")
+        return add_lines(sums, rest).account()
 
     def _summed_up(self, content: Content) -> tuple[int, Sum]:
         """The sums that were written down, and up to where; nothing, when they are of another ledger than this."""

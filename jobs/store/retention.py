@@ -11,16 +11,25 @@ from singlepoint.jobs.lifecycle.ledger import Head
 from .settings import ENDS, Retention, Rule
 
 
+class Doom:
+    """Says of one job after the other, the last to end first, whether it may be deleted now."""
+
+    def __init__(self, retention: Retention, now: float) -> None:
+        rules = {end: rule for end in ENDS if (rule := getattr(retention, end)) is not None}
+        self._rules: dict[str, Rule] = {"": retention, **rules}
+        self._before = {name: _iso_ago(now, rule.older_than_s) for name, rule in self._rules.items()}
+        self._newer: Counter[str] = Counter()
+
+    def takes(self, head: Head) -> bool:
+        name = head.state if head.state in self._rules else ""
+        self._newer[name] += 1
+        return self._newer[name] > self._rules[name].keep and head.ended_at <= self._before[name]
+
+
 def doomed(heads: Iterable[Head], retention: Retention, now: float) -> Iterator[Head]:
     """The jobs that may be deleted now. heads: of those that have ended, the last to end first."""
-    rules: dict[str, Rule] = {end: rule for end in ENDS if (rule := getattr(retention, end)) is not None}
-    before = {name: _iso_ago(now, rule.older_than_s) for name, rule in {**rules, "": retention}.items()}
-    newer: Counter[str] = Counter()
-    for head in heads:
-        name = head.state if head.state in rules else ""
-        newer[name] += 1
-        if newer[name] > rules.get(name, retention).keep and head.ended_at <= before[name]:
-            yield head
+    doom = Doom(retention, now)
+    return (head for head in heads if doom.takes(head))
 
 
 def _iso_ago(now: float, length_s: float) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
-from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources
-from singlepoint.scheduler.world.reliability import CAUSES, Evidence, Posterior, Reliability, evidence
+from singlepoint.jobs.lifecycle.ledger import Account, account
+from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.scheduler.world.reliability import CAUSES, Posterior, Reliability, evidence_of
 from singlepoint.scheduler.world.world import save_s
 
 from .account import account_rows
-from .utilisation import over
+from .utilisation import of_account
 
 SCHEMA = 1
 HOUR_S = 3600.0
@@ -20,39 +20,38 @@ MASS = 0.9
 """How sure the intervals are."""
 
 
-def overall_report(jobs: Sequence[Job], budget: Resources, now: float) -> dict[str, Any]:
-    """Of this machine, by all that ever ran on it. budget: C_max, for the utilisation since the first job."""
-    reliability = Reliability(sum((evidence(job) for job in jobs), Evidence()))
-    attempts = [attempt for job in jobs for attempt in job.attempts]
-    begin = min((attempt.dispatched_at for attempt in attempts), default=now)
-    readings = over(attempts, budget, begin, now) if begin < now else None
+def overall_report(total: Account, budget: Resources, now: float) -> dict[str, Any]:
+    """Of this machine, by all that ever ran on it. total: what all ended attempts came to, of jobs that are gone too.
+
+    budget: C_max, for the utilisation since the first attempt.
+    """
+    reliability = Reliability(evidence_of(total))
+    readings = of_account(total, budget, now)
     return {
         "schema": SCHEMA,
         **_reliability(reliability),
-        **_waste(attempts, mean_save_s(attempts), reliability),
-        "ends": _ends(attempts),
+        **_waste(total, mean_save_s(total), reliability),
+        "ends": _ends(total),
         "utilisation": vars(readings) if readings else None,
     }
 
 
-def job_report(job: Job, everybody: Iterable[Job]) -> dict[str, Any]:
+def job_report(job: Job, total: Account) -> dict[str, Any]:
     """Of one job, with λ as all jobs taught it."""
-    reliability = Reliability(sum((evidence(other) for other in everybody), Evidence()))
+    reliability, own = Reliability(evidence_of(total)), account(job.attempts)
     return {
         "schema": SCHEMA,
         "id": job.id,
         "state": job.state.value,
         **_reliability(reliability),
-        **_waste(job.attempts, save_s(job), reliability),
-        "ends": _ends(job.attempts),
+        **_waste(own, save_s(job), reliability),
+        "ends": _ends(own),
     }
 
 
-def mean_save_s(attempts: Iterable[Attempt]) -> float | None:
+def mean_save_s(total: Account) -> float | None:
     """What a save cost on average, over all that were measured."""
-    measured = [attempt.usage for attempt in attempts if attempt.usage and attempt.usage.saves]
-    saves = sum(usage.saves for usage in measured)
-    return sum(usage.overhead_s for usage in measured) / saves if saves else None
+    return total.saving_s / total.saves if total.saves else None
 
 
 def _reliability(reliability: Reliability) -> dict[str, Any]:
@@ -73,33 +72,29 @@ def _rate(posterior: Posterior) -> dict[str, float]:
     return {"mean": posterior.rate_per_s * HOUR_S, "low": low * HOUR_S, "high": high * HOUR_S}
 
 
-def _waste(attempts: Iterable[Attempt], one_save_s: float | None, reliability: Reliability) -> dict[str, Any]:
+def _waste(spent: Account, one_save_s: float | None, reliability: Reliability) -> dict[str, Any]:
     """Predicted: of the interval in use.  actual: saves and repeated work over the time that was of use."""
     rate_per_s = reliability.overall.rate_per_s
     predicted = None
     interval_s = checkpoint_interval_s(one_save_s or 0.0, rate_per_s) if one_save_s else None
     if interval_s is not None and one_save_s is not None:
         predicted = waste(interval_s, one_save_s, 1 / rate_per_s)
-    ended = [a for a in attempts if a.started_at is not None and a.ended_at is not None]
-    wall_s = sum((a.ended_at or 0.0) - (a.started_at or 0.0) for a in ended)
-    saving_s = sum(a.usage.overhead_s for a in ended if a.usage)
-    lost_s = sum(a.lost_s or 0.0 for a in ended)
-    useful_s = wall_s - saving_s - lost_s
+    useful_s = spent.wall_s - spent.saving_s - spent.lost_s
     return {
         "save_s": one_save_s,
         "checkpoint_interval_s": interval_s,
         "waste": {
             "predicted": predicted,
-            "actual": (saving_s + lost_s) / useful_s if useful_s > 0 else None,
-            "saving_s": saving_s,
-            "lost_s": lost_s,
-            "wall_s": wall_s,
+            "actual": (spent.saving_s + spent.lost_s) / useful_s if useful_s > 0 else None,
+            "saving_s": spent.saving_s,
+            "lost_s": spent.lost_s,
+            "wall_s": spent.wall_s,
         },
     }
 
 
-def _ends(attempts: Iterable[Attempt]) -> dict[str, int]:
-    return dict(sorted(Counter(attempt.end for attempt in attempts if attempt.end).items()))
+def _ends(total: Account) -> dict[str, int]:
+    return dict(sorted(total.ends.items()))
 
 
 def page(document: dict[str, Any]) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from singlepoint.jobs.lifecycle.ledger import Account, useful_share
 from singlepoint.jobs.lifecycle.records import RESOURCE_NAMES, UNLIMITED, Attempt, Resources
-from singlepoint.jobs.lifecycle.retry import OWN_FAULT
 
 Shares = dict[str, float]
 """A number for each limited resource, by its name; 1.0 is all of it."""
@@ -60,15 +60,24 @@ def over(attempts: Iterable[Attempt], budget: Resources, begin: float, end: floa
     return Reading(**{reading: {n: total / span[n] for n, total in sums[reading].items()} for reading in sums})
 
 
-def useful_share(attempt: Attempt) -> float:
-    """Which part of an attempt's time moved its job on: 0..1; 1 while nothing else is known."""
-    if attempt.end in OWN_FAULT:
-        return 0.0
-    if attempt.started_at is None or attempt.ended_at is None:
-        return 1.0
-    wall_s = attempt.ended_at - attempt.started_at
-    wasted_s = (attempt.lost_s or 0.0) + (attempt.usage.overhead_s if attempt.usage else 0.0)
-    return max(0.0, 1 - wasted_s / wall_s) if wall_s > 0 else 1.0
+def of_account(total: Account, budget: Resources, end: float) -> Reading | None:
+    """Mean utilisation from the first attempt until `end`, by what all of them came to; None before there was one.
+
+    Of cores and memory; of disk and network nothing is measured.
+    """
+    if not 0 < total.began_at < end:
+        return None
+    cores, memory = 1000 / budget.cpu_millis, 1 / budget.memory_bytes
+    span_s = end - total.began_at
+
+    def shares_of(core_s: float, byte_s: float) -> Shares:
+        return {"cpu_millis": core_s * cores / span_s, "memory_bytes": byte_s * memory / span_s}
+
+    return Reading(
+        reserved=shares_of(total.granted_core_s, total.granted_byte_s),
+        used=shares_of(total.cpu_s, total.used_byte_s),
+        useful=shares_of(total.useful_core_s, total.useful_byte_s),
+    )
 
 
 def _overlap_s(attempt: Attempt, begin: float, end: float) -> float:

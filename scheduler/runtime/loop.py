@@ -55,9 +55,12 @@ from singlepoint.scheduler.simulation.forecast import forecast
 from singlepoint.scheduler.world.world import Place, World
 
 from .acting import DiskActs, RedisActs
-from .mending import mend
+from .learning import learn
+from .mending import look_through, mend_redis, see_unlisted
 from .metering import Metering
+from .retention import Deleting
 from .seeing import Sight
+from .upkeep import EVERY_S, Duty, Upkeep
 
 log = logging.getLogger("singlepoint.scheduler")
 
@@ -79,9 +82,6 @@ SAMPLE_EVERY_S = 1.0
 FORECAST_EVERY_S = 2.0
 FORECAST_SHARE = 0.02
 BUDGET_EVERY_S = 1.0
-MEND_EVERY_S = 30.0
-MEND_SHARE = 0.01
-"""Looking through the whole home may take this share of the time."""
 
 
 class Stopping(BaseException):
@@ -102,7 +102,14 @@ def _empty_world(
     same = before is not None and before.budget == budget
     lowered = before is None or not before.budget.fits_in(budget)
     reserve = measure(before.reserve if before is not None and same else None, 0)
-    return World(budget, cores, reserve=reserve, outgrown=Resources() if lowered else reserve, boot_id=boot_id())
+    return World(
+        budget,
+        cores,
+        reserve=reserve,
+        outgrown=Resources() if lowered else reserve,
+        boot_id=boot_id(),
+        keeps_outcomes=False,
+    )
 
 
 class Scheduler:
@@ -142,7 +149,7 @@ class Scheduler:
         self._measure = measure
         self._clock = clock
         self._monotonic = monotonic
-        self._next_mend = 0.0
+        self._upkeep = self._duties()
         self._registered: frozenset[str] = frozenset()
         self._workers = 0  # the most that lived at a time
         self._plan = Plan()
@@ -167,7 +174,8 @@ class Scheduler:
         self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
         self.sight.remember()
-        self.sight.see_changed(self.store.ids())
+        for job_id in self.store.unlisted_ids():
+            see_unlisted(self.sight, job_id)
         self.sight.probe(world.unprobed())
         self._publish_capacity()
         log.info(
@@ -188,11 +196,12 @@ class Scheduler:
         self._look_for_budget()
         for job_id in rung:
             self._answer(job_id, acts)
+        more_to_do = self._upkeep.run()
         self.sight.probe_in_doubt()
         self._look_for_overdue(acts)
         self._sample(acts)
         self._metering.measure(self._clock(), self._monotonic())
-        self._unfinished = self._settle(acts)
+        self._unfinished = self._settle(acts) or more_to_do
         self._publish_told(acts)
 
     def _look_for_drain(self) -> None:
@@ -301,21 +310,38 @@ class Scheduler:
 
     # --- Redis, and what others read ---------------------------------------------------------------------
 
+    def _duties(self) -> Upkeep:
+        """What has to be done now and then, in the order of its importance."""
+        sight, ledger = self.sight, self.store.ledger
+        deleting = Deleting(self.store, self.world, self._clock)
+        return Upkeep(
+            [
+                Duty("mend", lambda: look_through(sight, self._at_hand())),
+                Duty("learn", lambda: learn(self.world, ledger), every_s=600.0),
+                Duty("reserve", self._measuring, due_at=self._monotonic() + EVERY_S),
+                Duty("retention", lambda: deleting.slices(lambda: self._at_hand().index), every_s=600.0),
+            ],
+            self._monotonic,
+        )
+
+    def _at_hand(self) -> RedisActs:
+        assert self._redis is not None
+        return self._redis
+
     def _reach_redis(self) -> RedisActs:
-        """Redis, in line with the disk. Raises while it is away."""
+        """Redis, in line with what is known. Raises while it is away."""
         acts = self._redis
         if acts is None:
             connection, home = self._connect(), self.store.home
             acts = RedisActs(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
-            self._mend(acts)
+            mend_redis(self.sight, acts)
             self._redis, self._told = acts, None
+            self._upkeep.at_once("mend")  # what happened meanwhile rang no bell
             log.info("redis_reached")
         elif not acts.index.is_complete():  # another server, or its data was lost, faster than we could notice
-            self._mend(acts)
+            mend_redis(self.sight, acts)
+            self._upkeep.at_once("mend")
             self._told = None
-        elif self._monotonic() >= self._next_mend:
-            self._mend(acts)
-            self._measure_again()
         self._count_workers(acts)
         return acts
 
@@ -330,17 +356,15 @@ class Scheduler:
             self._workers = workers
             self._measure_again()
 
-    def _mend(self, acts: RedisActs) -> None:
-        began = self._monotonic()
-        mend(self.sight, acts)
-        ended = self._monotonic()
-        self._next_mend = ended + max(MEND_EVERY_S, (ended - began) / MEND_SHARE)
-
     def _lose_redis(self, error: Exception) -> None:
         """Redis went away, or takes nothing: keep the world, and look through everything once it is back. Said once."""
         if self._redis is not None:
             log.warning("%s error=%r", "redis_refuses" if refusal(error) else "redis_away", str(error))
         self._redis = None
+
+    def _measuring(self) -> Iterator[None]:
+        self._measure_again()
+        yield
 
     def _measure_again(self) -> None:
         reserve = self._measure(self.world.reserve, self._workers)
@@ -397,7 +421,7 @@ class Scheduler:
                 self._lose_redis(error)
             except StorageFull as error:
                 log.warning("disk_full error=%r", str(error))
-                self._next_mend = 0.0  # what rang is read again then
+                self._upkeep.at_once("mend")  # what rang is read again then
             rung = []
             failed += 1
             self._rest(partial(time.sleep, min(IDLE_S, backoff_s(failed) / 20)))

@@ -1,17 +1,21 @@
-"""Bringing Redis in line with the disk: after a start, an outage, a loss of all its data, and now and then.
+"""Bringing the world and Redis in line with the disk: after a start, an outage, a loss of all data, and now and then.
 
-The disk is the truth. Whatever Redis says otherwise is replaced; nothing on disk is ever changed here.
+The disk is the truth. Whatever Redis says otherwise is replaced; on disk only the ledger is completed: an end whose
+line a crash kept from being written. Of jobs that have ended nothing is read but that line.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
+from singlepoint.jobs.lifecycle.ledger import listed
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.world import Place
 
 from .acting import RedisActs
@@ -19,39 +23,79 @@ from .seeing import Sight
 
 log = logging.getLogger("singlepoint.scheduler")
 
+LINES_A_SLICE = 2000
+JOBS_A_SLICE = 50
 
-def mend(sight: Sight, acts: RedisActs) -> None:
-    """Read what changed on disk unnoticed, then mend the index and rq's queues. Raises redis.RedisError."""
-    world = sight.world
+
+def mend_redis(sight: Sight, acts: RedisActs) -> None:
+    """Have in Redis what the world knows, and nothing else. Raises redis.RedisError."""
     acts.index.heal()
     acts.queue.heal()
-    on_disk = set(sight.store.ids())
-    sight.see_changed(on_disk)
-    for job_id in [known for known in world.ids() if known not in on_disk]:
-        world.forget(job_id)
     if acts.index.is_complete():
-        _mend_index(sight, acts, on_disk)
+        _mend_index(sight, acts)
     else:
-        acts.index.rebuild(_jobs(sight), uuid.uuid4().hex)
-        log.info("index_rebuilt jobs=%d", len(on_disk))
+        acts.index.rebuild(_going_on(sight), uuid.uuid4().hex)
+        log.info("index_rebuilt jobs=%d", sum(1 for _ in sight.world.ids()))
     _mend_queues(sight, acts)
 
 
-def _jobs(sight: Sight) -> Iterator[Job]:
-    return (job for job_id in sight.store.ids() if (job := sight.load(job_id)) is not None)
+def look_through(sight: Sight, acts: RedisActs) -> Iterator[None]:
+    """Find what changed on disk unnoticed, in slices; then `mend_redis`."""
+    unlisted = yield from unlisted_slices(sight.store)
+    for count, job_id in enumerate(unlisted, 1):
+        see_unlisted(sight, job_id)
+        if count % JOBS_A_SLICE == 0:
+            yield
+    for count, job_id in enumerate(set(sight.world.ids()) - unlisted, 1):
+        sight.see(job_id)  # it has ended, or is gone
+        if count % JOBS_A_SLICE == 0:
+            yield
+    yield
+    mend_redis(sight, acts)
 
 
-def _mend_index(sight: Sight, acts: RedisActs, on_disk: set[str]) -> None:
+def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
+    """`JobStore.unlisted_ids`, in slices; the answer is the generator's."""
+    ended = set[bytes]()
+    with store.ledger.opened() as content:
+        for count, (job_id, _) in enumerate(listed(content), 1):
+            ended.add(job_id)
+            if count % LINES_A_SLICE == 0:
+                yield
+    found = set()
+    for count, entry in enumerate(os.scandir(store.home.jobs), 1):
+        if entry.name.encode() not in ended and store.exists(entry.name):
+            found.add(entry.name)
+        if count % LINES_A_SLICE == 0:
+            yield
+    return found
+
+
+def see_unlisted(sight: Sight, job_id: str) -> None:
+    """A job that the ledger does not list: it goes on, or nobody noted its end."""
+    if sight.world.size(job_id) != sight.size(job_id):
+        job = sight.see(job_id)
+        if job is not None and job.is_final:
+            sight.store.note_end(job_id)
+
+
+def _going_on(sight: Sight) -> Iterator[Job]:
+    return (job for job_id in sight.world.ids() if (job := sight.world.job(job_id)) is not None)
+
+
+def _mend_index(sight: Sight, acts: RedisActs) -> None:
     told = {row["id"]: row.get("size") for row in acts.index.summaries()}
-    for job_id in on_disk:
-        is_right = sight.world.job(job_id) is None if job_id not in told else told[job_id] == sight.world.size(job_id)
-        if not is_right and (job := sight.load(job_id)) is not None:
-            if (told.get(job_id) or 0) > job.size:
-                acts.index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
+    for job in list(_going_on(sight)):
+        if told.get(job.id) != job.size:
+            if (told.get(job.id) or 0) > job.size:
+                acts.index.drop(job.id)  # a history grows, unless it was restored: then the longer one is nobody's
             acts.tell(job)
-    for job_id in told.keys() - on_disk:
-        if sight.store.size(job_id) == 0:  # still: it may have been submitted since we looked
+    for job_id in told.keys() - set(sight.world.ids()):
+        seen = sight.see(job_id)  # it may have been submitted since we looked
+        if seen is None and sight.store.size(job_id) == 0:
             acts.index.forget(job_id)
+        elif seen is None or seen.is_final:
+            acts.index.drop(job_id)
 
 
 def _mend_queues(sight: Sight, acts: RedisActs) -> None:

@@ -69,7 +69,7 @@ class Sight:
         job = self.load(job_id)
         if job is not None:
             self.world.see(job)
-        elif self._size(job_id) == 0:
+        elif self.size(job_id) == 0:
             self.world.forget(job_id)
         if job is None or job.is_final:
             self.alive_at.pop(job_id, None)
@@ -104,11 +104,11 @@ class Sight:
     def see_changed(self, job_ids: Iterable[str]) -> None:
         """Read those whose history is not as long as it was."""
         for job_id in list(job_ids):
-            size = self._size(job_id)
+            size = self.size(job_id)
             if size is not None and size != self.world.size(job_id):
                 self.see(job_id)
 
-    def _size(self, job_id: str) -> int | None:
+    def size(self, job_id: str) -> int | None:
         """Bytes of its history on disk, 0 when it is gone; None when that cannot be told."""
         try:
             return self.store.size(job_id)

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from singlepoint.jobs.lifecycle.ledger import Account
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.retry import is_quarantined
 
@@ -64,12 +65,23 @@ class Evidence:
         )
 
 
+def evidence_of(account: Account) -> Evidence:
+    """What jobs taught that have ended, by what their attempts came to."""
+    deaths = dict.fromkeys(CAUSES, 0)
+    for end, cause in CAUSE_OF_END.items():
+        deaths[cause] += account.ends.get(end, 0) - account.own_ends.get(end, 0)
+    return Evidence(round(1000 * account.wall_s), tuple(deaths.values()))
+
+
 def evidence(job: Job) -> Evidence:
-    """What the ended attempts of one job tell; a quarantined job's deaths were its own doing."""
+    """What the ended attempts of one job tell, those since it was last retried: the others are in the ledger.
+
+    A quarantined job's deaths were its own doing.
+    """
     exposure_ms, deaths = 0, dict.fromkeys(CAUSES, 0)
     quarantined = is_quarantined(job)
     for attempt in job.attempts:
-        if attempt.started_at is None or attempt.ended_at is None:
+        if attempt.number <= job.retried_after or attempt.started_at is None or attempt.ended_at is None:
             continue
         exposure_ms += max(0, round(1000 * (attempt.ended_at - attempt.started_at)))
         cause = CAUSE_OF_END.get(attempt.end or "")

@@ -55,7 +55,8 @@ class World:
     """See the module. Times are seconds since the epoch, as told.
 
     draining: nothing may be granted, and whoever holds something shall hand it back.  outgrown: by how much our
-    own reserve grew under work that was granted its room before; that is no reason to put it down.
+    own reserve grew under work that was granted its room before; that is no reason to put it down.  keeps_outcomes:
+    how every job ended is remembered; where it can be looked up, only that of jobs that others come after is.
     """
 
     def __init__(
@@ -67,18 +68,20 @@ class World:
         outgrown: Resources = NOTHING,
         boot_id: str = "",
         ranking: Ranking = by_arrival,
+        keeps_outcomes: bool = True,
     ) -> None:
         self.budget, self.reserve, self.cores = budget, reserve, tuple(cores)
         self.room = budget - reserve
         """What jobs may have, all together."""
         self.outgrown = outgrown
         self.boot_id = boot_id
+        self._keeps_outcomes = keeps_outcomes
         self.draining = False
         self.now = 0.0
         self.lines: Mapping[Place, Line] = {place: Line() for place in Place}
         self._jobs: dict[str, Job] = {}
-        self._outcomes: dict[str, State | None] = {}  # of finished jobs; None: removed before it finished
-        self._sizes: dict[str, int] = {}  # bytes of history of every job seen
+        self._outcomes: dict[str, State | None] = {}  # of finished jobs that others come after; None: removed before
+        self._sizes: dict[str, int] = {}  # bytes of history of every unfinished job
         self._places: dict[str, tuple[Place, Key]] = {}
         self.books = Books(self.room, self.cores, ranking)
         self._removed: list[tuple[float, Holding]] = []  # what jobs held that were removed, and when that was seen
@@ -93,8 +96,9 @@ class World:
         self._dead: set[str] = set()
         self._dependents: dict[str, set[str]] = {}
         self._alarms: list[tuple[float, str]] = []
-        self._evidence: dict[str, Evidence] = {}
-        self._known = Evidence()
+        self._evidence: dict[str, Evidence] = {}  # of each unfinished job
+        self._going_on = Evidence()  # all of that
+        self._taught = Evidence()  # by those that have ended
         self._reliability: Reliability | None = None
 
     # --- what happened -----------------------------------------------------------------------------------
@@ -102,17 +106,15 @@ class World:
     def see(self, job: Job) -> None:
         """A job as its history tells it now. Seeing the same again changes nothing."""
         before = self._jobs.get(job.id)
-        self._learn(job)
         self._ended += [(job.id, attempt) for attempt in _ended_since(before, job)]
-        self._sizes[job.id] = job.size
         self._missing.discard(job.id)
         if job.is_final:
             if before is not None:  # else it had ended before we looked, and the ledger has told of it
                 self.experience.learn([Entry.of(job)])
-            self._drop(job.id)
-            self._outcomes[job.id] = job.state
-            self._file_dependents(job.id)
+            self._end(job)
             return
+        self._learn(job.id, evidence(job))
+        self._sizes[job.id] = job.size
         self._outcomes.pop(job.id, None)
         if _is_news_of_its_lock(before, job):
             self._locks.pop(job.id, None)  # what was seen before it was claimed says nothing of this attempt
@@ -120,6 +122,26 @@ class World:
         for other in job.after:
             self._dependents.setdefault(other, set()).add(job.id)
         self._file(job)
+
+    def _end(self, job: Job) -> None:
+        """It has ended; from here on nothing is held of it, but what those that come after it wait to know."""
+        if job.id in self._jobs:  # else it ended before it was first seen: the ledger has what it taught
+            self._taught = self._taught + evidence(job)
+        self._learn(job.id, Evidence())
+        self._drop(job.id)
+        self._sizes.pop(job.id, None)
+        if self._keeps_outcomes or job.id in self._dependents:
+            self._outcomes[job.id] = job.state
+        self._file_dependents(job.id)
+
+    def taught_by_ended(self) -> Evidence:
+        """What the jobs taught that have ended, as far as known; see `learned`."""
+        return self._taught
+
+    def learned(self, ended: Evidence, before: Evidence) -> None:
+        """The ledger was added up. ended: what it says.  before: `taught_by_ended` when that was begun."""
+        self._taught = ended + (self._taught - before)
+        self._reliability = None
 
     def forget(self, job_id: str) -> None:
         """The job was removed. Those that come after it never start, unless it had succeeded.
@@ -132,7 +154,8 @@ class World:
             self.books.take(held.granted, held.cores)
             self._removed.append((self.now, held))
         self._sizes.pop(job_id, None)
-        self._outcomes.setdefault(job_id, None)
+        if self._keeps_outcomes or job_id in self._dependents:
+            self._outcomes.setdefault(job_id, None)
         self._file_dependents(job_id)
 
     def lose_sight(self, job_id: str) -> None:
@@ -220,11 +243,11 @@ class World:
         return job_id in self._jobs or job_id in self._outcomes
 
     def size(self, job_id: str) -> int | None:
-        """Bytes of history that were seen of a job."""
+        """Bytes of history that were seen of an unfinished job."""
         return self._sizes.get(job_id)
 
     def ids(self) -> Iterator[str]:
-        """Every job on disk, as far as seen."""
+        """Every unfinished job, as far as seen."""
         return iter(self._sizes)
 
     def standing(self, place: Place) -> Iterator[Job]:
@@ -292,6 +315,10 @@ class World:
             assert other is not None
             yield job, f"comes after {other}, which {_FATES[self._outcomes[other]]}"
 
+    def is_needed(self, job_id: str) -> bool:
+        """Whether an unfinished job comes after it."""
+        return job_id in self._dependents
+
     def missing_jobs(self) -> Iterator[Job]:
         """Queued jobs that no queue has."""
         return (self._jobs[job_id] for job_id in sorted(self._missing))
@@ -326,7 +353,7 @@ class World:
             job.newest.started_at for job in self.standing(Place.RUNNING) if job.newest and job.newest.started_at
         ]
         survived_ms = sum(max(0, round(1000 * (self.now - at))) for at in started)
-        return Reliability(self._known + Evidence(exposure_ms=survived_ms))
+        return Reliability(self._taught + self._going_on + Evidence(exposure_ms=survived_ms))
 
     def need(self, job: Job) -> Resources:
         """What a dispatch of the job takes: whole cores, and a request that grew by itself at most all there is."""
@@ -334,12 +361,12 @@ class World:
 
     # --- keeping the indexes true ------------------------------------------------------------------------
 
-    def _learn(self, job: Job) -> None:
-        new = evidence(job)
-        old = self._evidence.get(job.id, Evidence())
+    def _learn(self, job_id: str, new: Evidence) -> None:
+        old = self._evidence.pop(job_id, Evidence())
+        if new != Evidence():
+            self._evidence[job_id] = new
         if new != old:
-            self._known = self._known - old + new
-            self._evidence[job.id] = new
+            self._going_on = self._going_on - old + new
             self._reliability = None
 
     def _drop(self, job_id: str) -> None:
@@ -355,6 +382,8 @@ class World:
             dependents.discard(job_id)
             if not dependents:
                 self._dependents.pop(other, None)
+                if not self._keeps_outcomes:
+                    self._outcomes.pop(other, None)
 
     def _leave(self, job_id: str) -> None:
         if job_id in self._places:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.ledger import account_of_round
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.simulation.paper import BOOT, Paper
 from singlepoint.scheduler.world.line import Line, key
+from singlepoint.scheduler.world.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.world import LEAVING_S, Place, World
 
 
@@ -51,6 +53,8 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
         fresh = World(paper.world.budget, paper.world.cores, boot_id=BOOT).seen_at(paper.now)
         for job_id in random.Random(seed).sample(sorted(paper.jobs), len(paper.jobs)):
             fresh.see(paper.jobs[job_id])
+        taught = (account_of_round(job) for job in paper.jobs.values() if job.is_final)  # what the ledger has of them
+        fresh.learned(sum(map(evidence_of, taught), Evidence()), Evidence())
         for job_id in paper.jobs:
             if fresh.job(job_id) is not None:
                 fresh.lock_seen(job_id, job_id in paper.alive)
@@ -59,7 +63,8 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
             p: list(line) for p, line in paper.world.lines.items()
         }
         assert (fresh.reserved, fresh.books.free_cores) == (paper.world.reserved, paper.world.books.free_cores)
-        assert fresh.reliability == paper.world.reliability
+        known, again = fresh.reliability.evidence, paper.world.reliability.evidence
+        assert known.deaths == again.deaths and abs(known.exposure_ms - again.exposure_ms) <= len(paper.jobs)
 
 
 def a_random_life(chance: random.Random) -> Paper:

@@ -1,0 +1,182 @@
+"""The duties: in slices, each with its own share of time; what they find, complete, learn and delete."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from singlepoint.jobs.errors import NotPermitted
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.ledger import newest_first
+from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime.upkeep import EVERY_S, SLICE_S, Duty, Upkeep
+from tests.scheduler.pretend import Bench
+
+YEAR_S = 366 * 86400.0
+
+
+@pytest.fixture
+def bench(store: JobStore, connection: redis.Redis) -> Bench:
+    return Bench(store, connection)
+
+
+class Watch:
+    """A clock that only work moves."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+        self.done: list[str] = []
+
+    def slices(self, name: str, count: int, each_s: float) -> Iterator[None]:
+        for _ in range(count):
+            self.at += each_s
+            self.done.append(name)
+            yield
+
+
+def test_a_pass_gives_the_duties_their_slice_and_goes_on_where_it_stopped() -> None:
+    watch = Watch()
+    long = Duty("long", lambda: watch.slices("long", 5, SLICE_S / 2))
+    short = Duty("short", lambda: watch.slices("short", 1, 0.0))
+    upkeep = Upkeep([long, short], lambda: watch.at)
+    assert upkeep.run() and watch.done == ["long"] * 2
+    assert upkeep.run() and len(watch.done) == 4
+    assert not upkeep.run() and watch.done == ["long"] * 5 + ["short"]
+    assert not upkeep.run() and len(watch.done) == 6
+
+
+def test_what_takes_long_begins_again_the_later() -> None:
+    watch = Watch()
+    duty = Duty("slow", lambda: watch.slices("slow", 1, 2.0), share=0.01)
+    upkeep = Upkeep([duty], lambda: watch.at)
+    upkeep.run()
+    upkeep.run()
+    assert duty.due_at == 2.0 + 200.0
+    upkeep.at_once("slow")
+    upkeep.run()
+    assert len(watch.done) == 2
+
+
+def test_a_duty_that_fails_is_told_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    watch = Watch()
+
+    def fails() -> Iterator[None]:
+        yield
+        raise NotPermitted("no")
+
+    upkeep = Upkeep([Duty("bad", fails), Duty("good", lambda: watch.slices("good", 1, 0.0))], lambda: watch.at)
+    upkeep.run()
+    assert watch.done == ["good"] and "duty_failed duty=bad" in caplog.text
+
+
+def finished(bench: Bench, event: Event = Event.SUCCEED, **facts: object) -> str:
+    job_id = bench.submit()
+    bench.look()
+    assert bench.claim() == job_id
+    bench.end(job_id, event, **facts)
+    bench.look()
+    return job_id
+
+
+def listed(store: JobStore) -> list[str]:
+    with store.ledger.opened() as content:
+        return [entry.id for entry in newest_first(content)]
+
+
+def test_an_end_that_a_crash_kept_from_the_ledger_is_noted_once(bench: Bench, store: JobStore) -> None:
+    job_id = finished(bench)
+    store.ledger.path.unlink()
+    bench.look(EVERY_S * 200)
+    bench.look(EVERY_S * 200)
+    assert listed(store) == [job_id] and len(store.ledger.path.read_bytes().splitlines()) == 1
+
+
+def test_a_scheduler_holds_nothing_of_jobs_that_have_ended_and_reads_none_when_it_starts(
+    bench: Bench, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, waiting = finished(bench), bench.submit()
+    bench.look()
+    world = bench.scheduler.world
+    assert list(world.ids()) == [waiting] and not world.knows(ended)
+    read: list[str] = []
+    load = JobStore.load
+    monkeypatch.setattr(JobStore, "load", lambda self, job_id: (read.append(job_id), load(self, job_id))[1])
+    bench.new_scheduler()
+    bench.look()
+    assert set(read) == {waiting}
+
+
+def test_what_jobs_taught_is_known_after_they_were_removed_and_after_a_restart(bench: Bench, store: JobStore) -> None:
+    job_id = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.now += 10
+    bench.end(job_id, Event.LOSE, end="killed")
+    bench.look()
+    bench.claim()
+    bench.now += 10
+    bench.end(job_id)
+    bench.look()
+    before = bench.scheduler.world.reliability.evidence
+    assert before.exposure_ms == pytest.approx(20_000, abs=10) and before.deaths == (1, 0, 0)
+    store.remove(job_id)
+    bench.new_scheduler()
+    bench.look()
+    assert bench.scheduler.world.reliability.evidence == before
+
+
+def test_a_retried_job_is_counted_once(bench: Bench, store: JobStore) -> None:
+    job_id = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.now += 10
+    bench.end(job_id, Event.FAIL, end="failed", reason="r")
+    bench.look()
+    bench.index.tell(store.move(job_id, Event.RETRY, bench.now))
+    bench.look()
+    bench.claim()
+    bench.now += 5
+    bench.end(job_id)
+    bench.look()
+    here = bench.scheduler.world.reliability.exposure_s
+    bench.new_scheduler()
+    bench.look()
+    assert here == bench.scheduler.world.reliability.exposure_s == pytest.approx(15.0, abs=0.01)
+
+
+def test_jobs_that_ended_long_ago_are_deleted_as_the_settings_say_and_told_before(
+    bench: Bench, store: JobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.home.settings.write_text("[retention]\nkeep = 1\n[retention.failed]\nolder_than = 'never'\n")
+    oldest, failed = finished(bench), finished(bench, Event.FAIL, end="failed", reason="r")
+    needed, newest = finished(bench), finished(bench)
+    waiting = bench.submit(after=[needed])
+    bench.note(waiting, Note.HOLD)
+    with caplog.at_level(logging.INFO):
+        bench.look(YEAR_S)
+    assert set(store.ids()) == {failed, needed, newest, waiting}
+    told = [line for line in caplog.messages if line.startswith(("retention_begins", "job_deleted"))]
+    assert told[0].startswith("retention_begins") and told[1].startswith(f"job_deleted job={oldest}") and len(told) == 2
+    assert set(listed(store)) == {failed, needed, newest}
+
+
+def test_nothing_is_deleted_while_the_settings_cannot_be_read(
+    bench: Bench, store: JobStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_id = finished(bench)
+    store.home.settings.write_text("[retention]\nkeep = 0\nolder_then = '1s'\n")
+    bench.look(YEAR_S)
+    bench.look(YEAR_S)
+    assert store.ids() == [job_id] and caplog.text.count("settings_unreadable") == 1
+
+
+def test_by_default_nothing_is_deleted_that_is_among_the_newest_two_hundred_thousand(
+    bench: Bench, store: JobStore
+) -> None:
+    job_id = finished(bench)
+    bench.look(100 * YEAR_S)
+    assert store.ids() == [job_id]
