@@ -163,10 +163,11 @@ class ColumnParser:
         word = self._words[cell] = "" if self.no_value.means(text) else self._marks.word(text)
         return word
 
-    def words(self, cells: Sequence[str] | Sequence[bytes]) -> Array:
+    def words(self, cells: Sequence[str | bytes]) -> Array:
         """A column of text as stripped words; equal ones are one object, so a category costs 8 bytes a cell."""
+        known = {cell: self.word(cell) for cell in set(cells)}
         column = np.empty(len(cells), object)
-        column[:] = [self.word(cell) for cell in cells]
+        column[:] = list(map(known.__getitem__, cells))
         return column
 
     def typed_numbers(self, cells: Sequence[Any]) -> tuple[npt.NDArray[np.float64], list[Reject]]:
