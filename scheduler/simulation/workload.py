@@ -98,7 +98,7 @@ def lublin(jobs: int, cores: int, load: float, seed: int = 0) -> Workload:
     chance = random.Random(seed)
     sizes = [_size(chance, cores) for _ in range(jobs)]
     runs_s = [_run_s(chance, size) for size in sizes]
-    gaps_s = [math.exp(chance.gammavariate(10.23, 0.4871)) for _ in range(jobs)]
+    gaps_s = [_exp_gamma(chance, 10.23, 0.4871, most=13.0) for _ in range(jobs)]
     work = sum(size * run_s for size, run_s in zip(sizes, runs_s, strict=True))
     stretch = work / (load * cores) / sum(gaps_s)
     at, arrivals = 0.0, []
@@ -120,4 +120,11 @@ def _size(chance: random.Random, cores: int) -> int:
 def _run_s(chance: random.Random, size: int) -> float:
     share = min(1.0, max(0.0, 0.78 - 0.0054 * size))
     short = chance.random() < share
-    return max(1.0, round(math.exp(chance.gammavariate(4.2, 0.94) if short else chance.gammavariate(312.0, 0.03))))
+    return max(1.0, round(_exp_gamma(chance, *((4.2, 0.94) if short else (312.0, 0.03)), most=12.0)))
+
+
+def _exp_gamma(chance: random.Random, shape: float, scale: float, most: float) -> float:
+    """e to a gamma that is drawn again where it is larger than `most`: the model knows no longer times."""
+    while (drawn := chance.gammavariate(shape, scale)) > most:
+        pass
+    return math.exp(drawn)

@@ -18,6 +18,11 @@ from singlepoint.jobs.lifecycle.states import State
 REMEMBERED = 20
 """Of like jobs the last so many count: what a machine does changes."""
 
+RENEWED_AT = frozenset({1, 3, 10})
+DRIFT = 1.5
+"""An estimate stands for all like jobs alike, so that they keep their order, until so many were seen, or until the
+newer ones take so many times longer or shorter."""
+
 DOUBT = 0.4
 Z80 = 1.2816
 LEAST_S = 0.001
@@ -49,18 +54,35 @@ class Experience:
 
     def __init__(self) -> None:
         self._took: dict[str, deque[tuple[float, float]]] = {}
+        self._stands: dict[str, Estimate] = {}
 
-    def learn(self, entries: Iterable[Entry]) -> None:
-        """Jobs that have ended, oldest first; those that succeeded teach."""
+    def learn(self, entries: Iterable[Entry]) -> set[str]:
+        """Jobs that have ended, oldest first; those that succeeded teach. The likenesses of which another estimate
+        stands now."""
+        news = set()
         for entry in entries:
             took_s = entry.account.wall_s - entry.account.lost_s
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 known = self._took.setdefault(entry.like, deque(maxlen=REMEMBERED))
                 known.append((took_s, entry.account.cpu_s))
+                if self._is_news(entry.like):
+                    news.add(entry.like)
+        return news
+
+    def _is_news(self, like: str) -> bool:
+        known, stands = self._took[like], self._stands.get(like)
+        new = _log_normal([wall_s for wall_s, _ in known])
+        if new is None:
+            return False
+        drift = max(new.median_s / stands.median_s, stands.median_s / new.median_s) if stands else math.inf
+        if len(known) not in RENEWED_AT and drift < DRIFT:
+            return False
+        self._stands[like] = new
+        return True
 
     def run_time(self, like: str) -> Estimate | None:
         """Seconds from nothing to the end, None when no like job is known."""
-        return _log_normal([wall_s for wall_s, _ in self._took.get(like, ())])
+        return self._stands.get(like)
 
     def cpu_time(self, like: str) -> Estimate | None:
         """The same in seconds of processor time."""

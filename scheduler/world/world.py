@@ -110,7 +110,7 @@ class World:
         self._missing.discard(job.id)
         if job.is_final:
             if before is not None:  # else it had ended before we looked, and the ledger has told of it
-                self.experience.learn([Entry.of(job)])
+                self._expect_anew(self.experience.learn([Entry.of(job)]))
             self._end(job)
             return
         self._learn(job.id, evidence(job))
@@ -441,6 +441,12 @@ class World:
         newest = job.newest
         running = newest is not None and newest.ended_at is None and job.state is not State.PENDING and not job.paused
         return max(0.0, self.now - (newest.started_at or newest.dispatched_at)) if running and newest else 0.0
+
+    def _expect_anew(self, likenesses: set[str]) -> None:
+        """Those that wait and are like jobs of which more is known now stand by that, all of them."""
+        if likenesses:
+            for job in [one for one in self.standing(Place.READY) if one.like in likenesses]:
+                self.books.wait(self._task(job, Place.READY))
 
     def _expect(self, job: Job) -> None:
         """Book a running job anew when its progress says something else than what it was booked with."""

@@ -54,3 +54,18 @@ def test_what_is_known_of_the_remaining_work_decides_who_goes_first(paper: Paper
     assert paper.world.books.task("next") is not None
     task = paper.world.books.task("next")
     assert task is not None and task.expected_s == pytest.approx(50, rel=0.01)
+
+
+def test_like_jobs_keep_their_order_whenever_they_came_and_whatever_was_learned_meanwhile() -> None:
+    paper = Paper(cpu=1, rules=POLICIES["feedback"])
+    for number in range(4):
+        paper.submit(f"early{number}", like="same")
+    for number in range(8):
+        paper.settle()
+        (job_id,) = paper.in_state(State.QUEUED)
+        paper.claim(job_id)
+        paper.pass_time(1.0 + 0.1 * (number % 3))
+        paper.end(job_id)
+        if number < 4:
+            paper.submit(f"late{number}", like="same")
+    assert paper.dispatched() == [f"early{n}" for n in range(4)] + [f"late{n}" for n in range(4)]

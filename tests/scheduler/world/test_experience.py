@@ -38,7 +38,7 @@ def test_three_like_jobs_tell_the_processor_time_within_a_tenth_and_their_number
 def test_eight_in_ten_of_like_jobs_end_within_the_interval() -> None:
     chance, inside, count = random.Random(1), 0, 2000
     for _ in range(count):
-        *seen, then = (chance.lognormvariate(5.0, 0.4) for _ in range(9))
+        *seen, then = (chance.lognormvariate(5.0, 0.4) for _ in range(11))
         known = Experience()
         known.learn(ended(s) for s in seen)
         estimate = known.run_time("a")
