@@ -256,11 +256,18 @@ def _resumed(job: Job, _at: float, _entry: Facts) -> Job:
     return changed(job, held=False, asks={ask: asked for ask, asked in job.asks.items() if ask is Ask.CANCEL})
 
 
-def _paused(job: Job, _at: float, _entry: Facts) -> Job:
+def _paused(job: Job, at: float, _entry: Facts) -> Job:
     """From here on the attempt holds its memory and no cores; new terms give it some again."""
     terms = job.attempts[-1].terms
     kept = changed(terms, resources=changed(terms.resources, cpu_millis=0), cores=())
-    return changed(job.with_attempt(terms=kept), paused=True)
+    since = at if job.attempts[-1].paused_at is None else job.attempts[-1].paused_at
+    return changed(job.with_attempt(terms=kept, paused_at=since), paused=True)
+
+
+def _gone_on(job: Job, at: float, _entry: Facts) -> Job:
+    newest = job.attempts[-1]
+    stood_still_s = max(0.0, at - newest.paused_at) if newest.paused_at is not None else 0.0
+    return changed(job.with_attempt(paused_at=None, paused_s=newest.paused_s + stood_still_s), paused=False)
 
 
 def _revised(job: Job, _at: float, entry: Facts) -> Job:
@@ -276,7 +283,7 @@ _NOTES: dict[Note, Callable[[Job, float, Facts], Job]] = {
     Note.RESUME: _resumed,
     Note.HOLD: lambda job, _at, _entry: changed(job, held=True),
     Note.PAUSE: _paused,
-    Note.GO_ON: lambda job, _at, _entry: changed(job, paused=False),
+    Note.GO_ON: _gone_on,
     Note.PRIORITISE: lambda job, _at, entry: changed(job, priority=_priority(entry)),
     Note.REVISE: _revised,
     Note.RECORD: lambda job, _at, entry: changed(job, facts={**job.facts, **documents.mapping(entry, "facts")}),

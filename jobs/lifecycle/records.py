@@ -229,6 +229,7 @@ class Attempt:
     `drained`, `cancelled`, `lost`: dispatched but never begun, `host_restart`), or None while it goes on.
     first_step, steps: where it began and how many steps it did.  lost_s: seconds of work that have to be
     done again.  recovery_s: from its end until the next attempt ran.
+    paused_at: since when it stands still.  paused_s: how long it stood still before.
     """
 
     number: int
@@ -245,6 +246,16 @@ class Attempt:
     lost_s: float | None = None
     recovery_s: float | None = None
     usage: Usage | None = None
+    paused_at: float | None = None
+    paused_s: float = 0.0
+
+    def worked_s(self, now: float) -> float:
+        """Seconds from its start until its end, or now, without those it stood still."""
+        if self.started_at is None:
+            return 0.0
+        end = self.ended_at if self.ended_at is not None else now
+        stood_still_s = self.paused_s + (max(0.0, end - self.paused_at) if self.paused_at is not None else 0.0)
+        return max(0.0, end - self.started_at - stood_still_s)
 
 
 @dataclass(frozen=True)

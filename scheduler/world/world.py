@@ -440,7 +440,7 @@ class World:
         """Seconds since its attempt began, of one that runs: what it holds is reckoned from there."""
         newest = job.newest
         running = newest is not None and newest.ended_at is None and job.state is not State.PENDING and not job.paused
-        return max(0.0, self.now - (newest.started_at or newest.dispatched_at)) if running and newest else 0.0
+        return newest.worked_s(self.now) if running and newest else 0.0
 
     def _expect_anew(self, likenesses: set[str]) -> None:
         """Those that wait and are like jobs of which more is known now stand by that, all of them."""
@@ -464,7 +464,7 @@ class World:
             task=task,
             granted=terms.resources,
             cores=terms.cores,
-            since=newest.started_at or newest.dispatched_at,
+            since=(newest.started_at or newest.dispatched_at) + newest.paused_s,
             begun=job.state is not State.QUEUED,
             leaving=_leaving(job, terms.resources),
         )
@@ -524,8 +524,9 @@ def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:
 
 
 def _served_s(job: Job) -> float:
-    """Seconds it ran in attempts that have ended."""
-    return sum(a.ended_at - a.started_at for a in job.attempts if a.started_at and a.ended_at)
+    """Seconds it ran before this stint: in attempts that have ended, and in one that stands still."""
+    at_rest = (a for a in job.attempts if a.ended_at is not None or a.paused_at is not None)
+    return sum(a.worked_s(a.ended_at or a.paused_at or 0.0) for a in at_rest)
 
 
 def _leaving(job: Job, granted: Resources) -> Resources:

@@ -1,0 +1,62 @@
+"""Running work gives way to work of a better level, once: the cores go to whom they were freed for, not back."""
+
+from __future__ import annotations
+
+import pytest
+
+from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.scheduler.policy import feedback
+from singlepoint.scheduler.policy.plan import Dispatch, Pause, Resume
+from singlepoint.scheduler.simulation.paper import Paper
+
+
+def a_long_one_runs(seconds: float) -> Paper:
+    paper = Paper(cpu=1, rules=feedback.RULES)
+    paper.submit("long")
+    paper.settle()
+    paper.claim("long")
+    paper.pass_time(seconds)
+    return paper
+
+
+def test_the_cores_of_who_was_paused_go_to_whom_it_was_paused_for() -> None:
+    paper = a_long_one_runs(300)
+    paper.submit("short")
+
+    assert [type(one) for one in paper.settle()] == [Pause]
+    paper.note("long", Note.PAUSE, attempt=1)
+    assert [(type(one), one.job_id) for one in paper.settle()] == [(Dispatch, "short")]
+
+
+def test_who_was_paused_goes_on_when_the_short_one_has_ended() -> None:
+    paper = a_long_one_runs(300)
+    paper.submit("short")
+    paper.settle()
+    paper.note("long", Note.PAUSE, attempt=1)
+    paper.settle()
+    paper.claim("short")
+    paper.pass_time(5)
+    paper.end("short")
+
+    assert [(type(one), one.job_id) for one in paper.settle()] == [(Resume, "long")]
+    paper.note("long", Note.GO_ON, attempt=1)
+    assert not paper.jobs["long"].paused and Ask.PAUSE not in paper.jobs["long"].asks
+
+
+def test_time_that_an_attempt_stood_still_is_no_time_it_was_served() -> None:
+    paper = a_long_one_runs(300)
+    paper.submit("short")
+    paper.settle()
+    paper.note("long", Note.PAUSE, attempt=1)
+    paper.pass_time(1000)
+    assert paper.jobs["long"].attempts[-1].worked_s(paper.now) == pytest.approx(300, abs=0.01)
+
+    paper.note("long", Note.RESUME)
+    paper.note("long", Note.GO_ON, attempt=1)
+    paper.pass_time(50)
+    assert paper.jobs["long"].attempts[-1].worked_s(paper.now) == pytest.approx(350, abs=0.01)
+    paper.end("long", Event.LOSE, end="killed")
+    paper.pass_time(1000)
+    assert paper.jobs["long"].state is State.PENDING
+    assert paper.jobs["long"].attempts[-1].worked_s(paper.now) == pytest.approx(350, abs=0.01)
