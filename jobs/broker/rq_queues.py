@@ -36,7 +36,10 @@ FUNCTION = "singlepoint.worker.attempt.perform"
 FUNCTION_OF_0_1 = "worker.attempt.perform"
 """What version 0.1.0 called it: entries that it left in Redis are still taken."""
 
-RESULT_TTL_S = 3600
+RESULT_TTL_S = 0
+"""Nobody reads what rq keeps of an attempt that ended: the history has it."""
+
+FAILURE_TTL_S = 10
 FOREVER = -1
 
 
@@ -122,7 +125,7 @@ class DispatchQueue:
             serializer=JSONSerializer,
             timeout=FOREVER,
             result_ttl=RESULT_TTL_S,
-            failure_ttl=RESULT_TTL_S,
+            failure_ttl=FAILURE_TTL_S,
             status=JobStatus.QUEUED,
             description=f"{job_id} attempt {attempt}",
         )

@@ -47,6 +47,7 @@ def test_rq_holds_ids_and_one_constant_path_as_json(connection: redis.Redis) -> 
     stored = RqJob.fetch("abc_3", connection=connection, serializer=JSONSerializer)
     assert stored.func_name == FUNCTION and stored.args == ["abc", 3] and stored.kwargs == {}
     assert not stored.retries_left
+    assert stored.result_ttl == 0 and stored.failure_ttl <= 10  # of an attempt that ended nothing is left
     assert StartedJobRegistry(queue.run.name, connection=connection).count == 0
 
 
