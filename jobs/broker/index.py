@@ -7,7 +7,7 @@
     sp:<uuid>:bell       list   what the scheduler should look at, popped by it alone
     sp:<uuid>:news       channel: the id of every job that moved
     sp:<uuid>:told       what the scheduler last said of those that wait (JSON)
-    and rq's own keys; see `queue`.
+    and rq's own keys; see `rq_queues`.
 
 All of it can be lost and is rebuilt from the directories. So telling Redis is allowed to fail: `tell`
 answers False, and whoever rebuilds the index finds the truth on disk. Nor is what stands there trusted: whoever

@@ -49,8 +49,8 @@ from singlepoint.jobs.store.rings import Rings
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
-from singlepoint.scheduler.policy.reasons import told
 from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.forecast import forecast
 from singlepoint.scheduler.world.world import Place, World
 

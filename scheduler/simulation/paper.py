@@ -28,8 +28,8 @@ from singlepoint.scheduler.policy.plan import (
     Resume,
     TakeBack,
 )
-from singlepoint.scheduler.policy.reasons import told
 from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.world.world import Place, World
 
 MIB = 2**20

@@ -22,7 +22,7 @@ from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.lifecycle.summary import detail
 from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
-from singlepoint.scheduler.policy.reasons import told
+from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.world.world import Place, World
 
 MUTATIONS = int(os.environ.get("SINGLEPOINT_MUTATIONS", "10000"))

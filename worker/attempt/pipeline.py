@@ -7,12 +7,7 @@ only the newest attempt can make. Whatever goes wrong becomes an `Outcome`; noth
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
-import os
-import time
-from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -23,7 +18,6 @@ from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.durable import is_full
-from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import limits
 from singlepoint.worker.ground.job_log import job_log
 from singlepoint.worker.ground.memory_errors import lack_of_memory
@@ -34,10 +28,8 @@ from singlepoint.worker.ground.work import Outcome, Stopped, Work
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.kinds.table import KINDS, RUNS_PROGRAMS
 
+from .job_lock import held_lock
 from .leftovers import clear_away, sweep
-
-LOCK_PATIENCE_S = 2.0
-"""How long a claim waits for the job's lock: somebody may be probing it for an instant."""
 
 _workplace: Workplace | None = None
 _drain_early = False
@@ -66,36 +58,6 @@ def perform(job_id: str, attempt: int) -> str:
             return "superseded"
         with job_log(work.log, work.files.log):
             return _to_the_end(work)
-
-
-@contextlib.contextmanager
-def held_lock(store: JobStore, job_id: str) -> Iterator[int | None]:
-    """Hold the job's kernel lock, by a descriptor; None when another attempt, or a child it left, has it.
-
-    Children inherit the descriptor, so the lock is free only once all of them are gone.
-    """
-    try:
-        descriptor = os.open(store.lock_path(job_id), os.O_RDWR | os.O_CREAT, 0o600)
-    except (FileNotFoundError, NotFound):  # the job was removed, or never was
-        yield None
-        return
-    try:
-        yield descriptor if _locked(descriptor) else None
-    finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.005)
-        else:
-            return True
 
 
 def _to_the_end(work: Work) -> str:

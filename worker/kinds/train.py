@@ -1,6 +1,6 @@
 """Train a model as a job: restore, step, save now and then, publish.
 
-The arithmetic is `nn.trainer`'s and is a function of spec, data and seed. This file adds what time and the
+The arithmetic is `nn.learning.trainer`'s and is a function of spec, data and seed. This file adds what time and the
 world need: checkpoints at the interval the terms grant, answers to requests to stop, progress, metrics, and a
 model in the registry at the end.
 """

@@ -14,7 +14,7 @@ from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.policy.reasons import told
+from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.paper import Paper, budget
 from singlepoint.scheduler.world.world import Place
 

@@ -16,7 +16,7 @@ from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.worker.attempt.pipeline import held_lock
+from singlepoint.worker.attempt.job_lock import held_lock
 from singlepoint.worker.ground.process import wait_for_exit
 from singlepoint.worker.kinds import predict as prediction
 from singlepoint.worker.pool.watch import Watch

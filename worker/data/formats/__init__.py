@@ -28,9 +28,9 @@ from . import folders
 from .arrays import ArrayFile, is_idx, member_of, open_array
 from .arrow import FeatherFile, ParquetFile
 from .delimited import CsvFile
-from .files import Tables, files_of
 from .folders import ImageFiles
 from .json_lines import JsonLinesFile
+from .paths import Tables, files_of
 from .streams import PACKED, unpacked_name
 from .tile import Cursor, Piece, RowSource, Table, Tile, Wanted, existing, unreadable
 
