@@ -28,7 +28,11 @@ from tests.system.machine import Machine, wait_until
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the extra `browser`")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.skipif(CHROMIUM is None, reason="no chromium")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.system,
+    pytest.mark.skipif(CHROMIUM is None, reason="this machine has no chromium"),
+]
 
 Page = Any
 Open = Callable[..., Page]

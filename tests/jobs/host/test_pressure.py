@@ -20,6 +20,6 @@ def test_stalls_are_shares_and_what_is_not_told_is_none(tmp_path: Path) -> None:
     assert measure(tmp_path) == Pressure(memory=0.125, memory_full=0.02, available_bytes=40960)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by Linux")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine: told by Linux")
 def test_of_this_machine() -> None:
     assert (measure().available_bytes or 0) > 0

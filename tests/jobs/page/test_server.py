@@ -166,7 +166,7 @@ def test_it_speaks_tls_when_there_are_files(home: Home, redis_url: str, tmp_path
     try:
         subprocess.run(made, check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("no openssl")
+        pytest.skip("this machine has no openssl")
     home.settings.write_text(f'[http]\ncertificate = "{certificate}"\nkey = "{key}"\n')
     with running(home, redis_url) as (_, address, _log):
         assert address.url.startswith("https://")

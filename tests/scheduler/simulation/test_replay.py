@@ -20,7 +20,7 @@ from singlepoint.scheduler.simulation.workload import Arrival, Workload, lublin,
 
 HOUR_S = 3600.0
 LOG = Path(os.environ.get("SINGLEPOINT_DATA", "/nowhere")) / "trace-kth-sp2" / "KTH-SP2-1996-2.swf.gz"
-needs_the_log = pytest.mark.skipif(not LOG.exists(), reason="SINGLEPOINT_DATA has no trace-kth-sp2")
+needs_the_log = pytest.mark.skipif(not LOG.exists(), reason="this machine: SINGLEPOINT_DATA has no trace-kth-sp2")
 
 
 @cache

@@ -11,7 +11,7 @@ from singlepoint.jobs.lifecycle.records import Resources, Terms
 from singlepoint.worker.ground import limits
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this machine has no affinity")
 def test_terms_that_are_not_kept_are_told() -> None:
     limits.warm_up()
     allowed = sorted(os.sched_getaffinity(0))

@@ -19,7 +19,9 @@ KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperl
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.skipif(not fingerprint(1)["blas"].startswith("openblas"), reason="this BLAS has no kernels to choose from")
+@pytest.mark.skipif(
+    not fingerprint(1)["blas"].startswith("openblas"), reason="this machine: its BLAS has no kernels to choose from"
+)
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_a_row_has_the_same_bits_in_any_company_under_every_kernel(kernel: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "OPENBLAS_L2_SIZE"}
@@ -32,7 +34,7 @@ def test_a_row_has_the_same_bits_in_any_company_under_every_kernel(kernel: str) 
         timeout=600,
     )
     if look.returncode < 0:
-        pytest.skip(f"this processor lacks what {kernel} needs: signal {-look.returncode}")
+        pytest.skip(f"this machine: its processor lacks what {kernel} needs: signal {-look.returncode}")
     assert look.returncode == 0, look.stderr.decode()
     found = json.loads(look.stdout)
     assert found["dependent"] == [], found

@@ -64,7 +64,7 @@ def program(maker: Maker, code: str, memory: str = "64MiB", cores: int = 1, **sp
     return maker.make(maker.submit(command, resources={"memory": memory, **spec}), cores=cores)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory of other processes is read in /proc")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine has no /proc")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(maker: Maker, way: str) -> None:
     job = program(maker, WAYS[way])
@@ -107,7 +107,7 @@ time.sleep(1.5)
     assert job.state is State.SUCCEEDED
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this machine has no affinity")
 def test_a_program_that_starts_eight_threads_gets_its_cores_only(maker: Maker) -> None:
     job = program(
         maker,
