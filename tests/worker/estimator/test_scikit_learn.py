@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import SkipTest
 
 import numpy as np
 import pytest
@@ -27,7 +28,10 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 )
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks_pass_without_an_excuse(estimator: Any, check: Any) -> None:
-    check(estimator)
+    try:
+        check(estimator)
+    except SkipTest as error:  # scikit-learn's own: of arrays that are none of numpy's, where none are installed
+        pytest.skip(f"this machine: {error}")
 
 
 def mixed(rows: int = 200) -> tuple[Any, np.ndarray, np.ndarray]:
