@@ -93,6 +93,7 @@ def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> D
     """Start `argv` in a session of its own, with its output in the home's `up.log`."""
     log = log_path(home)
     with open(log, "ab", opener=creating()) as output:
+        start = output.tell()  # before the child writes: it shares this place in the file
         process = subprocess.Popen(
             argv,
             env={**os.environ, **environment},
@@ -101,7 +102,7 @@ def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> D
             stderr=output,
             start_new_session=True,
         )
-        return Detached(process, log, output.tell())
+        return Detached(process, log, start)
 
 
 def up_detached(
