@@ -24,8 +24,16 @@ def age(task: Task, now: float, since: float | None) -> tuple[int, float]:
     return (LIFTED, math.inf) if now >= at else (ORDINARY, at)
 
 
+def in_turn(task: Task) -> Standing:
+    """Of those that were lifted, whoever came first goes first: nothing else counts, or some would wait for ever."""
+    rank = (LIFTED, 0, 0)
+    return Standing(rank, (*rank, task.since, task.id))
+
+
 def by_priority(task: Task, now: float, since: float | None) -> Standing:
     """Whoever was lifted first, then higher priority, then first come; what stands paused before its equals."""
     lifted, until = age(task, now, since)
+    if lifted == LIFTED:
+        return in_turn(task)
     rank = (lifted, -task.priority, 0)
     return Standing(rank, (*rank, not task.paused, task.submitted_at, task.id), until)

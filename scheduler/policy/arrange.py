@@ -17,6 +17,7 @@ from typing import Protocol
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.scheduler.world.tasks import NOTHING, Holding, Rank, Standing, Task
 
+from .ageing import LIFTED
 from .plan import Reservation, Wait
 from .rules import Overtaking, Rules
 
@@ -170,15 +171,25 @@ class _Pass:
 
     def _would_delay(self, task: Task) -> bool:
         """Whether starting it now would keep the holder of the reservation from starting in time."""
-        if self.head is None or (self.rules.gives_way and task.gives_way):
+        if self.head is None or self._gives_way_to(self.head, task):
             return False
         reservation = self.found.reservation or self._reserve(self.head)
-        if self.floor.now + task.longest_s <= reservation.at:
+        if self.floor.now + task.longest_s <= reservation.at < math.inf:  # an end nobody can tell is never kept to
             return False
         if task.need.fits_in(self.extra):
             self.extra = self.extra - task.need
             return False
         return True
+
+    def _gives_way_to(self, head: Task, task: Task) -> bool:
+        """Whether it may start before the head because it can be put down again.
+
+        A lifted head has waited its time out: for that, only work of a worse rank will be put down.
+        """
+        if not self.rules.gives_way or not task.gives_way:
+            return False
+        first, other = self.floor.standing(head.id).rank, self.floor.standing(task.id).rank
+        return first[0] != LIFTED or other > first
 
     # --- giving way --------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from bisect import bisect_right
 
 from singlepoint.scheduler.world.tasks import Rank, Standing, Task
 
-from .ageing import LIFTED, age
+from .ageing import LIFTED, age, in_turn
 from .rules import Overtaking, Rules
 
 LEVELS_S = (60.0, 600.0, 3600.0, 21_600.0)
@@ -32,6 +32,8 @@ def ranking(task: Task, now: float, since: float | None) -> Standing:
     """Where a task stands: lifted or not, priority, level. since: from when on it runs, None while it waits."""
     lifted, lifted_at = age(task, now, since)
     if since is None:
+        if lifted == LIFTED:
+            return in_turn(task)
         level, work = _level(task, 0.0)
         rank = (lifted, -task.priority, level)
         return Standing(rank, (*rank, work, not task.paused, task.submitted_at, task.id), lifted_at)

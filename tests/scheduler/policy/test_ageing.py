@@ -1,0 +1,44 @@
+"""Whoever has waited its time out goes in turn, and nobody is put in between for ever."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.scheduler.policy.ageing import GUARD_S
+from singlepoint.scheduler.policy.arrange import arrange
+from singlepoint.scheduler.policy.named import POLICIES
+from singlepoint.scheduler.policy.plan import Wait
+from singlepoint.scheduler.world.books import Books
+from singlepoint.scheduler.world.tasks import Holding, Task
+
+LONG_AGO = Task("old", Resources(2000), submitted_at=0.0, since=0.0, served_s=90_000.0, priority=-5)
+"""It has run for a day, so it is of the worst level, and of the worst priority."""
+
+AGING = [POLICIES[name] for name in ("feedback", "easy", "fifo")]
+
+
+@pytest.mark.parametrize("rules", AGING, ids=lambda rules: rules.name)
+def test_of_those_that_were_lifted_the_first_goes_first_whatever_its_level_and_priority(rules) -> None:  # type: ignore[no-untyped-def]
+    now = LONG_AGO.served_s + GUARD_S + 10
+    later = replace(LONG_AGO, id="later", since=1.0, served_s=0.0, priority=9)
+    new = replace(LONG_AGO, id="new", since=now, submitted_at=now, served_s=0.0, priority=9)
+    orders = [rules.ranking(task, now, None).order for task in (LONG_AGO, later, new)]
+    assert orders == sorted(orders)
+
+
+def test_what_was_lifted_is_not_kept_waiting_by_work_that_nobody_would_put_down_for_it() -> None:
+    """Of two cores one is busy with lifted work: the first in line needs both, and the other lifted job must wait."""
+    rules, now = POLICIES["feedback"], LONG_AGO.served_s + GUARD_S + 10
+    books = Books(Resources(2000), range(2), rules.ranking)
+    books.seen_at(now)
+    narrow = Task("narrow", Resources(1000), submitted_at=2.0, since=2.0)
+    books.hold(Holding(replace(narrow, id="busy"), Resources(1000), (0,), since=now - 1))
+    books.wait(LONG_AGO)
+    books.wait(narrow)
+    found = arrange(books, rules)
+    assert found.starts == [] and found.put_down == []
+    assert found.blocked == {"old": Wait.LACKS, "narrow": Wait.WOULD_DELAY}
+    assert found.reservation is not None and found.reservation.task.id == "old"
