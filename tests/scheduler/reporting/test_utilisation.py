@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from singlepoint.jobs.lifecycle.ledger import account
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Attempt, Resources, Terms, Usage
-from singlepoint.scheduler.reporting.utilisation import over, shares
+from singlepoint.scheduler.reporting.utilisation import of_account, shares
 
 BUDGET = Resources(2000, 1000, UNLIMITED, UNLIMITED)
 
@@ -27,20 +28,10 @@ def test_u_at_100_is_what_is_granted_at_100() -> None:
     assert shares(granted, BUDGET)["cpu_millis"] == 1.0
 
 
-def test_only_the_time_within_the_span_counts() -> None:
-    reading = over([an_attempt(0, 150)], BUDGET, 100, 200)
-    assert reading.reserved == {"cpu_millis": 0.25, "memory_bytes": 0.25}
-
-
-def test_an_attempt_that_goes_on_is_reserved_up_to_now() -> None:
-    reading = over([an_attempt(50, None)], BUDGET, 0, 100)
-    assert reading.reserved["cpu_millis"] == 0.25
-    assert reading.used["cpu_millis"] == 0.0
-
-
 def test_used_is_what_was_measured_and_useful_is_less_saves_and_repeated_work() -> None:
     usage = Usage(wall_s=100, cpu_s=80, peak_memory_bytes=200, saves=5, save_s=2, overhead_s=10)
-    reading = over([an_attempt(0, 100, end="killed", usage=usage, lost_s=15.0)], BUDGET, 0, 100)
+    reading = of_account(account([an_attempt(1, 101, end="killed", usage=usage, lost_s=15.0)]), BUDGET, 101)
+    assert reading is not None
     assert reading.used == {"cpu_millis": pytest.approx(0.4), "memory_bytes": pytest.approx(0.2)}
     assert reading.useful["cpu_millis"] == pytest.approx(0.4 * 0.75)
 
@@ -48,10 +39,10 @@ def test_used_is_what_was_measured_and_useful_is_less_saves_and_repeated_work() 
 @pytest.mark.parametrize("end", ["failed", "crashed"])
 def test_a_failed_attempt_was_of_no_use(end: str) -> None:
     usage = Usage(wall_s=100, cpu_s=80)
-    reading = over([an_attempt(0, 100, end=end, usage=usage)], BUDGET, 0, 100)
+    reading = of_account(account([an_attempt(1, 101, end=end, usage=usage)]), BUDGET, 101)
+    assert reading is not None
     assert reading.useful["cpu_millis"] == 0.0
 
 
-def test_an_empty_span_is_refused() -> None:
-    with pytest.raises(ValueError, match="span of time"):
-        over([], BUDGET, 5, 5)
+def test_before_anything_ran_there_is_no_reading() -> None:
+    assert of_account(account([]), BUDGET, 100) is None
