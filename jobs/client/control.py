@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
+from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job
@@ -22,7 +23,7 @@ from singlepoint.jobs.store.job_files import staged_outputs
 from .follow import wait_for
 from .query import listing
 from .session import Session, redis_may_be_away
-from .submit import NEVER_SUCCEEDS, announce
+from .submit import announce
 
 _WITH_A_WORKER = frozenset({State.QUEUED, State.RUNNING})
 
@@ -97,15 +98,15 @@ def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> J
 def _check_what_comes_first(session: Session, job: Job) -> None:
     if job.attempts:
         return  # it has waited for them already
-    for other in job.after:
-        try:
-            fate = NEVER_SUCCEEDS.get(session.store.load(other).state)
-        except NotFound:
-            gone = f"job {other}, which {job.id} comes after, was removed"
-            raise NotNow(gone, hint=f"submit the job of {job.id} anew, without it") from None
-        if fate is not None:
-            what = f"job {other}, which {job.id} comes after, {fate}: retry that first"
-            raise NotNow(what, hint=f"`singlepoint retry {other} {job.id}` does both")
+    for one in job.after:
+        if (why := one.never(session.store.fate(one.job))) is None:
+            continue
+        what = f"job {one.job}, which {job.id} comes after, {why}"
+        if not session.store.exists(one.job):
+            raise NotNow(f"{what}; it was removed", hint=f"submit the job of {job.id} anew, without it")
+        if one.when is Condition.OK:
+            raise NotNow(f"{what}: retry that first", hint=f"`singlepoint retry {one.job} {job.id}` does both")
+        raise NotNow(what, hint=f"submit the job of {job.id} anew, without it")
 
 
 def prioritise(session: Session, job_id: str, priority: int, at: float) -> Job:
@@ -162,8 +163,13 @@ def cancel_and_wait(session: Session, job_id: str, at: float, timeout_s: float) 
 
 
 def dependents(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Jobs that others, not yet ended, still need to have succeeded: each with one that needs it."""
-    return {needed: row["id"] for row in rows if row["state"] not in FINAL for needed in row["after"]}
+    """Jobs whose end others, not yet ended, still wait for: each with one that does."""
+    return {needed: row["id"] for row in rows if row["state"] not in FINAL for needed in _needs(row)}
+
+
+def _needs(row: Mapping[str, Any]) -> Iterable[str]:
+    """One that ran once has waited for all of them already."""
+    return () if row["attempt"] else (parse_after(text).job for text in row["after"])
 
 
 def require_unneeded(job_id: str, needed: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ Every waiting job gets a reason: `lifecycle.reasons` is the rule.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import BrokerAway, BrokerRefuses, HistoryDamaged, InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.dependencies import parse_after
 from singlepoint.jobs.lifecycle.reasons import Surroundings, Told, with_reason
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.summary import read_progress, summary
@@ -73,10 +74,17 @@ def _told(session: Session) -> tuple[Told | None, BrokerAway | None]:
 def states_of(session: Session, rows: Sequence[Row]) -> dict[str, str]:
     """Where the jobs of these rows stand, and those that they come after, which may have ended."""
     states = {row["id"]: str(row["state"]) for row in rows}
-    for job_id in {other for row in rows for other in row["after"]} - states.keys():
-        with contextlib.suppress(NotFound, HistoryDamaged):
-            states[job_id] = session.store.load(job_id).state.value
-    return states
+    needed = {parse_after(text).job for row in rows for text in row["after"]}
+    return states | _fates(session, needed - states.keys())
+
+
+def _fates(session: Session, job_ids: Iterable[str]) -> dict[str, str]:
+    """Where these jobs stand, or how they had ended that were removed since; without those nobody knows of."""
+    fates = {}
+    for job_id in job_ids:
+        with contextlib.suppress(HistoryDamaged):
+            fates[job_id] = session.store.fate(job_id)
+    return {job_id: fate.value for job_id, fate in fates.items() if fate is not None}
 
 
 def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
@@ -87,8 +95,7 @@ def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
     if job.is_final:
         return {}, None
     told, away = _told(session)
-    states = {other: session.store.load(other).state.value for other in job.after if session.store.size(other)}
-    around = surroundings(session, states, told, away)
+    around = surroundings(session, _fates(session, {one.job for one in job.after}), told, away)
     row = {**summary(job), **({"dead": is_dead(session, summary(job))} if around.room is None else {})}
     told_of = with_reason(row, around)
     found: Row = {"reason": told_of["reason"], "eta": told_of["eta"]}

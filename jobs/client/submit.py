@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
+from singlepoint.jobs.lifecycle.dependencies import After, Condition, parse_after
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
@@ -149,19 +149,16 @@ def announce(session: Session, job: Job) -> int | None:
         return None
 
 
-NEVER_SUCCEEDS = {State.FAILED: "has failed", State.CANCELLED: "was cancelled"}
-"""As long as nobody retries it."""
-
-
 def _resolved(store: JobStore, spec: Spec) -> Spec:
-    after = [find_job(store, word) for word in spec.after]
+    after = [replace(one, job=find_job(store, one.job)) for one in map(parse_after, spec.after)]
     changes: dict[str, object] = {}
     if isinstance(spec, PredictSpec):
         model = find_model(store, spec.model)
         changes["model"] = model
         if not model.startswith("/"):
-            after.append(model)  # a training that has yet to end: its model is there once it succeeded
-    for job_id in after:
-        if (fate := NEVER_SUCCEEDS.get(store.load(job_id).state)) is not None:
-            raise NotNow(f"job {job_id}, which must come first, {fate}", hint=f"`singlepoint retry {job_id}`")
-    return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(after))})
+            after.append(After(model))  # a training that has yet to end: its model is there once it succeeded
+    for one in after:
+        if (fate := one.never(store.fate(one.job))) is not None:
+            hint = f"`singlepoint retry {one.job}`" if one.when is Condition.OK else f"`--after {one.job}:any`"
+            raise NotNow(f"job {one.job}, which must come first, {fate}", hint=hint)
+    return spec.model_copy(update={**changes, "after": tuple(dict.fromkeys(map(str, after)))})

@@ -53,7 +53,7 @@ def page(job: Job, live: Row, at: float) -> str:
             "reason": str(live.get("reason") or job.reason or ""),
             "progress": _progress(live),
             "priority": str(job.priority or ""),
-            "after": " ".join(job.after),
+            "after": " ".join(map(str, job.after)),
             "asks for": f"{job.requests.cpu_millis / 1000:g} cpu, {format_bytes(job.requests.memory_bytes)}",
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),

@@ -38,7 +38,15 @@ _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--cpu", "resources.cpu", {"type": int, "metavar": "N", "help": "Cores  [1]"}),
     ("--memory", "resources.memory", {"metavar": "SIZE", "help": "Memory, such as 2GiB  [512MiB]"}),
     ("--project", "project", {"metavar": "NAME", "help": "What its share of the machine is counted under."}),
-    ("--after", "after", {"multiple": True, "metavar": "ID", "help": "Run once this job has succeeded."}),
+    (
+        "--after",
+        "after",
+        {
+            "multiple": True,
+            "metavar": "ID",
+            "help": "Run once this job has succeeded; ID:failed, ID:any: once it has not, or ended.",
+        },
+    ),
     ("--time-limit", "time_limit_s", {"metavar": "T", "help": "How long an attempt may run, such as 90, 10m or 2h."}),
     ("--retries", "retries", {"type": int, "metavar": "N", "help": "Own failures that are tried again  [0]"}),
 )

@@ -18,6 +18,7 @@ from singlepoint.jobs.clock import iso
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, Problem, Superseded
 
+from .dependencies import After, parse_after
 from .records import Asked, Attempt, Job, Resources, Terms, Usage, changed, is_job_id
 from .states import Ask, Author, Event, State, advance
 
@@ -119,9 +120,6 @@ def _noted(job: Job | None, at: float, entry: Facts, note: Note) -> Job:
 
 
 def _accepted(job_id: str, at: float, entry: Facts) -> Job:
-    after = documents.texts(entry, "after", ())
-    if not all(map(is_job_id, after)):
-        raise Malformed("`after` is not a list of ids of jobs")
     return Job(
         id=job_id,
         name=documents.text(entry, "name", most=MOST_NAME),
@@ -131,13 +129,23 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         requests=Resources.from_json(documents.mapping(entry, "requests")),
         priority=_priority(entry, 0),
         retries=documents.whole(entry, "retries", 0),
-        after=after,
+        after=_after(entry),
         fingerprint=documents.text(entry, "fingerprint", ""),
         project=documents.text(entry, "project", "", most=MOST_NAME),
         like=documents.text(entry, "like", ""),
         spec_sha256=documents.text(entry, "spec_sha256", ""),
         facts=documents.mapping(entry, "facts", {}),
     )
+
+
+def _after(entry: Facts) -> tuple[After, ...]:
+    try:
+        after = tuple(map(parse_after, documents.texts(entry, "after", ())))
+    except ValueError as error:
+        raise Malformed(f"`after`: {error}") from None
+    if not all(is_job_id(one.job) for one in after):
+        raise Malformed("`after` is not a list of ids of jobs")
+    return after
 
 
 def _priority(entry: Facts, default: int | documents.Needed = documents.NEEDED) -> int:

@@ -360,6 +360,16 @@ def is_listed(content: Content, job: Job) -> bool:
     return content.rfind(_BEGINNING + job.id.encode() + _SIZE + str(job.size).encode() + b",") >= 0
 
 
+def last_end(content: Content, job_id: str) -> State | None:
+    """How a job ended last, though it may be gone since; None where it was not noted."""
+    beginning = _BEGINNING + job_id.encode() + _SIZE
+    begin = content.rfind(b"\n" + beginning) + 1
+    if not begin and content[: len(beginning)] != beginning:
+        return None
+    entry = Entry.from_line(content[begin : content.find(b"\n", begin)])
+    return entry.state if entry is not None else None
+
+
 def add_lines(sums: Sum, lines: Iterable[bytes]) -> Sum:
     """`sums`, with the entries in these lines: of jobs that are still there, and of others."""
     for raw in lines:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso, seconds
 
+from .dependencies import After, parse_after
 from .records import Resources, granted_of
 from .retry import LONGEST_BACKOFF_S
 from .states import FINAL, State
@@ -134,7 +135,6 @@ DIED = "its process died; `singlepoint up --detach` goes on with it"
 DRAINING = "nothing is started: the home is being drained, until `singlepoint drain --off`"
 
 _ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "asked to pause"}
-_NEVER = {State.FAILED.value: "failed", State.CANCELLED.value: "was cancelled", None: "was removed"}
 
 
 def with_reason(row: Row, around: Surroundings) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def _why_pending(row: Row, around: Surroundings) -> Why:
     told, not_before = around.told, seconds(row["not_before"]) if row["not_before"] else 0.0
     rules = (
         (Why.ENDING, told is not None and row["id"] in told.ending),
-        (Why.DOOMED, any(state in _NEVER for state in _before(row, around).values())),
+        (Why.DOOMED, _never(row, around) is not None),
         (Why.HELD, row["held"]),
         (Why.NOTHING_RUNS, around.room is None),
         (Why.STANDSTILL, bool(around.complaint)),
@@ -179,10 +179,17 @@ def _why_pending(row: Row, around: Surroundings) -> Why:
     return next((reason for reason, holds in rules if holds), Why.LINE)
 
 
-def _before(row: Row, around: Surroundings) -> dict[str, str | None]:
-    """The jobs it still has to come after, with their states; one that ran once has waited for them already."""
-    after = {} if row["attempt"] else {other: around.states.get(other) for other in row["after"]}
-    return {other: state for other, state in after.items() if state != State.SUCCEEDED}
+def _before(row: Row, around: Surroundings) -> list[tuple[After, State | None]]:
+    """What it still has to come after, and where that stands; one that ran once has waited for all of it already."""
+    after = [] if row["attempt"] else [parse_after(text) for text in row["after"]]
+    stand = [(one, State(around.states[one.job]) if one.job in around.states else None) for one in after]
+    return [(one, state) for one, state in stand if not one.is_met(state)]
+
+
+def _never(row: Row, around: Surroundings) -> str | None:
+    """The job for which it can never start, and why."""
+    told = ((one.job, one.never(state)) for one, state in _before(row, around))
+    return next((f"{job}, which it comes after, {why}" for job, why in told if why is not None), None)
 
 
 def _need(row: Row, room: Resources) -> Resources:
@@ -202,12 +209,11 @@ def _asked(row: Row, _around: Surroundings) -> str:
 
 
 def _doomed(row: Row, around: Surroundings) -> str:
-    other, state = next((other, state) for other, state in _before(row, around).items() if state in _NEVER)
-    return f"about to fail: {other}, which it comes after, {_NEVER[state]}"
+    return f"about to fail: {_never(row, around)}"
 
 
 def _after(row: Row, around: Surroundings) -> str:
-    return "after " + ", ".join(f"{other} ({state})" for other, state in _before(row, around).items())
+    return "after " + ", ".join(f"{one} ({state})" for one, state in _before(row, around))
 
 
 def _line(row: Row, around: Surroundings) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from singlepoint.jobs import documents
 
+from .dependencies import After
 from .states import FINAL, Ask, Author, State
 
 UNLIMITED = 2**62
@@ -268,7 +269,7 @@ class Job:
     like: the same for jobs that take alike (`spec.likeness`).
     fresh_after: checkpoints of attempts up to this number must not be used.  retried_after: attempts up to this
     number were made before the job was last retried.
-    retries: failures that may still be tried again.  after: ids that must have succeeded first.
+    retries: failures that may still be tried again.  after: what it waits for before its first attempt.
     spec_sha256: of the stored spec's bytes, `""` in histories of version 0.1.
     result: the winner's `path` and `sha256`.  size: bytes of history this view was folded from.
     """
@@ -282,7 +283,7 @@ class Job:
     priority: int = 0
     retries: int = 0
     failures: int = 0
-    after: tuple[str, ...] = ()
+    after: tuple[After, ...] = ()
     fingerprint: str = ""
     spec_sha256: str = ""
     like: str = ""

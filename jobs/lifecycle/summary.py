@@ -48,7 +48,7 @@ def summary(job: Job) -> dict[str, Any]:
         "paused": job.paused,
         "asks": sorted(ask.value for ask in job.asks),
         "gives_way": any(asked.by is Author.SCHEDULER for asked in job.asks.values()),
-        "after": list(job.after),
+        "after": list(map(str, job.after)),
         "not_before": _time(job.not_before or None),
         "size": job.size,
     }

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from singlepoint.jobs.amounts import parse_bytes, parse_length_s
 from singlepoint.jobs.errors import Problem
+from singlepoint.jobs.lifecycle.dependencies import parse_after
 from singlepoint.jobs.lifecycle.records import Resources
 
 from .base import Part, Positive
@@ -31,6 +32,11 @@ _Amount = Annotated[int, BeforeValidator(_amount)]
 def _length(value: Any) -> Any:
     """A length of time such as "2h" in seconds; anything but text is left to the next check."""
     return parse_length_s(value) if isinstance(value, str) else value
+
+
+def _condition(text: str) -> str:
+    parse_after(text)
+    return text
 
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
@@ -56,7 +62,8 @@ class ResourceSpec(Part):
 class JobSpec(Part):
     """What every kind of job may say.
 
-    project: what its share of the machine is counted under.  after: ids of jobs that must have succeeded first.
+    project: what its share of the machine is counted under.  after: jobs that must have ended first: `ID` or `ID:ok`
+    with success, `ID:failed` without, `ID:any` in any way.
     checkpoint_interval_s: seconds of work between saves; None: what the reliability model finds best.
     time_limit_s: how long one attempt may run, pauses not counted; then it is asked to stop, and killed if it does not.
     """
@@ -68,7 +75,7 @@ class JobSpec(Part):
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)] = 0  # higher runs earlier
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
     project: Name | None = None
-    after: tuple[str, ...] = ()
+    after: tuple[Annotated[str, AfterValidator(_condition)], ...] = ()
     checkpoint_interval_s: Positive | None = None
     time_limit_s: Annotated[Positive | None, BeforeValidator(_length)] = None
 

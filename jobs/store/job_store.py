@@ -37,9 +37,9 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
-from singlepoint.jobs.lifecycle.ledger import heads, listed
+from singlepoint.jobs.lifecycle.ledger import heads, last_end, listed
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
-from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.lifecycle.states import Event, State
 
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
 from .home import Home
@@ -195,6 +195,14 @@ class JobStore:
     def load(self, job_id: str) -> Job:
         """The job as its history tells it now; raises NotFound."""
         return fold(job_id, self._read(job_id, HISTORY))
+
+    def fate(self, job_id: str) -> State | None:
+        """Where a job stands, or had ended before it was removed; None when nobody knows. Raises HistoryDamaged."""
+        try:
+            return self.load(job_id).state
+        except NotFound:
+            with self.ledger.opened() as content:
+                return last_end(content, job_id)
 
     def catch_up(self, job: Job) -> Job:
         """The job as its history tells it now, by what was added since `job` was read; all of it if it was cut."""

@@ -57,12 +57,12 @@ class Sight:
         None when it is gone or cannot be read.
         """
         job = self._see_one(job_id)
-        unseen = list(job.after) if job else []
+        unseen = [one.job for one in job.after] if job else []
         while unseen:
             other_id = unseen.pop()
             if not self.world.knows(other_id):
                 other = self._see_one(other_id)
-                unseen += other.after if other else ()
+                unseen += [one.job for one in other.after] if other else []
         return job
 
     def _see_one(self, job_id: str) -> Job | None:
@@ -70,10 +70,18 @@ class Sight:
         if job is not None:
             self.world.see(job)
         elif self.size(job_id) == 0:
-            self.world.forget(job_id)
+            self.world.forget(job_id, self._had_ended(job_id))
         if job is None or job.is_final:
             self.alive_at.pop(job_id, None)
         return job
+
+    def _had_ended(self, job_id: str) -> State | None:
+        """How a job that is gone had ended, as far as anybody noted."""
+        try:
+            return self.store.fate(job_id)
+        except _UNREADABLE as error:
+            self._complain(job_id, error)
+            return None
 
     def load(self, job_id: str) -> Job | None:
         """The job as it is on disk. One damaged history must not stop all the others: it is logged, once."""

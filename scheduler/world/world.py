@@ -115,13 +115,15 @@ class World:
             return
         self._learn(job.id, evidence(job))
         self._sizes[job.id] = job.size
-        self._outcomes.pop(job.id, None)
+        goes_round_again = self._outcomes.pop(job.id, None) is not None
         if _is_news_of_its_lock(before, job):
             self._locks.pop(job.id, None)  # what was seen before it was claimed says nothing of this attempt
         self._jobs[job.id] = job
-        for other in job.after:
-            self._dependents.setdefault(other, set()).add(job.id)
+        for one in job.after:
+            self._dependents.setdefault(one.job, set()).add(job.id)
         self._file(job)
+        if goes_round_again:
+            self._file_dependents(job.id)
 
     def _end(self, job: Job) -> None:
         """It has ended; from here on nothing is held of it, but what those that come after it wait to know."""
@@ -143,8 +145,9 @@ class World:
         self._taught = ended + (self._taught - before)
         self._reliability = None
 
-    def forget(self, job_id: str) -> None:
-        """The job was removed. Those that come after it never start, unless it had succeeded.
+    def forget(self, job_id: str, had_ended: State | None = None) -> None:
+        """The job was removed. had_ended: in which way before that, None where nobody knows: those that come after it
+        may start by that, or never.
 
         What it was granted stays taken until whoever held it must have ended: its lock is gone, and cannot be tried.
         """
@@ -155,7 +158,7 @@ class World:
             self._removed.append((self.now, held))
         self._sizes.pop(job_id, None)
         if self._keeps_outcomes or job_id in self._dependents:
-            self._outcomes.setdefault(job_id, None)
+            self._outcomes.setdefault(job_id, had_ended)
         self._file_dependents(job_id)
 
     def lose_sight(self, job_id: str) -> None:
@@ -311,9 +314,7 @@ class World:
     def doomed(self) -> Iterator[tuple[Job, str]]:
         """Jobs that can never start, with the reason."""
         for job in self.standing(Place.DOOMED):
-            other = self.doom(job)
-            assert other is not None
-            yield job, f"comes after {other}, which {_FATES[self._outcomes[other]]}"
+            yield job, f"comes after {self.doom(job)}"
 
     def is_needed(self, job_id: str) -> bool:
         """Whether an unfinished job comes after it."""
@@ -324,8 +325,10 @@ class World:
         return (self._jobs[job_id] for job_id in sorted(self._missing))
 
     def doom(self, job: Job) -> str | None:
-        """Which of the jobs it comes after ended without success, or was removed."""
-        return next((o for o in job.after if o in self._outcomes and self._outcomes[o] is not State.SUCCEEDED), None)
+        """Which of the jobs it comes after keeps it from ever starting, and why."""
+        ended = ((one, self._outcomes[one.job]) for one in job.after if one.job in self._outcomes)
+        told = ((one.job, one.never(outcome)) for one, outcome in ended)
+        return next((f"{other}, which {why}" for other, why in told if why is not None), None)
 
     def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
         """What an attempt of a waiting task is granted; a paused one gets cores besides what it has."""
@@ -377,7 +380,7 @@ class World:
         self._since.pop(job_id, None)
         self._left.pop(job_id, None)
         self._missing.discard(job_id)
-        for other in job.after if job else ():
+        for other in {one.job for one in job.after} if job else ():
             dependents = self._dependents.get(other, set())
             dependents.discard(job_id)
             if not dependents:
@@ -499,7 +502,7 @@ class World:
             return None
         if self.doom(job) is not None:
             return Place.DOOMED
-        return Place.AFTER if any(other not in self._outcomes for other in job.after) else None
+        return Place.AFTER if any(one.job not in self._outcomes for one in job.after) else None
 
 
 def _what_is_above_nothing(amounts: Resources) -> Resources:
@@ -544,7 +547,6 @@ def save_s(job: Job) -> float:
 
 _KILLED = ("killed", "its process was killed, and the worker above it")
 _RESTARTED = ("host_restart", "the machine restarted")
-_FATES: dict[State | None, str] = {State.FAILED: "failed", State.CANCELLED: "was cancelled", None: "was removed"}
 
 _HOLDING = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})
 _WAITING = frozenset({Place.READY, Place.RESUMING})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,11 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.loop import Scheduler
 from singlepoint.scheduler.simulation.paper import MIB, budget
+
+
+def a_dependency(chance: random.Random, number: int) -> str:
+    """One of the first `number` jobs `j0`, `j1`, …, and how it must have ended."""
+    return f"j{chance.randrange(number)}{chance.choice(['', '', ':any', ':failed'])}"
 
 
 class Bench:

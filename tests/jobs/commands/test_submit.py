@@ -35,6 +35,7 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity
 from singlepoint.jobs.host.processes import this_process
+from singlepoint.jobs.lifecycle.dependencies import After, Condition
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.spec.file import parse_file
@@ -319,7 +320,7 @@ def test_a_prediction_waits_for_the_training_that_makes_its_model(session: Sessi
 
     stored = from_json(session.store.spec(job.id))
     assert isinstance(stored, PredictSpec)
-    assert (stored.model, job.after) == (training.id, (training.id,))
+    assert (stored.model, job.after) == (training.id, (After(training.id),))
 
 
 @pytest.mark.parametrize(
@@ -335,6 +336,31 @@ def test_a_file_the_system_refuses_is_told_by_the_field_that_named_it(
     with pytest.raises(kind, match=r"data\.path: .*rows\.csv") as caught:
         submit(session, parse_file(spec), 0.0, refused)
     assert caught.value.exit_code == code
+
+
+def test_jobs_to_come_after_are_named_by_any_word_each_with_its_condition(session: Session, spec: Path) -> None:
+    first, last = accept(session.store, at=1.0, name="first"), accept(session.store, at=2.0)
+
+    job = submit(session, parse_file(spec, ["after=['first:failed', 'last:any']"]), 3.0).job
+
+    assert job.after == (After(first.id, Condition.FAILED), After(last.id, Condition.ANY))
+
+
+@pytest.mark.parametrize(
+    ("after", "code"),
+    [("nosuchjob:any", EXIT_NOT_FOUND), ("k3v:done", EXIT_INVALID), ("itself", EXIT_NOT_FOUND)],
+)
+def test_what_nobody_can_come_after_is_refused_and_so_no_circle_comes_about(
+    command: Callable[..., tuple[int, str, str]], spec: Path, after: str, code: int
+) -> None:
+    refused, out, err = command("submit", "train", spec, "--name", "itself", "--after", after)
+    assert (refused, out) == (code, "") and after.partition(":")[0] in err
+
+
+def test_a_job_that_failed_can_be_come_after_when_that_is_what_was_waited_for(session: Session, spec: Path) -> None:
+    gone = accept(session.store)
+    session.store.move(gone.id, Event.CANCEL, 1.0)
+    submit(session, parse_file(spec, [f"after=['{gone.id}:failed']"]), 2.0)
 
 
 def test_a_job_cannot_wait_for_one_that_failed(session: Session, spec: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from singlepoint.jobs.lifecycle.dependencies import After
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Usage
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
@@ -128,6 +129,44 @@ def test_a_chain_of_jobs_fails_with_the_first_that_does(event: Event, fate: str)
     paper.submit("c", after=["b"])
     paper.move("a", event)
     assert paper.settle() == [Fail("b", f"comes after a, which {fate}"), Fail("c", "comes after b, which failed")]
+
+
+@pytest.mark.parametrize(("when", "event"), [(":failed", Event.FAIL), (":any", Event.FAIL), (":any", Event.SUCCEED)])
+def test_a_job_starts_once_what_it_comes_after_has_ended_as_it_was_to(when: str, event: Event) -> None:
+    paper = Paper(cpu=1)
+    paper.submit("a")
+    paper.submit("b", after=[f"a{when}"])
+    paper.settle()
+    assert paper.reason("b") == f"after a{when} (queued)"
+    paper.claim("a")
+    paper.end("a", event)
+    paper.settle()
+    assert paper.dispatched() == ["a", "b"]
+
+
+def test_a_job_that_was_to_follow_a_failure_fails_with_a_cause_when_there_is_none() -> None:
+    paper = Paper(cpu=1)
+    paper.submit("a")
+    paper.submit("b", after=["a:failed"])
+    paper.settle()
+    paper.claim("a")
+    paper.end("a")
+    assert paper.settle() == [Fail("b", "comes after a, which succeeded, and was to fail")]
+
+
+def test_a_job_waits_again_when_what_it_comes_after_goes_round_again_before_it_began() -> None:
+    paper = Paper(cpu=1)
+    paper.submit("a")
+    paper.submit("b", after=["a:any"])
+    paper.note("b", Note.HOLD)
+    paper.settle()
+    paper.claim("a")
+    paper.end("a", Event.FAIL)
+    paper.settle()
+    paper.move("a", Event.RETRY)
+    paper.note("b", Note.RESUME)
+    paper.settle()
+    assert paper.reason("b") == "after a:any (queued)"
 
 
 def test_a_job_fails_when_what_it_waits_for_is_removed_before_it_succeeded() -> None:
@@ -404,7 +443,7 @@ def test_with_100_000_waiting_jobs_a_decision_reads_only_heads() -> None:
     paper = Paper(cpu=4, memory_mib=100_000)
     one = paper.submit("one")
     for number in range(100_000):
-        after = ("nobody",) if number % 10 == 9 else ()
+        after = (After("nobody"),) if number % 10 == 9 else ()
         paper.world.see(replace(one, id=f"j{number:06}", priority=1 + number % 3, after=after))
     counting = Counting(paper.world._jobs)
     paper.world._jobs = counting

@@ -17,6 +17,7 @@ from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.paper import Paper, budget
 from singlepoint.scheduler.world.world import Place
+from tests.scheduler.pretend import a_dependency
 
 
 @pytest.fixture
@@ -106,7 +107,7 @@ def test_in_any_world_a_reader_of_rows_concludes_what_the_scheduler_knows(policy
         chance = random.Random(f"{policy}{seed}")
         paper = Paper(cpu=3, memory_mib=2048, rules=POLICIES[policy])
         for number in range(14):
-            after = [f"j{chance.randrange(number)}"] if number and chance.random() < 0.3 else []
+            after = [a_dependency(chance, number)] if number and chance.random() < 0.3 else []
             paper.submit(f"j{number}", cpu=chance.randint(1, 3), memory_mib=chance.randint(1, 2500), after=after)
             something_happens(paper, chance)
             seen |= assert_agreement(paper)

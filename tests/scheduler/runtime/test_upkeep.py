@@ -164,6 +164,20 @@ def test_jobs_that_ended_long_ago_are_deleted_as_the_settings_say_and_told_befor
     assert set(listed(store)) == {failed, needed, newest}
 
 
+@pytest.mark.parametrize("loses_redis", [False, True])
+def test_a_job_starts_after_one_that_succeeded_and_was_removed_while_nobody_looked(
+    bench: Bench, store: JobStore, loses_redis: bool
+) -> None:
+    needed = finished(bench)
+    waiting = bench.submit(after=[needed])
+    store.remove(needed)
+    if loses_redis:
+        bench.connection.flushall()
+    bench.new_scheduler()
+    bench.look()
+    assert bench.states() == {waiting: "queued"}
+
+
 def test_nothing_is_deleted_while_the_settings_cannot_be_read(
     bench: Bench, store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:

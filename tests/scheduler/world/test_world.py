@@ -12,6 +12,7 @@ from singlepoint.scheduler.simulation.paper import BOOT, Paper
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.world import LEAVING_S, Place, World
+from tests.scheduler.pretend import a_dependency
 
 
 def test_a_line_is_sorted_and_knows_positions() -> None:
@@ -70,7 +71,7 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
 def a_random_life(chance: random.Random) -> Paper:
     paper = Paper(cpu=3, memory_mib=2048)
     for number in range(15):
-        after = [f"j{chance.randrange(number)}"] if number and chance.random() < 0.3 else []
+        after = [a_dependency(chance, number)] if number and chance.random() < 0.3 else []
         paper.submit(f"j{number}", cpu=chance.randint(1, 3), memory_mib=chance.randint(1, 2500), after=after)
         paper.settle()
         for job_id in paper.in_state(State.QUEUED):
