@@ -2,8 +2,9 @@
 
 Off unless `SINGLEPOINT_FAILPOINT` is set in the environment of the process, to
 `NAME[@COUNT]:ACTION[:TOKEN]`: at the COUNT-th arrival (1 by default) at the place NAME, `kill` ends the process with
-SIGKILL, `stop` suspends it with SIGSTOP, and `enospc` raises the error of a full disk, from then on. With a TOKEN, a
-path where no file is yet, that happens in one process only: the first that can create the file.
+SIGKILL, `stop` suspends it with SIGSTOP; `enospc` raises the error of a full disk and `eio` that of a failing one,
+from then on. With a TOKEN, a path where no file is yet, that happens in one process only: the first that can create the
+file.
 
 `@FILE` instead reads the plan from a file at each arrival, so that it can change while the processes live; without
 that file there is none.
@@ -18,6 +19,7 @@ import threading
 
 _SETTING = os.environ.get("SINGLEPOINT_FAILPOINT", "")
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
+_ERRORS = {"enospc": errno.ENOSPC, "eio": errno.EIO}
 _arrivals: dict[str, int] = {}
 
 
@@ -43,9 +45,9 @@ def _act(name: str, plan: str) -> None:
     if wanted != name:
         return
     _arrivals[plan] = _arrivals.get(plan, 0) + 1
-    if action == "enospc" and _arrivals[plan] >= int(count or 1):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
-    if _arrivals[plan] == int(count or 1) and _take(token):
+    if (number := _ERRORS.get(action)) is not None and _arrivals[plan] >= int(count or 1):
+        raise OSError(number, os.strerror(number), name)
+    if action in _SIGNALS and _arrivals[plan] == int(count or 1) and _take(token):
         # To this very thread: of a signal to the process another thread may hear first, while this one writes on.
         signal.pthread_kill(threading.get_ident(), _SIGNALS[action])
 

@@ -6,7 +6,8 @@ Three kinds of end, told apart by whose fault they are:
                        time_limit, out_of_storage (it went over what it asked)  the same step twice: quarantine
     from outside       killed, host_restart                                    free, at once, until three
                                                                                attempts in a row did no step
-    for want of room   out_of_memory, disk_full                                free; with more memory, or later
+    for want of room   out_of_memory, disk_full, io_error (the disk or the     free; with more memory, or later
+                       machine failed it, and may not the next time)
 
 Worker and scheduler ask the same functions, so it does not matter who saw the death. Each returns the move
 to make and the facts that go with it.
@@ -27,6 +28,7 @@ Verdict = tuple[Event, dict[str, Any]]
 
 OWN_FAULT = frozenset({"failed", "crashed", "time_limit", "out_of_storage"})
 FROM_OUTSIDE = frozenset({"killed", "host_restart"})
+FOR_NOW = frozenset({"disk_full", "io_error"})
 RESTART = "restart"
 NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost", RESTART})
 
@@ -142,8 +144,8 @@ def after_end(
     job: Job, end: str, cause: str, *, first_step: int, steps: int | None, at: float, peak_bytes: int = 0
 ) -> Verdict:
     """After an attempt ended as `end`, by whose fault that is; see `after_failure` and `after_death`."""
-    if end == "disk_full":
-        return disk_full(job, cause, at)
+    if end in FOR_NOW:
+        return for_now(job, end, cause, at)
     if end in OWN_FAULT or end == "out_of_memory":
         step = first_step + (steps or 0)
         return after_failure(job, end=end, cause=cause, step=step, at=at, peak_bytes=peak_bytes)
@@ -176,14 +178,17 @@ def after_restart(job: Job, *, steps: int, at: float) -> Verdict:
     return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
 
 
-def disk_full(job: Job, cause: str, at: float) -> Verdict:
-    """After the disk was full: the job waits, longer each time, and spends nothing."""
-    facts = _facts("disk_full", cause)
+def for_now(job: Job, end: str, cause: str, at: float) -> Verdict:
+    """After the disk was full, or failed: the job waits, longer each time, and spends nothing.
+
+    end: one of `FOR_NOW`.
+    """
+    facts = _facts(end, cause)
     if Ask.CANCEL in job.asks:
         return _cancelled(facts)
     times = 1
     for attempt in reversed(job.attempts[:-1]):
-        if attempt.end != "disk_full":
+        if attempt.end not in FOR_NOW:
             break
         times += 1
     return Event.LOSE, {**facts, "not_before": at + backoff_s(times)}

@@ -23,6 +23,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
+_FAILING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 
 def is_full(error: OSError) -> bool:
@@ -40,6 +41,11 @@ def is_exhausted(error: OSError) -> bool:
     return error.errno in _EXHAUSTED
 
 
+def may_pass(error: OSError) -> bool:
+    """Whether it may go by itself: a disk that is full or fails, or something that the machine is short of."""
+    return error.errno in _FULL | _EXHAUSTED | _FAILING
+
+
 def refusal(error: BaseException) -> SinglepointError | None:
     """What to tell of the operating system's refusal where nobody reckoned with it; None for any other error."""
     if not isinstance(error, OSError):
@@ -52,6 +58,8 @@ def refusal(error: BaseException) -> SinglepointError | None:
         return NotPermitted(what, hint="mend the permissions, or have it done by whoever may")
     if error.errno in _NO_NAME:
         return InvalidInput(Problem("a name", what, "choose another"))
+    if error.errno in _FAILING:
+        return NotNow(what, hint="the disk, or the way to it, fails: the system's log says how; then try again")
     return NotNow(what, hint="the machine is short of it: try again later") if is_exhausted(error) else None
 
 

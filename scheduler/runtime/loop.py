@@ -43,6 +43,7 @@ from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
 from singlepoint.jobs.services.draining import draining_since
 from singlepoint.jobs.services.live import live_workers
+from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import Rings
@@ -188,7 +189,7 @@ class Scheduler:
         )
 
     def look(self, rung: Iterable[str] = ()) -> None:
-        """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull."""
+        """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull, OSError."""
         acts = self._reach_redis()
         self.world.seen_at(self._clock())
         self._look_for_drain()
@@ -419,8 +420,10 @@ class Scheduler:
                 continue
             except (redis.RedisError, BrokerAway) as error:
                 self._lose_redis(error)
-            except StorageFull as error:
-                log.warning("disk_full error=%r", str(error))
+            except (StorageFull, OSError) as error:
+                if isinstance(error, OSError) and not may_pass(error):
+                    raise
+                log.warning("not_written error=%r", str(error))
                 self._upkeep.at_once("mend")  # what rang is read again then
             rung = []
             failed += 1

@@ -121,7 +121,7 @@ def outcome(content: bytes) -> Job | None:
     if job.newest is not None and job.state is State.RUNNING:
         retry.after_failure(job, end="failed", cause="x", step=3, at=2.0)
         retry.after_death(job, end="killed", cause="x", steps=3, at=2.0)
-        retry.disk_full(job, "x", 2.0)
+        retry.for_now(job, "disk_full", "x", 2.0)
     return job
 
 

@@ -17,7 +17,7 @@ from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Event
-from singlepoint.jobs.store.durable import is_full
+from singlepoint.jobs.store.durable import is_full, may_pass
 from singlepoint.worker.ground import limits
 from singlepoint.worker.ground.job_log import job_log
 from singlepoint.worker.ground.memory_errors import lack_of_memory
@@ -67,9 +67,9 @@ def _to_the_end(work: Work) -> str:
     except (Superseded, NotFound) as error:
         work.log.warning("attempt_superseded attempt=%d: %s", work.attempt, error)
         return "superseded"
-    except StorageFull as error:
+    except (StorageFull, OSError) as error:
         work.log.error("attempt_end_not_recorded attempt=%d: %s", work.attempt, error)
-        return "disk_full"  # whoever is above us tells the scheduler, which writes it down when there is room
+        return "not_recorded"  # whoever is above us tells the scheduler, which writes it down once it can
 
 
 def claim(place: Workplace, job_id: str, attempt: int, lock: int) -> Work | None:
@@ -133,8 +133,8 @@ def _judged(work: Work, error: Exception) -> Outcome:
     lack = lack_of_memory(error)
     if lack is not None:
         return _own_fault(work, "out_of_memory", f"ran out of memory: {lack}")
-    if isinstance(error, StorageFull) or (isinstance(error, OSError) and is_full(error)):
-        return _no_room(work, error)
+    if _may_pass(error):
+        return _not_now(work, error)
     if isinstance(error, SinglepointError):
         return _failed(error.without_data, "failed")
     # Otherwise it is the job's own fault, whatever it is; the log has the traceback.
@@ -160,8 +160,15 @@ def _failed(reason: str, end: str) -> Outcome:
     return Outcome(Event.FAIL, {"end": end, "reason": reason, "cause": reason})
 
 
-def _no_room(work: Work, error: Exception) -> Outcome:
-    return Outcome(*retry.disk_full(work.stops.job, str(error), work.place.clock()))
+def _may_pass(error: Exception) -> bool:
+    """Whether it is the disk or the machine that failed the work, and may not the next time."""
+    return isinstance(error, StorageFull) or (isinstance(error, OSError) and may_pass(error))
+
+
+def _not_now(work: Work, error: Exception) -> Outcome:
+    full = isinstance(error, StorageFull) or (isinstance(error, OSError) and is_full(error))
+    end = "disk_full" if full else "io_error"
+    return Outcome(*retry.for_now(work.stops.job, end, str(error), work.place.clock()))
 
 
 def _own_fault(work: Work, end: str, cause: str) -> Outcome:
@@ -181,17 +188,16 @@ def settle(work: Work, outcome: Outcome) -> str:
     """Publish and record the end as one act under the history's lock; then tell Redis.
 
     If the process dies between publishing and recording, the next attempt publishes the same bits again. If the
-    disk is full, that is recorded instead, and the next attempt publishes. Raises Superseded, NotFound; StorageFull
-    when there is not even room for the record.
+    disk is full, or fails, that is recorded instead, and the next attempt publishes. Raises Superseded, NotFound;
+    StorageFull or OSError when not even that can be recorded.
     """
     try:
         job = _record(work, outcome)
     except (Superseded, NotFound):
         raise
-    except StorageFull as error:
-        job = _record(work, _no_room(work, error))
-    except (SinglepointError, OSError) as error:  # it cannot get its place, and will not by trying again
-        job = _record(work, _failed(str(error), "failed"))
+    except (SinglepointError, OSError) as error:
+        # What will not pass: it cannot get its place, and will not by trying again.
+        job = _record(work, _not_now(work, error) if _may_pass(error) else _failed(str(error), "failed"))
     _log_end(work, job)
     clear_away(work, job)
     work.place.index.tell(job)

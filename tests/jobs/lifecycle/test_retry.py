@@ -128,12 +128,12 @@ def test_a_cancel_that_was_asked_is_answered_however_the_attempt_ended(ask: str)
     assert retry.after_death(job, end="killed", cause="x", steps=1, at=life.at)[0] is Event.CANCEL
 
 
-def test_a_full_disk_makes_the_job_wait_and_spends_nothing() -> None:
+def test_a_disk_that_is_full_or_fails_makes_the_job_wait_and_spends_nothing() -> None:
     life = Life()
     waits = []
-    for _ in range(3):
+    for end in ("disk_full", "io_error", "disk_full"):
         job = life.run()
-        _, facts = retry.disk_full(job, "no space", life.at)
+        _, facts = retry.for_now(job, end, "no space", life.at)
         job = life.happens(Event.LOSE, attempt=job.attempt, **facts)
         waits.append(job.not_before - life.at)
     assert waits == [1, 2, 4]

@@ -18,10 +18,12 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services.draining import drain as begin_drain
+from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.plan import Plan
 from singlepoint.scheduler.policy.rules import Rules
-from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S
+from singlepoint.scheduler.runtime import loop
+from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S, Stopping
 from singlepoint.scheduler.simulation.paper import MIB
 from singlepoint.scheduler.world.world import World
 from tests.scheduler.pretend import Bench
@@ -53,6 +55,29 @@ def test_only_what_fits_is_handed_to_the_workers(bench: Bench) -> None:
     told = bench.index.told()
     assert told.first in ids
     assert "needs 1 core (0 cores free)" in told.why[told.first]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EMFILE])
+def test_what_a_disk_or_the_machine_fails_in_for_a_moment_does_not_end_the_scheduler(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    job_id = bench.submit()
+    rests = [True, False]
+
+    def fails_once(_home: Home) -> None:
+        if rests == [True, False]:
+            raise OSError(number, os.strerror(number))
+
+    def rest(_wait: Callable[[], object]) -> list[str]:
+        rests.pop()
+        if bench.states() == {job_id: "queued"}:
+            raise Stopping
+        return []
+
+    monkeypatch.setattr(loop, "draining_since", fails_once)
+    monkeypatch.setattr(bench.scheduler, "_rest", rest)
+    bench.scheduler.run()
+    assert bench.queue.run_ids() == {rq_id(job_id, 1)}
 
 
 def test_a_new_head_is_published_soon_but_not_for_each_of_many(bench: Bench) -> None:

@@ -67,14 +67,20 @@ TRAINING_WRITES = [
 ]
 
 
+TROUBLE = {"enospc": ("disk_full", "no space left"), "eio": ("io_error", "input/output error")}
+"""What a write may meet, how the attempt ends that meets it, and what it says."""
+
+
+@pytest.mark.parametrize("trouble", TROUBLE)
 @pytest.mark.parametrize("write", TRAINING_WRITES)
-def test_a_full_disk_makes_a_training_wait_and_it_ends_in_the_same_weights(
-    maker: Maker, undisturbed: str, write: str
+def test_a_disk_that_is_full_or_fails_makes_a_training_wait_and_it_ends_in_the_same_weights(
+    maker: Maker, undisturbed: str, write: str, trouble: str
 ) -> None:
     job_id = maker.submit()
-    job = maker.make(job_id, f"{write}:enospc")
-    assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, "disk_full", 0)
-    assert "no space left" in (job.reason or "").lower() and job.not_before > now() - 5
+    job = maker.make(job_id, f"{write}:{trouble}")
+    end, says = TROUBLE[trouble]
+    assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, end, 0)
+    assert says in (job.reason or "").lower() and job.not_before > now() - 5
     assert not [name for name in files(maker, job_id) if name.endswith(".tmp")]
     published = maker.model().exists()
     assert published is (write == "history.succeed")  # then the next attempt finds it, and makes no second one
@@ -90,9 +96,10 @@ def test_a_log_that_finds_no_room_costs_lines_and_not_the_work(maker: Maker, und
     assert not (maker.home.job(job_id) / "log.txt").exists()
 
 
-def test_an_attempt_that_has_not_even_room_to_say_so_is_written_down_later(maker: Maker, undisturbed: str) -> None:
+@pytest.mark.parametrize("trouble", TROUBLE)
+def test_an_attempt_that_cannot_even_say_so_is_written_down_later(maker: Maker, undisturbed: str, trouble: str) -> None:
     job_id = maker.submit()
-    pid = maker.begin(job_id, "history.lose:enospc")
+    pid = maker.begin(job_id, f"history.lose:{trouble}")
     deadline = time.monotonic() + LONGEST_S
     while maker.store.load(job_id).state is State.QUEUED:
         assert time.monotonic() < deadline, "the attempt does not begin"
@@ -120,15 +127,16 @@ def predict(maker: Maker, name: str) -> str:
     return maker.submit({**spec, "output": f"{name}.out.csv", "checkpoint_interval_s": 0.001})
 
 
+@pytest.mark.parametrize("trouble", TROUBLE)
 @pytest.mark.parametrize("write", PREDICTION_WRITES)
-def test_a_full_disk_makes_a_prediction_wait_and_nothing_half_done_is_seen(
-    scorer: tuple[Maker, bytes], write: str
+def test_a_disk_that_is_full_or_fails_makes_a_prediction_wait_and_nothing_half_done_is_seen(
+    scorer: tuple[Maker, bytes], write: str, trouble: str
 ) -> None:
     maker, expected = scorer
-    name = "full-" + write.replace(".", "-").replace("@", "-")
+    name = f"{trouble}-" + write.replace(".", "-").replace("@", "-")
     job_id = predict(maker, name)
-    job = maker.make(job_id, f"{write}:enospc")
-    assert (job.state, job.attempts[-1].end) == (State.PENDING, "disk_full")
+    job = maker.make(job_id, f"{write}:{trouble}")
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, TROUBLE[trouble][0])
     output = maker.directory / f"{name}.out.csv"
     assert not output.exists()
     again = maker.make(job_id)
