@@ -8,8 +8,8 @@ from typing import Any
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
 from singlepoint.jobs.lifecycle.ledger import Account, account
 from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.scheduler.world.job_times import save_s
 from singlepoint.scheduler.world.reliability import CAUSES, Posterior, Reliability, evidence_of
-from singlepoint.scheduler.world.world import save_s
 
 from .account import account_rows
 from .utilisation import of_account

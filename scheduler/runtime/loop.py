@@ -53,7 +53,8 @@ from singlepoint.scheduler.policy.plan import Decision, Plan
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.forecast import forecast
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.places import Place
+from singlepoint.scheduler.world.world import World
 
 from .acting import DiskActs, RedisActs
 from .learning import learn

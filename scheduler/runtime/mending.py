@@ -16,7 +16,7 @@ from singlepoint.jobs.lifecycle.ledger import listed
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.world.world import Place
+from singlepoint.scheduler.world.places import Place
 
 from .acting import RedisActs
 from .seeing import Sight

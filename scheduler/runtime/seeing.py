@@ -16,7 +16,8 @@ from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.places import Place
+from singlepoint.scheduler.world.world import World
 
 log = logging.getLogger("singlepoint.scheduler")
 

@@ -30,7 +30,8 @@ from singlepoint.scheduler.policy.plan import (
 )
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.places import Place
+from singlepoint.scheduler.world.world import World
 
 MIB = 2**20
 BOOT = "this boot"

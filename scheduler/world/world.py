@@ -1,48 +1,34 @@
 """What the scheduler knows: the budget, every unfinished job, and who holds what. No clock, no file, no Redis.
 
-It is told what happened (`see`, `forget`, `lock_seen`, `seen_at`, …) and keeps its indexes true, so that
-`policy.decide` looks at the heads of lines and never at all the jobs. It never guesses: a job that may still
-be worked on (its lock was not seen free) keeps what it was granted and is not granted anything.
+It is told what happened (`see`, `forget`, `lock_seen`, `seen_at`, …) and keeps its indexes true, each in a file of its
+own, so that `policy.decide` looks at the heads of lines and never at all the jobs. It never guesses: a job that may
+still be worked on (its lock was not seen free) keeps what it was granted and is not granted anything.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from enum import StrEnum
 
-from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S, checkpoint_interval_s
+from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
+from .booking import holding_of, task_of
 from .books import Books, Ranking, by_arrival
-from .experience import Estimate, Experience, by_progress, what_is_left
-from .line import Key, Line, key
-from .reliability import Evidence, Reliability, evidence
+from .experience import Estimate, Experience
+from .job_times import ended_since, save_s, served_s
+from .lessons import Lessons
+from .line import Line
+from .locks import Locks, is_news_of_its_lock
+from .places import HOLDING, WAITING, Place, Places
+from .progress import Progress
+from .reliability import Evidence, Reliability
+from .succession import Succession
 from .tasks import NOTHING, Holding, Task
-
-
-class Place(StrEnum):
-    """Where an unfinished job stands in the scheduler's eyes; the first that applies."""
-
-    RUNNING = "running"
-    RESUMING = "resuming"  # paused, told to go on, needs cores
-    QUEUED = "queued"  # dispatched, not claimed
-    ENDING = "ending"  # pending, but an earlier attempt may still live
-    DOOMED = "doomed"  # what it comes after will never succeed
-    HELD = "held"
-    AFTER = "after"  # what it comes after has not ended
-    DELAYED = "delayed"  # backing off
-    OVERSIZED = "oversized"  # asks for more than there is
-    READY = "ready"
-
-
-RESTART_S = 0.5
-"""What taking work up again costs besides the save: a process starts, and reads its checkpoint and its data."""
 
 NEWS = 0.1
 """By which share an expectation must change to be worth a new place."""
@@ -56,7 +42,7 @@ class World:
 
     draining: nothing may be granted, and whoever holds something shall hand it back.  outgrown: by how much our
     own reserve grew under work that was granted its room before; that is no reason to put it down.  keeps_outcomes:
-    how every job ended is remembered; where it can be looked up, only that of jobs that others come after is.
+    see `Succession`.
     """
 
     def __init__(
@@ -75,74 +61,60 @@ class World:
         """What jobs may have, all together."""
         self.outgrown = outgrown
         self.boot_id = boot_id
-        self._keeps_outcomes = keeps_outcomes
         self.draining = False
         self.now = 0.0
-        self.lines: Mapping[Place, Line] = {place: Line() for place in Place}
-        self._jobs: dict[str, Job] = {}
-        self._outcomes: dict[str, State | None] = {}  # of finished jobs that others come after; None: removed before
-        self._sizes: dict[str, int] = {}  # bytes of history of every unfinished job
-        self._places: dict[str, tuple[Place, Key]] = {}
         self.books = Books(self.room, self.cores, ranking)
+        self.experience = Experience()
+        self._jobs: dict[str, Job] = {}
+        self._places = Places()
+        self._succession = Succession(keeps_outcomes=keeps_outcomes)
+        self._locks = Locks()
+        self._progress = Progress()
+        self._lessons = Lessons()
+        self._reliability: Reliability | None = None
         self._removed: list[tuple[float, Holding]] = []  # what jobs held that were removed, and when that was seen
         self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
-        self._locks: dict[str, bool] = {}
-        self._samples: dict[str, Sample] = {}
-        self._left: dict[str, tuple[float, Estimate]] = {}  # by progress: as of when, and what was left then
-        self.experience = Experience()
         self._ended: list[tuple[str, Attempt]] = []
         self._missing: set[str] = set()
-        self._unprobed: set[str] = set()
-        self._dead: set[str] = set()
-        self._dependents: dict[str, set[str]] = {}
-        self._alarms: list[tuple[float, str]] = []
-        self._evidence: dict[str, Evidence] = {}  # of each unfinished job
-        self._going_on = Evidence()  # all of that
-        self._taught = Evidence()  # by those that have ended
-        self._reliability: Reliability | None = None
 
     # --- what happened -----------------------------------------------------------------------------------
 
     def see(self, job: Job) -> None:
         """A job as its history tells it now. Seeing the same again changes nothing."""
         before = self._jobs.get(job.id)
-        self._ended += [(job.id, attempt) for attempt in _ended_since(before, job)]
+        self._ended += [(job.id, attempt) for attempt in ended_since(before, job)]
         self._missing.discard(job.id)
         if job.is_final:
-            if before is not None:  # else it had ended before we looked, and the ledger has told of it
-                self._expect_anew(self.experience.learn([Entry.of(job)]))
-            self._end(job)
+            self._end(before, job)
             return
-        self._learn(job.id, evidence(job))
-        self._sizes[job.id] = job.size
-        goes_round_again = self._outcomes.pop(job.id, None) is not None
-        if _is_news_of_its_lock(before, job):
-            self._locks.pop(job.id, None)  # what was seen before it was claimed says nothing of this attempt
+        if self._lessons.goes_on(job):
+            self._reliability = None
+        if is_news_of_its_lock(before, job):
+            self._locks.forget(job.id)  # what was seen before it was claimed says nothing of this attempt
         self._jobs[job.id] = job
-        for one in job.after:
-            self._dependents.setdefault(one.job, set()).add(job.id)
+        goes_round_again = self._succession.goes_on(job)
         self._file(job)
         if goes_round_again:
             self._file_dependents(job.id)
 
-    def _end(self, job: Job) -> None:
+    def _end(self, before: Job | None, job: Job) -> None:
         """It has ended; from here on nothing is held of it, but what those that come after it wait to know."""
-        if job.id in self._jobs:  # else it ended before it was first seen: the ledger has what it taught
-            self._taught = self._taught + evidence(job)
-        self._learn(job.id, Evidence())
+        if before is not None:  # else it had ended before we looked, and the ledger has told of it
+            self._expect_anew(self.experience.learn([Entry.of(job)]))
+            self._lessons.ends(job)
+        self._lessons.leaves(job.id)
+        self._reliability = None
         self._drop(job.id)
-        self._sizes.pop(job.id, None)
-        if self._keeps_outcomes or job.id in self._dependents:
-            self._outcomes[job.id] = job.state
+        self._succession.ended(job.id, job.state)
         self._file_dependents(job.id)
 
     def taught_by_ended(self) -> Evidence:
         """What the jobs taught that have ended, as far as known; see `learned`."""
-        return self._taught
+        return self._lessons.ended
 
     def learned(self, ended: Evidence, before: Evidence) -> None:
         """The ledger was added up. ended: what it says.  before: `taught_by_ended` when that was begun."""
-        self._taught = ended + (self._taught - before)
+        self._lessons.added_up(ended, before)
         self._reliability = None
 
     def forget(self, job_id: str, had_ended: State | None = None) -> None:
@@ -156,34 +128,22 @@ class World:
         if held is not None:
             self.books.take(held.granted, held.cores)
             self._removed.append((self.now, held))
-        self._sizes.pop(job_id, None)
-        if self._keeps_outcomes or job_id in self._dependents:
-            self._outcomes.setdefault(job_id, had_ended)
+        self._succession.removed(job_id, had_ended)
         self._file_dependents(job_id)
 
     def lose_sight(self, job_id: str) -> None:
         """Its history cannot be read: it stands still, and so do those that come after it, until it is seen again."""
         self._drop(job_id)
-        self._sizes.pop(job_id, None)
 
     def lock_seen(self, job_id: str, held: bool) -> None:
         """The kernel lock on a job's directory was tried."""
-        if job_id in self._jobs and self._locks.get(job_id) is not held:
-            self._locks[job_id] = held
+        if job_id in self._jobs and self._locks.seen(job_id, held):
             self._file(self._jobs[job_id])
 
     def sampled(self, samples: Mapping[str, Sample]) -> None:
-        """What running attempts tell of themselves. Those of attempts that are not the newest say nothing any more."""
-        self._samples = {
-            job_id: sample
-            for job_id, sample in samples.items()
-            if (job := self._jobs.get(job_id)) is not None and job.attempt == sample.attempt
-        }
-        for job_id, sample in self._samples.items():
-            estimate = by_progress(sample)
-            if estimate is not None:
-                self._left[job_id] = (sample.at, estimate)
-                self._expect(self._jobs[job_id])
+        """What running attempts tell of themselves, by the ids of their jobs."""
+        for job in self._progress.told(samples, self._jobs):
+            self._expect(job)
 
     def take_ended(self) -> list[tuple[str, Attempt]]:
         """The attempts that were seen to end since the last time this was asked, each with its job."""
@@ -206,10 +166,8 @@ class World:
         if now < before:  # the clock was set back: the alarms stand at times that are too far away
             for job_id in list(self.lines[Place.DELAYED]):
                 self._file(self._jobs[job_id])
-        while self._alarms and self._alarms[0][0] <= now:
-            _, job_id = heapq.heappop(self._alarms)
-            if self.place(job_id) is Place.DELAYED:
-                self._file(self._jobs[job_id])
+        for job_id in self._places.delayed_until(now):
+            self._file(self._jobs[job_id])
         for one in [one for one in self._removed if not 0 <= now - one[0] < LEAVING_S]:
             self._removed.remove(one)
             self.books.give_back(one[1].granted, one[1].cores)
@@ -229,29 +187,34 @@ class World:
 
     # --- questions ---------------------------------------------------------------------------------------
 
+    @property
+    def lines(self) -> Mapping[Place, Line]:
+        """Who stands where, first in line first."""
+        return self._places.lines
+
     def job(self, job_id: str) -> Job | None:
         """An unfinished job."""
         return self._jobs.get(job_id)
 
     def place(self, job_id: str) -> Place | None:
         """Where it stands; None when it is finished or unknown."""
-        found = self._places.get(job_id)
-        return found[0] if found else None
+        return self._places.of(job_id)
 
     def outcome(self, job_id: str) -> State | None:
         """How a job ended, if it did."""
-        return self._outcomes.get(job_id)
+        return self._succession.outcome(job_id)
 
     def knows(self, job_id: str) -> bool:
-        return job_id in self._jobs or job_id in self._outcomes
+        return job_id in self._jobs or self._succession.knows_end_of(job_id)
 
     def size(self, job_id: str) -> int | None:
         """Bytes of history that were seen of an unfinished job."""
-        return self._sizes.get(job_id)
+        job = self._jobs.get(job_id)
+        return job.size if job else None
 
     def ids(self) -> Iterator[str]:
         """Every unfinished job, as far as seen."""
-        return iter(self._sizes)
+        return iter(self._jobs)
 
     def standing(self, place: Place) -> Iterator[Job]:
         """The jobs of a place, first in line first."""
@@ -283,52 +246,38 @@ class World:
 
     def sample(self, job_id: str) -> Sample | None:
         """What the running attempt of a job last told; None before it told anything."""
-        return self._samples.get(job_id)
+        return self._progress.sample(job_id)
 
     def remaining(self, job_id: str) -> Estimate | None:
         """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
-        job = self._jobs[job_id]
-        newest = job.newest
-        running_s = self.now - newest.started_at if newest and newest.started_at and not newest.ended_at else 0.0
-        if job_id in self._left:
-            at, left = self._left[job_id]
-            return what_is_left(left, min(self.now - at, running_s) if running_s else 0.0)
-        whole = self.experience.run_time(job.like)
-        return None if whole is None else what_is_left(whole, _served_s(job) + running_s)
+        return self._progress.remaining(self._jobs[job_id], self.experience, self.now)
 
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
-        return self._locks.get(job_id, True)
+        return self._locks.may_be_held(job_id)
 
     def unprobed(self) -> Iterator[str]:
         """Jobs whose lock has to be tried before anything is granted: nobody has looked."""
-        return iter(sorted(self._unprobed))
+        return self._locks.unprobed()
 
     def dead(self) -> Iterator[tuple[Job, str, str]]:
         """Running attempts whose lock is free, whatever their process looks like, with their end and its cause."""
-        for job_id in sorted(self._dead):
+        for job_id in self._locks.dead():
             attempt = self._jobs[job_id].attempts[-1]
             restarted = attempt.boot_id and self.boot_id and attempt.boot_id != self.boot_id
             yield self._jobs[job_id], *(_RESTARTED if restarted else _KILLED)
 
     def doomed(self) -> Iterator[tuple[Job, str]]:
         """Jobs that can never start, with the reason."""
-        for job in self.standing(Place.DOOMED):
-            yield job, f"comes after {self.doom(job)}"
+        return ((job, f"comes after {self._succession.doom(job)}") for job in self.standing(Place.DOOMED))
 
     def is_needed(self, job_id: str) -> bool:
         """Whether an unfinished job comes after it."""
-        return job_id in self._dependents
+        return self._succession.is_needed(job_id)
 
     def missing_jobs(self) -> Iterator[Job]:
         """Queued jobs that no queue has."""
         return (self._jobs[job_id] for job_id in sorted(self._missing))
-
-    def doom(self, job: Job) -> str | None:
-        """Which of the jobs it comes after keeps it from ever starting, and why."""
-        ended = ((one, self._outcomes[one.job]) for one in job.after if one.job in self._outcomes)
-        told = ((one.job, one.never(outcome)) for one, outcome in ended)
-        return next((f"{other}, which {why}" for other, why in told if why is not None), None)
 
     def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
         """What an attempt of a waiting task is granted; a paused one gets cores besides what it has."""
@@ -342,7 +291,7 @@ class World:
 
     def next_alarm(self) -> float | None:
         """When the next job will have backed off long enough (perhaps; it may have been cancelled)."""
-        return self._alarms[0][0] if self._alarms else None
+        return self._places.next_alarm()
 
     @property
     def reliability(self) -> Reliability:
@@ -356,7 +305,7 @@ class World:
             job.newest.started_at for job in self.standing(Place.RUNNING) if job.newest and job.newest.started_at
         ]
         survived_ms = sum(max(0, round(1000 * (self.now - at))) for at in started)
-        return Reliability(self._taught + self._going_on + Evidence(exposure_ms=survived_ms))
+        return Reliability(self._lessons.total() + Evidence(exposure_ms=survived_ms))
 
     def need(self, job: Job) -> Resources:
         """What a dispatch of the job takes: whole cores, and a request that grew by itself at most all there is."""
@@ -364,86 +313,41 @@ class World:
 
     # --- keeping the indexes true ------------------------------------------------------------------------
 
-    def _learn(self, job_id: str, new: Evidence) -> None:
-        old = self._evidence.pop(job_id, Evidence())
-        if new != Evidence():
-            self._evidence[job_id] = new
-        if new != old:
-            self._going_on = self._going_on - old + new
-            self._reliability = None
-
     def _drop(self, job_id: str) -> None:
         job = self._jobs.pop(job_id, None)
         self._leave(job_id)
-        self._locks.pop(job_id, None)
-        self._samples.pop(job_id, None)
+        self._locks.forget(job_id)
+        self._progress.forget(job_id)
         self._since.pop(job_id, None)
-        self._left.pop(job_id, None)
         self._missing.discard(job_id)
-        for other in {one.job for one in job.after} if job else ():
-            dependents = self._dependents.get(other, set())
-            dependents.discard(job_id)
-            if not dependents:
-                self._dependents.pop(other, None)
-                if not self._keeps_outcomes:
-                    self._outcomes.pop(other, None)
+        if job is not None:
+            self._succession.leaves(job)
 
     def _leave(self, job_id: str) -> None:
-        if job_id in self._places:
-            place, one = self._places.pop(job_id)
-            self.lines[place].remove(one)
+        self._places.leave(job_id)
+        self._locks.leaves(job_id)
         self.books.stop_waiting(job_id)
         self.books.let_go(job_id)
-        self._unprobed.discard(job_id)
-        self._dead.discard(job_id)
 
     def _file(self, job: Job) -> None:
         """Put a job where it belongs, and book what it holds and wants."""
         self._leave(job.id)
-        place, one = self._place_of(job), key(job)
-        self._places[job.id] = (place, one)
-        self.lines[place].add(one)
-        if place is Place.DELAYED:
-            heapq.heappush(self._alarms, (job.not_before, job.id))
-        if place in _LOCKED:
-            if job.id not in self._locks:
-                self._unprobed.add(job.id)
-            elif not self._locks[job.id] and place is not Place.ENDING:
-                self._dead.add(job.id)
-        if place in _WAITING or place in _HOLDING:
-            task = self._task(job, place)
-            if place in _WAITING and task.need.fits_in(self.room):
-                self.books.wait(task)
-            if place in _HOLDING and job.terms is not None:
-                self.books.hold(self._holding(job, task, job.terms))
-        else:
+        place = self._place_of(job)
+        self._places.put(job, place)
+        self._locks.stands(job.id, place)
+        if place not in WAITING | HOLDING:
             self._since[job.id] = math.inf
+            return
+        task = self._task(job, place)
+        if place in WAITING and task.need.fits_in(self.room):
+            self.books.wait(task)
+        if place in HOLDING and job.terms is not None:
+            self.books.hold(holding_of(job, task, job.terms))
 
     def _task(self, job: Job, place: Place) -> Task:
-        need = self.need(job)
-        served_s, left = _served_s(job), self.remaining(job.id)
         if self._since.setdefault(job.id, job.submitted_at) == math.inf:
-            self._since[job.id] = self.now - served_s
-        return Task(
-            id=job.id,
-            need=Resources(cpu_millis=need.cpu_millis) if place is Place.RESUMING else need,
-            submitted_at=job.submitted_at,
-            since=self._since[job.id],
-            attempt=job.attempt,
-            priority=job.priority,
-            served_s=served_s,
-            expected_s=None if left is None else self._stint_s(job) + left.median_s,
-            longest_s=math.inf if left is None else self._stint_s(job) + left.high_s,
-            switch_s=save_s(job) + RESTART_S,
-            pauses=place is Place.RUNNING,
-            paused=place is Place.RESUMING,
-        )
-
-    def _stint_s(self, job: Job) -> float:
-        """Seconds since its attempt began, of one that runs: what it holds is reckoned from there."""
-        newest = job.newest
-        running = newest is not None and newest.ended_at is None and job.state is not State.PENDING and not job.paused
-        return newest.worked_s(self.now) if running and newest else 0.0
+            self._since[job.id] = self.now - served_s(job)
+        return task_of(job, place, self.need(job), self._since[job.id], self.remaining(job.id), self.now)
 
     def _expect_anew(self, likenesses: set[str]) -> None:
         """Those that wait and are like jobs of which more is known now stand by that, all of them."""
@@ -458,22 +362,10 @@ class World:
             return
         task, known_s = self._task(job, Place.RUNNING), held.task.expected_s
         if known_s is None or abs(known_s - (task.expected_s or 0.0)) > NEWS * known_s:
-            self.books.hold(self._holding(job, task, job.terms))
-
-    @staticmethod
-    def _holding(job: Job, task: Task, terms: Terms) -> Holding:
-        newest = job.attempts[-1]
-        return Holding(
-            task=task,
-            granted=terms.resources,
-            cores=terms.cores,
-            since=(newest.started_at or newest.dispatched_at) + newest.paused_s,
-            begun=job.state is not State.QUEUED,
-            leaving=_leaving(job, terms.resources),
-        )
+            self.books.hold(holding_of(job, task, job.terms))
 
     def _file_dependents(self, job_id: str) -> None:
-        for dependent in sorted(self._dependents.get(job_id, ())):
+        for dependent in self._succession.dependents(job_id):
             self._file(self._jobs[dependent])
 
     def _place_of(self, job: Job) -> Place:
@@ -485,70 +377,21 @@ class World:
             return Place.QUEUED
         if job.attempts and self.may_live(job.id):
             return Place.ENDING
-        waits_for = self._waits_for(job)
-        if waits_for is Place.DOOMED:
+        begun = bool(job.attempts)  # a job that ran once has waited already for those it comes after
+        if not begun and self._succession.doom(job) is not None:
             return Place.DOOMED
         if job.held:
             return Place.HELD
-        if waits_for is Place.AFTER:
+        if not begun and self._succession.must_wait(job):
             return Place.AFTER
         if self.now < job.not_before <= self.now + LONGEST_BACKOFF_S:  # later: the clock was set back since
             return Place.DELAYED
         return Place.READY if self.need(job).fits_in(self.room) else Place.OVERSIZED
-
-    def _waits_for(self, job: Job) -> Place | None:
-        """AFTER or DOOMED by the jobs it comes after; a job that ran once has waited for them already."""
-        if job.attempts:
-            return None
-        if self.doom(job) is not None:
-            return Place.DOOMED
-        return Place.AFTER if any(one.job not in self._outcomes for one in job.after) else None
 
 
 def _what_is_above_nothing(amounts: Resources) -> Resources:
     return Resources(*(max(0, amount) for amount in amounts.amounts()))
 
 
-def _ended_since(before: Job | None, job: Job) -> Iterator[Attempt]:
-    """Those that went on when the job was last seen, and the newer ones, if they have ended by now."""
-    if before is None:
-        return  # what ended before anybody looked belongs to a time that nobody measured
-    known = before.attempt - 1 if before.newest is not None and before.newest.ended_at is None else before.attempt
-    newer = job.attempts[len(job.attempts) - max(0, job.attempt - known) :]
-    yield from (attempt for attempt in newer if attempt.ended_at is not None)
-
-
-def _is_news_of_its_lock(before: Job | None, job: Job) -> bool:
-    """Whether somebody may have taken the job's lock since it was last tried."""
-    if job.state is State.PENDING:
-        return before is not None and before.state is State.QUEUED  # claimed and lost again, between two looks
-    begun = before is None or before.state is not State.RUNNING or before.attempt != job.attempt
-    return job.state is State.RUNNING and begun
-
-
-def _served_s(job: Job) -> float:
-    """Seconds it ran before this stint: in attempts that have ended, and in one that stands still."""
-    at_rest = (a for a in job.attempts if a.ended_at is not None or a.paused_at is not None)
-    return sum(a.worked_s(a.ended_at or a.paused_at or 0.0) for a in at_rest)
-
-
-def _leaving(job: Job, granted: Resources) -> Resources:
-    """What of its grant a job is about to give back."""
-    if job.state is State.PENDING or Ask.PREEMPT in job.asks or Ask.CANCEL in job.asks:
-        return granted
-    return Resources(granted.cpu_millis) if Ask.PAUSE in job.asks else NOTHING
-
-
-def save_s(job: Job) -> float:
-    """What a save costs the job, as its last attempt that saved measured it."""
-    measured = (a.usage.save_s for a in reversed(job.attempts) if a.usage and a.usage.saves)
-    return next(measured, UNMEASURED_SAVE_S)
-
-
 _KILLED = ("killed", "its process was killed, and the worker above it")
 _RESTARTED = ("host_restart", "the machine restarted")
-
-_HOLDING = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})
-_WAITING = frozenset({Place.READY, Place.RESUMING})
-_LOCKED = frozenset({Place.RUNNING, Place.RESUMING, Place.ENDING})
-"""Whoever stands there may hold the lock of the job's directory."""

@@ -23,7 +23,8 @@ from singlepoint.jobs.lifecycle.summary import detail
 from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.world.world import Place, World
+from singlepoint.scheduler.world.places import Place
+from singlepoint.scheduler.world.world import World
 
 MUTATIONS = int(os.environ.get("SINGLEPOINT_MUTATIONS", "10000"))
 BUDGET = Resources(4000, 2**34)

@@ -18,7 +18,7 @@ from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.plan import Dispatch, Fail, Preempt, PushAgain, Rescue, Resume, TakeBack
 from singlepoint.scheduler.simulation.paper import MIB, Paper, budget
-from singlepoint.scheduler.world.world import Place
+from singlepoint.scheduler.world.places import Place
 
 
 def test_a_job_that_fits_is_dispatched_with_its_own_cores_and_memory() -> None:

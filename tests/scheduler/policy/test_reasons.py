@@ -16,7 +16,7 @@ from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.paper import Paper, budget
-from singlepoint.scheduler.world.world import Place
+from singlepoint.scheduler.world.places import Place
 from tests.scheduler.pretend import a_dependency
 
 

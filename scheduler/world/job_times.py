@@ -1,0 +1,37 @@
+"""How long a job has run, what a save costs it, and which of its attempts have ended since it was last seen. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
+from singlepoint.jobs.lifecycle.records import Attempt, Job
+from singlepoint.jobs.lifecycle.states import State
+
+
+def served_s(job: Job) -> float:
+    """Seconds it ran before this stint: in attempts that have ended, and in one that stands still."""
+    at_rest = (a for a in job.attempts if a.ended_at is not None or a.paused_at is not None)
+    return sum(a.worked_s(a.ended_at or a.paused_at or 0.0) for a in at_rest)
+
+
+def stint_s(job: Job, now: float) -> float:
+    """Seconds since its attempt began, of one that runs: what it holds is reckoned from there."""
+    newest = job.newest
+    running = newest is not None and newest.ended_at is None and job.state is not State.PENDING and not job.paused
+    return newest.worked_s(now) if running and newest else 0.0
+
+
+def save_s(job: Job) -> float:
+    """What a save costs the job, as its last attempt that saved measured it."""
+    measured = (a.usage.save_s for a in reversed(job.attempts) if a.usage and a.usage.saves)
+    return next(measured, UNMEASURED_SAVE_S)
+
+
+def ended_since(before: Job | None, job: Job) -> Iterator[Attempt]:
+    """The attempts that went on when the job was last seen, and the newer ones, if they have ended by now."""
+    if before is None:
+        return  # what ended before anybody looked belongs to a time that nobody measured
+    known = before.attempt - 1 if before.newest is not None and before.newest.ended_at is None else before.attempt
+    newer = job.attempts[len(job.attempts) - max(0, job.attempt - known) :]
+    yield from (attempt for attempt in newer if attempt.ended_at is not None)

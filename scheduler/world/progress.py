@@ -1,0 +1,53 @@
+"""What running attempts tell of themselves, and how much longer their jobs should take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from singlepoint.jobs.lifecycle.records import Job, Sample
+
+from .experience import Estimate, Experience, by_progress, what_is_left
+from .job_times import served_s
+
+
+class Progress:
+    def __init__(self) -> None:
+        self._samples: dict[str, Sample] = {}
+        self._left: dict[str, tuple[float, Estimate]] = {}  # as of when, and what was left then
+
+    def told(self, samples: Mapping[str, Sample], jobs: Mapping[str, Job]) -> list[Job]:
+        """What running attempts tell now; the jobs of which that says when they should end.
+
+        samples: by the id of the job. Those of attempts that are not the newest say nothing any more.
+        jobs: the unfinished ones.
+        """
+        self._samples = {
+            job_id: sample
+            for job_id, sample in samples.items()
+            if (job := jobs.get(job_id)) is not None and job.attempt == sample.attempt
+        }
+        foreseen = []
+        for job_id, sample in self._samples.items():
+            estimate = by_progress(sample)
+            if estimate is not None:
+                self._left[job_id] = (sample.at, estimate)
+                foreseen.append(jobs[job_id])
+        return foreseen
+
+    def sample(self, job_id: str) -> Sample | None:
+        """What the running attempt of a job last told; None before it told anything."""
+        return self._samples.get(job_id)
+
+    def forget(self, job_id: str) -> None:
+        self._samples.pop(job_id, None)
+        self._left.pop(job_id, None)
+
+    def remaining(self, job: Job, experience: Experience, now: float) -> Estimate | None:
+        """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
+        newest = job.newest
+        running_s = now - newest.started_at if newest and newest.started_at and not newest.ended_at else 0.0
+        if job.id in self._left:
+            at, left = self._left[job.id]
+            return what_is_left(left, min(now - at, running_s) if running_s else 0.0)
+        whole = experience.run_time(job.like)
+        return None if whole is None else what_is_left(whole, served_s(job) + running_s)
