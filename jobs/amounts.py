@@ -1,12 +1,13 @@
-"""Amounts of memory, disk, cores and time as people write them. Pure.
+"""Amounts of memory, disk, cores and time, and points in time, as people write them. Pure.
 
 `512MiB` is binary, `512MB` decimal, and a bare `M` is binary, as in every tool that limits memory. `90`, `10m`, `2h`
-and `30d` are lengths of time.
+and `30d` are lengths of time, `+2h`, `18:00` and `2026-11-27 18:00` points in time, those of the clock in local time.
 """
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 _BINARY = {f"{letter}{suffix}": 1024**power for power, letter in enumerate("kmgt", 1) for suffix in ("", "ib")}
 _DECIMAL = {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
@@ -18,6 +19,9 @@ _LARGEST = 2**60
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)", re.ASCII)
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S = 1000 * 365 * 86400.0
+
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
+_LAST_S = 253_402_214_400.0  # the last day of the year 9999
 
 
 def parse_bytes(text: str | int) -> int:
@@ -49,6 +53,25 @@ def parse_length_s(text: str) -> float:
     if length_s is None or length_s > _LONGEST_S:
         raise ValueError(f"{text!r} is no length of time; write it like 90, 10m, 2h or 30d")
     return length_s
+
+
+def parse_moment_s(text: str, now: float) -> float:
+    """Seconds since the epoch at `+2h` (from now), `18:00` (the next), `2026-11-27 18:00` (local, unless it says Z or
+    +01:00); raises ValueError saying what is expected."""
+    word = text.strip()
+    try:
+        if match := _CLOCK.fullmatch(word):
+            local = datetime.fromtimestamp(now)
+            at = local.replace(hour=int(match[1]), minute=int(match[2]), second=int(match[3] or 0), microsecond=0)
+            return (at if at > local else at + timedelta(days=1)).timestamp()
+        if _LENGTH.fullmatch(word.removeprefix("+")):
+            return now + parse_length_s(word.removeprefix("+"))
+        moment_s = datetime.fromisoformat(word).timestamp()
+    except (ValueError, OverflowError, OSError):
+        moment_s = -1.0
+    if not 0 <= moment_s <= _LAST_S:
+        raise ValueError(f"{text!r} is no point in time; write it like +2h, 18:00 or 2026-11-27T18:00")
+    return moment_s
 
 
 def format_cores(cpu_millis: int) -> str:

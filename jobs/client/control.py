@@ -19,6 +19,7 @@ from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
 from singlepoint.jobs.spec.job import from_json, outputs
 from singlepoint.jobs.store.durable import remove_if_possible
 from singlepoint.jobs.store.job_files import staged_outputs
+from singlepoint.jobs.store.unique import alone_with
 
 from .follow import wait_for
 from .query import listing
@@ -82,10 +83,16 @@ def resume(session: Session, job_id: str, at: float) -> Job:
 def retry(session: Session, job_id: str, at: float, *, fresh: bool = False) -> Job:
     """Send a failed or cancelled job round again: from its checkpoint, or (fresh) from nothing.
 
-    Raises NotNow for one that never began and would fail at once: a job that it comes after has not succeeded.
+    Raises NotNow for one that never began and would fail at once: a job that it comes after did not end as it was to;
+    and for one whose unique key another living job bears.
     """
     session.require_writable()
-    with session.store.locked_history(job_id) as history:
+    with (
+        alone_with(session.store, session.store.load(job_id).unique) as living,
+        session.store.locked_history(job_id) as history,
+    ):
+        if living is not None and living.id != job_id:
+            raise NotNow(f"job {living.id}, with the same key {living.unique!r}, has not ended", hint=_see(living.id))
         if history.job.state not in (State.FAILED, State.CANCELLED):
             stands = f"job {job_id} is {history.job.state.value}"
             raise ImpossibleMove(f"{stands}: only a failed or cancelled one can be retried", hint=_see(job_id))

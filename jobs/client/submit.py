@@ -7,11 +7,15 @@ when Redis returns.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
+from singlepoint.jobs.amounts import parse_moment_s
+from singlepoint.jobs.clock import iso
 from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
 from singlepoint.jobs.lifecycle.dependencies import After, Condition, parse_after
@@ -21,6 +25,7 @@ from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprin
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.jobs.store.unique import alone_with
 
 from .find import find_job, find_model
 from .session import Session
@@ -34,20 +39,25 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class Submitted:
-    """An accepted job. ahead: how many others waited when it came, or None when Redis could not be told."""
+    """An accepted job. ahead: how many others waited when it came, or None when Redis could not be told.
+
+    is_new: False for one that was there, and bears the unique key of the one that was asked for.
+    """
 
     job: Job
     ahead: int | None
+    is_new: bool = True
 
 
 def submit(session: Session, spec: Spec, at: float, check: Check | None = None) -> Submitted:
     """Accept a job; see `prepare` and `accept` for what can be raised."""
-    return accept(session, prepare(session, spec, check), at)
+    return accept(session, prepare(session, spec, at, check), at)
 
 
-def prepare(session: Session, spec: Spec, check: Check | None = None, tell: Tell | None = None) -> Spec:
-    """The spec with every word for a job or a model replaced by what it means, checked in full.
+def prepare(session: Session, spec: Spec, at: float, check: Check | None = None, tell: Tell | None = None) -> Spec:
+    """The spec with every word for a job, a model or a time replaced by what it means, checked in full.
 
+    at: the time, which `+2h` and `18:00` go by.
     check: raises InvalidInput for data and shapes that do not do, and settles what the spec left open.
     tell: is given what the check found.
     Raises NotFound, UsageError, NotNow for what `model` and `after` say, NeverFits, or InvalidInput with every
@@ -56,7 +66,7 @@ def prepare(session: Session, spec: Spec, check: Check | None = None, tell: Tell
     with _refusals_explained(spec):
         spec = _resolved(session.store, spec)
     found: list[InvalidInput] = []
-    for look in (_outside(session), check, _budget_of(session)):
+    for look in (_timed(at), _outside(session), check, _budget_of(session)):
         try:
             if look is not None:
                 with _refusals_explained(spec):
@@ -88,6 +98,20 @@ def _refusals_explained(spec: Spec) -> Iterator[None]:
         raise InvalidInput(Problem(field, what, "choose another file")) from error
 
 
+def _timed(at: float) -> Check:
+    """Times of the clock and lengths become points in time, in UTC."""
+
+    def look(spec: Spec) -> Checked:
+        times = {name: getattr(spec, name) for name in ("begin", "deadline")}
+        known = {name: parse_moment_s(text, at) for name, text in times.items() if text is not None}
+        if "deadline" in known and known["deadline"] <= max(at, known.get("begin", at)):
+            what = f"{iso(known['deadline'])} is not after " + ("the begin" if "begin" in known else "now")
+            raise InvalidInput(Problem("deadline", what, "write it like +2h, 18:00 or 2026-11-27T18:00"))
+        return Checked(spec.model_copy(update={name: iso(moment_s) for name, moment_s in known.items()}))
+
+    return look
+
+
 def _outside(session: Session) -> Check:
     """Answers belong to the user: a file in the home could be taken for one of ours."""
 
@@ -112,7 +136,7 @@ def _budget_of(session: Session) -> Check | None:
 
 
 def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None) -> Submitted:
-    """Keep the job, then tell Redis.
+    """Keep the job, then tell Redis; or answer with the living job that bears its unique key, and keep nothing.
 
     job_id: what it shall be called, where whoever asks may ask again; by default a new id.
     Raises BrokerAway, BrokerRefuses, StorageFull or NotPermitted, and then keeps nothing.
@@ -128,9 +152,27 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
         "after": list(spec.after),
         "fingerprint": fingerprint(spec),
         "like": likeness(spec),
+        **({"begin_at": spec.begin} if spec.begin else {}),
+        **({"deadline_at": spec.deadline} if spec.deadline else {}),
+        **({} if spec.preemptible else {"preemptible": False}),
+        **({"unique": key} if (key := unique_key(session.home, spec)) else {}),
     }
-    job = session.store.create(to_json(spec), facts, at, job_id=job_id, environment=environment(spec, os.environ))
+    with alone_with(session.store, key) as living:
+        if living is not None:
+            return Submitted(living, 0, is_new=False)
+        job = session.store.create(to_json(spec), facts, at, job_id=job_id, environment=environment(spec, os.environ))
     return Submitted(job, announce(session, job))
+
+
+def unique_key(home: Home, spec: Spec) -> str:
+    """The key that no other living job may bear, `""` for none; where none was given, a digest of what is asked for."""
+    if not spec.unique:
+        return ""
+    if isinstance(spec.unique, str):
+        return spec.unique
+    wish = spec.model_copy(update={"begin": None, "deadline": None})  # `+2h` is another time whenever it is said
+    secrets = sorted((environment(spec, {}) or {}).items())  # masked in the spec, and decisive all the same
+    return sha256(json.dumps([home.uuid, fingerprint(wish), secrets]).encode()).hexdigest()[:16]
 
 
 def announce(session: Session, job: Job) -> int | None:

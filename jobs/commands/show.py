@@ -12,7 +12,7 @@ from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import Row, live
 from singlepoint.jobs.client.session import Settings, open_session
-from singlepoint.jobs.clock import now
+from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.summary import detail
@@ -54,6 +54,8 @@ def page(job: Job, live: Row, at: float) -> str:
             "progress": _progress(live),
             "priority": str(job.priority or ""),
             "after": " ".join(map(str, job.after)),
+            "begins": iso(job.begin_at) if job.begin_at and not job.attempts else "",
+            "deadline": iso(job.deadline_at) if job.deadline_at else "",
             "asks for": f"{job.requests.cpu_millis / 1000:g} cpu, {format_bytes(job.requests.memory_bytes)}",
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),

@@ -31,6 +31,12 @@ from .logs import detaching
 from .options import examples
 from .text import coloured, plural
 
+
+def key_or_none(text: str) -> str | bool:
+    """The key of `--unique KEY`; of `--unique` alone, True. A click type."""
+    return text or True
+
+
 # option, path in the spec, what click needs to know of it
 _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--name", "name", {"metavar": "NAME", "help": "Name of the job (and of its model)  [the file's name]"}),
@@ -47,8 +53,26 @@ _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
             "help": "Run once this job has succeeded; ID:failed, ID:any: once it has not, or ended.",
         },
     ),
+    ("--begin", "begin", {"metavar": "T", "help": "Not earlier: +2h, 18:00 (the next), 2026-11-27T18:00."}),
+    ("--deadline", "deadline", {"metavar": "T", "help": "When it should have ended; how likely that is, is told."}),
     ("--time-limit", "time_limit_s", {"metavar": "T", "help": "How long an attempt may run, such as 90, 10m or 2h."}),
     ("--retries", "retries", {"type": int, "metavar": "N", "help": "Own failures that are tried again  [0]"}),
+    (
+        "--unique",
+        "unique",
+        {
+            "type": key_or_none,
+            "is_flag": False,
+            "flag_value": "",
+            "metavar": "[KEY]",
+            "help": "While a job with this key lives, answer its id. Without KEY: with the same spec.",
+        },
+    ),
+    (
+        "--no-preempt",
+        "preemptible",
+        {"flag_value": False, "type": bool, "default": None, "help": "Never put it down for other work."},
+    ),
 )
 
 
@@ -220,7 +244,7 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         remote.submit(settings, spec, options)
         return
     session = open_session(settings)
-    spec = prepare(session, spec, settings.check, None if options["quiet"] else _tell)
+    spec = prepare(session, spec, now(), settings.check, None if options["quiet"] else _tell)
     if options["dry_run"]:
         _print_plan(session, spec)
         return
@@ -246,7 +270,7 @@ def _submit_all(settings: Settings, specs: Mapping[Path, Callable[[], Spec]], op
     sound, problems = [], []
     for path, read in specs.items():
         try:
-            sound.append(prepare(session, read(), settings.check, None if options["quiet"] else _tell))
+            sound.append(prepare(session, read(), now(), settings.check, None if options["quiet"] else _tell))
         except InvalidInput as error:
             problems += [replace(problem, field=f"{path}: {problem.field}") for problem in error.problems]
     if problems:
@@ -277,6 +301,8 @@ def _print_plan(session: Session, spec: Spec) -> None:
 
 def _next_steps(session: Session, submitted: Submitted, *, waits: bool) -> str:
     """What to know of a job that was just kept; with `waits`, only what makes the wait long."""
+    if not submitted.is_new:
+        return f"nothing was submitted: this one, with the same key {submitted.job.unique!r}, has not ended"
     if submitted.ahead is None:
         return "Redis went away just now: the job is kept, and queued when Redis returns"
     if room(session) is None:

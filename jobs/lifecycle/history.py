@@ -133,6 +133,10 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         fingerprint=documents.text(entry, "fingerprint", ""),
         project=documents.text(entry, "project", "", most=MOST_NAME),
         like=documents.text(entry, "like", ""),
+        begin_at=documents.time(entry, "begin_at", 0.0),
+        deadline_at=documents.time(entry, "deadline_at", None),
+        unique=documents.text(entry, "unique", "", most=MOST_NAME),
+        preemptible=documents.flag(entry, "preemptible", True),
         spec_sha256=documents.text(entry, "spec_sha256", ""),
         facts=documents.mapping(entry, "facts", {}),
     )

@@ -39,6 +39,7 @@ class Why(StrEnum):
     DOOMED = "doomed"
     HELD = "held"
     AFTER = "after"
+    BEGINS = "begins"  # not before a time
     DELAYED = "delayed"
     OVERSIZED = "oversized"
     DRAINING = "draining"
@@ -164,6 +165,7 @@ def _why_running(row: Row) -> Why:
 
 def _why_pending(row: Row, around: Surroundings) -> Why:
     told, not_before = around.told, seconds(row["not_before"]) if row["not_before"] else 0.0
+    begin_at = seconds(row["begin_at"]) if row["begin_at"] and not row["attempt"] else 0.0
     rules = (
         (Why.ENDING, told is not None and row["id"] in told.ending),
         (Why.DOOMED, _never(row, around) is not None),
@@ -171,6 +173,7 @@ def _why_pending(row: Row, around: Surroundings) -> Why:
         (Why.NOTHING_RUNS, around.room is None),
         (Why.STANDSTILL, bool(around.complaint)),
         (Why.AFTER, bool(_before(row, around))),
+        (Why.BEGINS, around.at < begin_at),
         (Why.DELAYED, around.at < not_before <= around.at + LONGEST_BACKOFF_S),  # later: the clock was set back
         (Why.OVERSIZED, around.room is not None and not _need(row, around.room).fits_in(around.room)),
         (Why.DRAINING, around.draining),
@@ -241,6 +244,7 @@ _SENTENCES: dict[Why, Callable[[Row, Surroundings], str | None]] = {
     Why.DOOMED: _doomed,
     Why.HELD: lambda row, _: f"paused: `singlepoint resume {row['id']}`",
     Why.AFTER: _after,
+    Why.BEGINS: lambda row, _: f"begins at {row['begin_at']}, as was asked",
     Why.DELAYED: lambda row, _: f"waits until {row['not_before']}{_because(row)}",
     Why.OVERSIZED: lambda _row, _: "can never fit the budget as it is: `singlepoint doctor` shows it",
     Why.DRAINING: lambda _row, _: DRAINING,

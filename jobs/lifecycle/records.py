@@ -265,7 +265,9 @@ class Job:
 
     requests: what it asks of the budget.  attempt: the newest attempt's number, 0 before the first.
     asks: what a running attempt has been asked and has not answered.  held: not to be dispatched until
-    resumed.  paused: running, but stopped with its memory kept.  not_before: earliest next dispatch.
+    resumed.  paused: running, but stopped with its memory kept.  begin_at: when the first attempt may start at the
+    earliest, as its owner wishes; not_before: the next one, after a failure.  deadline_at: when it should have ended.
+    unique: a key that no other living job bears.  preemptible: whether it may be put down for other work.
     like: the same for jobs that take alike (`spec.likeness`).
     fresh_after: checkpoints of attempts up to this number must not be used.  retried_after: attempts up to this
     number were made before the job was last retried.
@@ -294,7 +296,11 @@ class Job:
     paused: bool = False
     fresh_after: int = 0
     retried_after: int = 0
+    begin_at: float = 0.0
     not_before: float = 0.0
+    deadline_at: float | None = None
+    unique: str = ""
+    preemptible: bool = True
     ended_at: float | None = None
     reason: str | None = None
     result: Mapping[str, Any] | None = None

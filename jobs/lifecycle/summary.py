@@ -49,7 +49,11 @@ def summary(job: Job) -> dict[str, Any]:
         "asks": sorted(ask.value for ask in job.asks),
         "gives_way": any(asked.by is Author.SCHEDULER for asked in job.asks.values()),
         "after": list(map(str, job.after)),
+        "begin_at": _time(job.begin_at or None),
         "not_before": _time(job.not_before or None),
+        "deadline_at": _time(job.deadline_at),
+        "unique": job.unique or None,
+        "preemptible": job.preemptible,
         "size": job.size,
     }
 
@@ -75,6 +79,7 @@ _ALWAYS: dict[str, Callable[[documents.Document, str], object]] = {
     "asks": documents.texts,
     "gives_way": documents.flag,
     "after": documents.texts,
+    "preemptible": documents.flag,
     "size": documents.whole,
 }
 _AT_TIMES: dict[str, Callable[[documents.Document, str, None], object]] = {
@@ -83,7 +88,10 @@ _AT_TIMES: dict[str, Callable[[documents.Document, str, None], object]] = {
     "ended_at": documents.time,
     "progress": partial(documents.number, most=1.0),
     "bit_identical": documents.flag,
+    "begin_at": documents.time,
     "not_before": documents.time,
+    "deadline_at": documents.time,
+    "unique": documents.text,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from singlepoint.jobs.amounts import parse_bytes, parse_length_s
+from singlepoint.jobs.amounts import parse_bytes, parse_length_s, parse_moment_s
 from singlepoint.jobs.errors import Problem
 from singlepoint.jobs.lifecycle.dependencies import parse_after
 from singlepoint.jobs.lifecycle.records import Resources
@@ -32,6 +32,22 @@ _Amount = Annotated[int, BeforeValidator(_amount)]
 def _length(value: Any) -> Any:
     """A length of time such as "2h" in seconds; anything but text is left to the next check."""
     return parse_length_s(value) if isinstance(value, str) else value
+
+
+def _moment(value: Any) -> Any:
+    """What is a date or a time of day in TOML already, as text; anything else is left to the next check."""
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def _point_in_time(text: str) -> str:
+    parse_moment_s(text, now=0.0)
+    return text
+
+
+Moment = Annotated[str, BeforeValidator(_moment), AfterValidator(_point_in_time)]
+"""A point in time as people write it; of an accepted job, in UTC."""
+
+Key = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 def _condition(text: str) -> str:
@@ -64,11 +80,20 @@ class JobSpec(Part):
 
     project: what its share of the machine is counted under.  after: jobs that must have ended first: `ID` or `ID:ok`
     with success, `ID:failed` without, `ID:any` in any way.
+    begin: not to be started earlier.  deadline: when it should have ended; a wish, told and reckoned with at submit.
+    unique: a key that at most one job that has not ended bears; True: all else that the spec says.
+    preemptible: whether it may be put down for other work. Its owner may in any case: pause, drain, a lower budget.
     checkpoint_interval_s: seconds of work between saves; None: what the reliability model finds best.
     time_limit_s: how long one attempt may run, pauses not counted; then it is asked to stop, and killed if it does not.
     """
 
-    earlier: ClassVar[Mapping[str, Any]] = {"time_limit_s": None}
+    earlier: ClassVar[Mapping[str, Any]] = {
+        "time_limit_s": None,
+        "begin": None,
+        "deadline": None,
+        "unique": False,
+        "preemptible": True,
+    }
 
     name: Name
     resources: ResourceSpec = ResourceSpec()
@@ -76,6 +101,10 @@ class JobSpec(Part):
     retries: Annotated[int, Field(strict=True, ge=0, le=100)] = 0  # own failures that are tried again
     project: Name | None = None
     after: tuple[Annotated[str, AfterValidator(_condition)], ...] = ()
+    begin: Moment | None = None
+    deadline: Moment | None = None
+    unique: Annotated[bool, Field(strict=True)] | Key = False
+    preemptible: Annotated[bool, Field(strict=True)] = True
     checkpoint_interval_s: Positive | None = None
     time_limit_s: Annotated[Positive | None, BeforeValidator(_length)] = None
 

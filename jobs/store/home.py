@@ -15,7 +15,7 @@
     outputs/             what jobs leave for good and said no other place for
     http.token           the secret of page and interface, mode 0600; http.json: where they answer;
                          serving.sock: where predictions are answered at once
-    *.lock               kernel locks: broker, scheduler, supervisor
+    *.lock               kernel locks: broker, scheduler, supervisor; unique, while a job with a key is accepted
 
 Opening a home creates it (mode 0700) and refuses one that belongs to somebody else or cannot be written.
 """

@@ -133,7 +133,7 @@ class JobStore:
         with self.ledger.opened() as content:
             found = [(one.submitted_at, one.id) for one in heads(content) if name is None or one.name == name]
         for job_id in self.unlisted_ids():
-            began = self._began(job_id)
+            began = self.began(job_id)
             if name is None or began.get("name") == name:
                 found.append((str(began.get("at", "")), job_id))
         return found
@@ -150,8 +150,8 @@ class JobStore:
         finally:
             os.close(descriptor)
 
-    def _began(self, job_id: str) -> Mapping[str, Any]:
-        """The first line of its history; empty when that cannot be read."""
+    def began(self, job_id: str) -> Mapping[str, Any]:
+        """The first line of its history: what was accepted; empty when that cannot be read."""
         beginning = self._beginning(job_id)
         try:
             first = beginning if b"\n" in beginning else self.history(job_id)

@@ -29,6 +29,7 @@ def task_of(job: Job, place: Place, need: Resources, since: float, left: Estimat
         served_s=served_s(job),
         expected_s=None if left is None else ran_s + left.median_s,
         longest_s=math.inf if left is None else ran_s + left.high_s,
+        gives_way=job.preemptible,
         switch_s=save_s(job) + RESTART_S,
         pauses=place is Place.RUNNING,
         paused=place is Place.RESUMING,

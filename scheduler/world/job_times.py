@@ -1,4 +1,4 @@
-"""How long a job has run, what a save costs it, and which of its attempts have ended since it was last seen. Pure."""
+"""When a job may begin, how long it has run, what a save costs it, which attempts ended since it was seen. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.states import State
+
+
+def begin_at(job: Job) -> float:
+    """When it may start, as its owner wishes; one that ran once has waited for that already."""
+    return 0.0 if job.attempts else job.begin_at
 
 
 def served_s(job: Job) -> float:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from singlepoint.jobs.lifecycle.records import Job
 
+from .job_times import begin_at
 from .line import Key, Line, key
 
 
@@ -21,7 +22,7 @@ class Place(StrEnum):
     DOOMED = "doomed"  # what it comes after will never succeed
     HELD = "held"
     AFTER = "after"  # what it comes after has not ended
-    DELAYED = "delayed"  # backing off
+    DELAYED = "delayed"  # until its begin, or backing off
     OVERSIZED = "oversized"  # asks for more than there is
     READY = "ready"
 
@@ -46,7 +47,7 @@ class Places:
         self._of[job.id] = (place, one)
         self.lines[place].add(one)
         if place is Place.DELAYED:
-            heapq.heappush(self._alarms, (job.not_before, job.id))
+            heapq.heappush(self._alarms, (max(begin_at(job), job.not_before), job.id))
 
     def leave(self, job_id: str) -> None:
         """It stands nowhere."""
@@ -60,12 +61,12 @@ class Places:
         return found[0] if found else None
 
     def delayed_until(self, now: float) -> Iterator[str]:
-        """Those that have backed off long enough; each is told once, and is to be put elsewhere."""
+        """Those that may go on by now; each is told once, and is to be put elsewhere."""
         while self._alarms and self._alarms[0][0] <= now:
             _, job_id = heapq.heappop(self._alarms)
             if self.of(job_id) is Place.DELAYED:
                 yield job_id
 
     def next_alarm(self) -> float | None:
-        """When the next job will have backed off long enough (perhaps; it may have been cancelled)."""
+        """When the next delayed job may go on (perhaps; it may have been cancelled)."""
         return self._alarms[0][0] if self._alarms else None

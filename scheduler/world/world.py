@@ -20,7 +20,7 @@ from singlepoint.jobs.lifecycle.states import Ask, Author, State
 from .booking import holding_of, task_of
 from .books import Books, Ranking, by_arrival
 from .experience import Estimate, Experience
-from .job_times import ended_since, save_s, served_s
+from .job_times import begin_at, ended_since, save_s, served_s
 from .lessons import Lessons
 from .line import Line
 from .locks import Locks, is_news_of_its_lock
@@ -160,7 +160,7 @@ class World:
         self._missing.discard(job_id)
 
     def seen_at(self, now: float) -> World:
-        """It is `now`. Jobs that backed off long enough step into line."""
+        """It is `now`. Jobs whose begin has come, or that backed off long enough, step into line."""
         self.now, before = now, self.now
         self._reliability = None
         if now < before:  # the clock was set back: the alarms stand at times that are too far away
@@ -384,6 +384,8 @@ class World:
             return Place.HELD
         if not begun and self._succession.must_wait(job):
             return Place.AFTER
+        if self.now < begin_at(job):
+            return Place.DELAYED
         if self.now < job.not_before <= self.now + LONGEST_BACKOFF_S:  # later: the clock was set back since
             return Place.DELAYED
         return Place.READY if self.need(job).fits_in(self.room) else Place.OVERSIZED

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import pytest
 
-from singlepoint.jobs.amounts import format_bytes, format_cores, parse_bytes
+from singlepoint.jobs.amounts import format_bytes, format_cores, parse_bytes, parse_moment_s
 
 
 @pytest.mark.parametrize(
@@ -46,3 +48,29 @@ def test_bytes_are_written_for_people(amount: int, text: str) -> None:
 @pytest.mark.parametrize(("millis", "text"), [(1000, "1 core"), (2000, "2 cores"), (500, "0.5 cores"), (0, "0 cores")])
 def test_cores_are_counted(millis: int, text: str) -> None:
     assert format_cores(millis) == text
+
+
+NOON = datetime(2026, 11, 26, 12, 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("+2h", NOON + timedelta(hours=2)),
+        ("90m", NOON + timedelta(minutes=90)),
+        ("18:00", datetime(2026, 11, 26, 18, 0)),
+        ("12:00", datetime(2026, 11, 27, 12, 0)),
+        ("6:30:15", datetime(2026, 11, 27, 6, 30, 15)),
+        ("2026-12-01 08:00", datetime(2026, 12, 1, 8, 0)),
+        ("2026-12-01T08:00Z", datetime.fromisoformat("2026-12-01T08:00+00:00")),
+        ("2020-01-01", datetime(2020, 1, 1)),
+    ],
+)
+def test_a_point_in_time_is_read_and_a_time_of_day_is_the_next(text: str, moment: datetime) -> None:
+    assert parse_moment_s(text, NOON.timestamp()) == moment.timestamp()
+
+
+@pytest.mark.parametrize("text", ["", "soon", "25:00", "12:60", "-2h", "+", "0001-01-01", "9" * 30, "2026-13-01"])
+def test_what_is_no_point_in_time_is_refused_with_how_to_write_one(text: str) -> None:
+    with pytest.raises(ValueError, match="18:00"):
+        parse_moment_s(text, NOON.timestamp())

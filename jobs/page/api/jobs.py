@@ -222,6 +222,7 @@ CURVES = Curves()
 def submit(service: Service, call: Call) -> Answer:
     """Hand in a job: the body is its spec.
 
+    With `unique`, while a job with that key lives, it is answered (200) and no other is made.
     With an `Idempotency-Key` the same request may be sent again: the job it made is answered, and no other is made.
     """
     session = service.session
@@ -230,12 +231,13 @@ def submit(service: Service, call: Call) -> Answer:
         return _kept(session, known, 200)
     told: list[str] = []
     spec = _spec(service, call.document)
-    settled = prepare(session, spec, service.sources.check, lambda checked: told.extend(checked.lines))
+    settled = prepare(session, spec, now(), service.sources.check, lambda checked: told.extend(checked.lines))
     permitted(settled, session.home, service.settings.roots)  # a pattern has become files by now
     if call.query.dry_run:
         return Answer({**_plan(session, settled), "told": told})
     try:
-        return _kept(session, accept(session, settled, now(), job_id=job_id).job, 201)
+        submitted = accept(session, settled, now(), job_id=job_id)
+        return _kept(session, submitted.job, 201 if submitted.is_new else 200)
     except OSError as error:
         if job_id is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise

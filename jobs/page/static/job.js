@@ -39,6 +39,7 @@ export function view(place, id) {
     fill(top, reason ? h("p", { class: "reason large" }, reason) : "", live(job), facts({
       "Submitted": when(job.submitted_at), "Ended": job.ended_at ? when(job.ended_at) : "",
       "Asks for": `${job.cpu} cpu, ${bytes(job.memory_bytes)}`, "Priority": priority || "", "After": job.after.join(" "), "Bits": bits,
+      "Begins": job.begin_at && !job.attempt ? when(job.begin_at) : "", "Deadline": job.deadline_at ? when(job.deadline_at) : "",
     }));
     if (!ledger.contains(document.activeElement)) fill(ledger, tries.length ? section("Attempts", timeline(job), attempts(job)) : "");
     refill(result, [job.result, job.metrics], () => (job.result || job.metrics ? section("Result", facts({ ...told(job.result || {}), ...told(job.metrics || {}) }),

@@ -114,7 +114,7 @@ export function view(place) {
       input = h("input", { id, placeholder: size ? (hint ? bytes(Number(hint)) : "512MiB") : hint, inputmode: number && !size ? "decimal" : null, autocomplete: "off" });
     }
     input.value = told;
-    input.addEventListener("input", () => set(path, read(input.value, { list, number, boolean: field.type === "boolean", path })));
+    input.addEventListener("input", () => set(path, read(input.value, { list, number, boolean: types.includes("boolean"), path })));
     const extra = key === "model" && spec.kind === "predict" ? h("datalist", { id: "known-models" }, models.map((one) => h("option", { value: one.model }))) : "";
     return h("div", { class: `field${FILES.has(key) ? " file" : ""}` }, h("label", { for: id }, key), input, extra);
   }
@@ -122,7 +122,7 @@ export function view(place) {
   function read(word, { list, number, boolean, path }) {
     const value = word.trim();
     if (!value) return undefined;
-    if (boolean) return value === "true";
+    if (boolean && (value === "true" || value === "false")) return value === "true";
     const one = (text) => (text !== "" && Number.isFinite(Number(text)) && (number || path.at(-1) === "hidden") ? Number(text) : text);
     if (list && (value.includes(",") || path.at(-1) === "hidden" || path.at(-1) === "after")) return value.split(",").map((part) => one(part.trim())).filter((part) => part !== "");
     return one(value);

@@ -42,7 +42,7 @@ def a_row(**facts: Any) -> dict[str, Any]:
         "gives_way": False,
         "after": [],
     }
-    return {**usual, "held": False, "paused": False, "not_before": None, **facts}
+    return {**usual, "held": False, "paused": False, "begin_at": None, "not_before": None, **facts}
 
 
 @pytest.mark.parametrize(

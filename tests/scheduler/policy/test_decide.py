@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from singlepoint.jobs.clock import iso
 from singlepoint.jobs.lifecycle.dependencies import After
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Usage
@@ -106,6 +107,21 @@ def test_a_held_job_waits_and_is_overtaken() -> None:
     paper.note("held", Note.RESUME)
     paper.settle()
     assert paper.dispatched() == ["next", "held"]
+
+
+def test_a_job_starts_when_its_begin_has_come_and_no_earlier_and_its_waiting_counts_from_there() -> None:
+    paper = Paper(cpu=1)
+    begin_at = paper.now + 7200
+    paper.submit("late", begin_at=iso(begin_at))
+    assert paper.settle() == []
+    assert paper.reason("late") == f"begins at {iso(begin_at)}, as was asked"
+    assert paper.world.next_alarm() == pytest.approx(begin_at)
+    paper.pass_time(7200)
+    paper.world.see(paper.jobs["late"])
+    task = paper.world.books.task("late")
+    assert task is not None and task.since == pytest.approx(begin_at, abs=0.01)
+    paper.settle()
+    assert paper.dispatched() == ["late"]
 
 
 def test_a_job_starts_only_after_those_it_comes_after() -> None:

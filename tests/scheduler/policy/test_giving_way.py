@@ -7,7 +7,7 @@ import pytest
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.scheduler.policy import feedback
-from singlepoint.scheduler.policy.plan import Dispatch, Pause, Resume
+from singlepoint.scheduler.policy.plan import Dispatch, Pause, Preempt, Resume
 from singlepoint.scheduler.simulation.paper import Paper
 
 
@@ -18,6 +18,18 @@ def a_long_one_runs(seconds: float) -> Paper:
     paper.claim("long")
     paper.pass_time(seconds)
     return paper
+
+
+def test_a_job_that_is_not_to_be_put_down_runs_on_and_only_its_owner_can_pause_it() -> None:
+    paper = Paper(cpu=1, rules=feedback.RULES)
+    paper.submit("long", preemptible=False)
+    paper.settle()
+    paper.claim("long")
+    paper.pass_time(300)
+    paper.submit("short", priority=5)
+    assert paper.settle() == []
+    paper.world.draining = True
+    assert [type(one) for one in paper.settle()] == [Preempt]
 
 
 def test_the_cores_of_who_was_paused_go_to_whom_it_was_paused_for() -> None:

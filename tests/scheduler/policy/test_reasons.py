@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from singlepoint.jobs.clock import iso
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.reasons import Told, Why, why
 from singlepoint.jobs.lifecycle.records import Resources
@@ -94,7 +95,7 @@ AGREE = {
     Place.DOOMED: {Why.DOOMED},
     Place.HELD: {Why.HELD},
     Place.AFTER: {Why.AFTER},
-    Place.DELAYED: {Why.DELAYED},
+    Place.DELAYED: {Why.DELAYED, Why.BEGINS},
     Place.OVERSIZED: {Why.OVERSIZED},
     Place.READY: {Why.LINE, Why.DRAINING},
 }
@@ -108,7 +109,9 @@ def test_in_any_world_a_reader_of_rows_concludes_what_the_scheduler_knows(policy
         paper = Paper(cpu=3, memory_mib=2048, rules=POLICIES[policy])
         for number in range(14):
             after = [a_dependency(chance, number)] if number and chance.random() < 0.3 else []
-            paper.submit(f"j{number}", cpu=chance.randint(1, 3), memory_mib=chance.randint(1, 2500), after=after)
+            begins = {"begin_at": iso(paper.now + 200 * chance.random())} if chance.random() < 0.2 else {}
+            cpu, memory_mib = chance.randint(1, 3), chance.randint(1, 2500)
+            paper.submit(f"j{number}", cpu=cpu, memory_mib=memory_mib, after=after, **begins)
             something_happens(paper, chance)
             seen |= assert_agreement(paper)
     assert seen == set(Place) - {Place.DOOMED}, "a doomed job fails at once"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from singlepoint.jobs.clock import iso
 from singlepoint.jobs.errors import NotPermitted
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.ledger import newest_first
@@ -176,6 +177,21 @@ def test_a_job_starts_after_one_that_succeeded_and_was_removed_while_nobody_look
     bench.new_scheduler()
     bench.look()
     assert bench.states() == {waiting: "queued"}
+
+
+@pytest.mark.parametrize("loses_redis", [False, True])
+def test_a_job_begins_when_it_was_to_although_the_scheduler_or_redis_was_lost_meanwhile(
+    bench: Bench, loses_redis: bool
+) -> None:
+    waiting = bench.submit(begin_at=iso(bench.now + 7200), preemptible=False)
+    bench.look()
+    if loses_redis:
+        bench.connection.flushall()
+    bench.new_scheduler()
+    bench.look(7100)
+    assert bench.states() == bench.told() == {waiting: "pending"}
+    bench.look(100)
+    assert bench.states() == bench.told() == {waiting: "queued"}
 
 
 def test_nothing_is_deleted_while_the_settings_cannot_be_read(
