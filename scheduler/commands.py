@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,14 @@ from typing import Any
 
 import click
 
-from singlepoint.jobs.amounts import amount_text
+from singlepoint.jobs.amounts import amount_text, parse_length_s, parse_moment_s
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
-from singlepoint.jobs.clock import now, seconds
-from singlepoint.jobs.errors import HistoryDamaged, NotFound
+from singlepoint.jobs.clock import iso, now, seconds
+from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
@@ -27,8 +28,8 @@ from singlepoint.jobs.lifecycle.ledger import Account, account_of_round, granted
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
+from singlepoint.jobs.services.draining import Drain, end_drain
 from singlepoint.jobs.services.draining import drain as begin_drain
-from singlepoint.jobs.services.draining import end_drain
 from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
@@ -202,21 +203,48 @@ def _clock(text: str) -> str:
     return at.strftime("%H:%M:%S" if at.date() == today.date() else "%Y-%m-%d %H:%M")
 
 
-@click.command(epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --off")
+@click.command(
+    epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --until 18:00 --for 2h\n  singlepoint drain --off"
+)
+@click.option("--until", metavar="T", help="Work until then: +2h, 18:00 (the next), 2026-11-27T18:00.")
+@click.option("--for", "length", metavar="LENGTH", help="Go on by itself after 30m, 2h, 1d.")
 @click.option("--off", is_flag=True, help="Start jobs again.")
 @click.pass_obj
-def drain(settings: Settings, off: bool) -> None:
-    """Start nothing more, and have running work save and be handed back, until `drain --off`. Survives a restart."""
-    session = open_session(settings)
+def drain(settings: Settings, until: str | None, length: str | None, off: bool) -> None:
+    """Start nothing more, and have running work save and be handed back, until `drain --off`. Survives a restart.
+
+    With --until, work goes on until then: what can be put down is started as ever, of the rest what should have ended
+    by then.
+    """
+    if off and (until or length):
+        raise click.UsageError("--off ends a drain: it takes neither --until nor --for")
+    session, at = open_session(settings), now()
+    plan = _planned(until, length, at)
     session.require_redis()
     if not off:
-        begin_drain(session.home, now())
-        click.echo("draining: `singlepoint ps` shows what still runs, `singlepoint drain --off` ends it", err=True)
-    elif end_drain(session.home):
+        begin_drain(session.home, plan, at)
+        click.echo(_told_of(plan, at), err=True)
+    elif end_drain(session.home, at):
         click.echo("no longer draining", err=True)
     else:
         click.echo("was not draining", err=True)
     session.index.ring(LOOK_AT_EVERYTHING)
+
+
+def _planned(until: str | None, length: str | None, at: float) -> Drain:
+    """Raises UsageError for what is no time."""
+    try:
+        begins_at = at if until is None else parse_moment_s(until, at)
+        return Drain(begins_at, math.inf if length is None else begins_at + parse_length_s(length))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _told_of(plan: Drain, at: float) -> str:
+    until = f"until {_clock(iso(plan.ends_at))}" if plan.ends_at < math.inf else "until `singlepoint drain --off`"
+    if plan.holds(at):
+        return f"draining {until}: `singlepoint ps` shows what still runs"
+    return f"from {_clock(iso(plan.begins_at))} on the home is drained, {until}; before, work goes on"
 
 
 def total_account(session: Session, at: float) -> Account:

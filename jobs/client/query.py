@@ -7,6 +7,7 @@ Every waiting job gets a reason: `lifecycle.reasons` is the rule.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from singlepoint.jobs.lifecycle.dependencies import parse_after
 from singlepoint.jobs.lifecycle.reasons import Surroundings, Told, with_reason
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.summary import read_progress, summary
-from singlepoint.jobs.services.draining import draining_since
+from singlepoint.jobs.services.draining import planned_drain
 
 from .session import Session, asked
 
@@ -143,11 +144,14 @@ def surroundings(
     session: Session, states: Mapping[str, str], told: Told | None, away: BrokerAway | None
 ) -> Surroundings:
     """What the reasons of jobs depend on besides their rows. told: by the scheduler; None while Redis is away."""
+    at = now()
+    plan = planned_drain(session.home, at)
     return Surroundings(
-        at=now(),
+        at=at,
         states=states,
         room=room(session),
         told=told,
-        draining=draining_since(session.home) is not None,
+        draining=plan is not None and plan.holds(at),
+        drained_until=plan.ends_at if plan is not None else math.inf,
         complaint=away.message if isinstance(away, BrokerRefuses) else scheduler_complaint(session.home),
     )

@@ -6,6 +6,7 @@ else follows from the row, the states of the others and the budget, with or with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -121,6 +122,8 @@ class Surroundings:
 
     at: the time, seconds since the epoch.  states: of every job there is, by id.  room: what there is in all, None when
     no scheduler runs.  told: what it said; None while Redis is away.  complaint: why the scheduler does nothing, if so.
+
+    draining: whether the home is drained, and drained_until: when that ends by itself, if it does.
     """
 
     at: float
@@ -128,12 +131,12 @@ class Surroundings:
     room: Resources | None
     told: Told | None
     draining: bool = False
+    drained_until: float = math.inf
     complaint: str = ""
 
 
 NOTHING_RUNS = "nothing is running: `singlepoint up --detach` starts it"
 DIED = "its process died; `singlepoint up --detach` goes on with it"
-DRAINING = "nothing is started: the home is being drained, until `singlepoint drain --off`"
 
 _ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "asked to pause"}
 
@@ -226,6 +229,10 @@ def _line(row: Row, around: Surroundings) -> str:
     return f"behind {told.first}" if told.first else "the scheduler is about to look at it"
 
 
+def _end_of_drain(around: Surroundings) -> str:
+    return iso(around.drained_until) if around.drained_until < math.inf else "`singlepoint drain --off`"
+
+
 def _because(row: Row) -> str:
     return f" ({row['reason']})" if row["reason"] else ""
 
@@ -247,7 +254,7 @@ _SENTENCES: dict[Why, Callable[[Row, Surroundings], str | None]] = {
     Why.BEGINS: lambda row, _: f"begins at {row['begin_at']}, as was asked",
     Why.DELAYED: lambda row, _: f"waits until {row['not_before']}{_because(row)}",
     Why.OVERSIZED: lambda _row, _: "can never fit the budget as it is: `singlepoint doctor` shows it",
-    Why.DRAINING: lambda _row, _: DRAINING,
+    Why.DRAINING: lambda _row, around: f"nothing is started: the home is being drained, until {_end_of_drain(around)}",
     Why.AWAY: lambda row, _: f"goes on when Redis is back{_because(row)}",
     Why.LINE: lambda row, around: _line(row, around) + _because(row),
 }

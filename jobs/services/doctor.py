@@ -20,7 +20,7 @@ from singlepoint.jobs.amounts import amount_text, format_bytes
 from singlepoint.jobs.broker import embedded
 from singlepoint.jobs.broker.connection import Broker, connect, locate, memory_level, require_writable, shortcomings
 from singlepoint.jobs.broker.server_program import find_server
-from singlepoint.jobs.clock import iso
+from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import all_halted
@@ -28,7 +28,7 @@ from singlepoint.jobs.store.durable import explained
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.settings import read_settings, what_is_set
 
-from .draining import draining_since
+from .draining import planned_drain
 from .live import Services, look
 
 OLDEST_PYTHON = (3, 11)
@@ -168,8 +168,11 @@ def scheduler(patient: Patient) -> Finding:
         return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
     cpu, memory = (amount_text(name, getattr(capacity.budget, name)) for name in ("cpu_millis", "memory_bytes"))
     found = f"process {capacity.process.pid}, budget {cpu} and {memory}"
-    if since := draining_since(patient.home):
-        return Finding("scheduler", Grade.LIMITED, f"{found}, draining since {iso(since)}", "singlepoint drain --off")
+    at = now()
+    if (plan := planned_drain(patient.home, at)) is not None:
+        when = "draining since" if plan.holds(at) else "to be drained at"
+        told = f"{found}, {when} {iso(plan.begins_at)}"
+        return Finding("scheduler", Grade.LIMITED, told, "singlepoint drain --off")
     return Finding("scheduler", Grade.OK, found)
 
 

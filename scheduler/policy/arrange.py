@@ -28,6 +28,7 @@ class Floor(Protocol):
     now: float
     free: Resources
     leaving: Resources
+    drains_at: float
 
     @property
     def free_cores(self) -> Sequence[int]: ...
@@ -121,8 +122,14 @@ class _Pass:
             if holding.leaving == NOTHING and holding.task.id not in self.chosen:
                 yield holding
 
+    def _is_in_time(self, task: Task) -> bool:
+        """Whether it should have ended when the home is drained, or can be put down then."""
+        return task.gives_way or self.floor.now + task.longest_s <= self.floor.drains_at
+
     def _consider(self, task: Task) -> None:
-        if task.need.fits_in(self.soon):
+        if self.floor.drains_at < math.inf and not self._is_in_time(task):
+            self.found.blocked[task.id] = Wait.DRAINS
+        elif task.need.fits_in(self.soon):
             if self._would_delay(task):
                 self.found.blocked[task.id] = Wait.WOULD_DELAY
                 return

@@ -12,11 +12,12 @@ from singlepoint.scheduler.world.tasks import Task
 
 class Wait(StrEnum):
     """What a task that was looked at waits for: more than is free; what is being freed for it; somebody before it,
-    whom it would delay."""
+    whom it would delay; that the drain is over, before which it might not end."""
 
     LACKS = "lacks"
     COMES_FREE = "comes_free"
     WOULD_DELAY = "would_delay"
+    DRAINS = "drains"
 
 
 @dataclass(frozen=True)

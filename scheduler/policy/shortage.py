@@ -42,6 +42,8 @@ def _sentence(view: View, job_id: str, wait: Wait, reservation: Reservation | No
     if wait is Wait.WOULD_DELAY and reservation is not None:
         until = f" until {iso(reservation.at)}" if math.isfinite(reservation.at) else ""
         return f"it would delay {reservation.task.id}, for which room is kept{until}"
+    if wait is Wait.DRAINS:
+        return f"might not end before the home is drained at {iso(view.books.drains_at)}, and is not to be put down"
     task = view.books.task(job_id)
     return lacks(task.need, view.books.free) if task is not None else "about to start"
 

@@ -8,6 +8,7 @@ after Redis was away, and now and then in between.
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +42,7 @@ from singlepoint.jobs.host.processes import boot_id, this_process
 from singlepoint.jobs.lifecycle.reasons import Eta, Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
-from singlepoint.jobs.services.draining import draining_since
+from singlepoint.jobs.services.draining import planned_drain
 from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
@@ -164,6 +165,7 @@ class Scheduler:
         self._budget_at = budget_at
         self._next_budget = 0.0
         self._budget_trouble = ""
+        self._drain_changes_at = math.inf
         self._unfinished = False
         self._stopping = False
         self._waiting = False
@@ -207,7 +209,11 @@ class Scheduler:
         self._publish_told(acts)
 
     def _look_for_drain(self) -> None:
-        draining = draining_since(self.store.home) is not None
+        at = self._clock()
+        plan = planned_drain(self.store.home, at)
+        draining = plan is not None and plan.holds(at)
+        self._drain_changes_at = plan.next_change(at) if plan is not None else math.inf
+        self.world.books.drains_at = plan.begins_at if plan is not None and not draining else math.inf
         if draining != self.world.draining:
             self.world.draining = draining
             log.info("drain_began" if draining else "drain_ended")
@@ -434,11 +440,11 @@ class Scheduler:
         """How long to wait for a bell before looking anyway."""
         if self._unfinished or self.sight.is_anxious:
             return ANXIOUS_S
-        times = [at for at in (self.world.next_alarm(), self._plan.look_again_at) if at is not None]
-        alarm = min(times, default=None)
+        times = (self.world.next_alarm(), self._plan.look_again_at, self._drain_changes_at)
+        alarm = min(at for at in times if at is not None)
         longest = BUSY_S if any(True for _ in self.world.holders()) else IDLE_S
         longest = TELL_EVERY_S if self._told_is_stale else longest
-        return longest if alarm is None else min(longest, max(ANXIOUS_S, alarm - self._clock()))
+        return min(longest, max(ANXIOUS_S, alarm - self._clock()))
 
     def _wait(self) -> list[str]:
         assert self._redis is not None

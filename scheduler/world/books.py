@@ -33,6 +33,8 @@ class Books:
 
     def __init__(self, room: Resources, cores: Iterable[int], ranking: Ranking) -> None:
         self.now = 0.0
+        self.drains_at = math.inf
+        """From when on nothing shall run, as was planned: what could not be put down then has to have ended."""
         self.room = room
         self.free = room
         self.leaving = NOTHING

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import Field
 
+from singlepoint.jobs.amounts import parse_moment_s
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_model
 from singlepoint.jobs.client.query import listing
@@ -18,15 +20,21 @@ from singlepoint.jobs.lifecycle.flow import Flow
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
-from singlepoint.jobs.services.draining import drain, draining_since, end_drain
+from singlepoint.jobs.services.draining import Drain, drain, end_drain, planned_drain
 from singlepoint.jobs.spec.base import Part
+from singlepoint.jobs.spec.common import Moment
 from singlepoint.jobs.store.rings import RINGS, Rings
 
 
 class Draining(Part):
-    """Whether nothing is to be started and running work is to be saved and handed back."""
+    """Whether nothing is to be started and running work is to be saved and handed back.
+
+    until: work goes on until then (`+2h`, `18:00`, `2026-11-27T18:00`).  for_s: it ends by itself after so long.
+    """
 
     draining: bool = Field(strict=True)
+    until: Moment | None = None
+    for_s: Annotated[float, Field(gt=0)] | None = None
 
 
 class Span(Part):
@@ -47,13 +55,14 @@ def machine_document(session: Session) -> Document:
         capacity = read_capacity(session.home)
     except InvalidInput:
         capacity = None  # damaged: `doctor` tells of it
-    since = draining_since(session.home)
+    plan = planned_drain(session.home, now())
     return {
         "schema": SCHEMA,
         "scheduler": capacity is not None and capacity.is_live(),
         "complaint": scheduler_complaint(session.home) or None,
         "redis": asked(session, lambda index: index.is_complete())[1] is None,
-        "draining_since": iso(since) if since is not None else None,
+        "draining_since": iso(plan.begins_at) if plan is not None and plan.holds(now()) else None,
+        "drain": plan.to_json() if plan is not None else None,
         "budget": _limited(capacity.budget) if capacity is not None else None,
         "reserve": capacity.reserve.to_json() if capacity is not None else None,
         "granted": granted(session).to_json(),
@@ -106,13 +115,14 @@ ACCOUNT = (
 
 
 def set_draining(service: Service, call: Call) -> Answer:
-    """Begin to drain, or end it. Survives a restart."""
-    session = service.session
+    """Begin to drain, at once or at a time, or end it. Survives a restart."""
+    session, asked_for, at = service.session, call.document, now()
     session.require_redis()
-    if call.document.draining:
-        drain(session.home, now())
+    if asked_for.draining:
+        begins_at = at if asked_for.until is None else parse_moment_s(asked_for.until, at)
+        drain(session.home, Drain(begins_at, begins_at + (asked_for.for_s or math.inf)), at)
     else:
-        end_drain(session.home)
+        end_drain(session.home, at)
     session.index.ring(LOOK_AT_EVERYTHING)
     return Answer(machine_document(session))
 

@@ -50,7 +50,7 @@ export function view(place) {
       h("p", { class: "actions" }, h("button", { type: "button", onclick: async () => {
         const found = await attempt(() => ask("PUT", "/machine/draining", { draining: !since }), since ? "work is started again" : "draining: running work is saved and handed back");
         if (found) drawNow(found);
-      } }, since ? "End the drain" : "Drain"), since ? ["draining since ", when(since)] : "Nothing more is started, and running work is saved and handed back, until that is ended."));
+      } }, since ? "End the drain" : "Drain"), since ? ["draining since ", when(since), machine.drain?.ends_at ? [", until ", when(machine.drain.ends_at)] : ""] : machine.drain ? ["to be drained at ", when(machine.drain.begins_at)] : "Nothing more is started, and running work is saved and handed back, until that is ended."));
   }
 
   function drawCost(report) {

@@ -9,7 +9,7 @@ from typing import Any
 import fakeredis
 import pytest
 
-from singlepoint.jobs.clock import now
+from singlepoint.jobs.clock import now, seconds
 from singlepoint.jobs.lifecycle.flow import standing
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
@@ -199,6 +199,10 @@ def test_the_home_is_drained_and_no_longer(client: Client) -> None:
     assert client("PUT", "/api/v1/machine/draining", {"draining": True}).json["draining_since"] is not None
     assert client("PUT", "/api/v1/machine/draining", {"draining": False}).json["draining_since"] is None
     assert client("PUT", "/api/v1/machine/draining", {"draining": "yes"}).status == 422
+    planned = client("PUT", "/api/v1/machine/draining", {"draining": True, "until": "+2h", "for_s": 3600}).json
+    begins_at, ends_at = (seconds(planned["drain"][name]) for name in ("begins_at", "ends_at"))
+    assert planned["draining_since"] is None and ends_at - begins_at == pytest.approx(3600)
+    assert client("PUT", "/api/v1/machine/draining", {"draining": True, "until": "soon"}).status == 422
 
 
 def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: Client, home: Home) -> None:

@@ -17,6 +17,7 @@ from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.services.draining import Drain
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
@@ -64,7 +65,7 @@ def test_what_a_disk_or_the_machine_fails_in_for_a_moment_does_not_end_the_sched
     job_id = bench.submit()
     rests = [True, False]
 
-    def fails_once(_home: Home) -> None:
+    def fails_once(_home: Home, _at: float) -> None:
         if rests == [True, False]:
             raise OSError(number, os.strerror(number))
 
@@ -74,7 +75,7 @@ def test_what_a_disk_or_the_machine_fails_in_for_a_moment_does_not_end_the_sched
             raise Stopping
         return []
 
-    monkeypatch.setattr(loop, "draining_since", fails_once)
+    monkeypatch.setattr(loop, "planned_drain", fails_once)
     monkeypatch.setattr(bench.scheduler, "_rest", rest)
     bench.scheduler.run()
     assert bench.queue.run_ids() == {rq_id(job_id, 1)}
@@ -359,7 +360,7 @@ def test_work_whose_history_was_damaged_keeps_what_it_was_granted_as_long_as_it_
     bench.claim()
     bench.look()
     damage(bench, broken)
-    begin_drain(bench.store.home, bench.now)  # has something written into every history
+    begin_drain(bench.store.home, Drain(bench.now), bench.now)  # has something written into every history
     bench.look()
     assert bench.scheduler.world.reserved.cpu_millis == 1000
     bench.die(broken)
