@@ -7,6 +7,7 @@
     sp:<uuid>:bell       list   what the scheduler should look at, popped by it alone
     sp:<uuid>:news       channel: the id of every job that moved
     sp:<uuid>:told       what the scheduler last said of those that wait (JSON)
+    sp:<uuid>:scene      the line as the scheduler last saw it, to be played forward by whoever asks (JSON)
     and rq's own keys; see `rq_queues`.
 
 All of it can be lost and is rebuilt from the directories. So telling Redis is allowed to fail: `tell`
@@ -35,7 +36,7 @@ log = logging.getLogger("singlepoint.broker")
 
 LOOK_AT_EVERYTHING = "*"
 
-_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "told": "string"}
+_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "told": "string", "scene": "string"}
 
 _PUT = """
 local size, ended = tonumber(ARGV[3]), redis.pcall('GET', KEYS[3])
@@ -147,7 +148,7 @@ class Index:
     def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
         """Fill the index from the directories; complete only once all of it is in."""
         # At once: what is told from here on is newer than what we read.
-        self.connection.delete(self.key("jobs"), self.key("live"), self.key("told"))
+        self.connection.delete(self.key("jobs"), self.key("live"), self.key("told"), self.key("scene"))
         with self.connection.pipeline(transaction=False) as pipe:
             for count, job in enumerate(jobs, 1):
                 self._put(job, pipe)
@@ -223,6 +224,18 @@ class Index:
         except (Malformed, redis.ResponseError):
             self.spoilt()
             return Told()
+
+    def publish_scene(self, document: Mapping[str, Any]) -> None:
+        self.connection.set(self.key("scene"), json.dumps(document, separators=(",", ":")))
+
+    def scene(self) -> dict[str, Any] | None:
+        """The document that was published last; None where none was, or none that can be read."""
+        try:
+            content = self.connection.get(self.key("scene"))
+            return documents.parse_object(content) if content else None
+        except (Malformed, redis.ResponseError):
+            self.spoilt()
+            return None
 
     def news(self, timeout_s: float | None = None) -> Iterator[str]:
         """The ids of jobs as they move, `""` once when the subscription stands and at each timeout."""

@@ -99,7 +99,7 @@ def live(session: Session, job: Job) -> tuple[Row, BrokerAway | None]:
     around = surroundings(session, _fates(session, {one.job for one in job.after}), told, away)
     row = {**summary(job), **({"dead": is_dead(session, summary(job))} if around.room is None else {})}
     told_of = with_reason(row, around)
-    found: Row = {"reason": told_of["reason"], "eta": told_of["eta"]}
+    found: Row = {name: told_of[name] for name in ("reason", "eta", "deadline_probability")}
     if job.state == "running":
         found.update(progress(session, job.id))
     return found, away

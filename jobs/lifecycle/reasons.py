@@ -82,7 +82,8 @@ def _quantiles(document: documents.Document) -> Quantiles:
 class Told:
     """What the scheduler last said of those that wait. why: a sentence for each that it looked at.
 
-    eta: when those that run, and the first of those that wait, should start and end.
+    eta: when those that run, and the first of those that wait, should start and end.  in_time: the chance of each that
+    has a deadline to meet it.
 
     first: who is first of those it could not start.  everybody: what holds for all that wait, `""` for nothing.
     ending: jobs whose earlier attempt may still live.
@@ -93,6 +94,7 @@ class Told:
     everybody: str = ""
     ending: frozenset[str] = frozenset()
     eta: Mapping[str, Eta] = field(default_factory=dict)
+    in_time: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -101,18 +103,20 @@ class Told:
             "everybody": self.everybody,
             "ending": sorted(self.ending),
             "eta": {job_id: eta.to_json() for job_id, eta in self.eta.items()},
+            "in_time": dict(self.in_time),
         }
 
     @classmethod
     def from_json(cls, document: documents.Document) -> Self:
         """The inverse of `to_json`; raises Malformed."""
-        why, eta = documents.mapping(document, "why", {}), documents.mapping(document, "eta", {})
+        why, eta, in_time = (documents.mapping(document, name, {}) for name in ("why", "eta", "in_time"))
         return cls(
             documents.text(document, "first", ""),
             {job_id: documents.text(why, job_id) for job_id in why},
             documents.text(document, "everybody", ""),
             frozenset(documents.texts(document, "ending", ())),
             {job_id: Eta.from_json(documents.mapping(eta, job_id)) for job_id in eta},
+            {job_id: documents.number(in_time, job_id, most=1.0) for job_id in in_time},
         )
 
 
@@ -142,9 +146,12 @@ _ASKED = {"cancel": "asked to stop", "preempt": "asked to make room", "pause": "
 
 
 def with_reason(row: Row, around: Surroundings) -> dict[str, Any]:
-    """The row with the sentence for it as `reason`, None for a job that simply runs or succeeded; and its `eta`."""
-    eta = around.told.eta.get(row["id"]) if around.told is not None and row["state"] not in FINAL else None
-    return {**row, "reason": _SENTENCES[why(row, around)](row, around), "eta": eta and eta.to_json()}
+    """The row with the sentence for it as `reason`, None for a job that simply runs or succeeded; and its `eta`, with
+    the chance to meet its deadline as `deadline_probability`."""
+    told = around.told if around.told is not None and row["state"] not in FINAL else Told()
+    eta = told.eta.get(row["id"])
+    foreseen = {"eta": eta and eta.to_json(), "deadline_probability": told.in_time.get(row["id"])}
+    return {**row, "reason": _SENTENCES[why(row, around)](row, around), **foreseen}
 
 
 def why(row: Row, around: Surroundings) -> Why:

@@ -39,7 +39,7 @@ from singlepoint.jobs.errors import (
 from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.processes import boot_id, this_process
-from singlepoint.jobs.lifecycle.reasons import Eta, Told
+from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
 from singlepoint.jobs.services.draining import planned_drain
@@ -53,7 +53,9 @@ from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.simulation.forecast import forecast
+from singlepoint.scheduler.simulation.forecast import Foresight, foresee
+from singlepoint.scheduler.simulation.scene import scene_of
+from singlepoint.scheduler.simulation.scene_document import to_json
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
@@ -82,7 +84,7 @@ LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
 SAMPLE_EVERY_S = 1.0
-FORECAST_EVERY_S = 2.0
+FORECAST_EVERY_S = 0.5
 FORECAST_SHARE = 0.02
 BUDGET_EVERY_S = 1.0
 
@@ -159,7 +161,7 @@ class Scheduler:
         self._told: Told | None = None
         self._told_is_stale = False
         self._next_told = 0.0
-        self._eta: dict[str, Eta] = {}
+        self._foresight = Foresight()
         self._next_forecast = 0.0
         self._next_sample = 0.0
         self._budget_at = budget_at
@@ -383,19 +385,23 @@ class Scheduler:
 
     def _publish_told(self, acts: RedisActs) -> None:
         """Say why those wait that do; not after every one of a hundred short jobs, but never long after."""
-        self._look_ahead()
-        say = replace(told(self.world, self._plan, self.world.lines[Place.ENDING]), eta=self._eta)
+        self._look_ahead(acts)
+        say = told(self.world, self._plan, self.world.lines[Place.ENDING])
+        say = replace(say, eta=self._foresight.eta, in_time=self._foresight.in_time)
         self._told_is_stale = say != self._told
         if self._told_is_stale and self._monotonic() >= self._next_told:
             acts.index.publish_told(say)
             self._told, self._told_is_stale = say, False
             self._next_told = self._monotonic() + TELL_EVERY_S
 
-    def _look_ahead(self) -> None:
-        """Play the queue forward, now and then: it may take its share of the time and no more."""
+    def _look_ahead(self, acts: RedisActs) -> None:
+        """Play the queue forward, now and then, and publish what was played: it may take its share of the time and no
+        more. Of a home that is being drained nothing is foreseen."""
         began = self._monotonic()
         if began >= self._next_forecast:
-            self._eta = forecast(self.world, self.rules)
+            scene = scene_of(self.world, self.rules)
+            self._foresight = Foresight() if self.world.draining else foresee(scene)
+            acts.index.publish_scene(to_json(scene))
             ended = self._monotonic()
             self._next_forecast = ended + max(FORECAST_EVERY_S, (ended - began) / FORECAST_SHARE)
 

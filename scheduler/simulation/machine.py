@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources, Terms
@@ -65,6 +65,9 @@ class Machine:
         self.lives: dict[str, Life] = {}
         self.decided = 0
         self._ends: list[tuple[float, int, str]] = []
+        self._later: list[tuple[float, str]] = []
+        self._apart: dict[str, tuple[Task, float, set[str]]] = {}
+        self._followers: dict[str, list[str]] = {}
 
     # --- what a view tells: on paper nothing dies and nobody is in doubt ---------------------------------
 
@@ -85,16 +88,22 @@ class Machine:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def play(self, arrivals: Iterable[Arrival], begins_at: float = math.inf) -> None:
-        """Until everybody has ended. begins_at: when to decide first, though nothing has happened."""
+    def play(self, arrivals: Iterable[Arrival], begins_at: float = math.inf, until: float = math.inf) -> None:
+        """Until everybody has ended, or until a time. begins_at: when to decide first, though nothing has happened."""
         coming = list(reversed(tuple(arrivals)))
         look_again_at = self._settle(begins_at) if begins_at < math.inf else math.inf
-        while coming or self._ends:
+        while coming or self._ends or self._later:
             comes_at = coming[-1].submit_s if coming else math.inf
-            now = min(comes_at, self._ends[0][0] if self._ends else math.inf, look_again_at)
+            now = min(comes_at, *(line[0][0] for line in (self._ends, self._later) if line), look_again_at)
+            if now > until:
+                return
             self.books.seen_at(now)
             for job_id in self._ended_by(now):
                 self.books.let_go(job_id)
+                self._follow(job_id, now)
+            while self._later and self._later[0][0] <= now:
+                task, _, _ = self._apart.pop(heapq.heappop(self._later)[1])
+                self.books.wait(replace(task, since=now))
             while coming and coming[-1].submit_s <= now:
                 self._arrives(coming.pop())
             look_again_at = self._settle(now)
@@ -112,6 +121,23 @@ class Machine:
         """It waits from now on."""
         self.lives[task.id] = life
         self.books.wait(task)
+
+    def expect(self, life: Life, task: Task, at: float, after: Collection[str] = ()) -> None:
+        """It waits from a time on, at the earliest, and once these others have ended."""
+        self.lives[task.id] = life
+        self._apart[task.id] = (task, at, set(after))
+        for other in after:
+            self._followers.setdefault(other, []).append(task.id)
+        if not after:
+            heapq.heappush(self._later, (at, task.id))
+
+    def _follow(self, job_id: str, now: float) -> None:
+        """It has ended: who came after it alone comes now."""
+        for follower in self._followers.pop(job_id, ()):
+            _, at, open_still = self._apart[follower]
+            open_still.discard(job_id)
+            if not open_still:
+                heapq.heappush(self._later, (max(at, now), follower))
 
     def go_on(self, life: Life, holding: Holding, now: float) -> None:
         """It runs already, and has still to run what is left of it."""

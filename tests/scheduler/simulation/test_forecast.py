@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
 import pytest
 
+from singlepoint.jobs.clock import iso
+from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.ledger import Account, Entry
-from singlepoint.jobs.lifecycle.records import Sample
+from singlepoint.jobs.lifecycle.reasons import Eta
+from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.simulation.forecast import forecast
+from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.simulation.forecast import foresee
 from singlepoint.scheduler.simulation.paper import Paper
+from singlepoint.scheduler.simulation.scene import Coming, Hope, scene_of
+from singlepoint.scheduler.simulation.scene_document import from_json, to_json
+from singlepoint.scheduler.world.experience import Estimate
+from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.tasks import Task
+from singlepoint.scheduler.world.world import World
+
+
+def forecast(world: World, rules: Rules) -> Mapping[str, Eta]:
+    return foresee(scene_of(world, rules)).eta
 
 
 @pytest.fixture
@@ -44,6 +64,97 @@ def test_the_same_queue_has_the_same_forecast_and_looking_ahead_changes_nothing(
     free, waiting = paper.world.free, list(paper.world.books.waiting())
     assert forecast(paper.world, POLICIES["feedback"]) == forecast(paper.world, POLICIES["feedback"])
     assert (paper.world.free, list(paper.world.books.waiting())) == (free, waiting)
+
+
+def test_a_dependent_starts_after_what_it_comes_after_has_ended_along_a_chain(paper: Paper) -> None:
+    paper.submit("second", like="fifty", after=["next"])
+    paper.submit("third", like="fifty", after=["second:any", "run"])
+    found = forecast(paper.world, POLICIES["feedback"])
+    for one, other in (("next", "second"), ("second", "third")):
+        start = found[other].start
+        assert start is not None and all(at >= end for at, end in zip(start, found[one].end, strict=True))
+
+
+def test_what_waits_for_a_failure_or_is_held_has_no_eta_and_neither_has_what_comes_after_it(paper: Paper) -> None:
+    paper.submit("sorry", after=["run:failed"])
+    paper.submit("held")
+    paper.note("held", Note.HOLD)
+    paper.submit("behind", after=["held"])
+    assert forecast(paper.world, POLICIES["fifo"]).keys() == {"run", "next", "last"}
+
+
+def test_a_job_with_a_begin_starts_no_earlier(paper: Paper) -> None:
+    paper.submit("late", like="fifty", begin_at=iso(paper.now + 1000))
+    start = forecast(paper.world, POLICIES["feedback"])["late"].start
+    assert start is not None and start[0] == pytest.approx(paper.now + 1000, abs=0.01)
+
+
+def test_what_would_go_on_when_the_home_is_drained_has_no_eta(paper: Paper) -> None:
+    paper.world.books.drains_at = paper.now + 175
+    assert forecast(paper.world, POLICIES["fifo"]).keys() == {"run", "next"}
+
+
+def test_what_stands_still_for_its_owner_keeps_its_memory_in_a_forecast_too() -> None:
+    paper = Paper(cpu=2, memory_mib=1024)
+    paper.submit("still", memory_mib=800)
+    paper.settle()
+    paper.claim("still")
+    paper.note("still", Note.ASK, ask="pause")
+    paper.note("still", Note.PAUSE)
+    paper.submit("wide", memory_mib=800)
+    paper.submit("slim", memory_mib=100)
+    assert forecast(paper.world, POLICIES["best-effort"]).keys() == {"slim"}
+
+
+@pytest.mark.parametrize(("spare_s", "least", "most"), [(-60.0, 0.0, 0.0), (600.0, 1.0, 1.0), (0.0, 0.2, 0.8)])
+def test_the_chance_to_meet_a_deadline_is_the_share_of_plays_that_do(
+    paper: Paper, spare_s: float, least: float, most: float
+) -> None:
+    paper.submit("wish", like="fifty", deadline_at=iso(paper.now + 250 + spare_s))
+    foreseen = foresee(scene_of(paper.world, POLICIES["fifo"]))
+    assert least <= foreseen.in_time["wish"] <= most
+
+
+def test_a_play_with_no_time_for_a_death_counts_as_much_as_there_is_none(paper: Paper) -> None:
+    scene = scene_of(paper.world, POLICIES["fifo"])
+    deadline_at = scene.now + 1e6
+    task, left = Task("wish", Resources(1000), scene.now, scene.now), Estimate(1e5, 1e5, 1e5, "like")
+    chances = []
+    for setback_s in (0.0, math.inf):
+        wish = scene.with_job(Coming(task, scene.now), left, Hope(deadline_at, setback_s))
+        chances.append(foresee(replace(wish, survival=Posterior(1.0, 1e5))).in_time["wish"])
+    tight = scene.with_job(Coming(task, scene.now), left, Hope(scene.now + 1e5 + 300, math.inf))
+    chances.append(foresee(replace(tight, survival=Posterior(1.0, 1e5))).in_time["wish"])
+    assert chances[:2] == [1.0, 1.0], "there is time to do all of it again"
+    assert 0.0 < chances[2] <= 0.5
+
+
+def test_a_scene_is_read_as_it_was_told(paper: Paper) -> None:
+    paper.submit("wish", like="fifty", deadline_at=iso(paper.now + 250), after=["next"])
+    paper.submit("run2", kind="run", deadline_at=iso(paper.now + 250), project="p")
+    scene = scene_of(paper.world, POLICIES["easy"])
+    assert from_json(json.loads(json.dumps(to_json(scene)))) == scene
+    assert foresee(from_json(to_json(scene))) == foresee(scene)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("policy", "chance"),
+            ("now", None),
+            ("waiting", [{}]),
+            ("waiting", 7),
+            ("left", {}),
+            ("left", {"next": [1]}),
+        ),
+        *(("hopes", {"next": 1}), ("survival", []), ("cores", ["a"]), ("room", {"cpu_millis": -1})),
+    ],
+)
+def test_a_scene_that_makes_no_sense_is_refused(paper: Paper, name: str, value: object) -> None:
+    document = to_json(scene_of(paper.world, POLICIES["easy"]))
+    with pytest.raises(Malformed):
+        from_json({**document, name: value})
 
 
 def test_an_idle_machine_has_nothing_to_foresee() -> None:

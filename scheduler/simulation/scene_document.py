@@ -1,0 +1,150 @@
+"""A scene as a JSON document, and back: how the scheduler hands it to whoever asks. Pure.
+
+What comes back is held to types and ranges, since it lay in Redis; infinity is null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from singlepoint.jobs import documents
+from singlepoint.jobs.documents import Document, Malformed
+from singlepoint.jobs.lifecycle.records import MOST_CORES, Resources, is_job_id
+from singlepoint.scheduler.policy.named import POLICIES
+from singlepoint.scheduler.world.experience import Estimate
+from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.tasks import Holding, Task
+
+from .scene import Coming, Hope, Scene
+
+T = TypeVar("T")
+SCHEMA = 1
+MOST_PRIORITY = 2**31
+
+
+def to_json(scene: Scene) -> dict[str, Any]:
+    """As one document; the inverse of `from_json`."""
+    return {
+        "schema": SCHEMA,
+        "now": scene.now,
+        "room": scene.room.to_json(),
+        "cores": list(scene.cores),
+        "policy": scene.policy,
+        "drains_at": _finite(scene.drains_at),
+        "waiting": [_task(task) for task in scene.waiting],
+        "holding": [_holding(one) for one in scene.holding],
+        "coming": [{"task": _task(one.task), "at": one.at, "after": list(one.after)} for one in scene.coming],
+        "left": {job_id: [one.low_s, one.median_s, one.high_s, one.source] for job_id, one in scene.left.items()},
+        "hopes": {job_id: [one.deadline_at, _finite(one.setback_s)] for job_id, one in scene.hopes.items()},
+        "survival": [scene.survival.a, scene.survival.b],
+    }
+
+
+def from_json(document: Document) -> Scene:
+    """Raises Malformed."""
+    try:
+        scene = _read(document)
+    except (TypeError, ValueError, LookupError) as error:
+        raise Malformed(f"it is no scene ({error})") from None
+    ids = [task.id for task in scene.tasks()] + [one.task.id for one in scene.holding if one.cores]
+    if scene.policy not in POLICIES or not all(map(is_job_id, scene.left)) or not set(ids) <= scene.left.keys():
+        raise Malformed("it is no scene")
+    return scene
+
+
+def _read(document: Document) -> Scene:
+    left, hopes = documents.mapping(document, "left"), documents.mapping(document, "hopes")
+    a, b = map(_number, document["survival"])
+    return Scene(
+        now=documents.number(document, "now", most=documents.LAST_S),
+        room=Resources.from_json(documents.mapping(document, "room")),
+        cores=documents.wholes(document, "cores", most=MOST_CORES),
+        policy=documents.text(document, "policy"),
+        drains_at=_or_infinity(document, "drains_at"),
+        waiting=_each(document, "waiting", _task_of),
+        holding=_each(document, "holding", _holding_of),
+        coming=_each(document, "coming", _coming_of),
+        left={job_id: _estimate(one) for job_id, one in left.items()},
+        hopes={job_id: Hope(_number(at), _number(setback)) for job_id, (at, setback) in hopes.items()},
+        survival=Posterior(a, b),
+    )
+
+
+def _estimate(values: Any) -> Estimate:
+    low_s, median_s, high_s, source = values
+    return Estimate(_number(low_s), _number(median_s), _number(high_s), str(source))
+
+
+# --- a task, a holding --------------------------------------------------------------------------------------
+
+
+def _task(task: Task) -> dict[str, Any]:
+    values = {field.name: getattr(task, field.name) for field in fields(Task)}
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _task_of(document: Document) -> Task:
+    return Task(**{field.name: _READ[str(field.type)](document, field.name) for field in fields(Task)})
+
+
+def _holding(one: Holding) -> dict[str, Any]:
+    known = {"granted": one.granted.to_json(), "leaving": one.leaving.to_json(), "cores": list(one.cores)}
+    return {"task": _task(one.task), **known, "since": one.since, "begun": one.begun}
+
+
+def _holding_of(document: Document) -> Holding:
+    return Holding(
+        task=_task_of(documents.mapping(document, "task")),
+        granted=Resources.from_json(documents.mapping(document, "granted")),
+        cores=documents.wholes(document, "cores", most=MOST_CORES),
+        since=documents.number(document, "since", least=-documents.LAST_S),
+        begun=documents.flag(document, "begun"),
+        leaving=Resources.from_json(documents.mapping(document, "leaving")),
+    )
+
+
+def _coming_of(document: Document) -> Coming:
+    task = _task_of(documents.mapping(document, "task"))
+    return Coming(task, documents.number(document, "at"), documents.texts(document, "after"))
+
+
+# --- values -------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any) -> Any:
+    return value.to_json() if isinstance(value, Resources) else _finite(value) if isinstance(value, float) else value
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _number(value: Any) -> float:
+    """A number, null for infinity; raises TypeError."""
+    return math.inf if value is None else float(value + 0.0)
+
+
+def _or_infinity(document: Document, name: str) -> float:
+    value = documents.number(document, name, None, least=-documents.LAST_S)
+    return math.inf if value is None else value
+
+
+def _each(document: Document, name: str, read: Callable[[Document], T]) -> tuple[T, ...]:
+    value = document[name]
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise Malformed(f"`{name}` is not a list of objects")
+    return tuple(map(read, value))
+
+
+_READ: Mapping[str, Callable[[Document, str], Any]] = {
+    "float": _or_infinity,
+    "int": lambda document, name: documents.whole(document, name, least=-MOST_PRIORITY, most=MOST_PRIORITY),
+    "str": documents.text,
+    "bool": documents.flag,
+    "Resources": lambda document, name: Resources.from_json(documents.mapping(document, name)),
+    "float | None": lambda document, name: documents.number(document, name, None, least=-documents.LAST_S),
+}
+"""By the type of a task's field."""
