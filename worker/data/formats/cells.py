@@ -14,12 +14,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
+from singlepoint.worker.data.preprocessing.decimals import Places
+from singlepoint.worker.data.preprocessing.equal_bytes import Known
 from singlepoint.worker.data.preprocessing.identity import BOOLEANS, is_missing, name_of, value_name
 from singlepoint.worker.data.preprocessing.numbers import is_number, number
 from singlepoint.worker.nn.arrays import Array
@@ -34,6 +37,7 @@ _COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
 _CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
 _DATE_HINT = "it looks like a date: list the column in preprocessing.categorical or data.ignore, or make a number of it"
 
+_MOST_KNOWN = 1000  # words of a column that are told by their bytes
 _MOST_REMEMBERED = 100_000  # different cells; more are free text rather than categories
 
 
@@ -124,6 +128,9 @@ class ColumnParser:
         self._marks = marks
         self._numbers: dict[Any, float | None] = {}
         self._words: dict[Any, str] = {}
+        self._known = Known()
+        self._known.add(b"")
+        self._known_words: Array = np.array([""], object)
 
     def number(self, cell: str | bytes) -> float | None:
         """The number in a cell of text: NaN for "no value", None for what is neither. Raises UnicodeDecodeError."""
@@ -169,6 +176,28 @@ class ColumnParser:
         column = np.empty(len(cells), object)
         column[:] = list(map(known.__getitem__, cells))
         return column
+
+    def words_at(self, text: bytes, starts: Places, ends: Places) -> Array:
+        """The words at text[starts:ends] of a text that is padded as for `decimals`; otherwise as `words`."""
+        buffer = np.frombuffer(text, np.uint8)
+        numbers, foreign = self._known.numbers(buffer, starts, ends)
+        rows = np.flatnonzero(foreign)
+        if not len(rows):
+            return self._known_words[numbers]
+        cells = [text[start:end] for start, end in zip(starts[rows].tolist(), ends[rows].tolist(), strict=True)]
+        if len(self._known) < _MOST_KNOWN and self._learn(cells):
+            return self.words_at(text, starts, ends)
+        column = self._known_words[numbers]
+        column[rows] = self.words(cells)
+        return column
+
+    def _learn(self, cells: Sequence[bytes]) -> bool:
+        """Make some of these cells known. False if none can be."""
+        words = [self.word(cell) for cell in islice(dict.fromkeys(cells), _MOST_KNOWN) if self._known.add(cell)]
+        known = np.empty(len(words), object)
+        known[:] = words
+        self._known_words = np.concatenate([self._known_words, known])
+        return bool(words)
 
     def typed_numbers(self, cells: Sequence[Any]) -> tuple[npt.NDArray[np.float64], list[Reject]]:
         """A column of cells of any type as numbers."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
+from singlepoint.worker.data.preprocessing.decimals import Places
 from singlepoint.worker.nn.arrays import Array
 
 from . import fields, streams
@@ -32,7 +33,6 @@ from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile,
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
-_LINE_END = 10
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -84,7 +84,7 @@ class CsvFile(Table):
                 values, rejects = cells.numbers(numeric, number_parsers)
                 raw: dict[str, Array] = dict(zip(wanted.numbers, values, strict=True))
                 for parser in word_parsers:
-                    raw[parser.name] = parser.words(cells.cells(place[parser.name]))
+                    raw[parser.name] = cells.words(place[parser.name], parser)
                 kept = {name: tuple(map(_text, cells.cells(place[name]))) for name in wanted.kept}
             except UnicodeDecodeError as error:
                 raise self._trouble(piece.first_row, error) from None
@@ -96,8 +96,8 @@ class CsvFile(Table):
 
     def _next_records(self, lines: streams.Lines, most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
-        content = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
-        rows = self._lines_that_are_records(content)
+        content, ends = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
+        rows = self._lines_that_are_records(content, ends)
         if rows is not None:
             return content, rows, None
         most = min(most, content.count(b"\n") + 1) if len(content) >= PIECE_BYTES else most
@@ -111,12 +111,12 @@ class CsvFile(Table):
         records = list(islice(self._records(chain(io.BytesIO(content), further())), most))
         return b"".join(chain([content], more)), len(records), records
 
-    def _lines_that_are_records(self, content: bytes) -> int | None:
-        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes."""
+    def _lines_that_are_records(self, content: bytes, ends: Places) -> int | None:
+        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes.
+
+        ends: places of the line ends, and of the end of a last line without one.
+        """
         buffer = np.frombuffer(content, np.uint8)
-        ends = np.flatnonzero(buffer == _LINE_END)
-        if not content.endswith(b"\n") and content:
-            ends = np.append(ends, len(content))
         starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
         quote, comment = self.dialect.quote.encode(), self.dialect.comment.encode()
         special = [*b" \t\r\n\v\f", *comment[:1]]
@@ -238,6 +238,9 @@ class _Records:
 
     def cells(self, column: int) -> tuple[str, ...]:
         return self._columns[column]
+
+    def words(self, column: int, parser: ColumnParser) -> Array:
+        return parser.words(self.cells(column))
 
     def numbers(self, columns: Sequence[int], parsers: Sequence[ColumnParser]) -> tuple[list[Array], list[Reject]]:
         values, rejects = [], []

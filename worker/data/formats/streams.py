@@ -18,6 +18,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.worker.data.preprocessing.decimals import Places
 
 PACKED = (".gz", ".zst")
 """Endings of names that say that the rest is packed."""
@@ -28,7 +29,7 @@ LINE_BYTES = 1 << 26
 TROUBLE = (UnicodeError, EOFError, OSError, zlib.error)
 """What reading a stream may raise."""
 
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 17
 _LINE_END = 10
 _BOM = b"\xef\xbb\xbf"
 
@@ -98,47 +99,96 @@ class Lines:
     """The lines of a stream, one by one or many at once, none longer than `LINE_BYTES`."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self._file, self._rest, self._ended = file, b"", False
+        self._file, self._ended = file, False
+        self._read = _Read()
+        self._unended = 0  # bytes after the last line end that was read
 
     def __iter__(self) -> Iterator[bytes]:
         """Line by line, with their ends. Raises LineTooLong."""
         while True:
-            end = self._rest.find(b"\n")
-            if end < 0 and self._read():
-                continue
-            line, self._rest = (self._rest, b"") if end < 0 else (self._rest[: end + 1], self._rest[end + 1 :])
+            while not self._read.lines and self._read.add(self._block()):
+                pass
+            line, _ = self._read.take(1)
             if not line:
                 return
             yield line
 
-    def many(self, most: int, most_bytes: int, multiple: int) -> bytes:
+    def many(self, most: int, most_bytes: int, multiple: int) -> tuple[bytes, Places]:
         """The next `most` lines; if they are more than so many bytes, fewer, but a multiple. b"" at the end.
+        With the place of each line's last byte, or behind it where the last line has no end.
 
         How many is a function of the bytes that follow, wherever reading began. Raises LineTooLong.
         """
-        while len(self._rest) < most_bytes and self._rest.count(b"\n") < most and self._read():
+        read = self._read
+        while read.lines < most and read.size < most_bytes and read.add(self._block()):
             pass
-        ends = np.flatnonzero(np.frombuffer(self._rest, np.uint8) == _LINE_END)
-        if len(ends) < most:
-            within = int(np.searchsorted(ends, most_bytes))
-            wanted = max(multiple, within // multiple * multiple)
-            most = min(most, wanted) if len(self._rest) >= most_bytes else most
-            while len(ends) < most and self._read():
-                ends = np.flatnonzero(np.frombuffer(self._rest, np.uint8) == _LINE_END)
-        cut = int(ends[most - 1]) + 1 if len(ends) >= most else len(self._rest)
-        found, self._rest = self._rest[:cut], self._rest[cut:]
-        return found
+        if read.lines < most and read.size >= most_bytes:
+            most = min(most, max(multiple, read.lines_within(most_bytes) // multiple * multiple))
+        while read.lines < most and read.add(self._block()):
+            pass
+        content, ends = read.take(most)
+        return content, ends if content.endswith(b"\n") or not content else np.append(ends, len(content))
 
-    def _read(self) -> bool:
-        """More bytes; False at the end of the stream."""
+    def _block(self) -> bytes:
+        """More bytes; b"" at the end of the stream."""
         if self._ended:
-            return False
-        if len(self._rest) > LINE_BYTES and b"\n" not in self._rest[-LINE_BYTES:]:
+            return b""
+        if self._unended > LINE_BYTES:
             raise LineTooLong(f"a line is longer than {LINE_BYTES >> 20} MiB; is it a quote that never ends?")
         block = self._file.read(_BLOCK_BYTES)
         self._ended = not block
-        self._rest += block
-        return not self._ended
+        end = block.rfind(b"\n") + 1
+        self._unended = len(block) - end + (0 if end else self._unended)
+        return block
+
+
+class _Read:
+    """Bytes that were read and not yet taken, and the line ends in them, each looked for once.
+
+    size: how many bytes.  lines: how many line ends.
+    """
+
+    def __init__(self) -> None:
+        self._text, self._ends = b"", np.empty(0, np.int64)
+        self._at = self._line = 0  # how far these have been taken
+        self._blocks: list[bytes] = []  # what follows, and the ends in each
+        self._block_ends: list[Places] = []
+        self.size = self.lines = 0
+
+    def add(self, block: bytes) -> bool:
+        """Go on with this block. False if it is empty."""
+        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _LINE_END)
+        self._blocks.append(block)
+        self._block_ends.append(ends)
+        self.size += len(block)
+        self.lines += len(ends)
+        return bool(block)
+
+    def lines_within(self, size: int) -> int:
+        """How many lines end within the first `size` bytes."""
+        self._join()
+        return int(np.searchsorted(self._ends, self._at + size)) - self._line
+
+    def take(self, lines: int) -> tuple[bytes, Places]:
+        """So many lines, all there are if they are fewer, and the places of their ends."""
+        self._join()
+        first, at = self._line, self._at
+        self._line = min(first + lines, len(self._ends))
+        self._at = int(self._ends[self._line - 1]) + 1 if self.lines >= lines else len(self._text)
+        self.size -= self._at - at
+        self.lines -= self._line - first
+        return self._text[at : self._at], self._ends[first : self._line] - at
+
+    def _join(self) -> None:
+        if not self._blocks:
+            return
+        rest = memoryview(self._text)[self._at :]
+        starts = np.cumsum([len(rest), *map(len, self._blocks[:-1])])
+        later = [ends + start for ends, start in zip(self._block_ends, starts, strict=True)]
+        self._ends = np.concatenate([self._ends[self._line :] - self._at, *later])
+        self._text = b"".join((rest, *self._blocks))
+        self._blocks, self._block_ends = [], []
+        self._at = self._line = 0
 
 
 class _Recoded(io.RawIOBase):

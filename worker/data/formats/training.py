@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from .folders import ImageFiles
 from .tile import Tile, Wanted
 
 _CHUNK_ROWS = 4096
+_FEW_ROWS = 64
 _MOST_ROWS_LOOKED_AT = 200_000
 
 
@@ -208,10 +210,12 @@ def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, fie
 
 def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> tuple[str, ...]:
     """The features that hold something else than numbers and truth values in the first rows."""
-    for tile in table.tiles(None, _CHUNK_ROWS, Wanted(numbers=features, missing=data.missing)):
-        no_numbers = {reject.column for reject in tile.rejects}
-        return tuple(name for name in features if name in no_numbers)
-    return ()
+    found: set[str] = set()
+    for rows in (_FEW_ROWS, _CHUNK_ROWS):  # most are found in a few rows; none of these is looked at again
+        left = [name for name in features if name not in found]
+        for tile in islice(table.tiles(None, rows, Wanted(numbers=left, missing=data.missing)), 1):
+            found |= {reject.column for reject in tile.rejects}
+    return tuple(name for name in features if name in found)
 
 
 def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:

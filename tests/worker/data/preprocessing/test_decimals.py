@@ -1,0 +1,56 @@
+"""Numbers found in many cells at once are those that `float` gives, to the last bit, or are left to it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from singlepoint.worker.data.preprocessing.decimals import PADDING, decimals
+
+Parsed = tuple[list[bytes], list[bool]]
+
+
+def parsed(cells: list[str]) -> Parsed:
+    """The bytes of each number, and which cells were left."""
+    text, starts = b" " * PADDING, []
+    for cell in cells:
+        starts.append(len(text))
+        text += cell.encode() + b","
+    first = np.array(starts)
+    last = first + [len(cell) for cell in cells]
+    marks = np.where(["." in cell for cell in cells], first + [cell.rfind(".") for cell in cells], last)
+    values, left = decimals(np.frombuffer(text + b" " * PADDING, np.uint8), first, last, marks)
+    return [value.tobytes() for value in values], left.tolist()
+
+
+floats = st.floats(allow_nan=False, allow_infinity=False).map(repr)
+fixed = st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**9), max_value=10**9, places=9).map(str)
+digits = st.from_regex(r"-?[0-9]{0,26}(\.[0-9]{0,26})?", fullmatch=True)
+anything = st.text("0123456789.-+e, x", max_size=30)
+
+
+@given(st.lists(floats | fixed | digits | anything, min_size=1))
+def test_a_number_is_the_one_that_float_gives_or_is_left(cells: list[str]) -> None:
+    for cell, value, left in zip(cells, *parsed(cells), strict=True):
+        if not left:
+            assert value == np.float64(float(cell)).tobytes(), cell
+
+
+@pytest.mark.parametrize("cell", ["0", "-0", "12", "-12.5", ".5", "5.", "0.1", "123456789.25", "-0.000001", "9" * 15])
+def test_what_is_like_any_number_of_a_table_is_not_left(cell: str) -> None:
+    assert parsed([cell]) == ([np.float64(float(cell)).tobytes()], [False])
+
+
+NOT_PLAIN = ["", "-", ".", "-.", "1e5", "1_0", "+1", " 1", "1 ", "1.2.3", "--1", "1-", "\x001", "1" * 25]
+
+
+@pytest.mark.parametrize("cell", NOT_PLAIN)
+def test_what_is_no_plain_number_is_left(cell: str) -> None:
+    assert parsed(["1.5", cell, "2"])[1] == [False, True, False]
+
+
+def test_of_many_numbers_only_few_are_left() -> None:
+    draw = np.random.default_rng(0)
+    assert sum(parsed([repr(float(value)) for value in draw.normal(size=5000)])[1]) < 10
