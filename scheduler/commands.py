@@ -24,8 +24,9 @@ from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
-from singlepoint.jobs.lifecycle.ledger import Account, account_of_round, granted_so_far
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
+from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import Drain, end_drain

@@ -18,8 +18,10 @@ from singlepoint.jobs.clock import iso
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, Problem, Superseded
 
+from .account import Account
 from .dependencies import After, parse_after
 from .records import Asked, Attempt, Job, Resources, Terms, Usage, changed, is_job_id
+from .spent import spent
 from .states import Ask, Author, Event, State, advance
 
 Facts = Mapping[str, Any]
@@ -193,7 +195,16 @@ def _ended(job: Job, at: float, entry: Facts) -> Job:
         lost_s=documents.number(entry, "lost_s", newest.lost_s, least=-documents.LAST_S),
         usage=Usage.from_json(usage) if usage else None,
     )
-    return changed(job, attempts=(*job.attempts[:-1], ended), asks={}, paused=False)
+    return changed(
+        job,
+        attempts=(*job.attempts[:-1], ended),
+        round=job.round + spent(ended),
+        worked_s=job.worked_s + ended.worked_s(at),
+        save_s=ended.usage.save_s if ended.usage and ended.usage.saves else job.save_s,
+        has_grown=job.has_grown or ended.end == "out_of_memory",
+        asks={},
+        paused=False,
+    )
 
 
 def _back(job: Job, at: float, entry: Facts) -> Job:
@@ -236,6 +247,7 @@ def _retried(job: Job, _at: float, entry: Facts) -> Job:
         failures=0,
         not_before=0.0,
         retried_after=job.attempt,
+        round=Account(),
         fresh_after=job.attempt if fresh else job.fresh_after,
         facts={} if fresh else job.facts,
     )

@@ -13,176 +13,21 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso
 
-from .records import Attempt, Job
-from .retry import OWN_FAULT, is_quarantined
+from .account import Account, Sum
+from .records import Job
+from .spent import account_of_round
 from .states import FINAL, State
 
 RETRIED, REMOVED = "retried", "removed"
 
 Content = bytes | mmap.mmap
 """A ledger, read or mapped."""
-
-Ends = Mapping[str, int]
-"""How many attempts ended in which way."""
-
-
-@dataclass(frozen=True)
-class Account:
-    """What ended attempts came to; accounts add up.
-
-    ends: how they ended.  own_ends: those of them that were the job's own doing.  wall_s: how long they ran.  cpu_s:
-    what they used of the processor.  peak_memory_bytes: the most that any of them used.  saves, saving_s:
-    checkpoints, and what they cost the work.  lost_s: work that had to be done again.  granted_core_s,
-    granted_byte_s: cores and memory they were granted, times seconds; used_byte_s of memory was used, useful_core_s
-    and useful_byte_s moved a job on.  began_at: when the first was dispatched; 0 when there was none.
-    """
-
-    ends: Ends = field(default_factory=dict)
-    own_ends: Ends = field(default_factory=dict)
-    wall_s: float = 0.0
-    cpu_s: float = 0.0
-    peak_memory_bytes: int = 0
-    steps: int = 0
-    saves: int = 0
-    saving_s: float = 0.0
-    lost_s: float = 0.0
-    granted_core_s: float = 0.0
-    granted_byte_s: float = 0.0
-    used_byte_s: float = 0.0
-    useful_core_s: float = 0.0
-    useful_byte_s: float = 0.0
-    began_at: float = 0.0
-
-    def __add__(self, other: Account) -> Account:
-        return Sum(vars(self)).add(vars(other)).account()
-
-    def to_json(self) -> dict[str, Any]:
-        """Without what is nothing."""
-        return {
-            name: round(value, 3) if isinstance(value, float) else value for name, value in vars(self).items() if value
-        }
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        """Raises documents.Malformed."""
-        read: dict[str, Any] = {name: documents.number(document, name, 0) for name in _NUMBERS}
-        read |= {name: dict(_counts(document.get(name))) for name in _ENDS}
-        return cls(**read)
-
-
-_ENDS = ("ends", "own_ends")
-_NUMBERS = tuple(f.name for f in fields(Account) if f.name not in _ENDS)
-_SUMS = tuple(name for name in _NUMBERS if name not in ("peak_memory_bytes", "began_at"))
-
-
-class Sum:
-    """An account that grows: of 100,000 entries, new values for each addition would cost more than the reading."""
-
-    def __init__(self, account: Mapping[str, Any]) -> None:
-        self._sums = {**account, **{name: dict(account.get(name) or {}) for name in _ENDS}}
-
-    def add(self, document: Mapping[str, Any]) -> Self:
-        """What an entry's document, or another account, says; fields of the wrong type count as nothing."""
-        sums = self._sums
-        for name in _SUMS:
-            value = document.get(name)
-            if type(value) is float or type(value) is int:
-                sums[name] = sums.get(name, 0) + value
-        for name in _ENDS:
-            for end, count in _counts(document.get(name)):
-                sums[name][end] = sums[name].get(end, 0) + count
-        sums["peak_memory_bytes"] = max(sums.get("peak_memory_bytes", 0), _number(document.get("peak_memory_bytes")))
-        began = [at for at in (sums.get("began_at", 0), _number(document.get("began_at"))) if at]
-        sums["began_at"] = min(began, default=0.0)
-        return self
-
-    def account(self) -> Account:
-        return Account(**self._sums)
-
-
-def _number(value: Any) -> Any:
-    return value if type(value) is float or type(value) is int else 0
-
-
-def _counts(value: Any) -> list[tuple[str, int]]:
-    return [(end, count) for end, count in value.items() if type(count) is int] if isinstance(value, Mapping) else []
-
-
-def account(attempts: Iterable[Attempt], *, quarantined: bool = False) -> Account:
-    """What the ended ones of `attempts` came to.
-
-    quarantined: their job fails by its own doing, so that it ran out of memory says nothing of this machine.
-    """
-    own = OWN_FAULT | ({"out_of_memory"} if quarantined else set())
-    total = Sum({})
-    for one in attempts:
-        if one.ended_at is not None:
-            total.add(_of_one(one, one.ended_at, own))
-    return total.account()
-
-
-def _of_one(attempt: Attempt, ended_at: float, own: frozenset[str]) -> dict[str, Any]:
-    usage, granted = attempt.usage, attempt.terms.resources
-    held_s = max(0.0, ended_at - attempt.dispatched_at)
-    ends = {attempt.end: 1} if attempt.end else {}
-    known: dict[str, Any] = {
-        "ends": ends,
-        "own_ends": {end: 1 for end in ends if end in own},
-        "wall_s": max(0.0, ended_at - attempt.started_at) if attempt.started_at is not None else 0.0,
-        "steps": attempt.steps or 0,
-        "lost_s": attempt.lost_s or 0.0,
-        "granted_core_s": granted.cpu_millis / 1000 * held_s,
-        "granted_byte_s": granted.memory_bytes * held_s,
-        "began_at": attempt.dispatched_at,
-    }
-    if usage is None:
-        return known
-    share, used_byte_s = useful_share(attempt), usage.peak_memory_bytes * held_s
-    return known | {
-        "cpu_s": usage.cpu_s,
-        "peak_memory_bytes": usage.peak_memory_bytes,
-        "saves": usage.saves,
-        "saving_s": usage.overhead_s,
-        "used_byte_s": used_byte_s,
-        "useful_core_s": share * usage.cpu_s,
-        "useful_byte_s": share * used_byte_s,
-    }
-
-
-def useful_share(attempt: Attempt) -> float:
-    """Which part of an attempt's time moved its job on: 0..1; 1 while nothing else is known."""
-    if attempt.end in OWN_FAULT:
-        return 0.0
-    if attempt.started_at is None or attempt.ended_at is None:
-        return 1.0
-    wall_s = attempt.ended_at - attempt.started_at
-    wasted_s = (attempt.lost_s or 0.0) + (attempt.usage.overhead_s if attempt.usage else 0.0)
-    return max(0.0, 1 - wasted_s / wall_s) if wall_s > 0 else 1.0
-
-
-def account_of_round(job: Job) -> Account:
-    """Of the attempts since the job was last retried: those before are in an entry of their own."""
-    attempts = (one for one in job.attempts if one.number > job.retried_after)
-    return account(attempts, quarantined=is_quarantined(job))
-
-
-def granted_so_far(job: Job, at: float) -> Account:
-    """What the attempt that goes on has been granted by now; nothing where none does."""
-    newest = job.newest
-    if newest is None or newest.ended_at is not None:
-        return Account()
-    granted, held_s = newest.terms.resources, max(0.0, at - newest.dispatched_at)
-    return Account(
-        granted_core_s=granted.cpu_millis / 1000 * held_s,
-        granted_byte_s=granted.memory_bytes * held_s,
-        began_at=newest.dispatched_at,
-    )
 
 
 @dataclass(frozen=True)

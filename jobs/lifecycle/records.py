@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from singlepoint.jobs import documents
 
+from .account import Account
 from .dependencies import After
 from .states import FINAL, Ask, Author, State
 
@@ -271,6 +272,9 @@ class Job:
     like: the same for jobs that take alike (`spec.likeness`).
     fresh_after: checkpoints of attempts up to this number must not be used.  retried_after: attempts up to this
     number were made before the job was last retried.
+    round: what the attempts came to that ended since then.  worked_s: seconds that all worked that ended.  save_s: what
+    a save cost the last of them that saved.  has_grown: whether it asks for more memory than its owner did, since one
+    ran out of it.
     retries: failures that may still be tried again.  after: what it waits for before its first attempt.
     spec_sha256: of the stored spec's bytes, `""` in histories of version 0.1.
     result: the winner's `path` and `sha256`.  size: bytes of history this view was folded from.
@@ -296,6 +300,10 @@ class Job:
     paused: bool = False
     fresh_after: int = 0
     retried_after: int = 0
+    round: Account = field(default_factory=Account)
+    worked_s: float = 0.0
+    save_s: float | None = None
+    has_grown: bool = False
     begin_at: float = 0.0
     not_before: float = 0.0
     deadline_at: float | None = None
@@ -320,11 +328,6 @@ class Job:
     @property
     def terms(self) -> Terms | None:
         return self.attempts[-1].terms if self.attempts else None
-
-    @property
-    def has_grown(self) -> bool:
-        """Whether it asks for more memory than its owner did, since an attempt ran out of it."""
-        return any(attempt.end == "out_of_memory" for attempt in self.attempts)
 
     @property
     def started_at(self) -> float | None:

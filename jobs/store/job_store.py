@@ -18,7 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event, State
 
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
+from .folds import Folds
 from .home import Home
 from .job_files import ENVIRONMENT, HISTORY, HISTORY_LOCK, SPEC
 from .ledger import Ledger
@@ -70,6 +71,7 @@ class JobStore:
         self.home = home
         self.patience_s = patience_s
         self.ledger = Ledger(home)
+        self.folds = Folds()
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
     def create(
@@ -194,7 +196,12 @@ class JobStore:
 
     def load(self, job_id: str) -> Job:
         """The job as its history tells it now; raises NotFound."""
-        return fold(job_id, self._read(job_id, HISTORY))
+        with _unreadable_explained(job_id, HISTORY):
+            descriptor = os.open(self._file(job_id, HISTORY), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return self.folds.read(job_id, descriptor)
+            finally:
+                os.close(descriptor)
 
     def fate(self, job_id: str) -> State | None:
         """Where a job stands, or had ended before it was removed; None when nobody knows. Raises HistoryDamaged."""
@@ -203,15 +210,6 @@ class JobStore:
         except NotFound:
             with self.ledger.opened() as content:
                 return last_end(content, job_id)
-
-    def catch_up(self, job: Job) -> Job:
-        """The job as its history tells it now, by what was added since `job` was read; all of it if it was cut."""
-        with _unreadable_explained(job.id, HISTORY):
-            descriptor = os.open(self._file(job.id, HISTORY), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                return _caught_up(job.id, _Tail.read(descriptor, job))
-            finally:
-                os.close(descriptor)
 
     def size(self, job_id: str) -> int:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""
@@ -235,16 +233,15 @@ class JobStore:
             return history.append(note, at, facts)
 
     @contextlib.contextmanager
-    def locked_history(self, job_id: str, known: Job | None = None) -> Iterator[OpenHistory]:
+    def locked_history(self, job_id: str) -> Iterator[OpenHistory]:
         """Hold a job's history lock, to check and write as one act (publishing a result, for example).
 
-        known: the job as it was read before; then only what was added since is read again.
         Raises NotFound, and HistoryBusy when patience is over.
         """
         with (
             self._history_lock(job_id) as directory,
             explained(directory / HISTORY),
-            OpenHistory.open(self, job_id, known) as history,
+            OpenHistory.open(self, job_id) as history,
         ):
             yield history
 
@@ -361,50 +358,27 @@ def _unreadable_explained(job_id: str, name: str) -> Iterator[None]:
         raise HistoryDamaged(problem) from error
 
 
-@dataclass(frozen=True)
-class _Tail:
-    """What stands in a history behind what is known of it. known: None when all of it has to be read."""
-
-    content: bytes
-    known: Job | None
-
-    @classmethod
-    def read(cls, descriptor: int, known: Job | None) -> _Tail:
-        """Whoever knows the job reads on from there, unless the file was cut or replaced: no line ends there then."""
-        size = os.fstat(descriptor).st_size
-        if known is not None and 0 < known.size <= size:
-            content = os.pread(descriptor, size - known.size + 1, known.size - 1)
-            if content.startswith(b"\n"):
-                return cls(content[1:], known)
-        return cls(os.pread(descriptor, size, 0), None)
-
-
-def _caught_up(job_id: str, tail: _Tail) -> Job:
-    return fold(job_id, tail.content, tail.known) if tail.content or tail.known is None else tail.known
-
-
 class OpenHistory:
     """A history whose lock is held: `job` is what it tells, `append` adds one checked line."""
 
-    def __init__(self, ledger: Ledger, path: Path, descriptor: int, job: Job) -> None:
-        self._ledger = ledger
+    def __init__(self, store: JobStore, path: Path, descriptor: int, job: Job) -> None:
+        self._ledger = store.ledger
+        self._folds = store.folds
         self._path = path
         self._descriptor = descriptor
         self.job = job
 
     @classmethod
     @contextlib.contextmanager
-    def open(cls, store: JobStore, job_id: str, known: Job | None = None) -> Iterator[OpenHistory]:
+    def open(cls, store: JobStore, job_id: str) -> Iterator[OpenHistory]:
         path = store.home.job(job_id) / HISTORY
         with _unreadable_explained(job_id, path.name):
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
         try:
-            tail = _Tail.read(descriptor, known)
-            whole = whole_lines(tail.content)
-            if len(whole) != len(tail.content):
-                # A torn line never happened; the next must not follow it.
-                os.ftruncate(descriptor, (tail.known.size if tail.known else 0) + len(whole))
-            yield cls(store.ledger, path, descriptor, _caught_up(job_id, tail))
+            job = store.folds.read(job_id, descriptor)
+            if os.fstat(descriptor).st_size != job.size:
+                os.ftruncate(descriptor, job.size)  # a torn line never happened; the next must not follow it
+            yield cls(store, path, descriptor, job)
         finally:
             os.close(descriptor)
 
@@ -419,6 +393,7 @@ class OpenHistory:
             self._ledger.retried(job.id)
         append(self._descriptor, new, path=self._path, point=f"history.{event.value}")
         self.job = replace(job, size=self.job.size + len(new))
+        self._folds.appended(self.job, new)
         if self.job.is_final:
             self._ledger.note(self.job)
         return self.job

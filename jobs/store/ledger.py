@@ -22,7 +22,8 @@ from collections.abc import Generator, Iterator
 from singlepoint.jobs import documents
 from singlepoint.jobs.errors import NotNow, SinglepointError
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Account, Content, Entry, Sum, add_lines, gone, is_listed
+from singlepoint.jobs.lifecycle.account import Account, Sum
+from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Content, Entry, add_lines, gone, is_listed
 from singlepoint.jobs.lifecycle.records import Job
 
 from .durable import explained, replace_file, sync_directory

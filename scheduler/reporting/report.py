@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
-from singlepoint.jobs.lifecycle.ledger import Account, account
 from singlepoint.jobs.lifecycle.records import Job, Resources
+from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.scheduler.world.job_times import save_s
 from singlepoint.scheduler.world.reliability import CAUSES, Posterior, Reliability, evidence_of
 

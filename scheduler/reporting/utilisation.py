@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from singlepoint.jobs.lifecycle.ledger import Account
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import RESOURCE_NAMES, UNLIMITED, Resources
 
 Shares = dict[str, float]

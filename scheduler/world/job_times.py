@@ -16,8 +16,9 @@ def begin_at(job: Job) -> float:
 
 def served_s(job: Job) -> float:
     """Seconds it ran before this stint: in attempts that have ended, and in one that stands still."""
-    at_rest = (a for a in job.attempts if a.ended_at is not None or a.paused_at is not None)
-    return sum(a.worked_s(a.ended_at or a.paused_at or 0.0) for a in at_rest)
+    newest = job.newest
+    stands_still = newest is not None and newest.ended_at is None and newest.paused_at is not None
+    return job.worked_s + (newest.worked_s(newest.paused_at or 0.0) if newest and stands_still else 0.0)
 
 
 def stint_s(job: Job, now: float) -> float:
@@ -29,8 +30,7 @@ def stint_s(job: Job, now: float) -> float:
 
 def save_s(job: Job) -> float:
     """What a save costs the job, as its last attempt that saved measured it."""
-    measured = (a.usage.save_s for a in reversed(job.attempts) if a.usage and a.usage.saves)
-    return next(measured, UNMEASURED_SAVE_S)
+    return UNMEASURED_SAVE_S if job.save_s is None else job.save_s
 
 
 def ended_since(before: Job | None, job: Job) -> Iterator[Attempt]:

@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from singlepoint.jobs.lifecycle.ledger import Account
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.retry import is_quarantined
+from singlepoint.jobs.lifecycle.spent import account_of_round
 
 
 class Cause(StrEnum):
@@ -74,20 +74,8 @@ def evidence_of(account: Account) -> Evidence:
 
 
 def evidence(job: Job) -> Evidence:
-    """What the ended attempts of one job tell, those since it was last retried: the others are in the ledger.
-
-    A quarantined job's deaths were its own doing.
-    """
-    exposure_ms, deaths = 0, dict.fromkeys(CAUSES, 0)
-    quarantined = is_quarantined(job)
-    for attempt in job.attempts:
-        if attempt.number <= job.retried_after or attempt.started_at is None or attempt.ended_at is None:
-            continue
-        exposure_ms += max(0, round(1000 * (attempt.ended_at - attempt.started_at)))
-        cause = CAUSE_OF_END.get(attempt.end or "")
-        if cause is not None and not (quarantined and cause is Cause.OUT_OF_MEMORY):
-            deaths[cause] += 1
-    return Evidence(exposure_ms, tuple(deaths.values()))
+    """What the ended attempts of one job tell, those since it was last retried: the others are in the ledger."""
+    return evidence_of(account_of_round(job))
 
 
 @dataclass(frozen=True)

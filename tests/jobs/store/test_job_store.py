@@ -11,10 +11,10 @@ import pytest
 
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, StorageFull, Superseded
 from singlepoint.jobs.lifecycle import history
-from singlepoint.jobs.lifecycle.history import Note, line, step
+from singlepoint.jobs.lifecycle.history import Note, fold, line, step
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
 from singlepoint.jobs.lifecycle.states import Event, State
-from singlepoint.jobs.store import durable
+from singlepoint.jobs.store import durable, folds
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore, new_id
 
@@ -183,18 +183,18 @@ def lose_attempts(store: JobStore, job_id: str, numbers: range) -> None:
 def test_whoever_knows_a_job_reads_only_what_was_added(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = accepted(store).id
     lose_attempts(store, job_id, range(1, 200))
-    known = store.load(job_id)
+    store.load(job_id)
     lose_attempts(store, job_id, range(200, 202))
     read: list[object] = []
     monkeypatch.setattr(history, "step", lambda *entry: read.append(entry) or step(*entry))
-    caught_up = store.catch_up(known)
+    caught_up = store.load(job_id)
     assert len(read) == 6 and [attempt.number for attempt in caught_up.attempts] == list(range(1, 202))
-    assert store.catch_up(caught_up) is caught_up
-    with store.locked_history(job_id, caught_up) as open_history:
-        open_history.append(Note.PRIORITISE, 5.0, {"priority": 3})
-    assert len(read) == 6
+    assert store.load(job_id) is caught_up
+    with store.locked_history(job_id) as open_history:
+        written = open_history.append(Note.PRIORITISE, 5.0, {"priority": 3})
+    assert store.load(job_id) is written and len(read) == 6
     monkeypatch.undo()
-    assert store.load(job_id) == store.catch_up(known)
+    assert JobStore(store.home).load(job_id) == written
 
 
 def test_a_history_that_was_cut_or_replaced_is_read_from_the_start(store: JobStore) -> None:
@@ -204,11 +204,24 @@ def test_a_history_that_was_cut_or_replaced_is_read_from_the_start(store: JobSto
     lose_attempts(store, job_id, range(1, 3))
     known = store.load(job_id)
     path.write_bytes(whole)
-    assert store.catch_up(known) == store.load(job_id)
+    assert store.load(job_id) == JobStore(store.home).load(job_id) and store.load(job_id).attempt == 0
     path.write_bytes(whole.replace(b'"a"', b'"' + b"b" * known.size + b'"'))
-    assert store.catch_up(known).name == "b" * known.size
-    with store.locked_history(job_id, known) as opened:
-        assert opened.job == store.load(job_id)
+    assert store.load(job_id).name == "b" * known.size
+    lose_attempts(store, job_id, range(1, 2))
+    with store.locked_history(job_id) as opened:
+        assert opened.job.name == "b" * known.size and opened.job.attempt == 1
+
+
+def test_a_store_remembers_only_the_jobs_it_read_last(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [accepted(store).id for _ in range(folds.MOST + 1)]
+    store = JobStore(store.home)
+    for job_id in ids:
+        store.load(job_id)
+    read: list[str] = []
+    monkeypatch.setattr(folds, "fold", lambda job_id, *rest: read.append(job_id) or fold(job_id, *rest))
+    for job_id in reversed(ids):
+        store.load(job_id)
+    assert read == [ids[0]]
 
 
 def test_a_stored_spec_that_is_not_the_one_accepted_is_refused_with_a_way_out(store: JobStore) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.errors import NotFound
-from singlepoint.jobs.lifecycle.ledger import Account, Entry, account, newest_first, size_in
+from singlepoint.jobs.lifecycle.account import Account
+from singlepoint.jobs.lifecycle.ledger import Entry, newest_first, size_in
 from singlepoint.jobs.lifecycle.ledger import listed as listed_lines
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
+from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store import ledger as ledger_file
 from singlepoint.jobs.store.job_store import JobStore

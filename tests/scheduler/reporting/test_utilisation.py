@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from singlepoint.jobs.lifecycle.ledger import account
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Attempt, Resources, Terms, Usage
+from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.scheduler.reporting.utilisation import of_account, shares
 
 BUDGET = Resources(2000, 1000, UNLIMITED, UNLIMITED)

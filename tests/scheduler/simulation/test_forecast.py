@@ -11,8 +11,9 @@ import pytest
 
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import Account, Entry
+from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import State

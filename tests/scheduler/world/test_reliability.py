@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Terms
+from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.scheduler.world.reliability import (
     CAUSES,
@@ -18,6 +19,7 @@ from singlepoint.scheduler.world.reliability import (
     Posterior,
     Reliability,
     evidence,
+    evidence_of,
     gamma_cdf,
     gamma_quantile,
 )
@@ -30,7 +32,8 @@ def a_job(*ends: str, hours: float = 1.0, **more: Any) -> Job:
         Attempt(n, 0.0, Terms(Resources()), started_at=1000.0, ended_at=1000.0 + hours * HOUR, end=end)
         for n, end in enumerate(ends, 1)
     )
-    return Job("a", "a", "train", State.PENDING, 0.0, Resources(), attempts=attempts, **more)
+    round_ = account(attempts)
+    return Job("a", "a", "train", State.PENDING, 0.0, Resources(), attempts=attempts, round=round_, **more)
 
 
 def test_deaths_are_counted_by_cause_and_all_time_is_exposure() -> None:
@@ -50,7 +53,7 @@ def test_a_quarantined_job_teaches_nothing_of_memory() -> None:
 
 def test_an_attempt_that_never_began_is_no_exposure() -> None:
     attempt = Attempt(1, 0.0, Terms(Resources()), ended_at=5.0, end="lost")
-    assert evidence(Job("a", "a", "train", State.PENDING, 0.0, Resources(), attempts=(attempt,))) == Evidence()
+    assert evidence_of(account([attempt])) == Evidence()
 
 
 def test_evidence_that_is_added_and_taken_back_leaves_nothing() -> None:

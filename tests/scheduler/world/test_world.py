@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import account_of_round
 from singlepoint.jobs.lifecycle.records import Resources, Sample
+from singlepoint.jobs.lifecycle.spent import account, account_of_round
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.simulation.paper import BOOT, Paper
 from singlepoint.scheduler.world.line import Line, key
@@ -67,6 +67,17 @@ def test_a_new_world_that_sees_the_same_histories_and_locks_is_the_same() -> Non
         assert (fresh.reserved, fresh.books.free_cores) == (paper.world.reserved, paper.world.books.free_cores)
         known, again = fresh.reliability.evidence, paper.world.reliability.evidence
         assert known.deaths == again.deaths and abs(known.exposure_ms - again.exposure_ms) <= len(paper.jobs)
+
+
+def test_what_a_job_came_to_is_what_its_attempts_came_to_together() -> None:
+    for seed in range(30):
+        for job in a_random_life(random.Random(seed)).jobs.values():
+            ended = [one for one in job.attempts if one.ended_at is not None]
+            assert job.round == account(one for one in ended if one.number > job.retried_after)
+            assert job.worked_s == sum(one.worked_s(0.0) for one in ended)
+            saved = [one.usage.save_s for one in ended if one.usage and one.usage.saves]
+            assert job.save_s == (saved[-1] if saved else None)
+            assert job.has_grown == any(one.end == "out_of_memory" for one in ended)
 
 
 def a_random_life(chance: random.Random) -> Paper:
