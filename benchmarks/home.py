@@ -24,6 +24,8 @@ from pathlib import Path
 from benchmarks.home_maker import fill
 from benchmarks.home_passes import long_job, passes
 from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.clock import now
+from singlepoint.jobs.services.draining import Drain, drain
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.job_store import JobStore
 
@@ -61,7 +63,7 @@ def made(directory: Path, ended: int, waiting: int) -> Home:
     home = open_home(directory)
     if is_new:
         fill(home, ended=ended, waiting=waiting)
-        home.draining.write_text("")
+        drain(home, Drain(now()), now())
     return home
 
 
