@@ -18,14 +18,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 # In a checkout this file is no folder, but the folders beside it have its name: `singlepoint.jobs` is `jobs/`.
 # Installed it is the __init__.py of a folder, and Python has set this already.
 if Path(__file__).name == "singlepoint.py":
     __path__ = [str(Path(__file__).parent)]
 
-from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+try:
+    import click
+
+    from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a command takes: nobody asks where it was
+    sys.exit(130)
 
 if TYPE_CHECKING:
     from singlepoint.jobs.client.session import Settings
@@ -191,7 +194,7 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None, serv
         raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check, server or None)
+    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check_within_limits, server or None)
 
 
 def _check(spec: Spec) -> Checked | None:
@@ -199,6 +202,13 @@ def _check(spec: Spec) -> Checked | None:
     from singlepoint.worker.kinds.table import check
 
     return check(spec)
+
+
+def _check_within_limits(spec: Spec) -> Checked | None:
+    """The same in a process of our own, which waits and gives memory only so long."""
+    from singlepoint.worker.kinds.within_limits import check_within_limits
+
+    return check_within_limits(spec)
 
 
 _GLOBAL_OPTIONS = ("--home", "--redis-url", "--server")
@@ -222,10 +232,13 @@ def hoisted(arguments: Sequence[str]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. Everything it has to say of an error is on stderr."""
-    from singlepoint.jobs.commands.terminal import guarded_output
+    try:
+        from singlepoint.jobs.commands.terminal import guarded_output
 
-    with guarded_output():
-        return _run(arguments)
+        with guarded_output():
+            return _run(arguments)
+    except KeyboardInterrupt:
+        return EXIT_CANCELLED
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -2,10 +2,11 @@
 
     python -m benchmarks.faults [--kills 200] [--quick] [--patient] [--only WORD …] [--seed N]
 
-Kills real processes of a singlepoint of its own, in a temporary home, many times at random moments; takes Redis away
-and wipes it; measures plain RQ on the same faults in the same run; and simulates failures for the checkpoint
-interval. --quick does a little of each. --patient also waits 810 s for plain RQ's defaults. Ends with 1 when
-anything promised was missed. Seconds depend on what else the machine does: run it on an idle one.
+Kills real processes of a singlepoint of its own, in a temporary home, many times at random moments; fails its writes,
+lowers and raises its budget; takes Redis away and wipes it; measures plain RQ on the same faults in the same run; and
+simulates failures for the checkpoint interval. --quick does a little of each. --patient also waits 810 s for plain RQ's
+defaults. Ends with 1 when anything promised was missed. Seconds depend on what else the machine does: run it on an idle
+one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it also 
 from benchmarks.faulting import plain_rq, waste
 from benchmarks.faulting.jobs import write_digits
 from benchmarks.faulting.kills import kills
+from benchmarks.faulting.pressure import changing_budget, failing_disk
 from benchmarks.faulting.recovery import recovery
 from benchmarks.faulting.redis_away import outages, wiped
 from benchmarks.faulting.table import Row, show
@@ -37,14 +39,15 @@ class Size:
     """How much of everything is done."""
 
     kills: int
+    pressure_s: float
     recoveries: int
     outages_s: tuple[float, ...]
     saves: int
     failures: int
 
 
-FULL = Size(200, 30, (1, 20, 120), 21, 4000)
-QUICK = Size(24, 5, (1, 5), 5, 1000)
+FULL = Size(200, 120, 30, (1, 20, 120), 21, 4000)
+QUICK = Size(24, 20, 5, (1, 5), 5, 1000)
 
 
 class Later:
@@ -96,6 +99,8 @@ def main() -> int:
     write_digits(directory)
     parts: dict[str, Callable[[], Iterator[Row]]] = {
         "kills at random moments": lambda: kills(machine, options.kills or size.kills, chance),
+        "failing disk": lambda: failing_disk(machine),
+        "budget": lambda: changing_budget(machine, size.pressure_s, chance),
         "recovery": lambda: recovery(machine, size.recoveries),
         "plain RQ": lambda: plain_rq_rows(options.patient),
         "outages": lambda: outages(machine, size.outages_s),
@@ -106,7 +111,7 @@ def main() -> int:
     }
     chosen = [name for name in parts if not options.only or any(name.startswith(word) for word in options.only)]
     try:
-        if set(chosen) & {"kills at random moments", "recovery", "outages", "wipe", "overhead"}:
+        if set(chosen) - {"plain RQ", "saves", "interval"}:
             machine.start()
         good = [show(name, parts[name]()) for name in chosen]
     finally:

@@ -137,6 +137,20 @@ def test_no_end_of_a_command_shows_a_traceback(
     assert piece in err and "Traceback" not in err
 
 
+def test_an_interrupt_while_a_command_still_loads_shows_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    root = Path(singlepoint.__file__).parent
+    done = subprocess.run(
+        [sys.executable, "-m", "singlepoint", "ps"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(root)))},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (EXIT_CANCELLED, "", "")
+
+
 def test_an_empty_home_is_refused_and_the_current_directory_is_not_made_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,10 +1,11 @@
-"""The jobs that are disturbed: three kinds of network, two optimisers, on data that comes with the project."""
+"""The jobs that are disturbed: five kinds of network, two optimisers, on data that comes with the project."""
 
 from __future__ import annotations
 
 import gzip
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,43 @@ import numpy as np
 
 from tests.system.machine import ROOT, Machine, write_training
 
-NETWORKS: dict[str, tuple[str, list[dict[str, Any]], int]] = {
-    "dense": (
+
+@dataclass(frozen=True)
+class Network:
+    """data: its file.  layers: all but the last two.  epochs: for two or three seconds of work."""
+
+    data: str
+    layers: list[dict[str, Any]]
+    epochs: int
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+
+
+_CNN: list[dict[str, Any]] = [
+    {"type": "conv2d", "filters": 8, "kernel": 3, "padding": "same", "activation": "relu"},
+    {"type": "max_pool2d", "size": 2},
+    {"type": "flatten"},
+]
+
+NETWORKS: dict[str, Network] = {
+    "dense": Network(
         "rows.npz",
         [{"type": "dense", "units": 64, "activation": "relu"}, {"type": "dense", "units": 32, "activation": "relu"}],
         60,
     ),
-    "cnn": (
-        "images.npz",
+    "cnn": Network("images.npz", _CNN, 20),
+    "rnn": Network("sequences.npz", [{"type": "gru", "units": 16}], 15),
+    "pool1d": Network(
+        "sequences.npz",
         [
-            {"type": "conv2d", "filters": 8, "kernel": 3, "padding": "same", "activation": "relu"},
-            {"type": "max_pool2d", "size": 2},
+            {"type": "conv1d", "filters": 16, "kernel": 3, "padding": "same", "activation": "relu"},
+            {"type": "max_pool1d", "size": 2},
+            {"type": "average_pool1d", "size": 2},
             {"type": "flatten"},
         ],
-        20,
+        40,
     ),
-    "rnn": ("sequences.npz", [{"type": "gru", "units": 16}], 15),
+    "denoised": Network("images.npz", _CNN, 20, {"denoise": {"type": "median"}}),
 }
-"""name -> its data, its layers but the last two, and epochs for two or three seconds of work."""
 
 OPTIMISERS: dict[str, dict[str, Any]] = {
     "sgd": {"type": "sgd", "learning_rate": 0.05},
@@ -54,15 +74,15 @@ def _idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 def training(name: str, network: str, optimiser: str, *, interval_s: float | None = 0.1) -> dict[str, Any]:
     """A spec. Adam comes with dropout, so that randomness is disturbed too."""
-    data, layers, epochs = NETWORKS[network]
+    made = NETWORKS[network]
     dropout = [{"type": "dropout", "rate": 0.2}] if optimiser == "adam" else []
     return {
         "kind": "train",
         "name": name,
-        "data": {"path": data, "validation": 0.2},
-        "preprocessing": {"normalise": "none", "rescale": 16},
-        "model": {"layers": [*layers, *dropout, {"type": "dense", "units": 10, "activation": "softmax"}]},
-        "training": {"epochs": epochs, "batch_size": 16, "optimiser": OPTIMISERS[optimiser], "seed": 3},
+        "data": {"path": made.data, "validation": 0.2},
+        "preprocessing": {"normalise": "none", "rescale": 16, **made.preprocessing},
+        "model": {"layers": [*made.layers, *dropout, {"type": "dense", "units": 10, "activation": "softmax"}]},
+        "training": {"epochs": made.epochs, "batch_size": 16, "optimiser": OPTIMISERS[optimiser], "seed": 3},
         "resources": {"cpu": 1, "memory": "256MiB"},
         **({"checkpoint_interval_s": interval_s} if interval_s else {}),
     }

@@ -51,22 +51,22 @@ def _disturbed_trainings(
     def submit(run: str) -> str:
         return submit_spec(machine, training(f"{name}-{run}", network, optimiser))
 
-    calm = _succeeded(machine, submit("calm"))
+    calm = succeeded(machine, submit("calm"))
     done = wrong = torn = number = 0
     while done < count:
         number += 1
         job_id = submit(f"disturbed{number}")
         done += _kill_until_it_ends(machine, job_id, count - done, chance)
-        job = _succeeded(machine, job_id)
-        wrong += _sha256(job) != _sha256(calm) or job.bit_identical is not True
+        job = succeeded(machine, job_id)
+        wrong += sha256(job) != sha256(calm) or job.bit_identical is not True
         lines = (machine.home.job(job_id) / "metrics.jsonl").read_text().splitlines()
-        torn += [json.loads(line)["epoch"] for line in lines] != list(range(1, NETWORKS[network][2] + 1))
+        torn += [json.loads(line)["epoch"] for line in lines] != list(range(1, NETWORKS[network].epochs + 1))
     return done, wrong, torn
 
 
 def _disturbed_predictions(machine: Machine, count: int, chance: random.Random) -> tuple[int, int, int]:
     """(kills, outputs that differ, rows that are not there exactly once)."""
-    _succeeded(machine, machine.train("scorer", epochs=5))
+    succeeded(machine, machine.train("scorer", epochs=5))
     repeats = 150
     write_rows(machine.directory / "many.csv", repeats)
 
@@ -74,14 +74,14 @@ def _disturbed_predictions(machine: Machine, count: int, chance: random.Random) 
         spec = {"kind": "predict", "name": run, "model": "scorer", "input": "many.csv", "output": f"{run}.csv"}
         return submit_spec(machine, {**spec, "checkpoint_interval_s": 0.1})
 
-    _succeeded(machine, submit("calm"))
+    succeeded(machine, submit("calm"))
     expected = (machine.directory / "calm.csv").read_bytes()
     done = wrong = lost = number = 0
     while done < count:
         number += 1
         job_id = submit(f"disturbed{number}")
         done += _kill_until_it_ends(machine, job_id, count - done, chance)
-        _succeeded(machine, job_id)
+        succeeded(machine, job_id)
         output = machine.directory / f"disturbed{number}.csv"
         wrong += output.read_bytes() != expected
         ids = [int(row["id"]) for row in csv.DictReader(output.open())]
@@ -114,12 +114,14 @@ def _kill(pid: Callable[[], int]) -> int:
     return 0
 
 
-def _succeeded(machine: Machine, job_id: str) -> Job:
+def succeeded(machine: Machine, job_id: str) -> Job:
+    """The job, once it has; ends the run when it fails."""
     job = machine.finished(job_id, timeout_s=300)
     if job.state is not State.SUCCEEDED:
         raise SystemExit(f"{job.name} ended {job.state.value}: {job.reason}\n{machine.tail()}")
     return job
 
 
-def _sha256(job: Job) -> object:
+def sha256(job: Job) -> object:
+    """Of its result."""
     return None if job.result is None else job.result["sha256"]

@@ -22,7 +22,7 @@ def recovery(machine: Machine, times: int) -> Iterator[Row]:
     """Child and worker are killed `times` times each, the supervisor a few times."""
     for what, pid in (("child", machine.child_pid), ("worker and child", machine.worker_pid)):
         running, stepping = _after_kills(machine, what.split()[0], pid, times)
-        yield seconds_row(f"{what} killed: running again", running, median_s=0.3, p95_s=1.0)
+        yield seconds_row(f"{what} killed: running again", running, median_s=0.1, p95_s=1.0)
         yield Row(f"{what} killed: stepping again", _plain(stepping))
     restarts, starts = _after_supervisor_kills(machine, max(2, times // 5))
     without = [total - start for total, start in zip(restarts, starts, strict=True)]

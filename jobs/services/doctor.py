@@ -23,7 +23,9 @@ from singlepoint.jobs.broker.server_program import find_server
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError
 from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.neighbours import neighbours as all_neighbours
 from singlepoint.jobs.host.standstill import all_halted
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.durable import explained
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.settings import read_settings, what_is_set
@@ -166,14 +168,30 @@ def scheduler(patient: Patient) -> Finding:
     capacity = read_capacity(patient.home)
     if capacity is None or not capacity.is_live():
         return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
-    cpu, memory = (amount_text(name, getattr(capacity.budget, name)) for name in ("cpu_millis", "memory_bytes"))
-    found = f"process {capacity.process.pid}, budget {cpu} and {memory}"
+    found = f"process {capacity.process.pid}, budget {_cpu_and_memory(capacity.budget)}"
     at = now()
     if (plan := planned_drain(patient.home, at)) is not None:
         when = "draining since" if plan.holds(at) else "to be drained at"
         told = f"{found}, {when} {iso(plan.begins_at)}"
         return Finding("scheduler", Grade.LIMITED, told, "singlepoint drain --off")
     return Finding("scheduler", Grade.OK, found)
+
+
+def neighbours(patient: Patient) -> Finding:
+    """Whether other homes grant what this one grants, too."""
+    others = all_neighbours(patient.home)
+    if not others:
+        return Finding("neighbours", Grade.OK, "no other home is at work here")
+    ours = read_capacity(patient.home)
+    all_homes = [*others.values(), *([ours] if ours is not None and ours.is_live() else [])]
+    together = sum((capacity.budget for capacity in all_homes), Resources())
+    told = "; ".join(f"{place} ({_cpu_and_memory(one.budget)})" for place, one in sorted(others.items()))
+    found = f"at work as well: {told}; together {_cpu_and_memory(together)}, and none knows of the others"
+    return Finding("neighbours", Grade.LIMITED, found, "give each its part: `singlepoint budget cpu=1 memory=2GiB`")
+
+
+def _cpu_and_memory(amounts: Resources) -> str:
+    return " and ".join(amount_text(name, getattr(amounts, name)) for name in ("cpu_millis", "memory_bytes"))
 
 
 def workers(patient: Patient) -> Finding:
@@ -205,6 +223,7 @@ QUESTIONS: tuple[Question, ...] = (
     broker,
     supervisor,
     scheduler,
+    neighbours,
     workers,
     standstill,
 )

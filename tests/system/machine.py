@@ -148,15 +148,16 @@ class Machine:
 
     @contextmanager
     def failing(self, place: str, action: str) -> Iterator[None]:
-        """Have the services fail at a failpoint: `kill` and `stop` one process once, `enospc` all of them as long as
-        this lasts."""
+        """Have the services fail at a failpoint: `kill` and `stop` one process once, `enospc` and `eio` all of them as
+        long as this lasts."""
         token = self.directory / f"fired-{place}-{time.monotonic_ns()}"
-        self.failpoint.write_text(f"{place}:{action}:{token}" if action != "enospc" else f"{place}:enospc")
+        lasts = action in ("enospc", "eio")
+        self.failpoint.write_text(f"{place}:{action}" if lasts else f"{place}:{action}:{token}")
         try:
             yield
         finally:
             self.failpoint.unlink()
-        assert action == "enospc" or token.exists(), f"{place} was never reached"
+        assert lasts or token.exists(), f"{place} was never reached"
 
     def _argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "singlepoint", "--home", str(self.home.path), *arguments]

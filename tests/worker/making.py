@@ -8,6 +8,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import resources
 from itertools import cycle, islice
 from pathlib import Path
@@ -56,8 +57,12 @@ class Maker:
         self.session = Session(self.home, self.store)
         self.session.__dict__["connection"] = fakeredis.FakeRedis()  # where cached_property keeps it
         index = Index(self.session.connection, self.home.uuid)
-        self.place = Workplace(self.home, self.store, index, "maker-1", grace_s=0.3)
+        self.place = Workplace(self.home, self.store, index, "maker-1", grace_s=60)  # long enough on any machine
         (directory / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
+
+    def be_impatient(self) -> None:
+        """Attempts that are asked to stop from now on are killed almost at once."""
+        self.place = replace(self.place, grace_s=0.3)
 
     def submit(self, spec: Mapping[str, Any] = TRAINING, **changes: Any) -> str:
         """A job that waits. changes: sections of the spec to add to, or values to replace."""

@@ -23,7 +23,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import TrainSpec
-from singlepoint.jobs.store.durable import make_directory
+from singlepoint.jobs.store.durable import PRIVATE, make_directory
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
@@ -102,7 +102,8 @@ class Training:
         with heard_at_once(work):
             data, witness = _training_set(work, spec)
         work.settle_on(data_sha256=data.digest)
-        trainer = new_trainer(new_network(spec, data), spec.training, data)
+        with heard_at_once(work):
+            trainer = new_trainer(new_network(spec, data), spec.training, data)
         directory = work.files.checkpoints
         make_directory(directory)
         identity = _identity(spec, data, trainer.state_size)
@@ -127,7 +128,8 @@ class Training:
         for damage in damages:
             work.log.warning("checkpoint_set_aside file=%s problem=%r", damage.path.name, damage.problem)
         if sound is not None:
-            self.trainer.restore(sound.read_into, dict(sound.counters.trainer))
+            with heard_at_once(work):
+                self.trainer.restore(sound.read_into, dict(sound.counters.trainer))
             self.differs = self._why_bits_may_differ(sound.counters.environment)
             work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
         work.first_step = work.step = self.trainer.step
@@ -209,7 +211,7 @@ class Training:
         self.trainer.finish()
         model = trained_model(self.trainer, self.data, self._provenance())
         stage = _stage(self.work)
-        saved = files.save(model, stage)
+        saved = files.save(model, stage, mode=PRIVATE)
         identical = not self.differs
         facts = {
             "end": "succeeded",
@@ -277,5 +279,5 @@ def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:
 def _stage(work: Work) -> Path:
     """An empty directory that carries this attempt's number."""
     stage = work.files.stage(work.attempt)
-    stage.mkdir(parents=True)
+    stage.mkdir(0o700, parents=True)
     return stage

@@ -86,10 +86,11 @@ class ModelDigest:
     document_sha256: str
 
 
-def save(model: TrainedModel, path: Path) -> ModelDigest:
+def save(model: TrainedModel, path: Path, *, mode: int = SHARED) -> ModelDigest:
     """Write a model to `path`, the name of its JSON file, or a directory (made when it does not exist).
 
-    The same model gives the same bytes. Raises StorageFull, NotPermitted, NotFound (no such directory).
+    mode: of both files. The same model gives the same bytes.
+    Raises StorageFull, NotPermitted, NotFound (no such directory).
     """
     document_path = path if path.suffix == ".json" else path / DEFAULT_NAME
     with explained(document_path):
@@ -97,10 +98,10 @@ def save(model: TrainedModel, path: Path) -> ModelDigest:
             path.mkdir(parents=True, exist_ok=True)
         elif not path.parent.is_dir():
             raise NotFound(f"there is no directory {path.parent}", hint="make it first")
-        weights = _write_weights(model.network, document_path.with_suffix(".safetensors"))
+        weights = _write_weights(model.network, document_path.with_suffix(".safetensors"), mode)
         content = _document(model, weights).model_dump(mode="json")
         digest = document_digest(content)
-        replace_file(document_path, _json({**content, "sha256": digest}), point="model.document", mode=SHARED)
+        replace_file(document_path, _json({**content, "sha256": digest}), point="model.document", mode=mode)
     return ModelDigest(document_path, weights.sha256, digest)
 
 
@@ -149,10 +150,10 @@ def export_onnx(model: TrainedModel, path: Path) -> None:
     replace_file(path, onnx_bytes(model), point="model.onnx", mode=SHARED)
 
 
-def _write_weights(network: Network, path: Path) -> Weights:
+def _write_weights(network: Network, path: Path, mode: int) -> Weights:
     """Block by block, so that saving takes no memory that training did not."""
     digest = hashlib.sha256()
-    with put_in_place(path, point="model.weights", mode=SHARED) as file:
+    with put_in_place(path, point="model.weights", mode=mode) as file:
         reach("model.weights")
         size_bytes = tensors.write(file, network.named_tensors(), {"format": "pt"}, digest.update)
     return Weights(file=path.name, sha256=digest.hexdigest(), bytes=size_bytes)

@@ -98,7 +98,7 @@ class AttemptWorker(Worker):
         self._place = place
         self._watch: Watch | None = None
         self._is_draining = False
-        self._others: frozenset[int] = frozenset()
+        self._others = frozenset(tree.children(os.getpid()))  # those there before are nobody's orphans
         pipeline.work_at(place)
 
     def execute_job(self, job: RqJob, queue: RqQueue) -> None:

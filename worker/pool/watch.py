@@ -111,9 +111,10 @@ class Watch:
             return None
         return self._job
 
-    def _asked_for(self) -> Spec:
+    def _asked_for(self, job: Job) -> Spec:
+        """What was accepted; raises HistoryDamaged when something else is stored by now."""
         if self._spec is None:
-            self._spec = from_json(self._place.store.spec(self._job_id))
+            self._spec = from_json(self._place.store.accepted_spec(job))
         return self._spec
 
     def _too_much_memory(self, job: Job, pid: int) -> str | None:
@@ -141,7 +142,7 @@ class Watch:
         if job.state is not State.RUNNING or self._looks % DISK_EVERY:
             return None
         if self._disk is None:
-            self._disk = Disk.of_job(self._place.home, self._asked_for(), job)
+            self._disk = Disk.of_job(self._place.home, self._asked_for(job), job)
         granted = job.terms.resources.storage_bytes if job.terms else 0
         return self._disk.complaint(granted)
 
@@ -151,7 +152,7 @@ class Watch:
         if job.state is State.RUNNING and not job.paused:
             self._ran_s += now_s - self._looked_s
         self._looked_s = now_s
-        limit_s = self._asked_for().time_limit_s if job.state is State.RUNNING else None
+        limit_s = self._asked_for(job).time_limit_s if job.state is State.RUNNING else None
         return "time_limit" if limit_s is not None and self._ran_s > limit_s + self._grace_s(job) else None
 
     def _grace_s(self, job: Job) -> float:

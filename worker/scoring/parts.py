@@ -15,8 +15,8 @@ import re
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,8 +62,12 @@ class Part:
 
     @classmethod
     def from_json(cls, text: str) -> Part:
-        """One line of the manifest; raises Malformed."""
+        """One line of the manifest; raises Malformed. A line that 0.1.0 wrote has no checksum."""
         document = documents.parse_object(text)
+        told = {name: value for name, value in document.items() if name != "line_crc32"}
+        is_sound = documents.whole(document, "line_crc32", None) in (None, zlib.crc32(_compact(told)))
+        if not is_sound or ("line_crc32" not in document and told.keys() - {one.name for one in fields(cls)}):
+            raise Malformed("the line does not match its checksum")
         part = cls(
             file=documents.text(document, "file", most=100),
             first_row=documents.whole(document, "first_row"),
@@ -201,10 +205,9 @@ class Shards:
         return f"part-{self.end_row:012d}-{self._attempt}"
 
     def _append(self, part: Part) -> None:
-        line = json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n"
         descriptor = os.open(self._manifest, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            append(descriptor, line, path=self._manifest, point="shard.count")
+            append(descriptor, _line(part), path=self._manifest, point="shard.count")
         finally:
             os.close(descriptor)
 
@@ -236,12 +239,22 @@ class Shards:
         with put_in_place(self._manifest, point="shard.manifest", fence=self._fence) as file:
             reach("shard.manifest")
             for part in self.parts:
-                file.write(json.dumps(asdict(part), separators=(",", ":")).encode() + b"\n")
+                file.write(_line(part))
         counted = {part.file for part in self.parts}
         with self._fence():  # only now goes any part that the old manifest counted
             for path in self._directory.glob("part-*"):
                 if path.name not in counted:
                     path.unlink()
+
+
+def _line(part: Part) -> bytes:
+    """The inverse of `Part.from_json`. A digit that changed in the cursor would leave rows out, or repeat some."""
+    document = asdict(part)
+    return _compact({**document, "line_crc32": zlib.crc32(_compact(document))}) + b"\n"
+
+
+def _compact(document: Mapping[str, Any]) -> bytes:
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _blocks(path: Path, most: int = sys.maxsize) -> Iterator[bytes]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
 import pytest
 
+from singlepoint.jobs.host.capacity import Capacity, publish_capacity
+from singlepoint.jobs.host.neighbours import neighbours
 from singlepoint.jobs.host.processes import this_process
+from singlepoint.jobs.host.singleton import acquire
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.services import doctor
 from singlepoint.jobs.services.doctor import Finding, Grade, Patient, examine, exit_code
 from singlepoint.jobs.services.live import Services
+from singlepoint.jobs.store.home import open_home
 
 
 def graded(*grades: Grade) -> list[Finding]:
@@ -49,6 +56,25 @@ def test_little_space_is_told_and_none_is_broken(patient: Patient, monkeypatch: 
     for free, grade in ((2**40, Grade.OK), (2**28, Grade.LIMITED), (2**12, Grade.BROKEN)):
         monkeypatch.setattr("singlepoint.jobs.broker.embedded.free_bytes", lambda _path, free=free: free)
         assert doctor.disk(patient).grade is grade
+
+
+def test_other_homes_at_work_on_the_machine_are_named_with_what_all_may_grant(
+    tmp_path: Path, patient: Patient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = open_home(tmp_path / "other")
+    with contextlib.ExitStack() as held:
+        for home in (patient.home, other):
+            held.callback(os.close, acquire(home.lock("scheduler")))
+            capacity = Capacity(Resources(2000, 4 * 2**30), Resources(), (0, 1), this_process(), 0.0)
+            publish_capacity(home, capacity)
+        found = neighbours(patient.home)
+    assert found[other.path] == capacity and patient.home.path not in found
+    assert other.path not in neighbours(patient.home), "its scheduler has ended"
+
+    monkeypatch.setattr(doctor, "all_neighbours", lambda _home: {other.path: capacity})
+    told = doctor.neighbours(patient)
+    assert told.grade is Grade.LIMITED and f"{other.path} (2 cores and 4 GiB)" in told.found
+    assert "together 4 cores and 8 GiB" in told.found and "singlepoint budget" in told.remedy
 
 
 def test_a_redis_url_needs_no_server_here(tmp_path: Path) -> None:

@@ -347,6 +347,7 @@ def test_a_crash_of_its_own_code_spends_a_retry_and_a_kill_from_outside_does_not
 def test_an_attempt_that_does_not_answer_is_killed_after_its_grace(
     maker: Maker, ask: str, state: State, end: str
 ) -> None:
+    maker.be_impatient()
     job_id = to_be_stopped(maker, "metrics.write")
     pid = maker.begin(job_id, "metrics.write@5:stop")
     stopped(pid)

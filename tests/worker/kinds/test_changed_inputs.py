@@ -97,13 +97,17 @@ def stuck(*_arguments: Any, **_options: Any) -> None:
 
 PHASES: dict[str, tuple[Any, str]] = {
     "loading": (train, "load_training_set"),
+    "building": (train, "new_network"),
     "resuming": (checkpoint, "newest_sound"),
+    "restoring": (checkpoint.Checkpoint, "read_into"),
 }
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_request_to_stop_is_heard_while_a_training_is(maker: Maker, phase: str) -> None:
-    drained_while(maker, maker.submit(), *PHASES[phase])
+    job_id = maker.submit()
+    assert maker.make(job_id, "checkpoint.write@3:kill").attempts[-1].end == "killed"
+    drained_while(maker, job_id, *PHASES[phase])
 
 
 def test_a_request_to_stop_is_heard_while_the_output_is_put_together(maker: Maker) -> None:
@@ -114,7 +118,7 @@ def test_a_request_to_stop_is_heard_while_the_output_is_put_together(maker: Make
 def drained_while(maker: Maker, job_id: str, owner: Any, name: str) -> None:
     here = maker.directory / job_id
     here.mkdir()
-    maker.place = replace(maker.place, grace_s=5.0)
+    maker.place = replace(maker.place, grace_s=20.0)
 
     def spoil() -> None:
         os.chdir(here)

@@ -75,7 +75,7 @@ def test_what_a_command_is_told(maker: Maker) -> None:
     assert told["SINGLEPOINT_CHECKPOINT_DIR"] == str(files.checkpoints)
     assert (told["SINGLEPOINT_CPUS"], told["OMP_NUM_THREADS"]) == ("1", "1")
     assert told["SINGLEPOINT_MEMORY_BYTES"] == str(64 * 2**20)
-    assert told["SINGLEPOINT_GRACE_S"] == "0.3"
+    assert told["SINGLEPOINT_GRACE_S"] == "60"
     assert told["GIVEN"] == "one"
     assert {"SINGLEPOINT_OUTPUT_DIR", "SINGLEPOINT_PROGRESS_FILE", "SINGLEPOINT_ERROR_FILE"} < told.keys()
     assert {"SINGLEPOINT_STOP_FILE", "PATH"} < told.keys()
@@ -166,6 +166,7 @@ def test_one_that_had_finished_all_the_same_says_so(maker: Maker) -> None:
 
 def test_one_that_ignores_the_request_is_killed_with_all_it_started_after_the_grace(maker: Maker) -> None:
     script = "trap '' TERM; sleep 600 & setsid sleep 601 & echo $! > pids; echo up; wait; sleep 602"
+    maker.be_impatient()
     job_id = shell(maker, script)
     pid = maker.begin(job_id)
     until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,3 +37,11 @@ def test_an_array_of_one_axis_is_a_column_for_training_and_prediction_alike(tmp_
     asked = {"kind": "predict", "name": "p", "model": str(maker.model()), "input": "x.npy", "output": "p.npy"}
     assert maker.make(maker.submit(asked)).state is State.SUCCEEDED
     assert np.load(tmp_path / "p.npy").shape == (40, 2)
+
+
+def test_what_a_training_leaves_in_the_home_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    job_id = maker.submit()
+    assert maker.oversee(job_id, maker.begin(job_id, spoil=lambda: os.umask(0) and None)).state is State.SUCCEEDED
+    left = [path for path in maker.home.path.rglob("*") if path.stat().st_mode & 0o077]
+    assert maker.model().exists() and not left

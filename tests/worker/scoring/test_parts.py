@@ -77,6 +77,31 @@ def test_a_torn_manifest_counts_only_whole_lines(tmp_path: Path, cut: int) -> No
     assert assembled(later, tmp_path / "out") == WHOLE
 
 
+def test_no_byte_of_a_counted_line_can_change_and_make_other_rows_of_it(tmp_path: Path) -> None:
+    written(tmp_path)
+    manifest = tmp_path / "manifest.jsonl"
+    content = manifest.read_bytes()
+    began = content.index(b"\n") + 1
+    for at in range(began, content.index(b"\n", began)):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        manifest.write_bytes(changed)
+        later = shards(tmp_path, attempt=2)
+        later._forget_the_rest = lambda: None  # type: ignore[method-assign]
+        later.resume()
+        assert (later.end_row, later.cursor) == (2, {"offset": 2}), changed
+
+
+def test_a_line_that_0_1_0_wrote_counts(tmp_path: Path) -> None:
+    written(tmp_path)
+    manifest = tmp_path / "manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        del line["line_crc32"]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert shards(tmp_path, attempt=2).resume() == []
+
+
 def test_a_damaged_part_and_all_after_it_are_done_again(tmp_path: Path) -> None:
     written(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
