@@ -28,18 +28,24 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
+from singlepoint.jobs.services import doctor, live
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler import commands
 from tests.conftest import accept
 
 Command = Callable[..., tuple[int, str, str]]
+
+CONNECTING = (connection, doctor, live, commands)
+"""Who knows the way to Redis by a name of its own; loaded here, so that none learns one that a test put there."""
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeRedis:
     """A Redis that every session of this test finds."""
     server = fakeredis.FakeRedis()
-    monkeypatch.setattr(connection, "connect", lambda *_broker, **_how: server)
+    for module in CONNECTING:
+        monkeypatch.setattr(module, "connect", lambda *_broker, **_how: server)
     return server
 
 

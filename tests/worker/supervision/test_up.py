@@ -35,7 +35,7 @@ sys.exit(keep_alive(home, [Child("broker", (sys.executable, "-m", "singlepoint",
 """
 
 
-def wait_until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], limit_s: float = 60.0) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain"
@@ -126,6 +126,8 @@ def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor
 
     os.kill(first.pid, signal.SIGKILL)
 
+    wait_until(lambda: (next_one := embedded.server_process(home)) and next_one.pid != first.pid)
+    wait_until(lambda: embedded.answers(home))
     assert connect(locate(home)).get("kept") == b"yes"
 
 
