@@ -20,7 +20,7 @@ from types import FrameType
 
 import redis
 
-from singlepoint.jobs.broker.connection import connect, connect_fleetingly, locate
+from singlepoint.jobs.broker.connection import connect, connect_fleetingly, locate, refusal
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import run_queue_name
 from singlepoint.jobs.errors import NotPermitted, StorageFull
@@ -177,8 +177,9 @@ class Pool:
             status = 0
         except SystemExit:
             status = 0
-        except BaseException:  # the child's last words; the pool starts another
-            log.exception("worker_failed name=%s", name)
+        except BaseException as error:  # the child's last words; the pool starts another
+            refused = refusal(error)  # as long as Redis takes nothing, one after another: where it was is no news
+            log.error("worker_failed name=%s error=%r", name, str(refused or error), exc_info=refused is None)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import redis
 
 from singlepoint.jobs.store.home import Home
 from singlepoint.worker.pool import rq_worker
@@ -67,6 +70,23 @@ def test_a_worker_that_ends_again_and_again_does_not_keep_the_pool_from_the_othe
 
     assert slot.pid == 0
     assert slot.due_at > slot.started_at
+
+
+def test_a_worker_that_a_full_redis_turns_away_says_so_in_one_line(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def turned_away(*_arguments: object) -> None:
+        raise redis.OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'.")
+
+    monkeypatch.setattr(rq_worker, "run", turned_away)
+    log, handler = logging.getLogger("singlepoint.worker"), logging.FileHandler(tmp_path / "said")
+    log.addHandler(handler)
+    pool._start(pool._slots[0])
+    os.waitpid(pool._slots[0].pid, 0)
+    log.removeHandler(handler)
+
+    [line] = (tmp_path / "said").read_text().splitlines()
+    assert "worker_failed" in line and "Redis refuses to be written to: it is full" in line
 
 
 def test_a_worker_more_is_there_as_long_as_one_only_keeps_a_paused_attempt(pool: Pool) -> None:
