@@ -1,4 +1,5 @@
-"""One table, eight doors: whatever format or library it comes through, it trains the same weights, bit for bit."""
+"""One table, eight doors: whatever format or library it comes through, it trains the same weights and gets the same
+answers, bit for bit: numbers, categories, truth values, gaps, and a column of text."""
 
 from __future__ import annotations
 
@@ -16,10 +17,13 @@ from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.train import TrainSpec
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.data.formats import open_rows
+from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.fitting.loading import load_training_set
-from singlepoint.worker.fitting.training import new_network, new_trainer
+from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
+from singlepoint.worker.models.predictor import ModelPredictor
+from singlepoint.worker.models.trained_model import TrainedModel
 
-NAMES = ["height", "code", "colour", "seen", "result"]
+NAMES = ["height", "code", "colour", "seen", "note", "result"]
 Cell = float | int | str | bool | None
 
 
@@ -31,7 +35,9 @@ def table() -> list[list[Cell]]:
         height = None if i % 9 == 0 else float(np.round(draw.normal() * 1e3, 3))
         code = None if i % 11 == 0 else int(draw.integers(1, 4))
         colour = ["red", "dark; or so", 'a "word", two', "blue"][int(draw.integers(0, 4))]
-        rows.append([height, code, colour, bool(draw.integers(0, 2)), int((height or 0) > 0)])
+        words = ["tall", "small", "über", "a, b", "1.50"]
+        note = None if i % 13 == 0 else " ".join(words[int(k)] for k in draw.integers(0, 5, 3))
+        rows.append([height, code, colour, bool(draw.integers(0, 2)), note, int((height or 0) > 0)])
     return rows
 
 
@@ -49,11 +55,11 @@ def as_text(rows: list[list[Cell]], separator: str, decimal: str = ".") -> str:
 
 
 def a_csv(path: Path, rows: list[list[Cell]]) -> None:
-    path.write_text(as_text(rows, ","))
+    path.write_text(as_text(rows, ","), encoding="utf-8")
 
 
 def semicolons(path: Path, rows: list[list[Cell]]) -> None:
-    path.write_text(as_text(rows, ";", ","))
+    path.write_text(as_text(rows, ";", ","), encoding="utf-8")
 
 
 def tabs(path: Path, rows: list[list[Cell]]) -> None:
@@ -80,12 +86,16 @@ def arrow_table(rows: list[list[Cell]]) -> Any:
     return pytest.importorskip("pyarrow").table(dict(zip(NAMES, map(list, zip(*rows, strict=True)), strict=True)))
 
 
+def frame_of(rows: list[list[Cell]]) -> Any:
+    """As pandas has it: whole numbers with a gap are floats."""
+    frame = pytest.importorskip("pandas").DataFrame(rows, columns=NAMES)
+    frame["code"] = frame["code"].astype("float64")
+    return frame
+
+
 def by_pandas(path: Path, rows: list[list[Cell]]) -> None:
     """As pandas writes it: whole numbers with a gap as 1.0, truth values as True."""
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame(rows, columns=NAMES)
-    frame["code"] = frame["code"].astype("float64")
-    frame.to_csv(path, index=False)
+    frame_of(rows).to_csv(path, index=False)
 
 
 DOORS: dict[str, tuple[str, Callable[[Path, list[list[Cell]]], None]]] = {
@@ -99,29 +109,71 @@ DOORS: dict[str, tuple[str, Callable[[Path, list[list[Cell]]], None]]] = {
 }
 
 
-def trained(path: Path) -> tuple[bytes, bytes, tuple[str, ...] | None]:
-    """The weights, the prepared rows that are scored, and the classes."""
+PREPROCESSING = {
+    "table": PreprocessingSpec(categorical=("code", "colour"), impute="median"),
+    "text": PreprocessingSpec(),
+}
+Trained = tuple[bytes, bytes, tuple[str, ...] | None]
+"""The weights, the answers to its own rows, and the classes."""
+
+
+def through_a_file(path: Path, kind: str) -> Trained:
+    """Read for training and, tile by tile, for prediction."""
+    columns: dict[str, Any] = {"text": "note"} if kind == "text" else {"ignore": ("note",)}
     spec = TrainSpec(
         name="doors",
-        data=DataSpec(path=str(path), target="result"),
-        preprocessing=PreprocessingSpec(categorical=("code", "colour"), impute="median"),
+        data=DataSpec(path=str(path), target="result", **columns),
+        preprocessing=PREPROCESSING[kind],
         model=ModelSpec(hidden=(4,)),
         training=TrainingSpec(epochs=3, batch_size=8),
     )
     data = load_training_set(spec, path.parent)
     trainer = new_trainer(new_network(spec, data), spec.training, data)
     list(trainer.reports())
-    assert data.preprocessor is not None
-    tiles = [tile.whole().raw for tile in open_rows(path, data.preprocessor, []).tiles(None, 16)]
-    rows = np.concatenate([np.asarray(data.preprocessor.transform(raw)) for raw in tiles])  # type: ignore[arg-type]
-    weights = b"".join(np.asarray(value).tobytes() for value in trainer.network.state_dict().values())
-    return weights, rows.tobytes(), data.classes
+    model = trained_model(trainer, data, {})
+    assert model.preprocessor is not None
+    tiles = [tile.whole().raw for tile in open_rows(path, model.preprocessor, []).tiles(None, 16)]
+    return told(model, tiles)
+
+
+def through_a_frame(frame: Any, kind: str) -> Trained:
+    """Given to `Model` as it is, and its rows 16 at a time."""
+    x = frame["note"].fillna("").to_numpy() if kind == "text" else frame.drop(columns=["note", "result"])
+    model = Model(hidden=(4,), preprocessing=PREPROCESSING[kind])
+    model.fit(x, frame["result"], epochs=3, batch_size=8, validation=0.2)
+    parts = [x[start : start + 16] for start in range(0, len(x), 16)]
+    answers = np.concatenate([model.predict_proba(part) for part in parts])
+    return weights_of(model.trained), answers.tobytes(), model.classes
+
+
+def told(model: TrainedModel, tiles: list[Any]) -> Trained:
+    predictor = ModelPredictor(model)
+    answers = [predictor.predict(raw).probabilities for raw in tiles]
+    return weights_of(model), np.concatenate([one for one in answers if one is not None]).tobytes(), model.classes
+
+
+def weights_of(model: TrainedModel) -> bytes:
+    return b"".join(np.asarray(value).tobytes() for value in model.network.state_dict().values())
+
+
+@pytest.fixture(scope="module", params=PREPROCESSING)
+def first_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Trained]:
+    """What becomes of the table as plain CSV."""
+    path = tmp_path_factory.mktemp("first") / "t.csv"
+    a_csv(path, table())
+    return request.param, through_a_file(path, request.param)
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_one_table_trains_the_same_weights_through_every_door(tmp_path: Path, door: str) -> None:
-    (tmp_path / "first").mkdir()
-    a_csv(tmp_path / "first" / "t.csv", table())
+def test_one_table_trains_the_same_weights_and_gets_the_same_answers_through_every_door(
+    tmp_path: Path, door: str, first_door: tuple[str, Trained]
+) -> None:
+    kind, expected = first_door
     name, write = DOORS[door]
     write(tmp_path / name, table())
-    assert trained(tmp_path / name) == trained(tmp_path / "first" / "t.csv")
+    assert through_a_file(tmp_path / name, kind) == expected
+
+
+def test_a_frame_of_pandas_is_a_door_too(first_door: tuple[str, Trained]) -> None:
+    kind, expected = first_door
+    assert through_a_frame(frame_of(table()), kind) == expected
