@@ -11,6 +11,7 @@
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
     models/<name>/<n>/   model.json, model.safetensors
+    prepared/            rows of trainings as they were prepared, for other jobs on the same data
     uploads/<id>/        files that came by HTTP, for jobs to read
     outputs/             what jobs leave for good and said no other place for
     http.token           the secret of page and interface, mode 0600; http.json: where they answer;
@@ -65,6 +66,10 @@ class Home:
     @property
     def models(self) -> Path:
         return self.path / "models"
+
+    @property
+    def prepared(self) -> Path:
+        return self.path / "prepared"
 
     @property
     def uploads(self) -> Path:

@@ -104,6 +104,15 @@ class Http(Part):
     key: FilePath | None = None
 
 
+class PreparedRows(Part):
+    """The rows of large tables, kept as trainings prepared them (see docs/files.md).
+
+    most: bytes that they take together once no job holds them, and the largest that is kept at all; 0 keeps none.
+    """
+
+    most: Annotated[int, BeforeValidator(_size), Field(ge=0)] = 8 * 2**30
+
+
 def _part_of_a_week(text: str) -> str:
     parse_span(text)
     return text
@@ -153,6 +162,7 @@ class HomeSettings(Part):
     http: Http = Field(default_factory=Http)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
     prices: Prices = Field(default_factory=Prices)
+    prepared: PreparedRows = Field(default_factory=PreparedRows)
 
 
 @dataclass(frozen=True)

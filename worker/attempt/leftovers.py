@@ -20,6 +20,7 @@ from singlepoint.jobs.spec.job import outputs
 from singlepoint.jobs.store.durable import remove_if_possible
 from singlepoint.jobs.store.job_files import staged_outputs
 from singlepoint.worker.checkpoints import checkpoint
+from singlepoint.worker.fitting import shared
 from singlepoint.worker.ground.work import Work
 from singlepoint.worker.kinds.table import RUNS_PROGRAMS
 
@@ -46,6 +47,7 @@ def clear_away(work: Work, job: Job) -> None:
     if job.state is not State.PENDING:
         _remove_staged_outputs(work)
         remove_if_possible(files.prepared)
+        shared.make_room(work.place.home)
     if job.state is State.SUCCEEDED:
         for path in (files.result, files.told, files.environment):
             remove_if_possible(path)

@@ -61,7 +61,7 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
             text=raw.text,
             header=data.header,
             missing=data.missing,
-            digest=_digest(files) if most_cells is None else "",
+            digest=digest_of(files) if most_cells is None else "",
             complete=raw.complete,
             about_rows=raw.about_rows,
         )
@@ -79,7 +79,7 @@ def _encoded_like(second: RawData, target: Target) -> Array:
         raise second.located(bad) from None
 
 
-def _digest(files: Sequence[Path]) -> str:
+def digest_of(files: Sequence[Path]) -> str:
     """sha256 over the files' bytes, each preceded by its length so that no two lists of files look alike."""
     digest = hashlib.sha256()
     for path in files:

@@ -25,33 +25,37 @@ from singlepoint.worker.nn.arrays import Array
 
 from .training_set import TrainingSet
 
-FORMAT = "1"
+Signs = list[list[Any]]
+"""[path, figures] of each file, as JSON has them; see `signs_of`."""
+
+FORMAT = "2"
+_CONTENT = 2  # so many of a file's figures are of its content
 LEAST_SOURCE_BYTES = 1 << 24
 """Smaller files are read again: that takes no second."""
-MOST_BYTES = 1 << 33
-"""Of a copy; larger data is read again."""
-
 _PREPROCESSOR: TypeAdapter[Any] = TypeAdapter(Preprocessor)
 _PLAIN = ("task", "classes", "class_type", "target_names", "digest")
 
 
-def is_worth_keeping(data: TrainingSet, sources: Sequence[Path]) -> bool:
-    """Whether reading the files again would take longer than this copy is worth."""
+def is_worth_keeping(data: TrainingSet, sources: Sequence[Path], most_bytes: int) -> bool:
+    """Whether reading the files again would take longer than this copy is worth, and it is not too large."""
     parts = [part for part in (data.x, data.x_validation) if part is not None]
     dense = all(isinstance(part, np.ndarray) and part.dtype == np.float32 for part in parts)
     source_bytes = sum(path.stat().st_size for path in sources)
-    return dense and source_bytes >= LEAST_SOURCE_BYTES and sum(part.nbytes for part in _arrays(data)) <= MOST_BYTES
+    return dense and source_bytes >= LEAST_SOURCE_BYTES and sum(part.nbytes for part in _arrays(data)) <= most_bytes
 
 
-def keep(path: Path, data: TrainingSet, sources: Sequence[Path], fence: Fence) -> None:
-    """Write the rows of a training set to `path`. Raises StorageFull, Superseded; then nothing is kept."""
+def keep(path: Path, data: TrainingSet, signs: Signs, fence: Fence) -> None:
+    """Write the rows of a training set to `path`. signs: of the files before they were read.
+
+    Raises StorageFull, Superseded; then nothing is kept.
+    """
     preprocessor = None if data.preprocessor is None else _PREPROCESSOR.dump_python(data.preprocessor, mode="json")
     document = json.dumps(
         {
             **{name: getattr(data, name) for name in _PLAIN},
             "preprocessor": preprocessor,
             "target_scale": data.target_scale and data.target_scale.model_dump(mode="json"),
-            "sources": _told(sources),
+            "sources": signs,
         }
     )
     values = dict(zip(_names(data), map(_stored, _arrays(data)), strict=True))
@@ -75,8 +79,18 @@ def kept(path: Path, sources: Sequence[Path]) -> tuple[TrainingSet, list[str]] |
         if is_exhausted(error):
             raise
         return None
-    before = dict(map(tuple, document["sources"]))
-    return data, [name for name, status in _told(sources) if before.get(name) != status]
+    before = {name: sign[:_CONTENT] for name, sign in document["sources"]}
+    return data, [name for name, sign in signs_of(sources) if before.get(name) != sign[:_CONTENT]]
+
+
+def is_of(path: Path, sources: Sequence[Path]) -> bool:
+    """Whether what was kept was made of these very files, and they have not changed since. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            document = json.loads(tensors.read_header(file, lambda _: None).metadata["set"])
+        return bool(document["sources"] == signs_of(sources))
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def _read(file: BufferedReader) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -127,7 +141,10 @@ def _stored(values: Array) -> Array:
     return np.ascontiguousarray(values, np.float64 if values.dtype.kind == "i" else values.dtype)
 
 
-def _told(sources: Sequence[Path]) -> list[list[Any]]:
-    """What tells cheaply whether a file is still what it was."""
+def signs_of(sources: Sequence[Path]) -> Signs:
+    """What tells cheaply whether a file is still what it was: bytes, when its content was changed last (ns); device,
+    inode, and when anything of it was."""
     statuses = [(path, path.stat()) for path in sources]
-    return [[str(path), [status.st_size, status.st_mtime_ns]] for path, status in statuses]
+    return [
+        [str(path), [one.st_size, one.st_mtime_ns, one.st_dev, one.st_ino, one.st_ctime_ns]] for path, one in statuses
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from singlepoint.worker.checkpoints.saver import Saver
 from singlepoint.worker.data.formats.training import data_files
 from singlepoint.worker.data.preprocessing.rows import LazyRows
 from singlepoint.worker.data.witness import Witness
-from singlepoint.worker.fitting import prepared
+from singlepoint.worker.fitting import prepared, shared
 from singlepoint.worker.fitting.check import check_training
-from singlepoint.worker.fitting.loading import load_training_set
+from singlepoint.worker.fitting.loading import digest_of, load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.fitting.training_set import TrainingSet
 from singlepoint.worker.ground import numeric_environment
@@ -240,7 +240,8 @@ class Training:
 
 
 def _training_set(work: Work, spec: TrainSpec) -> tuple[TrainingSet, Witness]:
-    """The prepared rows that an earlier attempt kept, or those of the files, which are then kept for the next.
+    """The prepared rows that an earlier attempt kept, or another job on the same data, or those of the files, which are
+    then kept for the next.
 
     With them what the files were. Raises InvalidInput when one was changed while it was read and digested.
     """
@@ -259,12 +260,24 @@ def _training_set(work: Work, spec: TrainSpec) -> tuple[TrainingSet, Witness]:
         return data, witness
     if gone is not None:
         raise gone
-    data = load_training_set(spec, work.directory)
+    return _prepared(work, spec, sources, witness), witness
+
+
+def _prepared(work: Work, spec: TrainSpec, sources: Sequence[Path], witness: Witness) -> TrainingSet:
+    """Rows that no earlier attempt kept: from another job on the same data, or read; kept for those that follow."""
+    own, home, recipe = work.files.prepared, work.place.home, shared.recipe_of(spec)
+    signs = prepared.signs_of(sources)
+    data = shared.take(home, recipe, own, sources, lambda: digest_of(sources))
+    if data is None:
+        data = load_training_set(spec, work.directory)
+    else:
+        work.log.info("shared_rows_taken rows=%d", data.rows)
     witness.require_unchanged("data.path")
-    if prepared.is_worth_keeping(data, sources):
+    if not own.exists() and prepared.is_worth_keeping(data, sources, shared.most_bytes(home)):
         with contextlib.suppress(StorageFull):  # then the next attempt reads the files again
-            prepared.keep(work.files.prepared, data, sources, work.fence)
-    return data, witness
+            prepared.keep(own, data, signs, work.fence)
+            shared.offer(home, recipe, own, data.digest)
+    return data
 
 
 def _identity(spec: TrainSpec, data: TrainingSet, state_size: int) -> str:

@@ -30,7 +30,7 @@ def a_set(folder: Path, target: str = "y") -> tuple[TrainingSet, Path]:
 @pytest.mark.parametrize("target", ["y", "v"])
 def test_what_is_kept_comes_back_bit_for_bit(tmp_path: Path, target: str) -> None:
     data, source = a_set(tmp_path, target)
-    prepared.keep(tmp_path / "kept", data, [source], contextlib.nullcontext)
+    prepared.keep(tmp_path / "kept", data, prepared.signs_of([source]), contextlib.nullcontext)
     found = prepared.kept(tmp_path / "kept", [source])
     assert found is not None
     back, changed = found
@@ -44,7 +44,7 @@ def test_what_is_kept_comes_back_bit_for_bit(tmp_path: Path, target: str) -> Non
 
 def test_a_source_that_changed_since_is_told(tmp_path: Path) -> None:
     data, source = a_set(tmp_path)
-    prepared.keep(tmp_path / "kept", data, [source], contextlib.nullcontext)
+    prepared.keep(tmp_path / "kept", data, prepared.signs_of([source]), contextlib.nullcontext)
     source.write_text(source.read_text() + "1,r,p,1\n")
     found = prepared.kept(tmp_path / "kept", [source])
     assert found is not None and found[1] == [str(source)]
@@ -53,9 +53,9 @@ def test_a_source_that_changed_since_is_told(tmp_path: Path) -> None:
 def test_what_is_not_whole_is_not_taken(tmp_path: Path) -> None:
     data, source = a_set(tmp_path)
     assert prepared.kept(tmp_path / "kept", [source]) is None
-    prepared.keep(tmp_path / "kept", data, [source], contextlib.nullcontext)
+    prepared.keep(tmp_path / "kept", data, prepared.signs_of([source]), contextlib.nullcontext)
     content = (tmp_path / "kept").read_bytes()
-    for damaged in (content[:-4], content[:-4] + b"\1\2\3\4", b"", content.replace(b'"format":"1"', b'"format":"9"')):
+    for damaged in (content[:-4], content[:-4] + b"\1\2\3\4", b"", content.replace(b'"format":"2"', b'"format":"9"')):
         (tmp_path / "kept").write_bytes(damaged)
         assert prepared.kept(tmp_path / "kept", [source]) is None
 
@@ -68,12 +68,13 @@ def test_an_attempt_that_is_not_the_newest_keeps_nothing(tmp_path: Path) -> None
 
     data, source = a_set(tmp_path)
     with pytest.raises(Superseded):
-        prepared.keep(tmp_path / "kept", data, [source], fence)
+        prepared.keep(tmp_path / "kept", data, prepared.signs_of([source]), fence)
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_small_files_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, source = a_set(tmp_path)
-    assert not prepared.is_worth_keeping(data, [source])
+    assert not prepared.is_worth_keeping(data, [source], 2**30)
     monkeypatch.setattr(prepared, "LEAST_SOURCE_BYTES", 1)
-    assert prepared.is_worth_keeping(data, [source])
+    assert prepared.is_worth_keeping(data, [source], 2**30)
+    assert not prepared.is_worth_keeping(data, [source], 10)
