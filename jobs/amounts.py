@@ -7,6 +7,7 @@ and `30d` are lengths of time, `+2h`, `18:00` and `2026-11-27 18:00` points in t
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 _BINARY = {f"{letter}{suffix}": 1024**power for power, letter in enumerate("kmgt", 1) for suffix in ("", "ib")}
@@ -80,8 +81,16 @@ def format_cores(cpu_millis: int) -> str:
     return f"{count} core" if count == "1" else f"{count} cores"
 
 
+def granted_text(cores: Sequence[int], units: Mapping[str, Sequence[int]]) -> str:
+    """Which cores somebody has, and which of what is counted: `cores 0,1; gpu 0`."""
+    named = {f"core{'s' if len(cores) > 1 else ''}": cores, **units}
+    return "; ".join(f"{name} {','.join(map(str, numbers))}" for name, numbers in named.items() if numbers)
+
+
 def amount_text(resource: str, amount: int) -> str:
-    """An amount of a resource by its name in `records.Resources`: `2 cores`, `512 MiB`, `10 MiB/s`."""
+    """An amount of a resource by its name in `records.Resources`: `2 cores`, `512 MiB`, `10 MiB/s`; or `1 gpu`."""
     if resource == "cpu_millis":
         return format_cores(amount)
-    return format_bytes(amount) + ("/s" if resource == "network_bytes_s" else "")
+    if resource in ("memory_bytes", "storage_bytes"):
+        return format_bytes(amount)
+    return f"{format_bytes(amount)}/s" if resource == "network_bytes_s" else f"{amount} {resource}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from singlepoint.jobs.amounts import amount_text, parse_length_s, parse_moment_s
+from singlepoint.jobs.amounts import amount_text, granted_text, parse_length_s, parse_moment_s
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
@@ -143,6 +143,7 @@ def budget_page(document: dict[str, Any]) -> str:
         )
         for name, (_, word) in FIELDS.items()
     ]
+    lines += [f"{name.ljust(8)}{count}" for name, count in document["budget"].get("counted", {}).items()]
     said = [f"by {layer['source']}: {layer['words']}" for layer in document["layers"]]
     running = [] if document["in_force"] else ["no scheduler runs: this is what one that starts now would go by"]
     return "\n".join([*lines, *said, *running])
@@ -174,8 +175,7 @@ def explanation(session: Session, job_id: str) -> dict[str, Any]:
 def _stands(job: Job) -> str:
     if job.terms is None or job.state is not State.RUNNING:
         return job.state.value
-    cores = ",".join(map(str, job.terms.cores))
-    return f"running as attempt {job.attempt} on core{'s' if len(job.terms.cores) > 1 else ''} {cores}"
+    return f"running as attempt {job.attempt} on {granted_text(job.terms.cores, job.terms.units)}"
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint eta last\n  singlepoint eta k3v --json")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.amounts import amount_text, format_bytes, granted_text
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import Row, live
 from singlepoint.jobs.client.session import Settings, open_session
@@ -56,7 +56,8 @@ def page(job: Job, live: Row, at: float) -> str:
             "after": " ".join(map(str, job.after)),
             "begins": iso(job.begin_at) if job.begin_at and not job.attempts else "",
             "deadline": iso(job.deadline_at) if job.deadline_at else "",
-            "asks for": f"{job.requests.cpu_millis / 1000:g} cpu, {format_bytes(job.requests.memory_bytes)}",
+            "asks for": _request(job),
+            "has": "" if job.terms is None or job.is_final else granted_text(job.terms.cores, job.terms.units),
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),
             "bits": _bits(job),
@@ -64,6 +65,12 @@ def page(job: Job, live: Row, at: float) -> str:
     )
     parts = [head, _ledger(job, at), _section("result", job.result), _section("metrics", job.metrics)]
     return "\n\n".join(part for part in parts if part)
+
+
+def _request(job: Job) -> str:
+    wanted = job.requests
+    counted = [f", {amount_text(name, count)}" for name, count in wanted.counted]
+    return f"{wanted.cpu_millis / 1000:g} cpu, {format_bytes(wanted.memory_bytes)}{''.join(counted)}"
 
 
 def _progress(live: Row) -> str:

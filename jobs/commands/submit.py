@@ -31,10 +31,20 @@ from .logs import detaching
 from .options import examples
 from .text import coloured, plural
 
+COUNTED = "resources.counted"
+
 
 def key_or_none(text: str) -> str | bool:
     """The key of `--unique KEY`; of `--unique` alone, True. A click type."""
     return text or True
+
+
+def count_of(text: str) -> tuple[str, int]:
+    """The name and the count of `gpu=1`. A click type."""
+    name, _, count = text.partition("=")
+    if not name or not count.isdecimal():
+        raise click.BadParameter(f"{text!r} is not NAME=N; write it like gpu=1")
+    return name, int(count)
 
 
 # option, path in the spec, what click needs to know of it
@@ -43,6 +53,11 @@ _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--priority", "priority", {"type": int, "metavar": "N", "help": "Higher runs earlier  [0]"}),
     ("--cpu", "resources.cpu", {"type": int, "metavar": "N", "help": "Cores  [1]"}),
     ("--memory", "resources.memory", {"metavar": "SIZE", "help": "Memory, such as 2GiB  [512MiB]"}),
+    (
+        "--resource",
+        COUNTED,
+        {"multiple": True, "metavar": "NAME=N", "type": count_of, "help": "Of what the budget counts: gpu=1"},
+    ),
     ("--project", "project", {"metavar": "NAME", "help": "What its share of the machine is counted under."}),
     (
         "--after",
@@ -236,6 +251,7 @@ def _called(command: Sequence[str]) -> str:
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The fields of the spec that options change."""
     values = {path: options[_parameter(option)] for option, path, _ in _FIELDS}
+    values |= {f"{COUNTED}.{name}": count for name, count in values.pop(COUNTED)}
     return {path: value for path, value in values.items() if value not in (None, ())}
 
 

@@ -102,8 +102,11 @@ def check_fits(requests: Resources, capacity: Capacity) -> None:
 
 
 def _problem(name: str, requests: Resources, capacity: Capacity) -> Problem:
-    field, word = FIELDS[name]
-    asked, budget, reserve = (getattr(vector, name) for vector in (requests, capacity.budget, capacity.reserve))
+    field, word = FIELDS.get(name, (f"resources.counted.{name}", name))
+    asked, budget, reserve = (vector.of(name) for vector in (requests, capacity.budget, capacity.reserve))
+    if not budget:
+        what = f"asks for {amount_text(name, asked)}, but the budget has none"
+        return Problem(field, what, f"leave it out, or say how many there are: `singlepoint budget {name}=…`")
     own = f", of which singlepoint itself needs {amount_text(name, reserve)}" if reserve else ""
     return Problem(
         field,

@@ -16,7 +16,7 @@ from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso, seconds
 
 from .dependencies import After, parse_after
-from .records import Resources, granted_of
+from .records import Resources, as_counted, granted_of
 from .retry import LONGEST_BACKOFF_S
 from .states import FINAL, State
 
@@ -206,7 +206,8 @@ def _never(row: Row, around: Surroundings) -> str | None:
 
 
 def _need(row: Row, room: Resources) -> Resources:
-    asked = Resources(round(1000 * row["cpu"]), row["memory_bytes"], row["storage_bytes"], row["network_bytes_s"])
+    amounts = round(1000 * row["cpu"]), row["memory_bytes"], row["storage_bytes"], row["network_bytes_s"]
+    asked = Resources.made_of(amounts, as_counted(row.get("counted") or {}))
     return granted_of(asked, row["grown"], room)
 
 

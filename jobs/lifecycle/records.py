@@ -7,7 +7,7 @@ of its history (`history.fold`), never edited.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,6 +22,13 @@ UNLIMITED = 2**62
 
 _JOB_ID = re.compile(r"[a-z0-9]{1,64}")
 MOST_CORES = 2**16
+MOST_COUNTED = 4096
+
+Counted = tuple[tuple[str, int], ...]
+"""Names of resources that are counted, and how many; sorted by name."""
+
+Units = Mapping[str, tuple[int, ...]]
+"""Of resources that are counted, which ones: their numbers, from 0, by name."""
 
 
 def is_job_id(word: str) -> bool:
@@ -48,13 +55,15 @@ class Resources:
     """A vector of amounts, in whole numbers so that sums never drift.
 
     cpu_millis: thousandths of a core.  memory_bytes: anonymous and shared memory, not the page cache.
-    storage_bytes: disk the job may add.  network_bytes_s: bytes a second.
+    storage_bytes: disk the job may add.  network_bytes_s: bytes a second.  counted: of what the owner names besides
+    (`gpu`, licences), how many; sorted by name, without those there are none of.
     """
 
     cpu_millis: int = 0
     memory_bytes: int = 0
     storage_bytes: int = 0
     network_bytes_s: int = 0
+    counted: Counted = ()
 
     def __add__(self, other: Resources) -> Resources:
         return Resources(
@@ -62,6 +71,7 @@ class Resources:
             self.memory_bytes + other.memory_bytes,
             self.storage_bytes + other.storage_bytes,
             self.network_bytes_s + other.network_bytes_s,
+            _added(self.counted, other.counted, 1),
         )
 
     def __sub__(self, other: Resources) -> Resources:
@@ -70,9 +80,11 @@ class Resources:
             self.memory_bytes - other.memory_bytes,
             self.storage_bytes - other.storage_bytes,
             self.network_bytes_s - other.network_bytes_s,
+            _added(self.counted, other.counted, -1),
         )
 
     def amounts(self) -> tuple[int, ...]:
+        """Of RESOURCE_NAMES; what is counted is not among them."""
         return (self.cpu_millis, self.memory_bytes, self.storage_bytes, self.network_bytes_s)
 
     def fits_in(self, room: Resources) -> bool:
@@ -81,23 +93,58 @@ class Resources:
             and self.memory_bytes <= room.memory_bytes
             and self.storage_bytes <= room.storage_bytes
             and self.network_bytes_s <= room.network_bytes_s
+            and (not (self.counted or room.counted) or not self.lacking_in(room))
         )
+
+    def of(self, name: str) -> int:
+        """The amount of one resource, by its name in RESOURCE_NAMES or as it is counted."""
+        return int(getattr(self, name)) if name in RESOURCE_NAMES else dict(self.counted).get(name, 0)
+
+    def names(self) -> tuple[str, ...]:
+        """Of all resources that it says something of."""
+        return (*RESOURCE_NAMES, *(name for name, _ in self.counted))
+
+    def above_nothing(self) -> Resources:
+        """Without what is negative."""
+        counted = tuple((name, count) for name, count in self.counted if count > 0)
+        return Resources.made_of([max(0, amount) for amount in self.amounts()], counted)
 
     def lacking_in(self, room: Resources) -> tuple[str, ...]:
         """The names of the resources of which `room` has too little."""
-        pairs = zip(RESOURCE_NAMES, self.amounts(), room.amounts(), strict=True)
-        return tuple(name for name, need, have in pairs if need > have)
+        return tuple(name for name in dict.fromkeys((*self.names(), *room.names())) if self.of(name) > room.of(name))
 
-    def to_json(self) -> dict[str, int]:
-        return {name: amount for name, amount in zip(RESOURCE_NAMES, self.amounts(), strict=True) if amount}
+    def to_json(self) -> dict[str, Any]:
+        known = {name: amount for name, amount in zip(RESOURCE_NAMES, self.amounts(), strict=True) if amount}
+        return {**known, "counted": dict(self.counted)} if self.counted else known
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Resources:
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Raises documents.Malformed, as the others below do."""
-        return cls(*(documents.whole(document, name, 0) for name in RESOURCE_NAMES))
+        counted = documents.mapping(document, "counted", {})
+        counts = {name: documents.whole(counted, name) for name in counted}
+        return cls.made_of([documents.whole(document, name, 0) for name in RESOURCE_NAMES], as_counted(counts))
+
+    @classmethod
+    def made_of(cls, amounts: Iterable[int], counted: Counted = ()) -> Self:
+        """amounts: of RESOURCE_NAMES, in their order."""
+        cpu_millis, memory_bytes, storage_bytes, network_bytes_s = amounts
+        return cls(cpu_millis, memory_bytes, storage_bytes, network_bytes_s, counted)
 
 
-RESOURCE_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Resources))
+RESOURCE_NAMES: tuple[str, ...] = tuple(f.name for f in fields(Resources) if f.name != "counted")
+
+
+def as_counted(counts: Mapping[str, int]) -> Counted:
+    return tuple(sorted((name, count) for name, count in counts.items() if count))
+
+
+def _added(counted: Counted, other: Counted, sign: int) -> Counted:
+    if not other:
+        return counted
+    sums = dict(counted)
+    for name, count in other:
+        sums[name] = sums.get(name, 0) + sign * count
+    return as_counted(sums)
 
 
 def granted_of(asked: Resources, grown: bool, room: Resources) -> Resources:
@@ -107,14 +154,15 @@ def granted_of(asked: Resources, grown: bool, room: Resources) -> Resources:
     """
     cores = max(1, -(-asked.cpu_millis // 1000))
     memory_bytes = min(asked.memory_bytes, room.memory_bytes) if grown else asked.memory_bytes
-    return Resources(1000 * cores, memory_bytes, asked.storage_bytes, asked.network_bytes_s)
+    return Resources(1000 * cores, memory_bytes, asked.storage_bytes, asked.network_bytes_s, asked.counted)
 
 
 @dataclass(frozen=True)
 class Terms:
     """What the scheduler grants one attempt.
 
-    cores: the ids of the cores it may run on.  revision: counts up when the terms of a running attempt
+    cores: the ids of the cores it may run on.  units: of each resource that is counted here, the numbers of those it
+    has, from 0; none of those that it did not ask for.  revision: counts up when the terms of a running attempt
     change; it reads them again at each checkpoint.  checkpoint_interval_s: seconds of work between saves, until
     the attempt has measured what a save costs.  failure_rate_per_s: λ as learned on this machine, from which and
     the measured cost the attempt sets its interval afterwards (`interval.checkpoint_interval_s`).
@@ -125,6 +173,7 @@ class Terms:
     checkpoint_interval_s: float = 10.0
     failure_rate_per_s: float = 0.0
     revision: int = 0
+    units: Units = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -133,6 +182,7 @@ class Terms:
             "checkpoint_interval_s": self.checkpoint_interval_s,
             "failure_rate_per_s": self.failure_rate_per_s,
             "revision": self.revision,
+            **({"units": {name: list(numbers) for name, numbers in self.units.items()}} if self.units else {}),
         }
 
     @classmethod
@@ -143,7 +193,12 @@ class Terms:
             checkpoint_interval_s=documents.number(document, "checkpoint_interval_s"),
             failure_rate_per_s=documents.number(document, "failure_rate_per_s"),
             revision=documents.whole(document, "revision"),
+            units=_units(documents.mapping(document, "units", {})),
         )
+
+
+def _units(document: Mapping[str, Any]) -> Units:
+    return {name: documents.wholes(document, name, most=MOST_COUNTED) for name in document}
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def summary(job: Job) -> dict[str, Any]:
         "memory_bytes": job.requests.memory_bytes,
         "storage_bytes": job.requests.storage_bytes,
         "network_bytes_s": job.requests.network_bytes_s,
+        "counted": dict(job.requests.counted) or None,
         "grown": job.has_grown,
         "bit_identical": job.bit_identical,
         "held": job.held,
@@ -92,6 +93,7 @@ _AT_TIMES: dict[str, Callable[[documents.Document, str, None], object]] = {
     "not_before": documents.time,
     "deadline_at": documents.time,
     "unique": documents.text,
+    "counted": documents.figures,
 }
 
 

@@ -168,7 +168,8 @@ def scheduler(patient: Patient) -> Finding:
     capacity = read_capacity(patient.home)
     if capacity is None or not capacity.is_live():
         return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
-    found = f"process {capacity.process.pid}, budget {_cpu_and_memory(capacity.budget)}"
+    counted = "".join(f" and {amount_text(name, count)}" for name, count in capacity.budget.counted)
+    found = f"process {capacity.process.pid}, budget {_cpu_and_memory(capacity.budget)}{counted}"
     at = now()
     if (plan := planned_drain(patient.home, at)) is not None:
         when = "draining since" if plan.holds(at) else "to be drained at"

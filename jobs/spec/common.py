@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from singlepoint.jobs.amounts import parse_bytes, parse_length_s, parse_moment_s
 from singlepoint.jobs.errors import Problem
 from singlepoint.jobs.lifecycle.dependencies import parse_after
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import MOST_COUNTED, RESOURCE_NAMES, Resources, as_counted
 
 from .base import Part, Positive
 
@@ -58,21 +58,37 @@ def _condition(text: str) -> str:
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
+BUDGETED = ("cpu", "memory", "storage", "network")
+"""What every machine has, as it is called in a spec and in a budget; besides, the owner may name what is counted."""
+
+
+def _not_budgeted(name: str) -> str:
+    if name in (*BUDGETED, *RESOURCE_NAMES):
+        raise ValueError("is no name for what is counted: it has a field of its own")
+    return name
+
+
+Counted = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_budgeted)]
+
+
 class ResourceSpec(Part):
     """`[resources]`: what a job asks of the budget. Sizes as "512MiB" or a number of bytes.
 
     cpu: threads of a training, children of a prediction.  memory: anonymous and shared memory.
-    storage: disk it may add.  network: bytes a second.
+    storage: disk it may add.  network: bytes a second.  counted: how many of what the budget counts: `{ gpu = 1 }`.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {"counted": None}
 
     cpu: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
     memory: Annotated[_Amount, Field(ge=MEMORY_LEAST_BYTES)] = MEMORY_DEFAULT_BYTES
     storage: Annotated[_Amount, Field(ge=0)] = 0
     network: Annotated[_Amount, Field(ge=0)] = 0
+    counted: dict[Counted, Annotated[int, Field(strict=True, ge=0, le=MOST_COUNTED)]] | None = None
 
     def amounts(self) -> Resources:
         """The same as the scheduler counts it."""
-        return Resources(1000 * self.cpu, self.memory, self.storage, self.network)
+        return Resources(1000 * self.cpu, self.memory, self.storage, self.network, as_counted(self.counted or {}))
 
 
 class JobSpec(Part):

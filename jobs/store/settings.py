@@ -118,8 +118,8 @@ def _part_of_a_week(text: str) -> str:
     return text
 
 
-Words = Annotated[str, Field(strict=True, pattern=r"^[a-z_]+=[^,=\s]+(,[a-z_]+=[^,=\s]+)*$")]
-"""A budget as people write it: `cpu=2,memory=4GiB`."""
+Words = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9_]+=[^,=\s]+(,[a-z0-9_]+=[^,=\s]+)*$")]
+"""A budget as people write it: `cpu=2,memory=4GiB,gpu=1`."""
 
 
 class BudgetSettings(Part):

@@ -8,6 +8,7 @@ is all those cores and four fifths of that memory; `--budget` says otherwise, ne
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ import psutil
 
 from singlepoint.jobs.amounts import format_bytes, parse_bytes
 from singlepoint.jobs.errors import UsageError
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
+from singlepoint.jobs.lifecycle.records import MOST_COUNTED, UNLIMITED, Resources, as_counted
 
 MEMORY_SHARE = 0.8
 LEAST_MEMORY_BYTES = 256 * 2**20
 """Redis, the scheduler, the supervisor and the workers, and one small job."""
 
-_HINT = "write it like --budget cpu=2,memory=4GiB"
+_HINT = "write it like --budget cpu=2,memory=4GiB,gpu=1"
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,31 @@ def default_budget(machine: Machine) -> Resources:
 
 
 def parse_budget(text: str | None, machine: Machine) -> Resources:
-    """`cpu=2,memory=4GiB,storage=…,network=…`, each of them optional: the default stands for what is left out.
+    """`cpu=2,memory=4GiB,storage=…,network=…`, each of them optional: the default stands for what is left out; and
+    how many there are of what the owner counts besides: `gpu=1,licence=2`.
 
     Raises UsageError for anything else, and for more than the machine has.
     """
     amounts = dict(zip(_NAMES.values(), default_budget(machine).amounts(), strict=True))
+    counted: dict[str, int] = {}
     for part in filter(None, (text or "").split(",")):
-        name, equals, value = part.partition("=")
-        name = name.strip()
-        if not equals or name not in _READ:
-            known = ", ".join(_READ)
-            raise UsageError(f"--budget: {part!r} is not NAME=AMOUNT with one of {known}", hint=_HINT)
-        amounts[name] = _amount(name, value.strip(), machine)
-    return Resources(*amounts.values())
+        name, equals, value = map(str.strip, part.partition("="))
+        if not equals or not _NAME.fullmatch(name) or name in _MEANT:
+            meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
+            raise UsageError(f"--budget: {part!r} is not NAME=AMOUNT with one of {_KNOWN}{meant}", hint=_HINT)
+        if name in _READ:
+            amounts[name] = _amount(name, value, machine)
+        else:
+            counted[name] = _count(name, value)
+    return Resources.made_of(amounts.values(), as_counted(counted))
+
+
+def _count(name: str, value: str) -> int:
+    if not value.isdecimal() or int(value) > MOST_COUNTED:
+        raise UsageError(
+            f"--budget: {name}={value}: what has a name of your own is counted, 0 to {MOST_COUNTED}", hint=_HINT
+        )
+    return int(value)
 
 
 def _amount(name: str, value: str, machine: Machine) -> int:
@@ -98,6 +111,17 @@ def _whole_cores(text: str) -> int:
 
 
 _NAMES = {"cpu_millis": "cpu", "memory_bytes": "memory", "storage_bytes": "storage", "network_bytes_s": "network"}
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_KNOWN = "cpu, memory, storage, network, or a name of your own for what is counted"
+_MEANT = {
+    **dict.fromkeys(("cores", "core", "cpus", "threads"), "cpu"),
+    **dict.fromkeys(("mem", "ram"), "memory"),
+    **dict.fromkeys(("disk", "space"), "storage"),
+    **dict.fromkeys(("net", "bandwidth"), "network"),
+    **_NAMES,
+}
+"""What people write for a resource that has another name here, and which must not count as one of their own."""
+
 _READ: dict[str, Callable[[str], int]] = {
     "cpu": _whole_cores,
     "memory": parse_bytes,

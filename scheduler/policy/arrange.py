@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Resources
@@ -217,7 +217,7 @@ class _Pass:
                 room = room - victim.granted
                 picked.remove(victim)
         for victim in picked:
-            kept = Resources(0, victim.granted.memory_bytes, victim.granted.storage_bytes)
+            kept = replace(victim.granted, cpu_millis=0)
             pause = victim.task.pauses and bool(victim.cores) and task.need.fits_in(room - kept)
             room = room - kept if pause else room
             self.chosen.add(victim.task.id)

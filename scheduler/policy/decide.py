@@ -10,7 +10,8 @@ Won't do: look at all jobs. Each call reads the heads of lines and the few jobs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
@@ -44,6 +45,9 @@ class View(Protocol):
     def missing_jobs(self) -> Iterable[Job]:
         """Dispatched jobs that are in no queue."""
 
+    def free_units(self) -> Mapping[str, tuple[int, ...]]:
+        """Of all that is counted, the numbers nobody has, lowest first."""
+
     def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
         """What an attempt of a waiting task is granted with these cores."""
 
@@ -61,16 +65,24 @@ def decide(view: View, rules: Rules) -> Plan:
         return Plan((*urgent, *_put_excess_down(view)))
     found = arrange(view.books, rules)
     return Plan(
-        decisions=(*urgent, *map(_put_down, found.put_down), *(_start(view, start) for start in found.starts)),
+        decisions=(*urgent, *map(_put_down, found.put_down), *_starts(view, found.starts)),
         blocked=found.blocked,
         reservation=found.reservation,
         look_again_at=found.look_again_at,
     )
 
 
-def _start(view: View, start: Start) -> Decision:
-    task, terms = start.task, view.terms(start.task, start.cores)
-    return Resume(task.id, task.attempt, terms) if task.paused else Dispatch(task.id, task.attempt + 1, terms)
+def _starts(view: View, starts: Iterable[Start]) -> Iterator[Decision]:
+    """Each with the lowest free numbers of what is counted; one that was paused keeps those it has."""
+    free = view.free_units()
+    for start in starts:
+        task, terms = start.task, view.terms(start.task, start.cores)
+        if task.paused:
+            yield Resume(task.id, task.attempt, terms)
+            continue
+        units = {name: numbers[: task.need.of(name)] for name, numbers in free.items()}
+        free = {name: numbers[task.need.of(name) :] for name, numbers in free.items()}
+        yield Dispatch(task.id, task.attempt + 1, replace(terms, units=units) if units else terms)
 
 
 def _put_down(one: PutDown) -> Decision:
@@ -83,7 +95,7 @@ def _put_excess_down(view: View) -> Iterator[Decision]:
     """When the budget was lowered below what is granted, enough work to mend that: least important first."""
     excess = view.excess
     for holding in view.books.holders():
-        helps = any(getattr(holding.granted, name) for name in excess.lacking_in(NOTHING))
+        helps = any(holding.granted.of(name) for name in excess.lacking_in(NOTHING))
         if helps and holding.leaving != holding.granted:
             excess = excess - holding.granted
             yield _hand_back(holding, "the budget was lowered")

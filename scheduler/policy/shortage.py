@@ -56,7 +56,7 @@ def lacks(need: Resources, free: Resources) -> str:
 
 def _amount(name: str, vector: Resources, *, bare: bool = False) -> str:
     """`4 GiB of memory`, or bare: `4 GiB`. Never negative: when too much is granted, nothing is free."""
-    return amount_text(name, max(0, getattr(vector, name))) + ("" if bare else _NOUN[name])
+    return amount_text(name, max(0, vector.of(name))) + ("" if bare else _NOUN.get(name, ""))
 
 
 _NOUN = {"cpu_millis": "", "memory_bytes": " of memory", "storage_bytes": " of disk", "network_bytes_s": " of network"}

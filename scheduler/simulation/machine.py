@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources, Terms
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources, Terms, Units
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.plan import Decision, Dispatch, Preempt, Resume, TakeBack
 from singlepoint.scheduler.policy.rules import Rules
@@ -82,6 +82,9 @@ class Machine:
 
     def missing_jobs(self) -> Iterable[Job]:
         return ()
+
+    def free_units(self) -> Units:
+        return {}
 
     def terms(self, task: Task, cores: tuple[int, ...]) -> Terms:
         return Terms(task.need, cores)

@@ -46,6 +46,7 @@ def holding_of(job: Job, task: Task, terms: Terms) -> Holding:
         since=(newest.started_at or newest.dispatched_at) + newest.paused_s,
         begun=job.state is not State.QUEUED,
         leaving=_leaving(job, terms.resources),
+        units=terms.units,
     )
 
 

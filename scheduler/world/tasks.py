@@ -7,9 +7,9 @@ still take. The live world makes tasks of jobs, a simulation of the lines of a t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.jobs.lifecycle.records import Resources, Units
 
 NOTHING = Resources()
 
@@ -54,7 +54,8 @@ class Holding:
     """A task that holds something: what, on which cores, and since when.
 
     begun: somebody works on it; before that, its grant can be taken back.  leaving: what of it comes free in a moment,
-    since it was asked to go or is on its way out.  A paused task holds its memory and no cores.
+    since it was asked to go or is on its way out.  units: which ones of what is counted.  A paused task holds all but
+    its cores.
     """
 
     task: Task
@@ -63,6 +64,7 @@ class Holding:
     since: float
     begun: bool = True
     leaving: Resources = NOTHING
+    units: Units = field(default_factory=dict)
 
     @property
     def ends_at(self) -> float:

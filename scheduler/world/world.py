@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.ledger import Entry
-from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, granted_of
+from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, Units, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
@@ -177,7 +177,7 @@ class World:
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
         """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
         was_lowered = not self.budget.fits_in(budget)
-        self.outgrown = NOTHING if was_lowered else _what_is_above_nothing(self.outgrown + reserve - self.reserve)
+        self.outgrown = NOTHING if was_lowered else (self.outgrown + reserve - self.reserve).above_nothing()
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         self.books.resize(self.room, self.cores)
@@ -234,7 +234,7 @@ class World:
     def excess(self) -> Resources:
         """What is granted beyond a budget that was lowered, less what leaves already; nothing negative. That our own
         reserve grew is no excess: then nothing is granted until some work has ended by itself."""
-        return _what_is_above_nothing(NOTHING - self.free - self.books.leaving - self.outgrown)
+        return (NOTHING - self.free - self.books.leaving - self.outgrown).above_nothing()
 
     def holders(self) -> Iterator[Job]:
         """The jobs that hold a grant."""
@@ -243,6 +243,16 @@ class World:
     def granted(self, job_id: str) -> Resources:
         holding = self.books.holding(job_id)
         return holding.granted if holding else NOTHING
+
+    def free_units(self) -> Units:
+        """Of all that is counted, the numbers nobody has, lowest first."""
+        if not self.budget.counted:
+            return {}
+        held = [*self.books.holders(), *(one for _, one in self._removed)]
+        taken = {name: {unit for one in held for unit in one.units.get(name, ())} for name, _ in self.budget.counted}
+        return {
+            name: tuple(unit for unit in range(count) if unit not in taken[name]) for name, count in self.budget.counted
+        }
 
     def sample(self, job_id: str) -> Sample | None:
         """What the running attempt of a job last told; None before it told anything."""
@@ -389,10 +399,6 @@ class World:
         if self.now < job.not_before <= self.now + LONGEST_BACKOFF_S:  # later: the clock was set back since
             return Place.DELAYED
         return Place.READY if self.need(job).fits_in(self.room) else Place.OVERSIZED
-
-
-def _what_is_above_nothing(amounts: Resources) -> Resources:
-    return Resources(*(max(0, amount) for amount in amounts.amounts()))
 
 
 _KILLED = ("killed", "its process was killed, and the worker above it")

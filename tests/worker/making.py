@@ -22,7 +22,7 @@ from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import accept
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
+from singlepoint.jobs.lifecycle.records import Job, Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.store.home import open_home
@@ -79,7 +79,8 @@ class Maker:
         """
         job = self.store.load(job_id)
         granted = tuple(islice(cycle(sorted(os.sched_getaffinity(0))), cores))
-        terms = Terms(Resources(**{**job.requests.to_json(), **resources_}), cores=granted)
+        units = {name: tuple(range(count)) for name, count in job.requests.counted}
+        terms = Terms(replace(job.requests, **resources_), cores=granted, units=units)
         self.store.move(job_id, Event.DISPATCH, now(), attempt=job.attempt + 1, terms=terms.to_json())
         return job.attempt + 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from singlepoint.jobs.lifecycle.records import Units
 from singlepoint.jobs.store.job_files import JobFiles
 from singlepoint.worker.ground.tree import JOB_ID_VARIABLE
 from singlepoint.worker.ground.work import Work
@@ -14,6 +15,10 @@ THREADS = (
     *("NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS", "LOKY_MAX_CPU_COUNT"),
 )
 """By which the usual libraries learn how many threads they may have; else they count the machine's cores."""
+
+DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+"""By which CUDA and ROCm learn of the devices that a program may see; not ROCR_VISIBLE_DEVICES besides, which would
+have the second count among those that it left."""
 
 
 def progress_file(files: JobFiles) -> Path:
@@ -48,4 +53,9 @@ def variables(work: Work, output: Path) -> dict[str, str]:
         "SINGLEPOINT_CPUS": cores,
         "SINGLEPOINT_MEMORY_BYTES": str(work.terms.resources.memory_bytes),
     }
-    return {**dict.fromkeys(THREADS, cores), "PYTHONUNBUFFERED": "1", **kept, **told}
+    return {**dict.fromkeys(THREADS, cores), "PYTHONUNBUFFERED": "1", **kept, **told, **devices(work.terms.units)}
+
+
+def devices(units: Units) -> dict[str, str]:
+    """Which graphics processors it may see; none, where they are counted and it asked for none."""
+    return dict.fromkeys(DEVICES, ",".join(map(str, units["gpu"]))) if "gpu" in units else {}

@@ -17,7 +17,7 @@ from singlepoint.jobs.errors import InvalidInput, NotFound
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.flow import Flow
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources, as_counted
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.services.draining import Drain, drain, end_drain, planned_drain
@@ -79,7 +79,7 @@ def granted(session: Session) -> Resources:
     for row in listing(session).rows:
         if row["state"] in ("queued", "running"):
             cpu = 0 if row["paused"] else round(1000 * row["cpu"])
-            total += Resources(cpu, row["memory_bytes"])
+            total += Resources(cpu, row["memory_bytes"], counted=as_counted(row.get("counted") or {}))
     return total
 
 

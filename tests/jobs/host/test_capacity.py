@@ -43,6 +43,20 @@ def test_a_job_as_large_as_what_is_left_to_jobs_fits() -> None:
     check_fits(Resources(2000, 960 * MIB), CAPACITY)
 
 
+def test_what_the_machine_has_none_of_is_refused_by_name_with_the_ways_out() -> None:
+    with pytest.raises(NeverFits) as caught:
+        check_fits(Resources(1000, counted=(("gpu", 1), ("licence", 3))), CAPACITY)
+    assert [str(problem) for problem in caught.value.problems] == [
+        f"resources.counted.{name}: asks for {count} {name}, but the budget has none "
+        f"(leave it out, or say how many there are: `singlepoint budget {name}=…`)"
+        for name, count in (("gpu", 1), ("licence", 3))
+    ]
+    two = replace(CAPACITY, budget=replace(CAPACITY.budget, counted=(("gpu", 2),)))
+    check_fits(Resources(1000, counted=(("gpu", 2),)), two)
+    with pytest.raises(NeverFits, match="asks for 3 gpu, but the whole budget is 2 gpu"):
+        check_fits(Resources(1000, counted=(("gpu", 3),)), two)
+
+
 def test_what_never_fits_is_named_with_field_value_budget_and_remedy() -> None:
     with pytest.raises(NeverFits) as caught:
         check_fits(Resources(3000, 1000 * MIB), CAPACITY)

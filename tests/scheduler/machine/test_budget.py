@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,6 @@ def test_what_is_left_out_stays_as_it_is() -> None:
     ("text", "complaint"),
     [
         ("cpu", "'cpu' is not NAME=AMOUNT with one of cpu, memory, storage, network"),
-        ("gpu=1", "'gpu=1' is not NAME=AMOUNT"),
         ("cpu=1.5", "'1.5' is not a whole number of cores"),
         ("cpu=-1", "'-1' is not a whole number of cores"),
         ("cpu=0", "cpu=0 leaves nothing to run with"),
@@ -113,3 +113,24 @@ def test_without_control_groups_the_machine_itself_is_the_limit(tmp_path: Path) 
 @pytest.mark.parametrize(("quota", "cores"), [(0.5, 1), (1.0, 1), (3.9, 3), (64.0, 4), (None, 4)])
 def test_a_quota_is_cut_to_whole_cores_but_never_to_none(quota: float | None, cores: int) -> None:
     assert Machine((0, 1, 2, 3), GIB, quota).whole_cores == cores
+
+
+def test_the_owner_names_what_is_counted_besides() -> None:
+    budget = parse_budget("cpu=2,gpu=1,licence=3,gpu=2,toner=0", MACHINE)
+    assert (budget.cpu_millis, budget.counted) == (2000, (("gpu", 2), ("licence", 3)))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cores=2", "did you mean cpu?"),
+        ("mem=4", "did you mean memory?"),
+        ("memory_bytes=4", "did you mean memory?"),
+        ("gpu=one", "0 to 4096"),
+        ("gpu=4097", "0 to 4096"),
+        ("GPU=1", "NAME=AMOUNT"),
+    ],
+)
+def test_a_slip_of_the_pen_is_not_taken_for_a_name(text: str, said: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(said)):
+        parse_budget(text, MACHINE)

@@ -18,6 +18,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 from singlepoint.worker.ground import job_log
+from singlepoint.worker.programs.variables import devices
 from tests.worker.making import Maker, ends
 
 COMMAND = {"kind": "run", "name": "c"}
@@ -79,6 +80,13 @@ def test_what_a_command_is_told(maker: Maker) -> None:
     assert told["GIVEN"] == "one"
     assert {"SINGLEPOINT_OUTPUT_DIR", "SINGLEPOINT_PROGRESS_FILE", "SINGLEPOINT_ERROR_FILE"} < told.keys()
     assert {"SINGLEPOINT_STOP_FILE", "PATH"} < told.keys()
+
+
+def test_a_command_sees_the_graphics_processors_that_it_was_granted_and_no_others(maker: Maker) -> None:
+    job = made(maker, "echo [$CUDA_VISIBLE_DEVICES] [$HIP_VISIBLE_DEVICES]", resources={"counted": {"gpu": 2}})
+    assert "[0,1] [0,1]\n" in log_of(maker, job)
+    assert devices({"gpu": ()}) == {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": ""}
+    assert devices({}) == {}, "nobody counts them here"
 
 
 def test_the_secrets_of_whoever_submits_are_nowhere_but_in_one_file(
