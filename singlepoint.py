@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
+    from singlepoint.jobs.store.home import Home
+    from singlepoint.worker.supervision.supervisor import Child
 
 __all__ = ["Classifier", "Model", "Regressor", "submit"]  # noqa: F822 - the classes are loaded by __getattr__
 
@@ -328,10 +330,21 @@ def up(
         *([Child("broker", (*command, "broker"))] if ours else []),
         Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
         Child("scheduler", (*command, "scheduler", *limit), environment),
-        *([Child("serving", (*command, "serving"), ONE_THREAD)] if http else []),
+        *(_serving(home, command) if http else []),
         *([Child("page", (*command, "page", *place), environment | ONE_THREAD)] if http else []),
     ]
     return up.keep_alive(home, children)
+
+
+def _serving(home: Home, command: Sequence[str]) -> list[Child]:
+    """As many as the owner set: a request goes to the one that has least to do."""
+    from singlepoint.jobs.store.settings import read_settings
+    from singlepoint.worker.supervision.supervisor import Child
+
+    numbers = range(read_settings(home).http.processes)
+    names = [f"serving-{number}" if number else "serving" for number in numbers]
+    words = [("--number", str(number)) if number else () for number in numbers]
+    return [Child(name, (*command, "serving", *more), ONE_THREAD) for name, more in zip(names, words, strict=True)]
 
 
 def _require_free(place: str) -> None:

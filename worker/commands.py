@@ -41,13 +41,14 @@ def worker(settings: Settings, workers: int | None) -> None:
 
 
 @click.command(hidden=True)
+@click.option("--number", type=click.IntRange(0, 63), default=0, help="Which of several it is, from 0.")
 @click.pass_obj
-def serving(settings: Settings) -> None:
+def serving(settings: Settings, number: int) -> None:
     """Answer predictions at once, on a socket of the home, for its page; in the foreground."""
     from singlepoint.worker.serving.process import serve
 
     log_to_stderr()
-    serve(open_session(settings).home)
+    serve(open_session(settings).home, number)
 
 
 def _default_workers(home: Home) -> int:

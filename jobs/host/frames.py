@@ -1,7 +1,8 @@
-"""How the page speaks with the process that answers predictions, over a unix socket in the home: frames.
+"""How the page speaks with the processes that answer predictions, over unix sockets in the home: frames.
 
-A frame is two lengths (big-endian, 4 bytes each), a head in JSON and a body of bytes. Requests and answers carry an
-`id`, so that many are under way on one connection, and answers come in any order.
+A frame is a prefix (lengths of head and body, id, when it was asked; big-endian), a head in JSON and a body of bytes.
+Requests and answers carry an `id`, so that many are under way on one connection, and answers come in any order. What
+differs from one request to the next is in prefix and body, so heads repeat, and each is written and read once.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-LENGTHS = struct.Struct(">II")
+PREFIX = struct.Struct(">IIQd")
 
 MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
@@ -20,22 +22,36 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Frame:
-    """head: plain values.  body: bytes that only the two ends understand."""
+    """id: of the request, told back with its answer.  at_s: when it was asked, by the machine's monotonic clock.
 
+    head: plain values, changed by nobody.  body: bytes that only the two ends understand.
+    """
+
+    id: int
     head: Mapping[str, Any]
     body: bytes = b""
+    at_s: float = field(default=0.0, compare=False)
 
     def packed(self) -> bytes:
-        head = json.dumps(self.head, separators=(",", ":")).encode()
-        return LENGTHS.pack(len(head), len(self.body)) + head + self.body
+        return framed(self.id, head_bytes(self.head), self.body, self.at_s)
 
 
-def lengths(content: bytes) -> tuple[int, int]:
-    """Of head and body; raises ValueError for more than any frame has."""
-    head, body = LENGTHS.unpack(content)
-    if head > MOST_HEAD_BYTES or body > MOST_BODY_BYTES:
-        raise ValueError(f"a frame of {head} and {body} bytes is none of ours")
-    return head, body
+def head_bytes(head: Mapping[str, Any]) -> bytes:
+    """A head as it is sent; whoever sends the same again and again keeps it."""
+    return json.dumps(head, separators=(",", ":")).encode()
+
+
+def framed(identity: int, head: bytes, body: bytes, at_s: float = 0.0) -> bytes:
+    """A frame as it is sent."""
+    return b"".join((PREFIX.pack(len(head), len(body), identity, at_s), head, body))
+
+
+@lru_cache(maxsize=1024)
+def _head(content: bytes) -> Mapping[str, Any]:
+    head = json.loads(content)
+    if not isinstance(head, dict):
+        raise ValueError("a frame's head is a table")
+    return head
 
 
 class Frames:
@@ -47,13 +63,18 @@ class Frames:
     def take(self, content: bytes) -> list[Frame]:
         """The frames that are whole by now. Raises ValueError for what is none."""
         self._content += content
-        found = []
-        while len(self._content) >= LENGTHS.size:
-            head, body = lengths(bytes(self._content[: LENGTHS.size]))
-            end = LENGTHS.size + head + body
-            if len(self._content) < end:
+        found, begin, there = [], 0, self._content
+        while len(there) - begin >= PREFIX.size:
+            head, body, identity, at_s = PREFIX.unpack_from(there, begin)
+            if head > MOST_HEAD_BYTES or body > MOST_BODY_BYTES:
+                raise ValueError(f"a frame of {head} and {body} bytes is none of ours")
+            start = begin + PREFIX.size
+            end = start + head + body
+            if len(there) < end:
                 break
-            middle = LENGTHS.size + head
-            found.append(Frame(json.loads(self._content[LENGTHS.size : middle]), bytes(self._content[middle:end])))
-            del self._content[:end]
+            found.append(
+                Frame(identity, _head(bytes(there[start : start + head])), bytes(there[start + head : end]), at_s)
+            )
+            begin = end
+        del there[:begin]
         return found

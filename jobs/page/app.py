@@ -1,4 +1,5 @@
-"""Every route of the service, in two tables: the operations of the interface, and what is no JSON.
+"""Every route of the service but those of `predictions`, in two tables: the operations of the interface, and what is no
+JSON.
 
 The document at /api/v1/openapi.json is made from the first table, so it cannot lag behind. A word in a path is matched
 by a pattern and never joined to a path of the disk by a route.
@@ -29,17 +30,18 @@ from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.follow import log_path
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem
-from singlepoint.jobs.host.frames import Frame
+from singlepoint.jobs.host.frames import head_bytes
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.spec.base import Part
 
+from . import predictions
 from .api import jobs, machine, uploads
 from .api.openapi import Operation, document
 from .api.places import is_below
 from .events import Feed, either, message
 from .guard import BODY_BYTES, COOKIE_S, ROUTE, Guard, cookie_name
-from .inference import ENDING, MOST_BODY, Inference
 from .metrics import MEDIA_TYPE, Metrics
+from .predictions import Predictions
 from .problems import Refused
 from .security import Refusal, nesting
 from .service import Answer, Call, Service, read
@@ -96,14 +98,14 @@ class Parts:
     service: Service
     feed: Feed
     metrics: Metrics
-    inference: Inference
+    predictions: Predictions
 
 
 def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> ASGIApp:
     """The whole application. hosts: names of the address it is bound to."""
-    # They are tried one after another: first those that are in a hurry.
     routes = [*(_plain(parts, *row) for row in PLAIN), *(_operation(parts.service, one) for one in OPERATIONS)]
-    return Guard(Router(routes, redirect_slashes=False), parts.service, hosts, parts.metrics.observe)
+    parts.predictions.others = Router(routes, redirect_slashes=False)
+    return Guard(parts.predictions, parts.service, hosts, parts.metrics.observe)
 
 
 def _pattern(path: str) -> str:
@@ -320,65 +322,32 @@ async def _log_events(parts: Parts, job_id: str, offset: int) -> AsyncIterator[b
                 yield b": ping\n\n"
 
 
-# ---- predictions at once ------------------------------------------------------------------------------------
+# ---- predictions at once: what is asked now and then ---------------------------------------------------------
 
 
 def _predicting(what: str) -> Endpoint:
-    """An endpoint that hands a request of the Open Inference Protocol on."""
+    """An endpoint that hands a question of the Open Inference Protocol on."""
 
     async def endpoint(parts: Parts, request: Request) -> Response:
         words = request.path_params
-        head: dict[str, Any] = {"what": what, "model": words.get("name"), "version": words.get("version")}
-        told = request.headers.get("inference-header-content-length")
-        if told is not None:
-            if not told.isdecimal() or len(told) > 9:
-                raise Refused(Refusal(400, "Called wrongly", "Inference-Header-Content-Length is no number"))
-            head["json_bytes"] = int(told)
-        answer = await _handed_on(parts, request, head)
+        head = {"what": what, "model": words.get("name"), "version": words.get("version")}
+        body = await request.body() if request.method == "POST" else b""
+        answer = await parts.predictions.asked(head_bytes(head), body)
         if answer.head["status"] != 200:
-            return Response(
-                to_json({"error": answer.head["error"]}), answer.head["status"], media_type="application/json"
-            )
-        if (json_bytes := answer.head.get("json_bytes")) is None:
-            return Response(answer.body, media_type="application/json")
-        headers = {"inference-header-content-length": str(json_bytes)}
-        return Response(answer.body, media_type="application/octet-stream", headers=headers)
+            return Response(predictions.error(answer), answer.head["status"], media_type="application/json")
+        return Response(answer.body, media_type="application/json")
 
     return endpoint
 
 
-async def _handed_on(parts: Parts, request: Request, head: dict[str, Any]) -> Frame:
-    if parts.feed.stopping.is_set():
-        raise Refused(ENDING)
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise Refused(Refusal(415, "Compressed", "bodies are taken as they are, not compressed"))
-    request.scope[BODY_BYTES] = MOST_BODY
-    body = await request.body() if request.method == "POST" else b""
-    return await parts.inference.ask(head, body)
-
-
-async def invocations(parts: Parts, request: Request) -> Response:
-    """MLflow's way to ask; it names no model, so there must be one alone."""
-    given, _, parameters = request.headers.get("content-type", "").partition(";")
-    if "charset" in parameters.lower() and "utf-8" not in parameters.lower():
-        return Response("the charset must be utf-8\n", 415, media_type="text/plain")
-    answer = await _handed_on(parts, request, {"what": "invocations", "media_type": given.strip().lower()})
-    if answer.head["status"] == 200:
-        return Response(answer.body, media_type="application/json")
-    document = {"error_code": "BAD_REQUEST", "message": answer.head["error"]}
-    return Response(to_json(document), answer.head["status"], media_type="application/json")
-
-
-async def ping(parts: Parts, request: Request) -> Response:
-    await _handed_on(parts, request, {"what": "server"})
+async def ping(parts: Parts, _request: Request) -> Response:
+    await parts.predictions.asked(head_bytes({"what": "server"}))
     return Response("\n", media_type="text/plain")
 
 
 Endpoint = Callable[[Parts, Request], Awaitable[Response]]
 
 PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
-    ("POST", "/v2/models/{name}/infer", _predicting("infer")),
-    ("POST", "/v2/models/{name}/versions/{version}/infer", _predicting("infer")),
     ("GET", "/", page),
     ("GET", "/static/{file}", static),
     ("GET", "/open", enter),
@@ -392,7 +361,6 @@ PLAIN: tuple[tuple[str, str, Endpoint], ...] = (
     ("GET", "/v2/models/{name}/ready", _predicting("ready")),
     ("GET", "/v2/models/{name}/versions/{version}/ready", _predicting("ready")),
     ("POST", "/v2/repository/index", _predicting("index")),
-    ("POST", "/invocations", invocations),
     ("GET", "/ping", ping),
     ("GET", "/health", ping),
     ("GET", f"{API}/openapi.json", openapi),

@@ -7,16 +7,15 @@ path or a parameter), status, bytes and seconds; nothing that a user sent.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from importlib import resources
+from itertools import chain
 from typing import Any
 
 from pydantic_core import to_json
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -47,8 +46,14 @@ ACCESS: dict[str, Access] = {
 ROUTE = "singlepoint.route"
 """Where a route leaves its pattern in the scope, for the log and the counts."""
 
+READ = "singlepoint.headers"
+"""Where the guard leaves the headers, each name's values in order."""
+
 BODY_BYTES = "singlepoint.body_bytes"
 """Where a route says how large a body may be, if larger than usual."""
+
+TOO_SLOW = "singlepoint.too_slow"
+"""Where the connection says that the rest of a body did not come in time; whoever receives is woken for it."""
 
 COOKIE_S = 30 * 86400.0
 
@@ -81,7 +86,7 @@ class _Exchange:
     def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
         self.service = service
         self.scope = scope
-        self.headers = Headers(scope=scope)
+        self.headers = scope[READ] = _by_name(scope["headers"])
         self.request_id = secrets.token_hex(8)
         self.status = 0
         self.sent_bytes = 0
@@ -111,27 +116,33 @@ class _Exchange:
     # ---- in ------------------------------------------------------------------------------------------------
 
     def _ask(self) -> Ask:
-        path = self.scope["path"]
+        scope, path = self.scope, self.scope["path"]
         return Ask(
-            method=self.scope["method"],
+            method=scope["method"],
             access=ACCESS.get(path, Access.TOKEN),
-            scheme=self.scope["scheme"],
-            hosts=self.headers.getlist("host"),
-            origins=self.headers.getlist("origin"),
-            content_type=self.headers.get("content-type", ""),
-            header_bytes=sum(len(name) + len(value) for name, value in self.scope["headers"]) + len(path),
+            scheme=scope["scheme"],
+            hosts=self._all(b"host"),
+            origins=self._all(b"origin"),
+            content_type=self._first(b"content-type"),
+            header_bytes=sum(map(len, chain.from_iterable(scope["headers"]))) + len(path),
             proof=self._proof(path),
         )
 
+    def _all(self, name: bytes) -> list[str]:
+        return [value.decode("latin-1") for value in self.headers.get(name, ())]
+
+    def _first(self, name: bytes) -> str:
+        values = self.headers.get(name)
+        return values[0].decode("latin-1") if values else ""
+
     def _proof(self, path: str) -> Proof:
-        token = self.service.token
-        given = self.headers.getlist("authorization")
+        token, given = self.service.token, self.headers.get(b"authorization")
         if given:
-            word = bearer(given[0]) if len(given) == 1 else None
+            word = bearer(given[0].decode("latin-1")) if len(given) == 1 else None
             if word is not None and (same(word, token) or self._is_ticket(path, word)):
                 return Proof.BEARER
             return Proof.NONE  # a cookie beside it does not mend that
-        cookies = cookie_parser(self.headers.get("cookie", ""))
+        cookies = cookie_parser(self._first(b"cookie"))
         word = cookies.get(cookie_name(self.service), "")
         return Proof.COOKIE if is_signed(token, "cookie", word, now()) else Proof.NONE
 
@@ -144,11 +155,9 @@ class _Exchange:
     async def receive(self) -> Message:
         """The next piece of the body, in time and within bounds; an upload counts its own bytes."""
         limits = self.service.limits
-        waits = self.status == 0 and self.body_bytes >= 0
-        try:
-            message = await asyncio.wait_for(self._receive(), limits.body_s if waits else None)
-        except TimeoutError:
-            raise Refused(Refusal(408, "Too slow", f"nothing came for {limits.body_s:g} s")) from None
+        message = await self._receive()
+        if TOO_SLOW in self.scope:
+            raise Refused(Refusal(408, "Too slow", f"nothing came for {limits.body_s:g} s"))
         if message["type"] == "http.request":
             self.body_bytes += len(message.get("body", b""))
             most_bytes = self.scope.get(BODY_BYTES, limits.body_bytes)
@@ -163,15 +172,13 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message.get("headers", []), *self._ours(message.get("headers", []))]
+            headers = message["headers"]
+            own = [name.lower() for name, _ in headers]
+            headers = [*headers, *(_ALWAYS if _SET_APART.isdisjoint(own) else _besides(own))]
+            message["headers"] = [*headers, (b"x-request-id", self.request_id.encode())]
         else:
             self.sent_bytes += len(message.get("body", b""))
         await self._send(message)
-
-    def _ours(self, there: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-        names = {name.lower() for name, _ in there}
-        ours = (*HEADERS, ("cache-control", "no-store"), ("x-request-id", self.request_id))
-        return [(name.encode(), value.encode()) for name, value in ours if name.encode() not in names]
 
     async def _fail(self, error: Exception) -> None:
         """Tell of an error, if nothing was sent yet; otherwise the connection ends, which tells it too."""
@@ -220,12 +227,28 @@ class _Exchange:
         await self.send({"type": "http.response.body", "body": body})
 
     def _is_a_look(self) -> bool:
-        return self.scope["method"] == "GET" and "text/html" in self.headers.get("accept", "")
+        return self.scope["method"] == "GET" and "text/html" in self._first(b"accept")
 
     async def _login_page(self) -> None:
         page = resources.files(__package__).joinpath("static", "login.html").read_bytes()
         headers = [(b"content-type", b"text/html; charset=utf-8"), (b"www-authenticate", b'Bearer realm="singlepoint"')]
         await self._whole(401, headers, page)
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+_ALWAYS = [(name.encode(), value.encode()) for name, value in (*HEADERS, ("cache-control", "no-store"))]
+_SET_APART = frozenset(name for name, _ in _ALWAYS)
+
+
+def _besides(own: Collection[bytes]) -> list[tuple[bytes, bytes]]:
+    """The headers that every answer has, less those that an answer sets itself."""
+    return [(name, value) for name, value in _ALWAYS if name not in own]
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -1,8 +1,8 @@
-"""Predictions at once: requests of the Open Inference Protocol and of MLflow, handed on to the process that computes.
+"""Predictions at once: requests of the Open Inference Protocol and of MLflow, handed on to processes that compute.
 
-That process is another (it has the models, and numpy), so a large model or a defect in it leaves page and interface
-alone. What it cannot take any more is refused here, at once: 429 with the time after which it is worth asking again,
-503 while it starts or the service ends, 504 when an answer comes too late.
+Those are others (they have the models, and numpy), so a large model or a defect in one leaves page and interface alone.
+A request goes to the one that has least to do. What they cannot take any more is refused here, at once: 429 with the
+time after which it is worth asking again, 503 while they start or the service ends, 504 when an answer comes too late.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import cast
 
-from singlepoint.jobs.host.frames import MOST_BODY_BYTES, Frame, Frames
+from singlepoint.jobs.host.frames import MOST_BODY_BYTES, Frame, Frames, framed
 
 from .problems import Refused
 from .security import Refusal
@@ -27,91 +27,13 @@ WAITING = 1024
 
 WAITING_BYTES = 256 * 2**20
 DEADLINE_S = 30.0
+LOOK_S = 0.5
 STARTING = Refusal(503, "Not ready", "predictions are not answered yet", "try again in a moment")
 ENDING = Refusal(503, "Draining", "the service is about to end")
 LATE = Refusal(504, "Too late", f"no answer within {DEADLINE_S:g} s")
 
-
-@dataclass(frozen=True)
-class Asked:
-    """A request under way."""
-
-    reply: asyncio.Future[Frame]
-    bytes: int
-    at: float
-
-
-class Inference:
-    """The connection to the process that answers; made when it is first needed, and again when it broke."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._writer: asyncio.StreamWriter | None = None
-        self._connecting = asyncio.Lock()
-        self._under_way: dict[int, Asked] = {}
-        self._bytes = 0
-        self._numbers = count(1)
-        self._mean_s = 0.001
-
-    async def ask(self, head: Mapping[str, Any], body: bytes = b"") -> Frame:
-        """The answer. Raises Refused (429, 503, 504)."""
-        if len(self._under_way) >= WAITING or self._bytes + len(body) > WAITING_BYTES:
-            raise TooMany(math.ceil(self._mean_s * len(self._under_way)) or 1)
-        writer = await self._connected()
-        number, now_s = next(self._numbers), time.monotonic()
-        asked = Asked(asyncio.get_running_loop().create_future(), len(body), now_s)
-        self._under_way[number] = asked
-        self._bytes += len(body)
-        try:
-            writer.write(Frame({**head, "id": number, "at": now_s, "until": now_s + DEADLINE_S}, body).packed())
-            return await asyncio.wait_for(asked.reply, DEADLINE_S)
-        except TimeoutError:
-            raise Refused(LATE) from None
-        except (OSError, asyncio.CancelledError) as error:
-            if isinstance(error, OSError) or asked.reply.cancelled():
-                raise Refused(STARTING) from None
-            raise
-        finally:
-            del self._under_way[number]
-            self._bytes -= len(body)
-
-    async def _connected(self) -> asyncio.StreamWriter:
-        if self._writer is not None and not self._writer.is_closing():
-            return self._writer
-        async with self._connecting:
-            if self._writer is None or self._writer.is_closing():
-                try:
-                    reader, self._writer = await asyncio.open_unix_connection(str(self._path))
-                except OSError:
-                    raise Refused(STARTING) from None
-                self._reading = asyncio.create_task(self._read(reader, self._writer))
-            return self._writer
-
-    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = Frames()
-        try:
-            while content := await reader.read(1 << 18):
-                for frame in frames.take(content):
-                    self._answered(frame)
-        except (OSError, ValueError):
-            pass
-        finally:
-            writer.close()
-            for asked in list(self._under_way.values()):
-                if not asked.reply.done():
-                    asked.reply.set_exception(OSError("the connection broke"))
-
-    def _answered(self, frame: Frame) -> None:
-        asked = self._under_way.get(frame.head["id"])
-        if asked is not None and not asked.reply.done():  # else whoever asked has gone
-            asked.reply.set_result(frame)
-            took_s = (time.monotonic() - asked.at) / max(1, len(self._under_way))
-            self._mean_s += 0.05 * (took_s - self._mean_s)
-
-    def close(self) -> None:
-        if self._writer is not None:
-            with suppress(RuntimeError):
-                self._writer.close()
+MOST_BODY = MOST_BODY_BYTES // 4
+"""Bytes of one request."""
 
 
 class TooMany(Refused):
@@ -122,5 +44,130 @@ class TooMany(Refused):
         self.retry_after_s = retry_after_s
 
 
-MOST_BODY = MOST_BODY_BYTES // 4
-"""Bytes of one request."""
+@dataclass(frozen=True)
+class Asked:
+    """A request under way."""
+
+    reply: asyncio.Future[Frame]
+    at_s: float
+
+
+class Inference:
+    """All processes that compute, by their sockets. In one event loop."""
+
+    def __init__(self, paths: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
+        self._lines = [_Line(path) for path in paths]
+        self._clock = clock
+        self._bytes = 0
+        self._waiting = 0
+        self._mean_s = 0.001
+        self._look: asyncio.TimerHandle | None = None
+
+    async def ask(self, head: bytes, body: bytes = b"") -> Frame:
+        """The answer to a request; head: as `frames.head_bytes` gives it. Raises Refused (429, 503, 504)."""
+        if self._waiting >= WAITING or self._bytes + len(body) > WAITING_BYTES:
+            raise TooMany(math.ceil(self._mean_s * self._waiting) or 1)
+        line = min(self._lines, key=lambda line: len(line.under_way)) if len(self._lines) > 1 else self._lines[0]
+        if not line.is_open:
+            await line.open()
+        asked = Asked(line.loop.create_future(), self._clock())
+        self._bytes += len(body)
+        self._waiting += 1
+        if self._look is None:
+            self._look = line.loop.call_later(LOOK_S, self._end_late)
+        try:
+            answer = await line.ask(asked, head, body)
+        finally:
+            self._bytes -= len(body)
+            self._waiting -= 1
+        took_s = (self._clock() - asked.at_s) / (self._waiting + 1)
+        self._mean_s += 0.05 * (took_s - self._mean_s)
+        return answer
+
+    def _end_late(self) -> None:
+        """Whoever waited its time out is told so: one look at all of them costs less than a timer for each."""
+        self._look = None
+        for line in self._lines:
+            line.end_late(self._clock() - DEADLINE_S)
+            if line.under_way and self._look is None:
+                self._look = line.loop.call_later(LOOK_S, self._end_late)
+
+    def close(self) -> None:
+        for line in self._lines:
+            line.close()
+
+
+class _Line(asyncio.Protocol):
+    """The connection to one of them; made when it is first needed, and again when it broke.
+
+    What is asked in one turn of the loop goes out together: whoever computes it finds it as one batch.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opening = asyncio.Lock()
+        self.under_way: dict[int, Asked] = {}
+        self._numbers = count(1)
+        self._frames = Frames()
+        self._leaving: list[bytes] = []
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    async def open(self) -> None:
+        """Raises Refused when nobody listens."""
+        async with self._opening:
+            if self._transport is None:
+                self.loop = asyncio.get_running_loop()
+                try:
+                    await self.loop.create_unix_connection(lambda: self, str(self._path))
+                except OSError:
+                    raise Refused(STARTING) from None
+
+    async def ask(self, asked: Asked, head: bytes, body: bytes) -> Frame:
+        number = next(self._numbers)
+        self.under_way[number] = asked
+        if not self._leaving:
+            self.loop.call_soon(self._leave)
+        self._leaving.append(framed(number, head, body, asked.at_s))
+        try:
+            return await asked.reply
+        finally:
+            del self.under_way[number]
+
+    def _leave(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        if self._transport is not None:
+            self._transport.write(b"".join(leaving))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._frames, self._transport = Frames(), cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._frames.take(data)
+        except ValueError:
+            self.close()
+            return
+        for frame in frames:
+            asked = self.under_way.get(frame.id)
+            if asked is not None and not asked.reply.done():  # else whoever asked has gone
+                asked.reply.set_result(frame)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        for asked in self.under_way.values():
+            if not asked.reply.done():
+                asked.reply.set_exception(Refused(STARTING))
+
+    def end_late(self, asked_before_s: float) -> None:
+        for asked in self.under_way.values():
+            if asked.at_s <= asked_before_s and not asked.reply.done():
+                asked.reply.set_exception(Refused(LATE))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            with suppress(RuntimeError):
+                self._transport.close()

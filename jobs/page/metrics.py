@@ -34,11 +34,16 @@ class Metrics:
             ("route",),
             registry=self._registry,
         )
+        self._counting: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}  # to look a label up takes longest
         self._registry.register(_Home(session))
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        found = self._counting.get((method, route, status))
+        if found is None:
+            found = self._requests.labels(method, route, str(status)), self._seconds.labels(route)
+            self._counting[method, route, status] = found
+        found[0].inc()
+        found[1].observe(seconds)
 
     def text(self) -> bytes:
         text: bytes = generate_latest(self._registry)

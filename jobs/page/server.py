@@ -25,9 +25,11 @@ from singlepoint.jobs.store.settings import Http, read_settings
 from .api.uploads import sweep
 from .app import Parts, make_app
 from .events import Feed, Watch
+from .guard import TOO_SLOW
 from .inference import Inference
 from .metrics import Metrics
 from .place import BACKLOG, bound, parse_place
+from .predictions import Predictions
 from .security import LOOPBACK, Limits
 from .service import Service, Sources
 
@@ -82,12 +84,11 @@ def _warn(token: str, host: str, *, encrypted: bool) -> None:
 def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[str]) -> Server:
     """A server that is ready to run. hosts: names of the address it is bound to."""
     feed = Feed(service.instance)
-    app = make_app(
-        Parts(service, feed, Metrics(service.session), Inference(service.session.home.serving_socket)), hosts
-    )
+    inference = Inference([service.session.home.serving(n)[1] for n in range(service.settings.processes)])
+    app = make_app(Parts(service, feed, Metrics(service.session), Predictions(feed.stopping, inference)), hosts)
     config = uvicorn.Config(
         app,
-        http=BoundedProtocol,
+        http=type("Connection", (BoundedProtocol,), {"limits": service.limits}),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -132,47 +133,61 @@ class Server(uvicorn.Server):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Headers that are too long, or do not come, end it."""
+    """One connection. Headers that are too long, or do not come, end it; so do bodies that pause (see `TOO_SLOW`).
+
+    A request that is there at once, as most are, costs no timer.
+    """
 
     limits = Limits()
+    _expected: str | None = "headers"
     _unfinished_bytes = 0
-    _header_timer: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._expect_headers()
+        self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._headers_are_here()
+        self._expected = None
+        self._stop_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        before = self._expected
         super().data_received(data)
-        if self._header_timer is None:
-            return
-        self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
-        if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
-            self.send_400_response("The headers are too long.")
+        if self._expected == "headers":
+            self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
+            if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
+                self.send_400_response("The headers are too long.")
+            if self._timer is None:
+                self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
+        elif self._expected == "body":
+            self._stop_timer()
+            self._timer = self.loop.call_later(self.limits.body_s, self._give_up)
+        elif before is not None or self._timer is not None:
+            self._stop_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._header_timer is None:
-            self._expect_headers()
+        self._expected, self._unfinished_bytes = "headers", 0
 
     def on_headers_complete(self) -> None:
-        self._headers_are_here()
+        self._expected = "body"
         super().on_headers_complete()
 
-    def _expect_headers(self) -> None:
-        self._unfinished_bytes = 0
-        self._header_timer = self.loop.call_later(self.limits.header_s, self._give_up)
+    def on_message_complete(self) -> None:
+        self._expected = None
+        super().on_message_complete()
 
-    def _headers_are_here(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _give_up(self) -> None:
-        self._header_timer = None
-        if not self.transport.is_closing():
+        self._timer = None
+        if self._expected == "body" and not self.cycle.response_started:
+            self.scope[TOO_SLOW] = True  # type: ignore[literal-required]
+            self.cycle.message_event.set()
+        elif not self.transport.is_closing():
             self.transport.close()

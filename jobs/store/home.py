@@ -15,7 +15,7 @@
     uploads/<id>/        files that came by HTTP, for jobs to read
     outputs/             what jobs leave for good and said no other place for
     http.token           the secret of page and interface, mode 0600; http.json: where they answer;
-                         serving.sock: where predictions are answered at once
+                         serving.sock, serving-<n>.sock: where predictions are answered at once
     *.lock               kernel locks: broker, scheduler, supervisor; unique, while a job with a key is accepted
 
 Opening a home creates it (mode 0700) and refuses one that belongs to somebody else or cannot be written.
@@ -83,9 +83,10 @@ class Home:
     def http_token(self) -> Path:
         return self.path / "http.token"
 
-    @property
-    def serving_socket(self) -> Path:
-        return self.path / "serving.sock"
+    def serving(self, number: int) -> tuple[Path, Path]:
+        """Lock and socket of one of the processes that answer predictions, numbered from 0."""
+        name = f"serving-{number}" if number else "serving"
+        return self.lock(name), self.path / f"{name}.sock"
 
     @property
     def http_record(self) -> Path:

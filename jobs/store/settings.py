@@ -93,13 +93,14 @@ class Http(Part):
     hosts: names under which the service may be called, besides those of this machine alone and the address it is
     bound to.  roots: directories from which jobs that come this way may read and into which they may write, besides
     the home's own uploads and outputs.  commands: whether they may be commands.  upload: the largest file.
-    certificate, key: PEM files; with both the service speaks TLS.
+    certificate, key: PEM files; with both the service speaks TLS.  processes: how many answer predictions, a core each.
     """
 
     hosts: tuple[HostName, ...] = ()
     roots: tuple[Directory, ...] = ()
     commands: bool = False
     upload: Annotated[int, BeforeValidator(_size), Field(ge=1)] = 2 * 2**30
+    processes: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     certificate: FilePath | None = None
     key: FilePath | None = None
 

@@ -96,7 +96,7 @@ def test_every_route_needs_the_token_and_an_error_has_the_word_its_clients_read(
 
 def test_a_process_that_is_killed_is_there_again_and_the_answers_are_the_same(machine: Machine) -> None:
     before = infer(machine, table(machine))
-    process = holder(machine.home.lock("serving"))
+    process = holder(machine.home.serving(0)[0])
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
 

@@ -7,12 +7,12 @@ fails is done again one request at a time, so that a bad row fails alone.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from pydantic_core import to_json
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.host.frames import Frame
@@ -30,6 +30,9 @@ MOST_ROWS = 65_536
 
 BATCH_ROWS = 4096
 """Computed together, at most."""
+
+DEADLINE_S = 30.0
+"""After it was asked, nobody waits for an answer any more."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Answering:
         self._shelf = shelf
         self._clock = clock
         self._asked: dict[str, Callable[[Frame], Frame | Waiting]] = {
-            "server": lambda frame: _json(frame, SERVER),
+            "server": lambda frame: _answer(frame.id, to_json(SERVER)),
             "metadata": self._metadata,
             "ready": self._ready,
             "index": self._index,
@@ -63,37 +66,49 @@ class Answering:
             "invocations": self._invocations,
         }
 
-    def answer(self, frames: Sequence[Frame]) -> Iterable[Frame]:
-        """An answer for each frame, in any order. A frame whose time is over is answered without being computed."""
+    def answer(self, frames: Sequence[Frame]) -> Iterator[list[Frame]]:
+        """An answer for each frame, in any order, some at a time: as soon as they are there.
+
+        A frame whose time is over is answered without being computed.
+        """
+        self._shelf.look()
         groups: dict[tuple[object, ...], list[Waiting]] = {}
+        at_once = list[Frame]()
         for frame in frames:
             understood = self._understood(frame)
             if isinstance(understood, Frame):
-                yield understood
+                at_once.append(understood)
             else:
                 groups.setdefault(understood.kin, []).append(understood)
+        if at_once:
+            yield at_once
         for group in groups.values():
             yield from self._computed(group)
 
     def _understood(self, frame: Frame) -> Frame | Waiting:
         try:
-            if self._clock() > frame.head.get("until", float("inf")):
+            if self._clock() > frame.at_s + DEADLINE_S:
                 raise Refused(504, "the deadline was over before its turn came")
             return self._asked[frame.head["what"]](frame)
         except Refused as refused:
-            return _refusal(frame.head["id"], refused)
+            return _refusal(frame.id, refused)
         except Exception as error:
-            log.error("defect id=%s", frame.head.get("id"), exc_info=error)
-            return _refusal(frame.head["id"], Refused(500, "a defect of singlepoint"))
+            log.error("defect id=%d", frame.id, exc_info=error)
+            return _refusal(frame.id, Refused(500, "a defect of singlepoint"))
 
-    def _computed(self, group: list[Waiting]) -> Iterable[Frame]:
-        while group:
-            batch = [group.pop(0)]
-            while group and sum(one.rows for one in batch) + group[0].rows <= BATCH_ROWS:
-                batch.append(group.pop(0))
-            yield from self._together(batch) if len(batch) > 1 else [_alone(batch[0])]
+    def _computed(self, group: list[Waiting]) -> Iterator[list[Frame]]:
+        begin = 0
+        while begin < len(group):
+            end, rows = begin + 1, group[begin].rows
+            while end < len(group) and rows + group[end].rows <= BATCH_ROWS:
+                rows += group[end].rows
+                end += 1
+            yield self._together(group[begin:end])
+            begin = end
 
-    def _together(self, batch: list[Waiting]) -> Iterable[Frame]:
+    def _together(self, batch: list[Waiting]) -> list[Frame]:
+        if len(batch) == 1:
+            return [_alone(batch[0])]
         try:
             scores = batch[0].loaded.predictor.predict(joined([one.raw for one in batch]))
         except Exception:  # noqa: BLE001 - whose fault it was, each one tells when it is alone
@@ -115,10 +130,10 @@ class Answering:
             "inputs": [one.to_json() for one in loaded.signature.inputs],
             "outputs": [one.to_json() for one in loaded.signature.outputs],
         }
-        return _json(frame, document)
+        return _answer(frame.id, to_json(document))
 
     def _ready(self, frame: Frame) -> Frame:
-        return _json(frame, {"name": self._model(frame).name, "ready": True})
+        return _answer(frame.id, to_json({"name": self._model(frame).name, "ready": True}))
 
     def _index(self, frame: Frame) -> Frame:
         only_ready = b"true" in frame.body.replace(b" ", b"").lower().partition(b'"ready":')[2][:5]
@@ -128,18 +143,18 @@ class Answering:
             for number in self._shelf.versions(name)
             if (ready := self._shelf.is_loaded(name, number)) or not only_ready
         ]
-        return _json(frame, rows)
+        return _answer(frame.id, to_json(rows))
 
     def _infer(self, frame: Frame) -> Waiting:
         loaded = self._model(frame)
         request = inference_protocol.parse(frame.body, frame.head.get("json_bytes"), loaded.signature)
         timeout_us = request.parameters.get("timeout")
-        if isinstance(timeout_us, int) and 0 < timeout_us < 1e6 * (self._clock() - frame.head.get("at", self._clock())):
+        if isinstance(timeout_us, int) and 0 < timeout_us < 1e6 * (self._clock() - frame.at_s):
             raise Refused(504, "the timeout was over before its turn came")
 
         def finish(scores: Scores) -> Frame:
             body, json_bytes = inference_protocol.answer(request, loaded.name, str(loaded.version), tensors(scores))
-            return Frame({"id": frame.head["id"], "status": 200, "json_bytes": json_bytes}, body)
+            return _answer(frame.id, body, json_bytes)
 
         return _waiting(frame, loaded, loaded.signature.raw(request.inputs), finish)
 
@@ -148,7 +163,7 @@ class Answering:
         inputs = invocations.parse(frame.body, frame.head.get("media_type", ""), loaded.signature)
 
         def finish(scores: Scores) -> Frame:
-            return Frame({"id": frame.head["id"], "status": 200}, invocations.answer(scores))
+            return _answer(frame.id, invocations.answer(scores))
 
         return _waiting(frame, loaded, loaded.signature.raw(inputs), finish)
 
@@ -173,7 +188,7 @@ def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], 
         raise Refused(422, "there are no rows")
     if rows > MOST_ROWS:
         raise Refused(413, f"a request may have {MOST_ROWS} rows")
-    return Waiting(frame.head["id"], loaded, raw, rows, finish)
+    return Waiting(frame.id, loaded, raw, rows, finish)
 
 
 def _alone(one: Waiting) -> Frame:
@@ -182,7 +197,7 @@ def _alone(one: Waiting) -> Frame:
     except InvalidInput as error:
         return _refusal(one.id, Refused(422, error.without_data))
     except Exception as error:
-        log.error("defect id=%s", one.id, exc_info=error)
+        log.error("defect id=%d", one.id, exc_info=error)
         return _refusal(one.id, Refused(500, "a defect of singlepoint"))
 
 
@@ -193,9 +208,12 @@ def _finished(one: Waiting, scores: Scores) -> Frame:
         return _refusal(one.id, refused)
 
 
-def _json(frame: Frame, document: Any) -> Frame:
-    return Frame({"id": frame.head["id"], "status": 200}, json.dumps(document, separators=(",", ":")).encode())
+OK = {"status": 200}
+
+
+def _answer(identity: int, body: bytes, json_bytes: int | None = None) -> Frame:
+    return Frame(identity, OK if json_bytes is None else {**OK, "json_bytes": json_bytes}, body)
 
 
 def _refusal(identity: int, refused: Refused) -> Frame:
-    return Frame({"id": identity, "status": refused.status, "error": refused.message})
+    return Frame(identity, {"status": refused.status, "error": refused.message})

@@ -5,13 +5,15 @@ Sizes are settled in whole numbers before anything is made of them; nothing of a
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
+from types import NoneType
 from typing import Any
 
 import numpy as np
+from pydantic_core import from_json, to_json
 
 from singlepoint.worker.nn.arrays import Array
 
@@ -26,6 +28,13 @@ DATATYPES: Mapping[str, str] = {
     "FP64": "<f8",
 }
 """Besides BYTES, as numpy stores them."""
+
+_IN_JSON: Mapping[str, frozenset[type]] = {
+    **{name: frozenset({int, float, NoneType} if name.startswith("FP") else {int}) for name in DATATYPES},
+    "BOOL": frozenset({bool}),
+    "BYTES": frozenset({str}),
+}
+"""What values of a datatype may be in JSON. null: no value, as NaN."""
 
 MOST_VALUES = 2**24
 MOST_INPUTS = 4096
@@ -80,8 +89,8 @@ def parse(body: bytes, json_bytes: int | None, signature: Signature) -> Request:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        return _table(json.loads(content), "the request")
-    except (ValueError, RecursionError):
+        return _table(from_json(content), "the request")
+    except ValueError:
         raise Refused(400, "the request is not valid JSON") from None
 
 
@@ -150,31 +159,31 @@ def _shape(value: Any) -> tuple[int, ...]:
 
 
 def _from_json(data: Any, datatype: str, count: int) -> Array:
-    flat = list(_flat(data, MOST_AXES))
+    flat = _flat(data)
     if len(flat) != count:
         raise Refused(400, f"an input has {len(flat)} values where its shape says {count}")
-    if datatype == "BYTES":
-        if not all(isinstance(value, str) for value in flat):
-            raise Refused(400, "BYTES must be text in JSON")
-        return _objects(flat)
-    floating = datatype.startswith("FP")
-    fine = (bool,) if datatype == "BOOL" else (int, float, type(None)) if floating else (int,)
-    if not all(isinstance(value, fine) and (datatype == "BOOL" or not isinstance(value, bool)) for value in flat):
+    if not set(map(type, flat)) <= _IN_JSON[datatype]:
         raise Refused(400, f"a value is no {datatype}")
+    if datatype == "BYTES":
+        return _objects(flat)
     try:
-        return np.array(flat, DATATYPES[datatype])  # null: no value, as NaN
+        return np.array(flat, DATATYPES[datatype])
     except (OverflowError, ValueError, TypeError):
         raise Refused(400, f"a value is no {datatype}") from None
 
 
-def _flat(data: Any, depth: int) -> Any:
-    if not isinstance(data, list) or depth == 0:
-        raise Refused(400, "'data' must be a list, nested as deep as the shape at most")
-    for value in data:
-        if isinstance(value, list):
-            yield from _flat(value, depth - 1)
-        else:
-            yield value
+def _flat(data: Any) -> list[Any]:
+    """The values of a list, nested or not, in order."""
+    for _ in range(MOST_AXES):
+        if not isinstance(data, list):
+            break
+        kinds = set(map(type, data))
+        if list not in kinds:
+            return data
+        if len(kinds) > 1:
+            break
+        data = list(chain.from_iterable(data))
+    raise Refused(400, "'data' must be a list, nested as deep as the shape at most")
 
 
 def _from_bytes(content: bytes, datatype: str, count: int) -> Array:
@@ -246,7 +255,7 @@ def answer(request: Request, name: str, version: str, outputs: Mapping[str, Arra
     head: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": listed}
     if request.id is not None:
         head["id"] = request.id
-    content = json.dumps(head, separators=(",", ":")).encode()
+    content = to_json(head)
     return b"".join([content, *after]), len(content) if after else None
 
 

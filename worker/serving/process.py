@@ -1,4 +1,4 @@
-"""The process that answers predictions: one thread that reads what came, computes it together, and writes the answers.
+"""A process that answers predictions: one thread that reads what came, computes it together, and writes the answers.
 
 It listens on a unix socket of the home (mode 0600), where the page hands requests on. Asked to end, it answers what it
 has read and is gone; whoever connects next finds the socket of its successor.
@@ -11,9 +11,10 @@ import os
 import selectors
 import signal
 import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from singlepoint.jobs.host.frames import Frame, Frames
+from singlepoint.jobs.host.frames import Frame, Frames, framed, head_bytes
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.store.home import Home
 
@@ -25,10 +26,10 @@ log = logging.getLogger("singlepoint.serving")
 PIECE_BYTES = 1 << 18
 
 
-def serve(home: Home) -> None:
-    """Answer until SIGTERM. Raises NotNow when another process of this home does."""
-    lock = acquire(home.lock("serving"))
-    path = home.serving_socket
+def serve(home: Home, number: int = 0) -> None:
+    """Answer until SIGTERM. Raises NotNow when another process of this home does under this number."""
+    lock_path, path = home.serving(number)
+    lock = acquire(lock_path)
     with suppress(FileNotFoundError):
         path.unlink()  # of one that died: we hold the lock
     listening = socket.socket(socket.AF_UNIX)
@@ -38,14 +39,14 @@ def serve(home: Home) -> None:
     finally:
         os.umask(before)
     listening.listen(64)
-    log.info("serving_started pid=%d", os.getpid())
+    log.info("serving_started number=%d pid=%d", number, os.getpid())
     try:
         _Loop(listening, Answering(Shelf(home))).run()
     finally:
         with suppress(FileNotFoundError):
             path.unlink()
         os.close(lock)
-    log.info("serving_ended")
+    log.info("serving_ended number=%d", number)
 
 
 class _Connection:
@@ -61,26 +62,26 @@ class _Connection:
         while True:
             try:
                 content = self.peer.recv(PIECE_BYTES)
+                found += self._frames.take(content)
             except BlockingIOError:
                 return found
-            except OSError:
+            except (OSError, ValueError):
                 return None
             if not content:
                 return found or None
-            try:
-                found += self._frames.take(content)
-            except ValueError:
-                return None
+            if len(content) < PIECE_BYTES:  # all there was; should more have come, the selector says so
+                return found
 
-    def write(self, frame: Frame) -> None:
-        self.peer.setblocking(True)
+    def write(self, content: bytes) -> None:
+        """All of it: the page reads whatever else it does."""
         try:
-            self.peer.sendall(frame.packed())
+            rest = memoryview(content)[self.peer.send(content) :]
+            if rest:
+                self.peer.setblocking(True)
+                self.peer.sendall(rest)
+                self.peer.setblocking(False)
         except OSError:
             pass  # whoever asked is gone
-        finally:
-            with suppress(OSError):
-                self.peer.setblocking(False)
 
 
 class _Loop:
@@ -106,18 +107,30 @@ class _Loop:
         self._ending = True
 
     def _turn(self) -> None:
-        """Everything that has come by now is one batch."""
-        asked: dict[int, tuple[_Connection, Frame]] = {}
+        """Everything that has come by now is answered together, and what is ready at once is written at once."""
+        asked: dict[int, tuple[_Connection, int]] = {}
+        frames = list[Frame]()
         for key, _ in self._selector.select():
             if key.fileobj is self._listening:
                 self._accept()
             elif isinstance(key.data, _Connection):
-                for frame in self._read(key.data):
-                    asked[len(asked)] = (key.data, frame)
-        numbered = [Frame({**frame.head, "id": number}, frame.body) for number, (_, frame) in asked.items()]
-        for answer in self._answering.answer(numbered):
-            connection, frame = asked[answer.head["id"]]
-            connection.write(Frame({**answer.head, "id": frame.head["id"]}, answer.body))
+                for frame in self._read(key.data):  # numbered anew: ids are each connection's own
+                    asked[len(frames)] = (key.data, frame.id)
+                    frames.append(Frame(len(frames), frame.head, frame.body, frame.at_s))
+        for answers in self._answering.answer(frames):
+            for connection, content in self._by_connection(answers, asked):
+                connection.write(content)
+
+    @staticmethod
+    def _by_connection(
+        answers: Sequence[Frame], asked: Mapping[int, tuple[_Connection, int]]
+    ) -> Iterator[tuple[_Connection, bytes]]:
+        found: dict[_Connection, list[bytes]] = {}
+        for answer in answers:
+            connection, identity = asked[answer.id]
+            found.setdefault(connection, []).append(framed(identity, head_bytes(answer.head), answer.body))
+        for connection, contents in found.items():
+            yield connection, b"".join(contents)
 
     def _accept(self) -> None:
         with suppress(OSError):

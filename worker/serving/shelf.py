@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,24 @@ log = logging.getLogger("singlepoint.serving")
 MEMORY_BYTES = 1 << 30
 """Of weights, all together; the model that is asked for stays, however large."""
 
+SETTLED_NS = 1_000_000_000
+"""A listing is believed once its directory has not changed for so long: two changes may bear one time."""
+
+MOST_LISTED = 4096
+
 Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The versions of a name. changed_ns: when its directory last changed, 0 while it may do so again.
+
+    looked: at which look that was so.
+    """
+
+    versions: Sequence[int]
+    changed_ns: int
+    looked: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,9 @@ class Shelf:
 
     def __init__(self, home: Home, memory_bytes: int = MEMORY_BYTES) -> None:
         self._home = home
+        self._models = str(home.models)
+        self._listed: dict[str, Listed] = {}
+        self._looks = 0
         self._memory_bytes = memory_bytes
         self._loaded: OrderedDict[Key, Loaded] = OrderedDict()
         self._coming: dict[Key, Future[Loaded]] = {}
@@ -66,12 +88,30 @@ class Shelf:
     def is_loaded(self, name: str, version: int) -> bool:
         return (name, version) in self._loaded
 
-    def versions(self, name: str) -> list[int]:
+    def versions(self, name: str) -> Sequence[int]:
         """Ascending. Raises Refused for a name that no model has."""
-        found = registry.versions(self._home, name)
-        if not found:
+        listed = self._listed.get(name)
+        if listed is None or listed.looked != self._looks:
+            listed = self._listed[name] = self._look_at(name, listed)
+        if not listed.versions:
             raise Refused(404, "there is no such model")
-        return found
+        return listed.versions
+
+    def look(self) -> None:
+        """Have every name looked at anew when it is asked for next: once for all that is answered together."""
+        self._looks += 1
+        if len(self._listed) > MOST_LISTED:
+            self._listed.clear()
+
+    def _look_at(self, name: str, before: Listed | None) -> Listed:
+        try:
+            changed_ns = os.stat(f"{self._models}/{name}").st_mtime_ns
+        except OSError:
+            return Listed((), 0, self._looks)
+        if before is not None and before.changed_ns == changed_ns:
+            return replace(before, looked=self._looks)
+        settled = time.time_ns() - changed_ns > SETTLED_NS
+        return Listed(tuple(registry.versions(self._home, name)), changed_ns if settled else 0, self._looks)
 
     def names(self) -> list[str]:
         return registry.names(self._home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,16 +51,25 @@ class Signature:
 
     def raw(self, given: Mapping[str, Array]) -> Raw:
         """The rows of a request. Raises Refused for inputs that are missing, strange, or of another shape."""
-        if missing := [one.name for one in self.inputs if one.name not in given]:
-            raise Refused(422, f"the input '{missing[0]}' is missing")
-        if strange := [name for name in given if name not in {one.name for one in self.inputs}]:
-            raise Refused(422, f"there is no input '{strange[0]}'; there are {', '.join(t.name for t in self.inputs)}")
+        if given.keys() != self.names:
+            raise self._other_inputs(given)
         if self.is_whole:
             return self._whole(given[WHOLE])
         rows = {len(values) for values in given.values()}
         if len(rows) != 1:
             raise Refused(422, "the inputs have different numbers of rows")
         return {one.name: self._column(one, given[one.name]) for one in self.inputs}
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """Of the inputs."""
+        return frozenset(one.name for one in self.inputs)
+
+    def _other_inputs(self, given: Mapping[str, Array]) -> Refused:
+        if missing := [one.name for one in self.inputs if one.name not in given]:
+            return Refused(422, f"the input '{missing[0]}' is missing")
+        [strange, *_] = [name for name in given if name not in self.names]
+        return Refused(422, f"there is no input '{strange[:100]}'; there are {', '.join(t.name for t in self.inputs)}")
 
     def _whole(self, values: Array) -> Array:
         wanted = self.inputs[0].shape[1:]

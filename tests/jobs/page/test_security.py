@@ -11,10 +11,10 @@ import pytest
 
 from singlepoint.jobs.client.entry import is_signed, same, signed
 from singlepoint.jobs.errors import NotPermitted
+from singlepoint.jobs.page import predictions
 from singlepoint.jobs.page.app import OPERATIONS, PLAIN
 from singlepoint.jobs.page.guard import ACCESS
 from singlepoint.jobs.page.security import Limits, bearer, is_allowed_host, nesting
-from singlepoint.jobs.page.server import BoundedProtocol
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.settings import Http
 from tests.conftest import accept
@@ -26,6 +26,7 @@ WORDS = {"id": "a2345678", "name": "wdbc", "version": "1", "upload": "a2345678",
 def routes() -> list[tuple[str, str]]:
     """Every method and path that the service has."""
     found = [(one.method, f"/api/v1{one.path}") for one in OPERATIONS] + [(method, path) for method, path, _ in PLAIN]
+    found += [("POST", path) for path in predictions.ROUTES]
     return [(method, re.sub(r"{(\w+)}", lambda word: WORDS[word[1]], path)) for method, path in found]
 
 
@@ -215,10 +216,10 @@ def test_depth_is_counted_outside_of_text() -> None:
     assert not nesting(rb'{"a": {"b": [1]}}', 2)
 
 
-def test_headers_are_bounded_in_bytes_and_in_time(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_are_bounded_in_bytes_and_in_time(serve: Serve) -> None:
+    client = serve(limits=Limits(header_s=0.2))
     assert client("GET", "/v2/health/live", x_long="x" * 20_000).status == 431
     assert b" 400 " in client.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\nx: " + b"y" * 60_000)[:16]
-    monkeypatch.setattr(BoundedProtocol, "limits", Limits(header_s=0.05))
     with socket.create_connection(("127.0.0.1", client.port), timeout=30) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: local")
         assert slow.recv(100) == b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import time
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +23,7 @@ from singlepoint.worker.serving.answering import Answering
 from singlepoint.worker.serving.shelf import Shelf
 from singlepoint.worker.serving.signature import Refused
 
+NOW_S = 100.0
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(96, 4)).astype(np.float32)
 LABELS = np.where(X[:, 0] > 0, "yes", "no")
@@ -49,13 +51,13 @@ def models(shelf_of_models: Path) -> Home:
 
 @pytest.fixture
 def answering(models: Home) -> Answering:
-    return Answering(Shelf(models), clock=lambda: 100.0)
+    return Answering(Shelf(models), clock=lambda: NOW_S)
 
 
-def infer(model: str, document: Any, *after: bytes, identity: int = 0, **head: Any) -> Frame:
+def infer(model: str, document: Any, *after: bytes, identity: int = 0, at_s: float = NOW_S, **head: Any) -> Frame:
     content = json.dumps(document).encode()
     sizes = {"json_bytes": len(content)} if after else {}
-    return Frame({"id": identity, "what": "infer", "model": model, **sizes, **head}, content + b"".join(after))
+    return Frame(identity, {"what": "infer", "model": model, **sizes, **head}, content + b"".join(after), at_s)
 
 
 def rows(values: np.ndarray, **more: Any) -> dict[str, Any]:
@@ -64,8 +66,12 @@ def rows(values: np.ndarray, **more: Any) -> dict[str, Any]:
 
 
 def only(answering: Answering, frame: Frame) -> Frame:
-    [found] = answering.answer([frame])
+    [found] = all_of(answering, [frame])
     return found
+
+
+def all_of(answering: Answering, frames: list[Frame]) -> list[Frame]:
+    return [frame for some in answering.answer(frames) for frame in some]
 
 
 def outputs(frame: Frame) -> dict[str, Any]:
@@ -87,7 +93,7 @@ def test_every_answer_has_the_bits_of_the_batch_prediction_whoever_shares_it(
     expected = predicted(models, "numbers", X.astype(np.float64))
     edges = np.cumsum([0, *sizes])
     frames = [infer("numbers", rows(X[a:b]), identity=n) for n, (a, b) in enumerate(pairwise(edges))]
-    answers = {frame.head["id"]: outputs(frame) for frame in answering.answer(frames)}
+    answers = {frame.id: outputs(frame) for frame in all_of(answering, frames)}
 
     assert expected.probabilities is not None
     assert expected.labels is not None
@@ -136,7 +142,7 @@ def test_tensors_may_follow_the_json_and_be_asked_for_so(answering: Answering, m
 
 
 def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, models: Home) -> None:
-    found = only(answering, Frame({"id": 0, "what": "infer", "model": "numbers", "json_bytes": 0}, X[:2].tobytes()))
+    found = only(answering, Frame(0, {"what": "infer", "model": "numbers", "json_bytes": 0}, X[:2].tobytes(), NOW_S))
     head = json.loads(found.body[: found.head["json_bytes"]])
 
     assert head["outputs"][0]["shape"] == [2, 2]
@@ -186,22 +192,22 @@ def test_a_tensor_that_is_not_what_it_says_is_refused(
     "body", [b"", b"{", b"[]", b"[" * 100_000, b"{}", b'{"inputs": {}}', b"\xff", b'{"inputs": [1]}']
 )
 def test_a_body_that_is_no_request_is_refused(answering: Answering, body: bytes) -> None:
-    assert only(answering, Frame({"id": 0, "what": "infer", "model": "numbers"}, body)).head["status"] == 400
+    assert only(answering, Frame(0, {"what": "infer", "model": "numbers"}, body, NOW_S)).head["status"] == 400
 
 
 def test_a_bad_row_fails_alone(answering: Answering) -> None:
     bad = {"inputs": [{**ONE, "data": [1, 2, 3, None]}]}
     frames = [infer("numbers", rows(X[n : n + 1]) if n != 3 else bad, identity=n) for n in range(6)]
-    statuses = {frame.head["id"]: frame.head["status"] for frame in answering.answer(frames)}
+    statuses = {frame.id: frame.head["status"] for frame in all_of(answering, frames)}
 
     assert statuses == {n: 422 if n == 3 else 200 for n in range(6)}
 
 
 def test_a_request_whose_time_is_over_is_not_computed(answering: Answering) -> None:
-    assert only(answering, infer("numbers", rows(X[:1]), until=99.0)).head["status"] == 504
+    assert only(answering, infer("numbers", rows(X[:1]), at_s=NOW_S - 31)).head["status"] == 504
     timeout = rows(X[:1], parameters={"timeout": 1_000_000})
-    assert only(answering, infer("numbers", timeout, at=98.0)).head["status"] == 504
-    assert only(answering, infer("numbers", timeout, at=99.5)).head["status"] == 200
+    assert only(answering, infer("numbers", timeout, at_s=98.0)).head["status"] == 504
+    assert only(answering, infer("numbers", timeout, at_s=99.5)).head["status"] == 200
 
 
 @pytest.mark.parametrize(("model", "version"), [("none", None), ("numbers", "7")])
@@ -214,7 +220,7 @@ def test_a_model_that_is_not_there_is_404(answering: Answering, model: str, vers
 
 def test_the_metadata_says_what_goes_in_and_out(answering: Answering) -> None:
     def told(model: str) -> Any:
-        return json.loads(only(answering, Frame({"id": 0, "what": "metadata", "model": model})).body)
+        return json.loads(only(answering, Frame(0, {"what": "metadata", "model": model}, b"", NOW_S)).body)
 
     assert told("numbers")["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
     assert [one["name"] for one in told("numbers")["outputs"]] == ["probabilities", "label"]
@@ -228,6 +234,7 @@ def test_a_newer_version_takes_over_and_nobody_waits_for_it(models: Home, tmp_pa
     shelf = Shelf(home)
     assert shelf.get("numbers").version == 1
     shutil.copytree(home.models / "numbers" / "1", home.models / "numbers" / "2")
+    shelf.look()
     assert shelf.get("numbers").version == 1  # the newer one is being loaded
     shelf._loader.submit(lambda: None).result(30)
     assert shelf.get("numbers").version == 2
@@ -259,7 +266,7 @@ def test_a_damaged_model_is_refused_and_the_others_answer(models: Home, tmp_path
 
 def invoke(answering: Answering, body: Any, media_type: str = "application/json") -> Frame:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return only(answering, Frame({"id": 0, "what": "invocations", "media_type": media_type}, content))
+    return only(answering, Frame(0, {"what": "invocations", "media_type": media_type}, content, time.monotonic()))
 
 
 @pytest.fixture
@@ -311,7 +318,7 @@ def test_with_several_models_it_is_not_clear_which_is_meant(answering: Answering
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
 def test_frames_are_whole_however_they_come(size: int) -> None:
-    sent = [Frame({"id": n}, bytes(range(n))) for n in range(5)]
+    sent = [Frame(n, {"of": n % 2}, bytes(range(n)), 0.5 * n) for n in range(5)]
     content = b"".join(frame.packed() for frame in sent)
     frames, found = Frames(), []
     for start in range(0, len(content), size):
@@ -322,4 +329,4 @@ def test_frames_are_whole_however_they_come(size: int) -> None:
 
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="none of ours"):
-        Frames().take(b"\xff" * 8)
+        Frames().take(b"\xff" * 24)

@@ -195,16 +195,18 @@ class TablePreprocessor(Fitted):
             raise InvalidInput(
                 Problem("x", f"has shape {raw.shape}, but the model was trained on {len(self.columns)} columns")
             )
+        return self._numeric_places
+
+    @cached_property
+    def _numeric_places(self) -> list[int]:
         return [place for place, column in enumerate(self.columns) if isinstance(column, NumericColumn)]
 
     def _scale(self, values: Doubles, out: Floats) -> Unseen:
         offset, scale, fill = self._scaling
-        missing = np.isnan(values)
+        missing, unseen = np.isnan(values), Unseen()
         if missing.any():
             unseen = self._counts(self._complete, missing)
             values = np.where(missing, fill, values)
-        else:
-            unseen = {}
         values -= offset
         if len(self._constant):
             unseen |= self._counts(self._constant, np.abs(values) > _ROUNDING * np.abs(offset))

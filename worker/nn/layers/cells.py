@@ -140,13 +140,28 @@ class Cell:
 class SimpleCell(Cell):
     gates = kept = gradients = 1
 
+    def __init__(
+        self,
+        w: Array,
+        dw: Array | None,
+        units: int,
+        steps: int,
+        block: tuple[int, int],
+        used: int,
+        memory: Memory,
+        product: Product,
+    ) -> None:
+        super().__init__(w, dw, units, steps, block, used, memory, product)
+        self.w_turned = memory.array((units, len(w)))
+        self.w_h = w[self.features + 1 : -1]
+
     def begin(self, count: int) -> None:
         super().begin(count)
-        self.w_h = self.w[self.features + 1 : -1]
+        np.copyto(self.w_turned, self.w.T)
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
-        self.product(self.w.T, self.xh[step], self.multiplied[at])
+        self.product(self.w_turned, self.xh[step], self.multiplied[at])
         np.tanh(self.taken(at), out=self.h[step + 1])
 
     def backward(self, step: int) -> None:
@@ -273,8 +288,9 @@ class GRUCell(Cell):
     ) -> None:
         super().__init__(w, dw, units, steps, block, used, memory, product)
         own = self.features + 1
+        # Turned once a pass: a product that is handed a turned matrix turns it at every step.
         self.w_gates = memory.array((2 * units, len(w)))
-        self.w_nx, self.w_nh = w[:own, 2 * units :], w[own:, 2 * units :]
+        self.w_nx, self.w_nh = memory.array((units, own)), memory.array((units, units + 1))
         self.w_h = w[own:-1]
         self.xh_x, self.xh_h = self.xh[:, :, :own], self.xh[:, :, own:]
         self.dh_through = memory.array((block[0], units, block[1]))
@@ -283,13 +299,16 @@ class GRUCell(Cell):
         super().begin(count)
         np.copyto(self.w_gates, self.w[:, : 2 * self.units].T)
         np.negative(self.w_gates, out=self.w_gates)
+        own = self.features + 1
+        np.copyto(self.w_nx, self.w[:own, 2 * self.units :].T)
+        np.copyto(self.w_nh, self.w[own:, 2 * self.units :].T)
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
         multiplied, h, after = self.multiplied[at], self.h[step], self.h[step + 1]
         self.product(self.w_gates, self.xh[step], self.part(multiplied, 0, 2))
-        self.product(self.w_nx.T, self.xh_x[step], self.part(multiplied, 2))
-        self.product(self.w_nh.T, self.xh_h[step], self.part(multiplied, 3))
+        self.product(self.w_nx, self.xh_x[step], self.part(multiplied, 2))
+        self.product(self.w_nh, self.xh_h[step], self.part(multiplied, 3))
         z = self.taken(at)
         gates, r, update, n, n_h = (
             self.part(z, 0, 2),
