@@ -22,7 +22,8 @@ MOST_BODY_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Frame:
-    """id: of the request, told back with its answer.  at_s: when it was asked, by the machine's monotonic clock.
+    """id: of the request, told back with its answer.  at_s: when it was asked, of an answer when its computing began,
+    by the monotonic clock of the machine.
 
     head: plain values, changed by nobody.  body: bytes that only the two ends understand.
     """

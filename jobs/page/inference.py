@@ -20,17 +20,10 @@ from typing import cast
 from singlepoint.jobs.host.frames import MOST_BODY_BYTES, Frame, Frames, framed
 
 from .problems import Refused
-from .security import Refusal
+from .security import Limits, Refusal
 
-WAITING = 1024
-"""Requests under way; more are turned away."""
-
-WAITING_BYTES = 256 * 2**20
-DEADLINE_S = 30.0
-LOOK_S = 0.5
 STARTING = Refusal(503, "Not ready", "predictions are not answered yet", "try again in a moment")
 ENDING = Refusal(503, "Draining", "the service is about to end")
-LATE = Refusal(504, "Too late", f"no answer within {DEADLINE_S:g} s")
 
 MOST_BODY = MOST_BODY_BYTES // 4
 """Bytes of one request."""
@@ -53,9 +46,19 @@ class Asked:
 
 
 class Inference:
-    """All processes that compute, by their sockets. In one event loop."""
+    """All processes that compute, by their sockets. In one event loop.
 
-    def __init__(self, paths: Sequence[Path], clock: Callable[[], float] = time.monotonic) -> None:
+    told: called with each answer, when it was asked for, and when it came.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        limits: Limits,
+        told: Callable[[Frame, float, float], None] = lambda *_: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._limits, self._told = limits, told
         self._lines = [_Line(path) for path in paths]
         self._clock = clock
         self._bytes = 0
@@ -63,9 +66,14 @@ class Inference:
         self._mean_s = 0.001
         self._look: asyncio.TimerHandle | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Requests under way."""
+        return self._waiting
+
     async def ask(self, head: bytes, body: bytes = b"") -> Frame:
         """The answer to a request; head: as `frames.head_bytes` gives it. Raises Refused (429, 503, 504)."""
-        if self._waiting >= WAITING or self._bytes + len(body) > WAITING_BYTES:
+        if self._waiting >= self._limits.waiting or self._bytes + len(body) > self._limits.waiting_bytes:
             raise TooMany(math.ceil(self._mean_s * self._waiting) or 1)
         line = min(self._lines, key=lambda line: len(line.under_way)) if len(self._lines) > 1 else self._lines[0]
         if not line.is_open:
@@ -74,23 +82,29 @@ class Inference:
         self._bytes += len(body)
         self._waiting += 1
         if self._look is None:
-            self._look = line.loop.call_later(LOOK_S, self._end_late)
+            self._look = line.loop.call_later(self._look_s, self._end_late)
         try:
             answer = await line.ask(asked, head, body)
         finally:
             self._bytes -= len(body)
             self._waiting -= 1
-        took_s = (self._clock() - asked.at_s) / (self._waiting + 1)
-        self._mean_s += 0.05 * (took_s - self._mean_s)
+        now_s = self._clock()
+        self._mean_s += 0.05 * ((now_s - asked.at_s) / (self._waiting + 1) - self._mean_s)
+        self._told(answer, asked.at_s, now_s)
         return answer
 
     def _end_late(self) -> None:
         """Whoever waited its time out is told so: one look at all of them costs less than a timer for each."""
-        self._look = None
+        self._look, deadline_s = None, self._limits.deadline_s
+        late = Refusal(504, "Too late", f"no answer within {deadline_s:g} s")
         for line in self._lines:
-            line.end_late(self._clock() - DEADLINE_S)
+            line.end_late(self._clock() - deadline_s, late)
             if line.under_way and self._look is None:
-                self._look = line.loop.call_later(LOOK_S, self._end_late)
+                self._look = line.loop.call_later(self._look_s, self._end_late)
+
+    @property
+    def _look_s(self) -> float:
+        return self._limits.deadline_s / 60
 
     def close(self) -> None:
         for line in self._lines:
@@ -162,10 +176,10 @@ class _Line(asyncio.Protocol):
             if not asked.reply.done():
                 asked.reply.set_exception(Refused(STARTING))
 
-    def end_late(self, asked_before_s: float) -> None:
+    def end_late(self, asked_before_s: float, late: Refusal) -> None:
         for asked in self.under_way.values():
             if asked.at_s <= asked_before_s and not asked.reply.done():
-                asked.reply.set_exception(Refused(LATE))
+                asked.reply.set_exception(Refused(late))
 
     def close(self) -> None:
         if self._transport is not None:

@@ -27,7 +27,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9]
 @dataclass(frozen=True)
 class Limits:
     """What one request may cost. nesting: brackets within brackets in JSON.  header_s: until the headers are there;
-    body_s: between two pieces of a body.  rows: of one answer.  streams: open at once."""
+    body_s: between two pieces of a body.  rows: of one answer.  streams: open at once.
+    waiting, waiting_bytes: predictions under way, before more are turned away.  deadline_s: until one is answered."""
 
     header_bytes: int = 16 * 1024
     body_bytes: int = 1024 * 1024
@@ -37,6 +38,9 @@ class Limits:
     body_s: float = 30.0
     rows: int = 1000
     streams: int = 64
+    waiting: int = 1024
+    waiting_bytes: int = 256 * 2**20
+    deadline_s: float = 30.0
 
 
 class Access(Enum):

@@ -84,8 +84,11 @@ def _warn(token: str, host: str, *, encrypted: bool) -> None:
 def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[str]) -> Server:
     """A server that is ready to run. hosts: names of the address it is bound to."""
     feed = Feed(service.instance)
-    inference = Inference([service.session.home.serving(n)[1] for n in range(service.settings.processes)])
-    app = make_app(Parts(service, feed, Metrics(service.session), Predictions(feed.stopping, inference)), hosts)
+    metrics = Metrics(service.session)
+    sockets = [service.session.home.serving(number)[1] for number in range(service.settings.processes)]
+    inference = Inference(sockets, service.limits, metrics.predicted)
+    metrics.watch(lambda: inference.waiting)
+    app = make_app(Parts(service, feed, metrics, Predictions(feed.stopping, inference)), hosts)
     config = uvicorn.Config(
         app,
         http=type("Connection", (BoundedProtocol,), {"limits": service.limits}),

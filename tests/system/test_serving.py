@@ -94,6 +94,22 @@ def test_every_route_needs_the_token_and_an_error_has_the_word_its_clients_read(
     assert "error" in ask(machine, "/v2/models/wdbc/infer", {"inputs": []}, token=False)[1]
 
 
+def test_what_was_predicted_is_counted_by_model(machine: Machine) -> None:
+    infer(machine, table(machine))
+    address = read_address(machine.home)
+    assert address is not None
+    request = urllib.request.Request(f"{address.url}/metrics")
+    request.add_header("Authorization", f"Bearer {service_token(machine.home, {})}")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        told = answer.read().decode()
+    counts = {name: float(value) for name, value in re.findall(r"^singlepoint_inference_(\S+) (\S+)$", told, re.M)}
+
+    assert counts['rows_total{model="wdbc"}'] >= ROWS
+    assert counts['batch_rows_sum{model="wdbc"}'] >= ROWS
+    assert counts['seconds_count{model="wdbc"}'] == counts['queue_seconds_count{model="wdbc"}'] >= 1
+    assert counts["waiting"] == 0
+
+
 def test_a_process_that_is_killed_is_there_again_and_the_answers_are_the_same(machine: Machine) -> None:
     before = infer(machine, table(machine))
     process = holder(machine.home.serving(0)[0])

@@ -32,7 +32,11 @@ BATCH_ROWS = 4096
 """Computed together, at most."""
 
 DEADLINE_S = 30.0
-"""After it was asked, nobody waits for an answer any more."""
+"""After it was asked, nobody waits for an answer any more: the page has told so."""
+
+
+Body = tuple[bytes, int | None]
+"""An answer, and the length of its JSON where tensors follow that."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Waiting:
     loaded: Loaded
     raw: Raw
     rows: int
-    finish: Callable[[Scores], Frame]
+    finish: Callable[[Scores], Body]
 
     @property
     def kin(self) -> tuple[object, ...]:
@@ -107,15 +111,16 @@ class Answering:
             begin = end
 
     def _together(self, batch: list[Waiting]) -> list[Frame]:
+        began_s = self._clock()
         if len(batch) == 1:
-            return [_alone(batch[0])]
+            return [_alone(batch[0], began_s)]
         try:
             scores = batch[0].loaded.predictor.predict(joined([one.raw for one in batch]))
         except Exception:  # noqa: BLE001 - whose fault it was, each one tells when it is alone
-            return [_alone(one) for one in batch]
-        answers, begin = [], 0
+            return [_alone(one, began_s) for one in batch]
+        answers, begin, rows = [], 0, sum(one.rows for one in batch)
         for one in batch:
-            answers.append(_finished(one, cut(scores, begin, begin + one.rows)))
+            answers.append(_finished(one, cut(scores, begin, begin + one.rows), rows, began_s))
             begin += one.rows
         return answers
 
@@ -152,9 +157,8 @@ class Answering:
         if isinstance(timeout_us, int) and 0 < timeout_us < 1e6 * (self._clock() - frame.at_s):
             raise Refused(504, "the timeout was over before its turn came")
 
-        def finish(scores: Scores) -> Frame:
-            body, json_bytes = inference_protocol.answer(request, loaded.name, str(loaded.version), tensors(scores))
-            return _answer(frame.id, body, json_bytes)
+        def finish(scores: Scores) -> Body:
+            return inference_protocol.answer(request, loaded.name, str(loaded.version), tensors(scores))
 
         return _waiting(frame, loaded, loaded.signature.raw(request.inputs), finish)
 
@@ -162,10 +166,7 @@ class Answering:
         loaded = self._only_model()
         inputs = invocations.parse(frame.body, frame.head.get("media_type", ""), loaded.signature)
 
-        def finish(scores: Scores) -> Frame:
-            return _answer(frame.id, invocations.answer(scores))
-
-        return _waiting(frame, loaded, loaded.signature.raw(inputs), finish)
+        return _waiting(frame, loaded, loaded.signature.raw(inputs), lambda scores: (invocations.answer(scores), None))
 
     def _model(self, frame: Frame) -> Loaded:
         version = frame.head.get("version")
@@ -182,7 +183,7 @@ class Answering:
 SERVER = {"name": "singlepoint", "version": "2", "extensions": ["binary_tensor_data", "model_repository"]}
 
 
-def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], Frame]) -> Waiting:
+def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], Body]) -> Waiting:
     rows = row_count(raw)
     if rows == 0:
         raise Refused(422, "there are no rows")
@@ -191,9 +192,9 @@ def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], 
     return Waiting(frame.id, loaded, raw, rows, finish)
 
 
-def _alone(one: Waiting) -> Frame:
+def _alone(one: Waiting, began_s: float) -> Frame:
     try:
-        return _finished(one, one.loaded.predictor.predict(one.raw))
+        return _finished(one, one.loaded.predictor.predict(one.raw), one.rows, began_s)
     except InvalidInput as error:
         return _refusal(one.id, Refused(422, error.without_data))
     except Exception as error:
@@ -201,18 +202,23 @@ def _alone(one: Waiting) -> Frame:
         return _refusal(one.id, Refused(500, "a defect of singlepoint"))
 
 
-def _finished(one: Waiting, scores: Scores) -> Frame:
+def _finished(one: Waiting, scores: Scores, batch_rows: int, began_s: float) -> Frame:
+    """The answer of one, with what the page counts: its model and rows, with how many it was computed, and when."""
     try:
-        return one.finish(scores)
+        body, json_bytes = one.finish(scores)
     except Refused as refused:
         return _refusal(one.id, refused)
+    head: dict[str, object] = {**OK, "model": one.loaded.name, "rows": one.rows, "batch_rows": batch_rows}
+    if json_bytes is not None:
+        head["json_bytes"] = json_bytes
+    return Frame(one.id, head, body, began_s)
 
 
 OK = {"status": 200}
 
 
-def _answer(identity: int, body: bytes, json_bytes: int | None = None) -> Frame:
-    return Frame(identity, OK if json_bytes is None else {**OK, "json_bytes": json_bytes}, body)
+def _answer(identity: int, body: bytes) -> Frame:
+    return Frame(identity, OK, body)
 
 
 def _refusal(identity: int, refused: Refused) -> Frame:

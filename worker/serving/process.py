@@ -128,7 +128,7 @@ class _Loop:
         found: dict[_Connection, list[bytes]] = {}
         for answer in answers:
             connection, identity = asked[answer.id]
-            found.setdefault(connection, []).append(framed(identity, head_bytes(answer.head), answer.body))
+            found.setdefault(connection, []).append(framed(identity, head_bytes(answer.head), answer.body, answer.at_s))
         for connection, contents in found.items():
             yield connection, b"".join(contents)
 

@@ -1,0 +1,151 @@
+"""What becomes of predictions that cannot be answered now: refused at once, with the status that says why.
+
+The process that computes is a socket that takes requests and says nothing until a test wants it to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from singlepoint.jobs.client.session import Session
+from singlepoint.jobs.host.frames import Frame, Frames
+from singlepoint.jobs.page.inference import Inference
+from singlepoint.jobs.page.predictions import Predictions
+from singlepoint.jobs.page.problems import Refused
+from singlepoint.jobs.page.security import Limits
+from tests.jobs.page.client import Client, Reply, Serve
+
+INFER = "/v2/models/net/infer"
+
+
+class Computing:
+    """The other end of the page's socket."""
+
+    def __init__(self, session: Session) -> None:
+        self._path = session.home.serving(0)[1]
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(self._path))
+        self._listening.listen()
+        self._frames, self._peer = Frames(), socket.socket()
+
+    def take(self, count: int) -> list[Frame]:
+        """So many requests, once they are there."""
+        self._listening.settimeout(30)
+        self._peer, _ = self._listening.accept()
+        self._peer.settimeout(30)
+        found: list[Frame] = []
+        while len(found) < count:
+            found += self._frames.take(self._peer.recv(1 << 16))
+        return found
+
+    def answer(self, frame: Frame) -> None:
+        self._peer.sendall(Frame(frame.id, {"status": 200}, frame.body).packed())
+
+    def end(self) -> None:
+        for one in (self._peer, self._listening):
+            one.close()
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+
+@pytest.fixture
+def computing(session: Session) -> Iterator[Computing]:
+    one = Computing(session)
+    yield one
+    one.end()
+
+
+@contextmanager
+def asking(client: Client, *bodies: bytes) -> Iterator[Callable[[], list[Reply]]]:
+    """Requests under way, each by a client of its own; what they were answered in the end."""
+    replies: dict[int, Reply] = {}
+
+    def ask(number: int, body: bytes) -> None:
+        replies[number] = client("POST", INFER, body=body)
+
+    threads = [threading.Thread(target=ask, args=one) for one in enumerate(bodies)]
+    for thread in threads:
+        thread.start()
+
+    def answered() -> list[Reply]:
+        for thread in threads:
+            thread.join(30)
+        return [replies[number] for number in range(len(bodies))]
+
+    yield answered
+    answered()
+
+
+def test_each_is_answered_its_own_however_they_come_back(serve: Serve, computing: Computing) -> None:
+    bodies = [b"%d" % number for number in range(20)]
+    with asking(serve(), *bodies) as answered:
+        for frame in reversed(computing.take(20)):
+            computing.answer(frame)
+
+        assert [(reply.status, reply.body) for reply in answered()] == [(200, body) for body in bodies]
+
+
+def test_a_full_queue_says_when_to_come_again(serve: Serve, computing: Computing) -> None:
+    client = serve(limits=Limits(waiting=2))
+    with asking(client, b"a", b"b") as answered:
+        frames = computing.take(2)
+        refused = client("POST", INFER, body=b"c")
+        for frame in frames:
+            computing.answer(frame)
+
+        assert (refused.status, int(refused.headers["retry-after"]) >= 1) == (429, True)
+        assert refused.json["error"]
+        assert [reply.status for reply in answered()] == [200, 200]
+
+
+def test_a_queue_is_full_by_bytes_too(serve: Serve, computing: Computing) -> None:
+    client = serve(limits=Limits(waiting_bytes=10))
+
+    assert client("POST", INFER, body=b"x" * 11).status == 429
+
+
+def test_past_its_deadline_nobody_waits(serve: Serve, computing: Computing) -> None:
+    reply = serve(limits=Limits(deadline_s=0.1))("POST", INFER, body=b"a")
+
+    assert (reply.status, "0.1 s" in reply.json["error"]) == (504, True)
+
+
+def test_while_nobody_computes_or_one_goes_away_it_is_503(serve: Serve, session: Session) -> None:
+    client = serve()
+    assert client("POST", INFER, body=b"a").status == 503
+    computing = Computing(session)
+    with asking(client, b"a") as answered:
+        computing.take(1)
+        computing.end()
+
+        assert [(reply.status, reply.headers["retry-after"]) for reply in answered()] == [(503, "1")]
+
+
+def test_while_the_service_ends_what_is_under_way_is_answered_and_the_rest_is_503(
+    serve: Serve, computing: Computing
+) -> None:
+    client = serve()
+    with asking(client, b"a") as answered:
+        [frame] = computing.take(1)
+        ending = threading.Thread(target=client.stop)
+        ending.start()
+        computing.answer(frame)
+
+        assert [reply.status for reply in answered()] == [200]
+    ending.join(30)
+
+    async def late() -> None:
+        stopping = asyncio.Event()
+        stopping.set()
+        await Predictions(stopping, Inference([], Limits())).asked(b"{}")
+
+    with pytest.raises(Refused) as refused:
+        asyncio.run(late())
+    assert refused.value.refusal.status == 503
