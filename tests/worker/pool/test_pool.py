@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +15,13 @@ import pytest
 import redis
 
 from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.worker.ground import tree
 from singlepoint.worker.pool import rq_worker
+from singlepoint.worker.pool.abandoned import end_abandoned
 from singlepoint.worker.pool.pool import REQUESTS_TO_STOP, Pool
+from tests.conftest import accept
+from tests.worker.making import ends
 
 
 @pytest.fixture
@@ -87,6 +94,27 @@ def test_a_worker_that_a_full_redis_turns_away_says_so_in_one_line(
 
     [line] = (tmp_path / "said").read_text().splitlines()
     assert "worker_failed" in line and "Redis refuses to be written to: it is full" in line
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine: nobody's files can be looked at here")
+@pytest.mark.parametrize("attempt_lives", [False, True])
+def test_what_a_killed_pool_left_of_a_command_is_ended_by_the_next_unless_its_attempt_lives(
+    home: Home, store: JobStore, attempt_lives: bool
+) -> None:
+    job = accept(store)
+    lock = os.open(store.lock_path(job.id), os.O_RDWR | os.O_CREAT)
+    environment = {**os.environ, tree.JOB_ID_VARIABLE: job.id}
+    command = subprocess.Popen(["sleep", "600"], env=environment, pass_fds=[lock], start_new_session=True)
+    try:
+        if not attempt_lives:
+            os.close(lock)  # the attempt, here this process, has gone with its pool
+        end_abandoned(home)
+        assert ends(command.pid) if not attempt_lives else command.poll() is None
+    finally:
+        command.kill()
+        command.wait()
+        if attempt_lives:
+            os.close(lock)
 
 
 def test_a_worker_more_is_there_as_long_as_one_only_keeps_a_paused_attempt(pool: Pool) -> None:
