@@ -16,6 +16,9 @@ from pydantic import Field
 
 from .base import Count, Fraction, NonNegative, Part, Positive
 
+MOST_LAYERS = 1000
+"""Ten times what anybody stacks in a row; each costs a check some time, and a file of 1 MiB could hold thousands."""
+
 Activation = Literal["linear", "relu", "leaky_relu", "gelu", "tanh", "sigmoid", "softmax"]
 Padding = Literal["valid", "same"]
 Pair = Count | Annotated[tuple[Count, Count], Field()]
@@ -233,7 +236,7 @@ class ModelSpec(Part):
     With `layers` the list is the whole network, its last layer the output.
     """
 
-    hidden: tuple[Count, ...] | None = None
+    hidden: Annotated[tuple[Count, ...], Field(max_length=MOST_LAYERS)] | None = None
     activation: Activation = "relu"
     output_activation: Activation | None = None  # None: softmax for classes, linear for values
     dropout: Fraction = 0.0  # after each hidden layer
@@ -242,4 +245,4 @@ class ModelSpec(Part):
     bias_initialiser: Initialiser = Zeros()
     l1: NonNegative = 0.0
     l2: NonNegative = 0.0
-    layers: tuple[Layer, ...] | None = None
+    layers: Annotated[tuple[Layer, ...], Field(max_length=MOST_LAYERS)] | None = None

@@ -49,15 +49,22 @@ _OF_THE_WRONG_TYPE = ("_type", "_parsing", "_from_float")
 _COMPLETE = {"missing", "union_tag_not_found", "value_error"}  # messages to which the value adds nothing
 
 
+MOST_HINTS = 50
+"""Problems of one spec that come with what was meant, which takes a while to find; further ones say what is wrong."""
+
+
 def explain(spec: type[Part], document: dict[str, Any], errors: Iterable[ErrorDetails]) -> list[Problem]:
     """One problem for each place, in the order of the spec's fields."""
     by_place: dict[Place, list[ErrorDetails]] = {}
     for error in errors:
         by_place.setdefault(place_of(document, error), []).append(error)
+    around = {place[:depth] for place in by_place for depth in range(len(place))}
+    told = {place: found for place, found in by_place.items() if not (place in around and all(map(_is_of_type, found)))}
     return [
-        _problem(spec, document, place, [error for error in found if _is_telling(error, found)])
-        for place, found in by_place.items()
-        if not _is_told_deeper(place, found, by_place)
+        _problem(
+            spec, document, place, [error for error in found if _is_telling(error, found)], hint=number < MOST_HINTS
+        )
+        for number, (place, found) in enumerate(told.items())
     ]
 
 
@@ -79,26 +86,23 @@ def _is_telling(error: ErrorDetails, found: list[ErrorDetails]) -> bool:
     return not _is_of_type(error) or all(_is_of_type(other) for other in found)
 
 
-def _is_told_deeper(place: Place, found: list[ErrorDetails], by_place: Iterable[Place]) -> bool:
-    deeper = any(len(other) > len(place) and other[: len(place)] == place for other in by_place)
-    return deeper and all(_is_of_type(error) for error in found)
-
-
 def _is_of_type(error: ErrorDetails) -> bool:
     no_word = error["type"] == "literal_error" and isinstance(error["input"], dict | list)
     return no_word or error["type"].endswith(_OF_THE_WRONG_TYPE)
 
 
-def _problem(spec: type[Part], document: dict[str, Any], place: Place, found: list[ErrorDetails]) -> Problem:
+def _problem(
+    spec: type[Part], document: dict[str, Any], place: Place, found: list[ErrorDetails], *, hint: bool
+) -> Problem:
     kind = found[0]["type"]
     _, value = at(spec, document, place)
     if kind == "extra_forbidden":
-        return Problem(dotted(place), _WANTS[kind], _who_was_meant(spec, document, place))
+        return Problem(dotted(place), _WANTS[kind], _who_was_meant(spec, document, place) if hint else "")
     if kind.startswith("union_tag"):
         place, value = (*place, "type"), child(value, "type")
     wants = " or ".join(dict.fromkeys(_wanted(error) for error in found)).replace(" or must be ", " or ")
     message = wants if kind in _COMPLETE else f"{wants}, is {shown(value)}"
-    return Problem(dotted(place), message, _which_was_meant(value, found[0]))
+    return Problem(dotted(place), message, _which_was_meant(value, found[0]) if hint else "")
 
 
 def _wanted(error: ErrorDetails) -> str:

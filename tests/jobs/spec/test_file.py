@@ -173,6 +173,9 @@ BOMBS = {
     "full.json": json.dumps({"model": {"layers": [{"type": "relu"}] * 30_000}}),
     "nested.json": '{"training": ' + '{"then": ' * 900 + "1" + "}" * 901,
     "digits.json": '{"priority": ' + "9" * 5000 + "}",
+    "unknown.toml": "\n".join(f"k{number} = 1" for number in range(19_000)),
+    "unknown-deeper.json": json.dumps({"training": {f"epoch{number}": 1 for number in range(19_000)}}),
+    "layers.json": json.dumps({"data": {"path": "x.csv"}, "model": {"hidden": [4] * 19_000}}),
 }
 
 
