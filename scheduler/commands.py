@@ -21,6 +21,7 @@ from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
 from singlepoint.jobs.clock import iso, now, seconds
 from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
+from singlepoint.jobs.host import pressure
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
@@ -78,6 +79,7 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         granted,
         cores,
         budget_at=budget_and_cores,
+        pressure=pressure.measure,
         own_cpu_s=partial(own_cpu_s, session.home),
         measure=partial(measured_reserve, session.home),
         policy=partial(chosen_policy, session.home),

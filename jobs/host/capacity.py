@@ -29,7 +29,7 @@ SCHEMA = 1
 class Capacity:
     """budget: C_max.  reserve: what of it our own processes use.  cores: the ids of the cores that may be granted.
 
-    process: the scheduler that published it.
+    process: the scheduler that published it.  strain: why it starts nothing just now, `""` when it does.
     """
 
     budget: Resources
@@ -37,6 +37,7 @@ class Capacity:
     cores: tuple[int, ...]
     process: ProcessId
     published_at: float
+    strain: str = ""
 
     @property
     def room(self) -> Resources:
@@ -55,6 +56,7 @@ class Capacity:
             "cores": list(self.cores),
             "process": self.process.to_json(),
             "published_at": iso(self.published_at),
+            "strain": self.strain,
         }
 
     @classmethod
@@ -66,6 +68,7 @@ class Capacity:
             cores=documents.wholes(document, "cores", most=MOST_CORES),
             process=ProcessId.from_json(documents.mapping(document, "process")),
             published_at=documents.time(document, "published_at"),
+            strain=documents.text(document, "strain", ""),
         )
 
 

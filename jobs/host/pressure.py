@@ -13,23 +13,31 @@ PROC = Path("/proc")
 @dataclass(frozen=True)
 class Pressure:
     """Shares of the last ten seconds, 0..1, in which some task (memory_full: every task) waited for it; None where the
-    kernel does not tell.  available_bytes: memory that can be had without swapping."""
+    kernel does not tell.  available_bytes: memory that can be had without swapping, of total_bytes."""
 
     cpu: float | None = None
     memory: float | None = None
     memory_full: float | None = None
     io: float | None = None
     available_bytes: int | None = None
+    total_bytes: int | None = None
 
     @property
     def is_told(self) -> bool:
         return self.memory is not None
 
+    @property
+    def available_share(self) -> float | None:
+        """Of all memory, what can be had without swapping."""
+        return (
+            self.available_bytes / self.total_bytes if self.available_bytes is not None and self.total_bytes else None
+        )
+
 
 def measure(proc: Path = PROC) -> Pressure:
     """As it is now. Source: Linux, Documentation/accounting/psi.rst."""
     cpu, memory, io = (_stalls(proc / "pressure" / name) for name in ("cpu", "memory", "io"))
-    return Pressure(cpu.get("some"), memory.get("some"), memory.get("full"), io.get("some"), _available_bytes(proc))
+    return Pressure(cpu.get("some"), memory.get("some"), memory.get("full"), io.get("some"), *_memory_bytes(proc))
 
 
 def _stalls(path: Path) -> dict[str, float]:
@@ -45,9 +53,11 @@ def _stalls(path: Path) -> dict[str, float]:
     return found
 
 
-def _available_bytes(proc: Path) -> int | None:
+def _memory_bytes(proc: Path) -> tuple[int | None, int | None]:
+    """What can be had, and what there is."""
     try:
         lines = (proc / "meminfo").read_text().splitlines()
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+        told = {line.partition(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Mem")}
     except (OSError, ValueError, IndexError):
-        return None
+        return None, None
+    return told.get("MemAvailable"), told.get("MemTotal")

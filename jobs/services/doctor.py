@@ -170,6 +170,9 @@ def scheduler(patient: Patient) -> Finding:
         return Finding("scheduler", Grade.AWAY, "not running", "singlepoint up --detach")
     counted = "".join(f" and {amount_text(name, count)}" for name, count in capacity.budget.counted)
     found = f"process {capacity.process.pid}, budget {_cpu_and_memory(capacity.budget)}{counted}"
+    if capacity.strain:
+        told = f"{found}; nothing is started: {capacity.strain}"
+        return Finding("scheduler", Grade.LIMITED, told, "end what else takes memory, or give jobs less of it")
     at = now()
     if (plan := planned_drain(patient.home, at)) is not None:
         when = "draining since" if plan.holds(at) else "to be drained at"

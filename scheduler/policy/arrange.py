@@ -205,7 +205,7 @@ class _Pass:
         room, picked = self.soon, []
         for victim in self._victims(self.floor.standing(task.id).rank):
             lacking = task.need.lacking_in(room)
-            if any(getattr(victim.granted, name) for name in lacking):
+            if any(victim.granted.of(name) for name in lacking):
                 picked.append(victim)
                 room = room + victim.granted
                 if task.need.fits_in(room):

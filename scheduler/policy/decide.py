@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
@@ -20,6 +21,7 @@ from singlepoint.scheduler.world.tasks import NOTHING, Holding, Task
 from .arrange import Floor, PutDown, Start, arrange
 from .plan import Decision, Dispatch, Fail, Pause, Plan, Preempt, PushAgain, Rescue, Resume, TakeBack
 from .rules import Rules
+from .strain import Strain
 
 
 class View(Protocol):
@@ -52,8 +54,11 @@ class View(Protocol):
         """What an attempt of a waiting task is granted with these cores."""
 
 
-def decide(view: View, rules: Rules) -> Plan:
-    """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it."""
+def decide(view: View, rules: Rules, strain: Strain | None = None) -> Plan:
+    """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it.
+
+    strain: that the machine is short of memory, whoever takes it.
+    """
     urgent: list[Decision] = [Rescue(job.id, job.attempt, end, cause) for job, end, cause in view.dead()]
     urgent += [Fail(job.id, reason) for job, reason in view.doomed()]
     if view.draining:
@@ -63,6 +68,8 @@ def decide(view: View, rules: Rules) -> Plan:
         return Plan(tuple(urgent))
     if view.excess != NOTHING:
         return Plan((*urgent, *_put_excess_down(view)))
+    if strain is not None:
+        return Plan((*urgent, *_ease(view, strain)), shut=f"nothing is started: {strain.why}")
     found = arrange(view.books, rules)
     return Plan(
         decisions=(*urgent, *map(_put_down, found.put_down), *_starts(view, found.starts)),
@@ -99,6 +106,14 @@ def _put_excess_down(view: View) -> Iterator[Decision]:
         if helps and holding.leaving != holding.granted:
             excess = excess - holding.granted
             yield _hand_back(holding, "the budget was lowered")
+
+
+def _ease(view: View, strain: Strain) -> Iterator[Decision]:
+    """When it lasts, the least important work that can give way; none while some leaves."""
+    holders = list(view.books.holders())
+    if strain.lasts(view.books.now) and not any(holding.leaving.memory_bytes for holding in holders):
+        willing = (holding for holding in holders if holding.task.gives_way or not holding.begun)
+        yield from (_hand_back(holding, strain.why) for holding in islice(willing, 1))
 
 
 def _put_all_down(view: View) -> Iterator[Decision]:

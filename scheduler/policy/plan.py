@@ -105,9 +105,11 @@ class Plan:
     """What a policy answers. blocked: those it looked at, in order, and did not start: what each waits for.
 
     reservation: for whom room is kept.  look_again_at: when time alone may bring another answer; None: not by itself.
+    shut: why nobody at all is started, `""` when that is not so.
     """
 
     decisions: tuple[Decision, ...] = ()
     blocked: Mapping[str, Wait] = field(default_factory=dict)
     reservation: Reservation | None = None
     look_again_at: float | None = None
+    shut: str = ""

@@ -33,7 +33,7 @@ def told(view: View, plan: Plan, ending: Iterable[str] = ()) -> Told:
         lead = "first in line; " if job_id == first else ""
         why[job_id] = lead + _sentence(view, job_id, wait, plan.reservation)
     over = not NOTHING.fits_in(view.books.free)
-    return Told(first, why, _OVER_BUDGET if over else "", frozenset(ending))
+    return Told(first, why, _OVER_BUDGET if over else plan.shut, frozenset(ending))
 
 
 def _sentence(view: View, job_id: str, wait: Wait, reservation: Reservation | None) -> str:

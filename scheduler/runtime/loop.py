@@ -38,6 +38,7 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
+from singlepoint.jobs.host.pressure import Pressure
 from singlepoint.jobs.host.processes import boot_id, this_process
 from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
@@ -53,6 +54,7 @@ from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
+from singlepoint.scheduler.policy.strain import Strain, judged
 from singlepoint.scheduler.simulation.forecast import Foresight, foresee
 from singlepoint.scheduler.simulation.scene import scene_of
 from singlepoint.scheduler.simulation.scene_document import to_json
@@ -87,6 +89,7 @@ SAMPLE_EVERY_S = 1.0
 FORECAST_EVERY_S = 0.5
 FORECAST_SHARE = 0.02
 BUDGET_EVERY_S = 1.0
+STRAIN_EVERY_S = 1.0
 
 
 class Stopping(BaseException):
@@ -124,7 +127,8 @@ class Scheduler:
     own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
     latter for waiting.  policy: the name of the one that was chosen, asked at every look.  own_cpu_s: core-seconds that
     our own processes have used so far.  budget_at: the budget and the cores that hold at a time, where they may change;
-    raises SinglepointError when that cannot be told, and then nothing changes.
+    raises SinglepointError when that cannot be told, and then nothing changes.  pressure: how hard-pressed the machine
+    is now.
     """
 
     def __init__(
@@ -137,6 +141,7 @@ class Scheduler:
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
         policy: Callable[[], str] = lambda: DEFAULT,
         own_cpu_s: Callable[[], float] = lambda: 0.0,
+        pressure: Callable[[], Pressure] = Pressure,
         budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
@@ -166,6 +171,9 @@ class Scheduler:
         self._next_sample = 0.0
         self._budget_at = budget_at
         self._next_budget = 0.0
+        self._pressure = pressure
+        self._strain: Strain | None = None
+        self._next_strain = 0.0
         self._budget_trouble = ""
         self._drain_changes_at = math.inf
         self._unfinished = False
@@ -200,6 +208,7 @@ class Scheduler:
         self._look_for_drain()
         self._look_for_policy()
         self._look_for_budget()
+        self._look_for_strain()
         for job_id in rung:
             self._answer(job_id, acts)
         more_to_do = self._upkeep.run()
@@ -247,6 +256,18 @@ class Scheduler:
             self._publish_capacity()
             log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
 
+    def _look_for_strain(self) -> None:
+        """Whether the machine is short of memory, whoever takes it."""
+        if self._monotonic() < self._next_strain:
+            return
+        self._next_strain = self._monotonic() + STRAIN_EVERY_S
+        before, found = self._strain, self._pressure()
+        self._strain = judged(before, found.memory, found.available_share, self.world.now)
+        told_of = self._strain or before
+        if told_of is not None and (self._strain is None) != (before is None):
+            log.warning("strain_began why=%r" if before is None else "strain_ended why=%r", told_of.why)
+            self._publish_capacity()
+
     def _complain_of_budget(self, trouble: str) -> None:
         """Say once that the budget that should hold cannot be told, so that the one before stands."""
         if trouble and trouble != self._budget_trouble:
@@ -285,10 +306,12 @@ class Scheduler:
         """Decide and do, until nothing is left to do; True when there may be more."""
         busy: set[str] = set()
         for _ in range(ROUNDS):
-            self._plan = decide(self.world, self.rules)
+            self._plan = decide(self.world, self.rules, self._strain)
             decisions = [decision for decision in self._plan.decisions if decision.job_id not in busy]
             if not decisions:
                 return False
+            if self._strain is not None:
+                self._strain = self._strain.eased(self.world.now)
             for decision in decisions:
                 try:
                     self._carry_out(decision, acts)
@@ -407,7 +430,8 @@ class Scheduler:
 
     def _publish_capacity(self) -> None:
         world = self.world
-        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock())
+        strain = "" if self._strain is None else self._strain.why
+        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock(), strain)
         publish_capacity(self.store.home, record)
 
     # --- running -----------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from singlepoint.scheduler.policy.plan import (
 )
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
+from singlepoint.scheduler.policy.strain import Strain
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
@@ -50,6 +51,7 @@ class Paper:
         self.now = now
         self.rules = rules
         self.plan = Plan()
+        self.strain: Strain | None = None
         self.jobs: dict[str, Job] = {}
         self.unfinished: dict[str, Job] = {}
         self.alive: set[str] = set()
@@ -103,7 +105,7 @@ class Paper:
         made: list[Decision] = []
         for _ in range(rounds):
             self.look_at_locks()
-            self.plan = decide(self.world, self.rules)
+            self.plan = decide(self.world, self.rules, self.strain)
             decisions = self.plan.decisions
             if not decisions:
                 self.decisions += made

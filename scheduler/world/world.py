@@ -181,7 +181,7 @@ class World:
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         self.books.resize(self.room, self.cores)
-        for place in (Place.OVERSIZED, Place.READY):
+        for place in (Place.OVERSIZED, Place.READY, Place.RESUMING):
             for job_id in list(self.lines[place]):
                 self._file(self._jobs[job_id])
 

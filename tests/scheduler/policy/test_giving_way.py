@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from singlepoint.jobs.lifecycle.history import Note
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.scheduler.policy import feedback
 from singlepoint.scheduler.policy.plan import Dispatch, Pause, Preempt, Resume
@@ -72,3 +75,18 @@ def test_time_that_an_attempt_stood_still_is_no_time_it_was_served() -> None:
     paper.pass_time(1000)
     assert paper.jobs["long"].state is State.PENDING
     assert paper.jobs["long"].attempts[-1].worked_s(paper.now) == pytest.approx(350, abs=0.01)
+
+
+def test_what_stood_still_while_the_budget_had_no_room_for_it_goes_on_when_there_is_again() -> None:
+    paper = Paper(cpu=2)
+    whole = paper.world.budget
+    paper.submit("a", cpu=2)
+    paper.settle()
+    paper.claim("a")
+    paper.note("a", Note.ASK, ask="pause", by="user")
+    paper.note("a", Note.PAUSE)
+    paper.world.budget_changed(replace(whole, cpu_millis=1000), Resources(), (0,))
+    paper.note("a", Note.RESUME)
+    assert paper.settle() == []
+    paper.world.budget_changed(whole, Resources(), (0, 1))
+    assert [type(decision) for decision in paper.settle()] == [Resume]
