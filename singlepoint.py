@@ -31,7 +31,8 @@ except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a co
     sys.exit(130)
 
 if TYPE_CHECKING:
-    from singlepoint.jobs.client.session import Settings
+    from singlepoint.jobs.client.session import Session, Settings
+    from singlepoint.jobs.lifecycle.outlook import Outlook
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
@@ -61,8 +62,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Results and reasons": {
         "models": ("singlepoint.worker.commands:models", "List the trained models."),
         "checkpoints": ("singlepoint.worker.commands:checkpoints", "List or verify a job's checkpoints."),
-        "explain": ("singlepoint.scheduler.commands:explain", "Say why a job waits."),
-        "eta": ("singlepoint.scheduler.commands:eta", "Say when a job should start and end."),
+        "explain": ("singlepoint.scheduler.explain:explain", "Say why a job waits."),
+        "eta": ("singlepoint.scheduler.explain:eta", "Say when a job should start and end."),
         "report": ("singlepoint.scheduler.commands:report", "Show failure rate, reliability and what crashes cost."),
         "simulate": (
             "singlepoint.scheduler.simulate:simulate",
@@ -196,7 +197,9 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None, serv
         raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    ctx.obj = Settings(Path(home) if home is not None else None, redis_url, _check_within_limits, server or None)
+    ctx.obj = Settings(
+        Path(home) if home is not None else None, redis_url, _check_within_limits, server or None, _foresee
+    )
 
 
 def _check(spec: Spec) -> Checked | None:
@@ -211,6 +214,13 @@ def _check_within_limits(spec: Spec) -> Checked | None:
     from singlepoint.worker.kinds.within_limits import check_within_limits
 
     return check_within_limits(spec)
+
+
+def _foresee(session: Session, spec: Spec, at: float) -> Outlook | None:
+    """When a job that is about to be handed in should start and end."""
+    from singlepoint.scheduler.explain import expectation
+
+    return expectation(session, spec, at)
 
 
 _GLOBAL_OPTIONS = ("--home", "--redis-url", "--server")
@@ -375,7 +385,8 @@ def _sources(settings: Settings) -> Sources:
     """What the page shows of scheduler and worker, neither of which it may know."""
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.services.doctor import Patient, examine
-    from singlepoint.scheduler.commands import explanation, report_document
+    from singlepoint.scheduler.commands import report_document
+    from singlepoint.scheduler.explain import explanation
     from singlepoint.worker import commands
     from singlepoint.worker.doctor import ALL
 
@@ -384,6 +395,7 @@ def _sources(settings: Settings) -> Sources:
 
     return Sources(
         check=_check,
+        foresee=_foresee,
         explanation=explanation,
         report=report_document,
         models=lambda session: commands.model_documents(session.home),

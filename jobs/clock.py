@@ -20,6 +20,12 @@ def iso(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+def local(at: float, now: float) -> str:
+    """A time of day here, with the date where it is not today's."""
+    moment, today = datetime.fromtimestamp(at), datetime.fromtimestamp(now)
+    return moment.strftime("%H:%M:%S" if moment.date() == today.date() else "%Y-%m-%d %H:%M")
+
+
 def seconds(text: str) -> float:
     """The inverse of `iso`; raises ValueError for anything else."""
     return datetime.fromisoformat(text).timestamp()

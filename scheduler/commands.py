@@ -1,34 +1,31 @@
-"""The commands of this package: `scheduler` runs it, `drain` has it start nothing; `explain` and `report` read the
-disk and need no Redis."""
+"""The commands of this package: `scheduler` runs it, `drain` has it start nothing; `report` reads the disk and needs no
+Redis."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import math
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from singlepoint.jobs.amounts import amount_text, granted_text, parse_length_s, parse_moment_s
+from singlepoint.jobs.amounts import amount_text, parse_length_s, parse_moment_s
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
-from singlepoint.jobs.clock import iso, now, seconds
+from singlepoint.jobs.clock import local, now
 from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
 from singlepoint.jobs.host import pressure
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
 from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
-from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import Drain, end_drain
 from singlepoint.jobs.services.draining import drain as begin_drain
@@ -156,56 +153,6 @@ def _amount_of(name: str, amounts: dict[str, int]) -> str:
     return "as there is" if amount >= UNLIMITED else amount_text(name, amount)
 
 
-@click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")
-@click.argument("job", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
-@click.pass_obj
-def explain(settings: Settings, job: str, as_json: bool) -> None:
-    """Say in one sentence why a job waits, or where it stands."""
-    session = open_session(settings)
-    document = explanation(session, find_job(session.store, job))
-    click.echo(json.dumps(document) if as_json else document["reason"] or document["stands"])
-
-
-def explanation(session: Session, job_id: str) -> dict[str, Any]:
-    """The document of `explain`: where a job stands, and in one sentence why; the same that `ps` and `show` say."""
-    known = session.store.load(job_id)
-    reason = known.reason if known.is_final else live(session, known)[0]["reason"]
-    return {"schema": 1, "id": job_id, "state": known.state.value, "reason": reason, "stands": _stands(known)}
-
-
-def _stands(job: Job) -> str:
-    if job.terms is None or job.state is not State.RUNNING:
-        return job.state.value
-    return f"running as attempt {job.attempt} on {granted_text(job.terms.cores, job.terms.units)}"
-
-
-@click.command(epilog="\b\nExamples:\n  singlepoint eta last\n  singlepoint eta k3v --json")
-@click.argument("job", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
-@click.pass_obj
-def eta(settings: Settings, job: str, as_json: bool) -> None:
-    """Say when a job should start and end, with the times that eight in ten keep to."""
-    session = open_session(settings)
-    known = session.store.load(find_job(session.store, job))
-    row, _ = live(session, known)
-    expected: dict[str, dict[str, str] | None] | None = row.get("eta")
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "id": known.id, "state": known.state.value, "eta": expected}))
-    elif expected is None:
-        click.echo(known.state.value if known.is_final else f"not known yet; {row['reason'] or known.state.value}")
-    else:
-        for name, at in expected.items():
-            if at is not None:
-                click.echo(f"{name}s {_clock(at['p50'])}, {_clock(at['p10'])} to {_clock(at['p90'])}")
-
-
-def _clock(text: str) -> str:
-    """A time of day, with the date where it is not today's."""
-    at, today = datetime.fromtimestamp(seconds(text)), datetime.fromtimestamp(now())
-    return at.strftime("%H:%M:%S" if at.date() == today.date() else "%Y-%m-%d %H:%M")
-
-
 @click.command(
     epilog="\b\nExamples:\n  singlepoint drain\n  singlepoint drain --until 18:00 --for 2h\n  singlepoint drain --off"
 )
@@ -244,10 +191,10 @@ def _planned(until: str | None, length: str | None, at: float) -> Drain:
 
 
 def _told_of(plan: Drain, at: float) -> str:
-    until = f"until {_clock(iso(plan.ends_at))}" if plan.ends_at < math.inf else "until `singlepoint drain --off`"
+    until = f"until {local(plan.ends_at, at)}" if plan.ends_at < math.inf else "until `singlepoint drain --off`"
     if plan.holds(at):
         return f"draining {until}: `singlepoint ps` shows what still runs"
-    return f"from {_clock(iso(plan.begins_at))} on the home is drained, {until}; before, work goes on"
+    return f"from {local(plan.begins_at, at)} on the home is drained, {until}; before, work goes on"
 
 
 def total_account(session: Session, at: float) -> Account:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from singlepoint.jobs.broker.index import Index
     from singlepoint.jobs.broker.rq_queues import DispatchQueue
+    from singlepoint.jobs.lifecycle.outlook import Outlook
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
 
@@ -39,12 +40,14 @@ class Settings:
 
     check: what `worker` says of a spec's data and shapes (raises InvalidInput) and settles of it; passed in, since
     `jobs` may not know `worker`.  server: the address of a singlepoint elsewhere, to be spoken to instead.
+    foresee: when a job that is about to be handed in should start and end, as `scheduler` sees it at a time.
     """
 
     home_path: Path | None = None
     redis_url: str | None = None
     check: Callable[[Spec], Checked | None] | None = None
     server: str | None = None
+    foresee: Callable[[Session, Spec, float], Outlook | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.listing import SORTS, Selection, Wanted, select
 from singlepoint.jobs.client.query import Row
 from singlepoint.jobs.client.session import Session, Settings, open_session
-from singlepoint.jobs.clock import now, seconds
+from singlepoint.jobs.clock import local, now, seconds
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 
@@ -35,6 +35,8 @@ COLUMNS = (
     "submitted",
     "running",
     "ended",
+    "starts",
+    "ends",
     "reason",
 )
 
@@ -129,8 +131,15 @@ def cells(row: Row, at: float) -> dict[str, str]:
         "submitted": age(seconds(row["submitted_at"]), at),
         "running": duration(at - started) if started is not None and row["state"] == "running" else "",
         "ended": age(ended, at),
+        **{f"{name}s": _expected(row, name, at) for name in ("start", "end")},
         "reason": row["reason"] or "",
     }
+
+
+def _expected(row: Row, name: str, at: float) -> str:
+    """When it should start or end, as `eta` has it in the middle; what will not be told is nothing."""
+    times = (row.get("eta") or {}).get(name)
+    return local(seconds(times["p50"]), at) if times else ""
 
 
 def _watch(session: Session, wanted: Wanted) -> None:

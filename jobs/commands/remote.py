@@ -14,6 +14,7 @@ from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import EXIT_JOB_FAILED, EXIT_OK
 from singlepoint.jobs.lifecycle.history import fold
+from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import Spec
 
@@ -30,8 +31,12 @@ def submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
     if options["dry_run"]:
         click.echo(json.dumps(server.submit(spec, dry_run=True), indent=1))
         return
-    job_id = server.submit(spec)["id"]
-    click.echo(job_id)
+    answer = server.submit(spec)
+    job_id = answer["id"]
+    click.echo(json.dumps(answer) if options["as_json"] else job_id)
+    foreseen = {**(answer.get("outlook") or {}), "deadline_at": answer.get("deadline_at")}
+    for line in () if options["quiet"] else foreseen_lines(foreseen, now()):
+        click.echo(line, err=True)
     if options["wait"] or options["follow"]:
         _follow(server, job_id, show_log=options["follow"], log_to_stderr=True, quiet=options["quiet"])
 

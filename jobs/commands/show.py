@@ -14,6 +14,7 @@ from singlepoint.jobs.client.query import Row, live
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
+from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.summary import detail
 
@@ -63,7 +64,8 @@ def page(job: Job, live: Row, at: float) -> str:
             "bits": _bits(job),
         }
     )
-    parts = [head, _ledger(job, at), _section("result", job.result), _section("metrics", job.metrics)]
+    foreseen = "\n".join(foreseen_lines({**live, "deadline_at": job.deadline_at and iso(job.deadline_at)}, at))
+    parts = [head, foreseen, _ledger(job, at), _section("result", job.result), _section("metrics", job.metrics)]
     return "\n\n".join(part for part in parts if part)
 
 

@@ -20,6 +20,7 @@ from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import EXIT_OK, InvalidInput, UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
+from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.spec.common import Checked
@@ -103,6 +104,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--wait", is_flag=True, help="Wait for the end; exit with the job's code."),
         click.option("--follow", is_flag=True, help="Wait, and print the job's log on stderr."),
         click.option("--dry-run", is_flag=True, help="Check all of it and print the spec; submit nothing."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1) instead of the id."),
         click.option("-q", "--quiet", is_flag=True, help="Print the id and nothing else."),
     ]
     for decorate in reversed(how):
@@ -261,16 +263,30 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         return
     session = open_session(settings)
     spec = prepare(session, spec, now(), settings.check, None if options["quiet"] else _tell)
+    outlook = None if options["quiet"] or settings.foresee is None else settings.foresee(session, spec, now())
     if options["dry_run"]:
-        _print_plan(session, spec)
+        _print_plan(session, spec, outlook)
         return
     submitted = accept(session, spec, now())
-    click.echo(submitted.job.id)
+    outlook = outlook if submitted.is_new else None  # of the one that lives, `ps` and `eta` tell
+    click.echo(json.dumps(_answer(submitted, outlook)) if options["as_json"] else submitted.job.id)
     waits = options["follow"] or options["wait"]
-    if not options["quiet"] and (next_steps := _next_steps(session, submitted, waits=waits)):
-        click.echo(next_steps, err=True)
+    if not options["quiet"]:
+        next_steps = _next_steps(session, submitted, waits=waits)
+        click.echo("\n".join([*([next_steps] if next_steps else []), *_foreseen(spec, outlook)]), err=True)
     if waits:
         _await(session, submitted, follow_log=options["follow"], quiet=options["quiet"])
+
+
+def _answer(submitted: Submitted, outlook: Outlook | None) -> dict[str, Any]:
+    """What `--json` prints of a submission. is_new: False for a job that was there, and bears the same unique key."""
+    job = submitted.job
+    known = {"id": job.id, "name": job.name, "state": job.state.value, "is_new": submitted.is_new}
+    return {"schema": SCHEMA, **known, "ahead": submitted.ahead, "outlook": outlook.to_json() if outlook else None}
+
+
+def _foreseen(spec: Spec, outlook: Outlook | None) -> list[str]:
+    return list(foreseen_lines({**outlook.to_json(), "deadline_at": spec.deadline}, now())) if outlook else []
 
 
 def _tell(checked: Checked) -> None:
@@ -293,26 +309,39 @@ def _submit_all(settings: Settings, specs: Mapping[Path, Callable[[], Spec]], op
         raise InvalidInput(problems)
     if options["dry_run"]:
         for spec in sound:
-            _print_plan(session, spec)
+            _print_plan(session, spec, None)
         return
-    ids = []
-    for spec in sound:
-        ids.append(accept(session, spec, now()).job.id)
-        click.echo(ids[-1])
+    ids = _keep_all(session, sound, as_json=options["as_json"])
     if options["wait"]:
-        with detaching(*ids):
-            ended = wait_for(session.store, ids)
-        bad = [job for job in ended if job.state is not State.SUCCEEDED]
-        raise click.exceptions.Exit(EXIT_CODES[bad[0].state] if bad else EXIT_OK)
+        _await_all(session, ids)
 
 
-def _print_plan(session: Session, spec: Spec) -> None:
+def _keep_all(session: Session, specs: Sequence[Spec], *, as_json: bool) -> list[str]:
+    """Accept them, and print the id of each as soon as it is kept, or one document of all."""
+    kept = []
+    for spec in specs:
+        kept.append(accept(session, spec, now()))
+        if not as_json:
+            click.echo(kept[-1].job.id)
+    if as_json:
+        click.echo(json.dumps({"schema": SCHEMA, "jobs": [_answer(one, None) for one in kept]}))
+    return [one.job.id for one in kept]
+
+
+def _await_all(session: Session, ids: Sequence[str]) -> None:
+    with detaching(*ids):
+        ended = wait_for(session.store, ids)
+    bad = [job for job in ended if job.state is not State.SUCCEEDED]
+    raise click.exceptions.Exit(EXIT_CODES[bad[0].state] if bad else EXIT_OK)
+
+
+def _print_plan(session: Session, spec: Spec, outlook: Outlook | None) -> None:
     requests = spec.resources.amounts().to_json()
     capacity = read_capacity(session.home)
     budget = capacity.budget.to_json() if capacity is not None else None
     document = {"schema": SCHEMA, "spec": spec.model_dump(mode="json"), "requests": requests, "budget": budget}
-    click.echo(json.dumps(document, indent=1))
-    click.echo("the spec is sound; nothing was submitted", err=True)
+    click.echo(json.dumps({**document, "outlook": outlook.to_json() if outlook else None}, indent=1))
+    click.echo("\n".join(["the spec is sound; nothing was submitted", *_foreseen(spec, outlook)]), err=True)
 
 
 def _next_steps(session: Session, submitted: Submitted, *, waits: bool) -> str:

@@ -215,6 +215,18 @@ def last_end(content: Content, job_id: str) -> State | None:
     return entry.state if entry is not None else None
 
 
+def of_likeness(content: Content, like: str, most: int) -> list[Entry]:
+    """Ends of jobs of this likeness, also of those that are gone, the last first."""
+    found: list[Entry] = []
+    needle, end = b'"like":"' + like.encode() + b'"', len(content)
+    while like and len(found) < most and (at := content.rfind(needle, 0, end)) >= 0:
+        end = content.rfind(b"\n", 0, at) + 1
+        entry = Entry.from_line(content[end : content.find(b"\n", at)])
+        if entry is not None and entry.like == like:
+            found.append(entry)
+    return found
+
+
 def add_lines(sums: Sum, lines: Iterable[bytes]) -> Sum:
     """`sums`, with the entries in these lines: of jobs that are still there, and of others."""
     for raw in lines:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.lifecycle.outlook import Outlook
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
@@ -29,12 +30,14 @@ Document = dict[str, Any]
 class Sources:
     """What the front door hands in of packages that may not be imported here.
 
-    check: what the worker says of a spec's data and shapes; raises InvalidInput.  explanation: why a job waits.
+    check: what the worker says of a spec's data and shapes; raises InvalidInput.  foresee: when one that is
+    about to be handed in should start and end.  explanation: why a job waits.
     report: what crashes cost, of one job or of all.  models: every model of the home; model: the one in a directory.
     checkpoints: of a job, read whole when told to.  doctor: what is there, what is missing.
     """
 
     check: Callable[[Spec], Checked | None]
+    foresee: Callable[[Session, Spec, float], Outlook | None]
     explanation: Callable[[Session, str], Document]
     report: Callable[[Session, str | None], Document]
     models: Callable[[Session], list[Document]]

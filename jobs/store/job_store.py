@@ -209,7 +209,7 @@ class JobStore:
             return self.load(job_id).state
         except NotFound:
             with self.ledger.opened() as content:
-                return last_end(content, job_id)
+                return last_end(content, job_id) if is_job_id(job_id) else None
 
     def size(self, job_id: str) -> int:
         """Bytes of history: a cheap way to see that something was written. Zero when the job is gone."""

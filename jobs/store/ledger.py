@@ -79,11 +79,12 @@ class Ledger:
     @contextlib.contextmanager
     def opened(self) -> Iterator[Content]:
         """All of it, as it is now."""
-        try:
-            with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                yield content
-        except (FileNotFoundError, ValueError):  # not there, or empty, which cannot be mapped
-            yield b""
+        with contextlib.ExitStack() as opened:
+            content: Content = b""
+            with contextlib.suppress(FileNotFoundError, ValueError):  # not there, or empty, which cannot be mapped
+                file = opened.enter_context(open(self.path, "rb"))
+                content = opened.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+            yield content
 
     def account(self) -> Account:
         """What all attempts of all jobs that ever ended came to."""

@@ -60,6 +60,14 @@ def _drawn(left: Mapping[str, Estimate], chance: random.Random) -> dict[str, flo
 
 
 def _play(scene: Scene, left_s: Mapping[str, float]) -> dict[str, Course]:
+    machine = staged(scene, left_s)
+    machine.play((), begins_at=scene.now, until=scene.drains_at)
+    running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
+    return {job_id: _course(life, job_id in running) for job_id, life in machine.lives.items()}
+
+
+def staged(scene: Scene, left_s: Mapping[str, float]) -> Machine:
+    """A machine on which the scene stands, with these seconds left to run."""
     machine = Machine(len(scene.cores), POLICIES[scene.policy], 0.0, lambda _life: None)
     machine.books.resize(scene.room, scene.cores)
     machine.books.seen_at(scene.now)
@@ -78,9 +86,7 @@ def _play(scene: Scene, left_s: Mapping[str, float]) -> dict[str, Course]:
     for coming in scene.coming:
         task = replace(coming.task, pauses=False)
         machine.expect(_life(task, left_s), task, coming.at, coming.after)
-    machine.play((), begins_at=scene.now, until=scene.drains_at)
-    running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
-    return {job_id: _course(life, job_id in running) for job_id, life in machine.lives.items()}
+    return machine
 
 
 def _life(task: Task, left_s: Mapping[str, float]) -> Life:

@@ -97,18 +97,20 @@ class Scene:
         return replace(self, left={**self.left, job_id: left})
 
     def without(self, job_id: str) -> Scene:
-        """A job that runs gives its cores back, and keeps its memory."""
+        """A job that runs gives its cores back and stands still, with its memory kept."""
         holding = tuple(
             replace(one, granted=replace(one.granted, cpu_millis=0), cores=()) if one.task.id == job_id else one
             for one in self.holding
         )
-        return replace(self, holding=holding)
+        left = {name: one for name, one in self.left.items() if name != job_id}
+        hopes = {name: one for name, one in self.hopes.items() if name != job_id}
+        return replace(self, holding=holding, left=left, hopes=hopes)
 
 
 def scene_of(world: World, rules: Rules) -> Scene:
     """The line as the scheduler sees it now: who holds something, the first in line, and the first of those to come."""
     waiting = tuple(islice(world.books.waiting(), MOST_WAITING))
-    holding = tuple(world.books.holders())
+    holding = tuple(replace(one, units={}) for one in world.books.holders())  # which numbers is no matter here
     known = {task.id for task in waiting} | {one.task.id for one in holding if one.cores}
     coming = tuple(islice(_coming(world, known), MOST_WAITING))
     tasks = [*waiting, *(one.task for one in holding if one.cores), *(one.task for one in coming)]

@@ -79,6 +79,7 @@ def test_explain_needs_no_redis(home: Home, store: JobStore, lived: str, capsys:
         "state": "pending",
         "reason": NOTHING_RUNS,
         "stands": "pending",
+        **dict.fromkeys(("eta", "deadline_at", "deadline_probability")),
     }
 
 

@@ -222,6 +222,7 @@ CURVES = Curves()
 def submit(service: Service, call: Call) -> Answer:
     """Hand in a job: the body is its spec.
 
+    The answer's `outlook` says when it should start and end; null where nothing is foreseen.
     With `unique`, while a job with that key lives, it is answered (200) and no other is made.
     With an `Idempotency-Key` the same request may be sent again: the job it made is answered, and no other is made.
     """
@@ -233,19 +234,24 @@ def submit(service: Service, call: Call) -> Answer:
     spec = _spec(service, call.document)
     settled = prepare(session, spec, now(), service.sources.check, lambda checked: told.extend(checked.lines))
     permitted(settled, session.home, service.settings.roots)  # a pattern has become files by now
+    outlook = service.sources.foresee(session, settled, now())
+    foreseen = {"outlook": outlook.to_json() if outlook is not None else None}
     if call.query.dry_run:
-        return Answer({**_plan(session, settled), "told": told})
+        return Answer({**_plan(session, settled), **foreseen, "told": told})
     try:
         submitted = accept(session, settled, now(), job_id=job_id)
-        return _kept(session, submitted.job, 201 if submitted.is_new else 200)
+        if not submitted.is_new:
+            return _kept(session, submitted.job, 200)
+        return _kept(session, submitted.job, 201, foreseen)
     except OSError as error:
         if job_id is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         return _kept(session, session.store.load(job_id), 200)  # the same, sent twice at once
 
 
-def _kept(session: Session, job: Job, status: int) -> Answer:
-    return Answer(job_document(session, job), status, {"location": f"/api/v1/jobs/{job.id}"})
+def _kept(session: Session, job: Job, status: int, foreseen: Document | None = None) -> Answer:
+    document = {**job_document(session, job), **(foreseen or {})}
+    return Answer(document, status, {"location": f"/api/v1/jobs/{job.id}"})
 
 
 def _spec(service: Service, document: Any) -> Spec:

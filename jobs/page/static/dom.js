@@ -126,6 +126,11 @@ export function when(text) {
   return text ? h("time", { datetime: text, title: new Date(text).toLocaleString() }, age(text)) : "";
 }
 
+// A time to come, by the clock of whoever looks.
+export function clock(text) {
+  return text ? h("time", { datetime: text }, new Date(text).toLocaleString()) : "";
+}
+
 export function figure(value) {
   if (value === null || value === undefined) return "";
   if (typeof value !== "number") return String(value);

@@ -2,7 +2,7 @@
 
 import { ask, get, listen } from "./api.js";
 import { Charts, PALETTE } from "./charts.js";
-import { bar, badge, bytes, duration, facts, figure, fill, h, heading, section, table, when } from "./dom.js";
+import { clock, bar, badge, bytes, duration, facts, figure, fill, h, heading, section, table, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
 const WORDS = { cpu_millis: "Cores", memory_bytes: "Memory", storage_bytes: "Disk", network_bytes_s: "Network" };
@@ -50,7 +50,7 @@ export function view(place) {
       h("p", { class: "actions" }, h("button", { type: "button", onclick: async () => {
         const found = await attempt(() => ask("PUT", "/machine/draining", { draining: !since }), since ? "work is started again" : "draining: running work is saved and handed back");
         if (found) drawNow(found);
-      } }, since ? "End the drain" : "Drain"), since ? ["draining since ", when(since), machine.drain?.ends_at ? [", until ", when(machine.drain.ends_at)] : ""] : machine.drain ? ["to be drained at ", when(machine.drain.begins_at)] : "Nothing more is started, and running work is saved and handed back, until that is ended."));
+      } }, since ? "End the drain" : "Drain"), since ? ["draining since ", when(since), machine.drain?.ends_at ? [", until ", clock(machine.drain.ends_at)] : ""] : machine.drain ? ["to be drained at ", clock(machine.drain.begins_at)] : "Nothing more is started, and running work is saved and handed back, until that is ended."));
   }
 
   function drawCost(report) {

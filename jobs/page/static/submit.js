@@ -2,7 +2,7 @@
 // The form and the text say the same; what the form cannot say (layers one by one) is written in the text.
 
 import { ask, get, upload } from "./api.js";
-import { bytes, fill, h, heading, section, facts, percent } from "./dom.js";
+import { bytes, clock, fill, h, heading, section, facts, percent } from "./dom.js";
 import { attempt, complain } from "./notice.js";
 
 const KINDS = { train: "TrainSpec", predict: "PredictSpec" };
@@ -158,6 +158,16 @@ export function view(place) {
     text.setSelectionRange(there, there);
   }
 
+  // When it should start and end, how likely it meets its deadline, and what would change that.
+  function foreseen(outlook) {
+    if (!outlook) return [];
+    const times = Object.entries(outlook.eta || {}).filter(([, at]) => at).map(([name, at]) => [`${name}s `, clock(at.p50)]);
+    const chance = outlook.deadline_probability;
+    const likely = (share) => `${Math.round(100 * share)} %`;
+    return [...times, ...(chance === null ? [] : [`meets its deadline with a probability of ${likely(chance)}`]),
+      ...outlook.changes.map((one) => `with ${one.change} that is ${likely(one.deadline_probability)}`)];
+  }
+
   // ---- checked, then kept ----
 
   async function check() {
@@ -173,7 +183,7 @@ export function view(place) {
           Cores: `${found.requests.cpu_millis / 1000}${budget.cpu_millis ? ` of ${budget.cpu_millis / 1000}` : ""}`,
           Memory: `${bytes(found.requests.memory_bytes)}${budget.memory_bytes ? ` of ${bytes(budget.memory_bytes)}` : ""}`,
         }),
-        h("ul", {}, found.told.map((line) => h("li", {}, line))),
+        h("ul", {}, found.told.map((line) => h("li", {}, line)), foreseen(found.outlook).map((line) => h("li", {}, line))),
         h("details", {}, h("summary", {}, "The spec as it would be kept"), h("pre", { tabindex: "0" }, JSON.stringify(found.spec, null, 1))),
         h("p", { class: "actions" }, button)));
       button.focus();

@@ -75,6 +75,7 @@ def no_check(_spec: Spec) -> None:
 
 SOURCES = Sources(
     check=no_check,
+    foresee=lambda _session, _spec, _at: None,
     explanation=lambda session, job_id: {"schema": 1, "id": job_id, "state": "pending", "reason": "because"},
     report=lambda session, job_id: {"schema": 1},
     models=lambda session: [],

@@ -1,0 +1,234 @@
+"""`singlepoint explain` and `eta`, and what `submit` is told: why a job waits, when it should start, what would help.
+
+The sentence is the one of `ps` and `show`, the times are those that the scheduler told last. What holds a job up, and
+what would change that, comes of playing the line forward that the scheduler published: without one nothing is said.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from singlepoint.jobs.amounts import amount_text, granted_text
+from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.query import live, room
+from singlepoint.jobs.client.session import Session, Settings, asked, open_session
+from singlepoint.jobs.clock import iso, local, now, seconds
+from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound
+from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
+from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
+from singlepoint.jobs.lifecycle.ledger import Entry, of_likeness
+from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
+from singlepoint.jobs.lifecycle.reasons import Eta
+from singlepoint.jobs.lifecycle.records import Job, granted_of
+from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.job import Spec, from_json, likeness
+from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
+from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
+from singlepoint.scheduler.simulation.situation import situation
+from singlepoint.scheduler.simulation.whatif import Known, outlook, sooner
+from singlepoint.scheduler.world.experience import REMEMBERED, Estimate, Experience
+from singlepoint.scheduler.world.tasks import Task
+
+NEW = "new"
+"""What a job is called that has no id yet."""
+
+MOST_NAMED = 5
+"""Jobs that a line of text names; a document has all of them."""
+
+LIKE_JOBS = 3 * REMEMBERED
+"""Of them the newest count: of several numbers of cores, some each."""
+
+
+@click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")
+@click.argument("job", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.pass_obj
+def explain(settings: Settings, job: str, as_json: bool) -> None:
+    """Say why a job waits, or where it stands; of one that waits, what for, and what would make it start sooner.
+
+    Each change that is told was tried, by playing the line forward with it.
+    """
+    session = open_session(settings)
+    document = explanation(session, find_job(session.store, job))
+    click.echo(json.dumps(document) if as_json else "\n".join(_lines(document, now())))
+
+
+@click.command(epilog="\b\nExamples:\n  singlepoint eta last\n  singlepoint eta k3v --json")
+@click.argument("job", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.pass_obj
+def eta(settings: Settings, job: str, as_json: bool) -> None:
+    """Say when a job should start and end, with the times that eight in ten keep to."""
+    session = open_session(settings)
+    known = session.store.load(find_job(session.store, job))
+    row, _ = live(session, known)
+    document = {"schema": 1, "id": known.id, "state": known.state.value, **_times(known, row)}
+    if as_json:
+        click.echo(json.dumps(document))
+    elif document["eta"] is None:
+        click.echo(known.state.value if known.is_final else f"not known yet; {row['reason'] or known.state.value}")
+    else:
+        click.echo("\n".join(foreseen_lines(document, now())))
+
+
+def _times(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "eta": row.get("eta"),
+        "deadline_at": iso(job.deadline_at) if job.deadline_at is not None else None,
+        "deadline_probability": row.get("deadline_probability"),
+    }
+
+
+def explanation(session: Session, job_id: str) -> dict[str, Any]:
+    """The document of `explain`: where a job stands, and in one sentence why, the same that `ps` and `show` say; its
+    times; and of one that waits, what for (`lacks`, `waits_for`, `ahead`, `reservation`) and what would help
+    (`sooner`)."""
+    job = session.store.load(job_id)
+    row: dict[str, Any] = {"reason": job.reason} if job.is_final else live(session, job)[0]
+    known = {"schema": 1, "id": job_id, "state": job.state.value, "reason": row["reason"], "stands": _stands(job)}
+    waiting = _waiting(session, job, row.get("eta")) if job.state is State.PENDING else {}
+    return {**known, **_times(job, row), **waiting}
+
+
+def _stands(job: Job) -> str:
+    if job.terms is None or job.state is not State.RUNNING:
+        return job.state.value
+    return f"running as attempt {job.attempt} on {granted_text(job.terms.cores, job.terms.units)}"
+
+
+def _waiting(session: Session, job: Job, expected: dict[str, Any] | None) -> dict[str, Any]:
+    scene = read_scene(session)
+    stands = situation(scene, job.id) if scene is not None else None
+    if scene is None or stands is None:
+        return {}
+    expected_eta = Eta.from_json(expected) if expected is not None else None
+    changes = sooner(scene, job.id, _known_of(session, job), expected_eta)
+    kept = stands.reservation
+    return {
+        "lacks": {name: {"needs": needs, "free": free} for name, (needs, free) in stands.lacks.items()},
+        "waits_for": list(stands.waits_for),
+        "ahead": list(stands.ahead),
+        "reservation": {"id": kept.task.id, "at": iso(kept.at) if kept.at < math.inf else None} if kept else None,
+        "sooner": [change.to_json() for change in changes],
+    }
+
+
+def _lines(document: Mapping[str, Any], at: float) -> Iterator[str]:
+    """The document for people. The first line says all, if nothing more is known."""
+    yield document["reason"] or document["stands"]
+    for name, one in document.get("lacks", {}).items():
+        yield f"lacks {amount_text(name, one['needs'] - one['free'])}{_WHAT.get(name, '')}"
+    for name, words in (("waits_for", "waits for"), ("ahead", "goes after")):
+        if ids := document.get(name):
+            more = f" and {len(ids) - MOST_NAMED} more" if len(ids) > MOST_NAMED else ""
+            yield f"{words} {', '.join(ids[:MOST_NAMED])}{more}"
+    if kept := document.get("reservation"):
+        when = f" from {local(seconds(kept['at']), at)} on" if kept["at"] else ""
+        yield f"room is kept for {kept['id']}{when}"
+    yield from foreseen_lines(document, at)
+    for change in document.get("sooner", ()):
+        yield f"with {change['change']} it should start {local(seconds(change['eta']['start']['p50']), at)}"
+
+
+_WHAT = {"cpu_millis": "", "memory_bytes": " of memory", "storage_bytes": " of disk", "network_bytes_s": " of network"}
+
+
+# --- what submit is told ------------------------------------------------------------------------------------
+
+
+def expectation(session: Session, spec: Spec, at: float) -> Outlook | None:
+    """What is foreseen of a job that is about to be handed in; None while nothing can be.
+
+    spec: with its times in UTC, and the ids of jobs that it comes after.
+    """
+    scene = read_scene(session)
+    need = granted_of(spec.resources.amounts(), False, scene.room) if scene is not None else None
+    if scene is None or need is None or not need.fits_in(scene.room):
+        return None
+    after = _open_still(session, spec, scene)
+    if after is None:
+        return None
+    took = _took(_like(session, likeness(spec)))
+    task = Task(
+        NEW,
+        need,
+        submitted_at=at,
+        since=at,
+        priority=spec.priority,
+        project=spec.project or "",
+        expected_s=took.median_s if took else None,
+        longest_s=took.high_s if took else math.inf,
+        gives_way=spec.preemptible,
+    )
+    hope = None
+    if spec.deadline is not None:
+        hope = Hope(seconds(spec.deadline), setback_s(spec.kind, UNMEASURED_SAVE_S, scene.survival.rate_per_s))
+    coming = Coming(task, max(scene.now, seconds(spec.begin) if spec.begin else 0.0), after)
+    return outlook(scene.with_job(coming, took or UNKNOWN, hope), NEW, _known(session, spec))
+
+
+def _open_still(session: Session, spec: Spec, scene: Scene) -> tuple[str, ...] | None:
+    """The jobs that it still has to come after; None where it is not foreseen that they end as they are to."""
+    found = []
+    for one in map(parse_after, spec.after):
+        try:
+            met = one.is_met(session.store.fate(one.job))
+        except HistoryDamaged:
+            return None
+        if not met and (one.when is Condition.FAILED or not scene.knows(one.job)):
+            return None
+        if not met:
+            found.append(one.job)
+    return tuple(dict.fromkeys(found))
+
+
+# --- what is known ------------------------------------------------------------------------------------------
+
+
+def read_scene(session: Session) -> Scene | None:
+    """The line as the scheduler that runs saw it last; None where none runs, or none can be read."""
+    if room(session) is None:
+        return None
+    document, _ = asked(session, lambda index: index.scene())
+    try:
+        return scene_from_json(document) if document is not None else None
+    except Malformed:
+        return None
+
+
+def _known_of(session: Session, job: Job) -> Known:
+    try:
+        return _known(session, from_json(session.store.spec(job.id)))
+    except (ValueError, LookupError, TypeError, NotFound, HistoryDamaged, InvalidInput):
+        return Known()
+
+
+def _known(session: Session, spec: Spec) -> Known:
+    """What jobs like this one took, on which cores and with how much memory."""
+    by_cores: dict[int, list[Entry]] = {}
+    entries = _like(session, likeness(spec))
+    for entry in entries:
+        by_cores.setdefault(entry.cores, []).append(entry)
+    on_cores = {cores: took for cores, some in by_cores.items() if cores and (took := _took(some)) is not None}
+    peak_memory_bytes = max((entry.account.peak_memory_bytes for entry in entries), default=0)
+    epochs = spec.training.epochs if spec.kind == "train" else 0
+    return Known(on_cores, peak_memory_bytes, epochs)
+
+
+def _took(entries: list[Entry]) -> Estimate | None:
+    experience = Experience()
+    experience.learn(entries)
+    return experience.run_time(entries[0].like) if entries else None
+
+
+def _like(session: Session, like: str) -> list[Entry]:
+    """The newest jobs like this one that succeeded, oldest first."""
+    with session.store.ledger.opened() as content:
+        newest = of_likeness(content, like, LIKE_JOBS)
+    return [entry for entry in reversed(newest) if entry.state is State.SUCCEEDED]
