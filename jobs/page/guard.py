@@ -87,7 +87,7 @@ class _Exchange:
         self.service = service
         self.scope = scope
         self.headers = scope[READ] = _by_name(scope["headers"])
-        self.request_id = secrets.token_hex(8)
+        self.request_id = new_request_id()
         self.status = 0
         self.sent_bytes = 0
         self.body_bytes = 0
@@ -174,7 +174,7 @@ class _Exchange:
             self.status = message["status"]
             headers = message["headers"]
             own = [name.lower() for name, _ in headers]
-            headers = [*headers, *(_ALWAYS if _SET_APART.isdisjoint(own) else _besides(own))]
+            headers = [*headers, *(ALWAYS if _SET_APART.isdisjoint(own) else _besides(own))]
             message["headers"] = [*headers, (b"x-request-id", self.request_id.encode())]
         else:
             self.sent_bytes += len(message.get("body", b""))
@@ -242,13 +242,17 @@ def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]
     return found
 
 
-_ALWAYS = [(name.encode(), value.encode()) for name, value in (*HEADERS, ("cache-control", "no-store"))]
-_SET_APART = frozenset(name for name, _ in _ALWAYS)
+def new_request_id() -> str:
+    return secrets.token_hex(8)
+
+
+ALWAYS = [(name.encode(), value.encode()) for name, value in (*HEADERS, ("cache-control", "no-store"))]
+_SET_APART = frozenset(name for name, _ in ALWAYS)
 
 
 def _besides(own: Collection[bytes]) -> list[tuple[bytes, bytes]]:
     """The headers that every answer has, less those that an answer sets itself."""
-    return [(name, value) for name, value in _ALWAYS if name not in own]
+    return [(name, value) for name, value in ALWAYS if name not in own]
 
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

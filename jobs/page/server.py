@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from singlepoint.jobs.client.entry import WEAK_CHARACTERS, publish_address, service_token
@@ -22,15 +23,17 @@ from singlepoint.jobs.errors import NotPermitted
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.settings import Http, read_settings
 
+from . import problems
 from .api.uploads import sweep
 from .app import Parts, make_app
 from .events import Feed, Watch
-from .guard import TOO_SLOW
+from .guard import ALWAYS, TOO_SLOW, new_request_id
 from .inference import Inference
 from .metrics import Metrics
 from .place import BACKLOG, bound, parse_place
 from .predictions import Predictions
-from .security import LOOPBACK, Limits
+from .problems import Refused
+from .security import LOOPBACK, Limits, Refusal
 from .service import Service, Sources
 
 log = logging.getLogger("singlepoint.http")
@@ -161,7 +164,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._expected == "headers":
             self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
             if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
-                self.send_400_response("The headers are too long.")
+                self.send_400_response("the headers are too long")
             if self._timer is None:
                 self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
         elif self._expected == "body":
@@ -181,6 +184,22 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._expected = None
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP, or a method that HTTP does not know, never reaches the guard: told as it would tell it."""
+        request_id = new_request_id()
+        detail = msg[:1].lower() + msg[1:].rstrip(".")
+        body = to_json(problems.document(Refused(Refusal(400, "Not HTTP", detail)), "", request_id))
+        headers = [
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            (b"x-request-id", request_id.encode()),
+            *ALWAYS,
+        ]
+        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", body]
+        self.transport.write(b"\r\n".join(lines))
+        self.transport.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -14,6 +14,8 @@ from singlepoint.jobs.page.service import Answer, Call, Service
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.job import KINDS
 
+from . import predictions
+
 SPEC = "spec"
 """A body that is a job's spec, of any kind."""
 
@@ -76,7 +78,7 @@ def document(operations: Sequence[Operation], patterns: Mapping[str, str]) -> di
     return {
         "openapi": "3.1.0",
         "info": {"title": "singlepoint", "version": "1", "description": "Jobs on one machine; see docs/http.md."},
-        "paths": paths,
+        "paths": paths | predictions.paths(patterns),
         "components": {
             "schemas": {**schemas["$defs"], "Problem": PROBLEM},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},

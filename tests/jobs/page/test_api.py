@@ -13,10 +13,11 @@ from singlepoint.jobs.clock import now, seconds
 from singlepoint.jobs.lifecycle.flow import standing
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
+from singlepoint.jobs.page import predictions
 from singlepoint.jobs.page.api.curves import Curve
 from singlepoint.jobs.page.api.jobs import log_piece
 from singlepoint.jobs.page.api.openapi import document
-from singlepoint.jobs.page.app import OPERATIONS, PATTERNS
+from singlepoint.jobs.page.app import OPERATIONS, PATTERNS, PLAIN
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import Rings
@@ -316,8 +317,16 @@ def test_the_openapi_document_has_every_operation_with_its_own_name() -> None:
     operations = [one for path in told["paths"].values() for one in path.values()]
 
     assert told["openapi"] == "3.1.0"
-    assert len({one["operationId"] for one in operations}) == len(operations) == len(OPERATIONS)
+    assert len({one["operationId"] for one in operations}) == len(operations) == len(OPERATIONS) + 9
     assert all(one["summary"].endswith(".") for one in operations)
+
+
+def test_what_answers_predictions_is_in_the_document() -> None:
+    told = {(method.upper(), path) for path, one in document(OPERATIONS, PATTERNS)["paths"].items() for method in one}
+    routes = {(method, path) for method, path, _ in PLAIN if path.startswith("/v2")}
+    routes |= {("POST", path) for path in predictions.ROUTES}
+
+    assert {(method, path) for method, path in routes if "/health/" not in path} <= told
 
 
 def test_every_reference_in_the_openapi_document_leads_somewhere(client: Client) -> None:

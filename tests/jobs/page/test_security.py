@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import logging
 import re
 import socket
@@ -223,6 +224,18 @@ def test_headers_are_bounded_in_bytes_and_in_time(serve: Serve) -> None:
     with socket.create_connection(("127.0.0.1", client.port), timeout=30) as slow:
         slow.sendall(b"GET / HTTP/1.1\r\nHost: local")
         assert slow.recv(100) == b""
+
+
+def test_what_is_no_http_is_told_as_every_other_problem(client: Client) -> None:
+    for line in (b"BREW /api/v1/jobs HTTP/1.1", b"GET /\x00 HTTP/1.1", b"nonsense"):
+        head, _, body = client.raw(line + b"\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
+        told = json.loads(body)
+
+        assert head.split()[1] == b"400"
+        assert b"content-type: application/problem+json" in head
+        assert b"content-security-policy" in head
+        assert (told["status"], told["title"]) == (400, "Not HTTP")
+        assert told["request_id"].encode() in head
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None:
