@@ -100,12 +100,13 @@ def a_model() -> Model:
 
 
 @contextmanager
-def our_service(directory: Path, model: Model, processes: int) -> Iterator[Machine]:
+def our_service(directory: Path, model: Model, processes: int = 1) -> Iterator[Machine]:
     """The whole of it: Redis, scheduler, workers, page, and the model in the home."""
     machine = Machine(directory, budget="cpu=1,memory=2GiB", workers=1, grace_s=5, http=True)
     place = machine.home.models / "net" / "1"
     place.mkdir(parents=True)
     files.save(model.trained, place)
+    (machine.home.path / "settings.toml").write_text(f"[http]\nprocesses = {processes}\n")
     try:
         machine.start()
         wait_until(lambda: read_address(machine.home), machine.tail)

@@ -136,9 +136,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=5)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as directory:
-        with serving.our_service(Path(directory), serving.a_model(), processes=1) as machine:
-            run(machine, arguments.minutes)
+    model = serving.a_model()
+    with tempfile.TemporaryDirectory() as directory, serving.our_service(Path(directory), model) as machine:
+        run(machine, arguments.minutes)
 
 
 if __name__ == "__main__":
