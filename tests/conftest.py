@@ -26,6 +26,9 @@ from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.job_store import JobStore
 
+LONGEST_S = 240.0
+"""Seconds until what a test waits for is taken never to come, on a machine however busy; before pytest gives all up."""
+
 # No test fails for being slow: that says something of the machine, not of the code.
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -90,7 +93,7 @@ def redis_server() -> Iterator[str]:
     words = [sys.executable, "-c", _SERVE, str(home.path), str(os.getpid())]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LONGEST_S
         while not embedded.answers(home):
             assert process.poll() is None and time.monotonic() < deadline, "the embedded server does not answer"
             time.sleep(0.01)

@@ -29,6 +29,7 @@ from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.services.draining import drain
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import LONGEST_S
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ could not write otherwise."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def wait_until(condition: Callable[[], T | None], describe: Callable[[], object], timeout_s: float = 30.0) -> T:
+def wait_until(condition: Callable[[], T | None], describe: Callable[[], object], timeout_s: float = LONGEST_S) -> T:
     """What `condition` answers once that is true; fails with what `describe` shows when it never is."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -170,7 +171,7 @@ class Machine:
             text=True,
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            timeout=120,
+            timeout=LONGEST_S,
             check=False,
         )
         if check:
@@ -202,7 +203,7 @@ class Machine:
     def show(self, job_id: str) -> dict[str, Any]:
         return dict(json.loads(self.run("show", job_id, "--json").stdout))
 
-    def wait(self, job_id: str, condition: Callable[[Job], bool], timeout_s: float = 60.0) -> Job:
+    def wait(self, job_id: str, condition: Callable[[Job], bool], timeout_s: float = LONGEST_S) -> Job:
         """The job, once it is as wanted."""
 
         def as_wanted() -> Job | None:
@@ -211,7 +212,7 @@ class Machine:
 
         return wait_until(as_wanted, lambda: f"{self.job(job_id)}\n{self.tail()}", timeout_s)
 
-    def finished(self, job_id: str, timeout_s: float = 60.0) -> Job:
+    def finished(self, job_id: str, timeout_s: float = LONGEST_S) -> Job:
         return self.wait(job_id, lambda job: job.is_final, timeout_s)
 
     def step(self, job_id: str) -> int:
@@ -254,7 +255,7 @@ class Machine:
         """Until that attempt has stopped itself; its pid."""
         self.wait(job_id, lambda job: (job.state, job.attempt) == ("running", attempt))
         pid = self.child_pid(job_id)
-        wait_until(lambda: threads_stopped(pid), lambda: f"{pid} {self.job(job_id)}\n{self.tail()}", 60)
+        wait_until(lambda: threads_stopped(pid), lambda: f"{pid} {self.job(job_id)}\n{self.tail()}")
         return pid
 
     def wake(self, job_id: str) -> None:

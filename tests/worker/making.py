@@ -31,6 +31,7 @@ from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.pool.watch import Watch
+from tests.conftest import LONGEST_S
 
 TRAINING: dict[str, Any] = {
     "kind": "train",
@@ -41,10 +42,6 @@ TRAINING: dict[str, Any] = {
     "resources": {"cpu": 1, "memory": "256MiB"},
     "checkpoint_interval_s": 0.01,
 }
-
-
-LONGEST_S = 120.0
-"""Seconds until a child that neither ends nor stops fails its test, instead of ending the whole run."""
 
 
 class Maker:
@@ -175,7 +172,7 @@ def woken(pid: int) -> int:
 
 def ends(pid: int) -> bool:
     """Whether a process has ended, or does at once: one that was killed may take a moment to give its memory back."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + LONGEST_S
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:  # it only waits to be reaped

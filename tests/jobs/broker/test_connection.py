@@ -16,6 +16,7 @@ from singlepoint.jobs.broker import embedded
 from singlepoint.jobs.broker.connection import Broker, connect, locate, redacted, shortcomings
 from singlepoint.jobs.errors import BrokerAway, UsageError
 from singlepoint.jobs.store.home import Home, open_home
+from tests.conftest import LONGEST_S
 
 RUN = (
     "import sys; from singlepoint.jobs.store.home import open_home; "
@@ -37,7 +38,7 @@ def start_server(home: Home) -> subprocess.Popen[bytes]:
 
 
 def await_answer(home: Home) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST_S
     while not embedded.answers(home):
         assert time.monotonic() < deadline
         time.sleep(0.005)

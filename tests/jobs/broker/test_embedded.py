@@ -20,6 +20,7 @@ from singlepoint.jobs.broker import embedded, server_program
 from singlepoint.jobs.errors import NotNow, StorageFull
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.store.home import Home, open_home
+from tests.conftest import LONGEST_S
 
 RUN = (
     "import sys; from singlepoint.jobs.store.home import open_home; "
@@ -41,7 +42,7 @@ def start_server(home: Home) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", RUN, str(home.path)], stderr=subprocess.DEVNULL)
 
 
-def wait_until(condition: Callable[[], Any], limit_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], Any], limit_s: float = LONGEST_S) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain"
@@ -116,8 +117,8 @@ def test_asking_the_watcher_to_stop_stops_the_server_it_found(home: Home, start:
 
         second.terminate()
 
-        assert second.wait(timeout=20) == 0
-    assert first.wait(timeout=20) == 0
+        assert second.wait(timeout=LONGEST_S) == 0
+    assert first.wait(timeout=LONGEST_S) == 0
 
 
 def test_a_request_to_stop_ends_it_cleanly_and_leaves_no_socket(home: Home, start: Start) -> None:
@@ -125,7 +126,7 @@ def test_a_request_to_stop_ends_it_cleanly_and_leaves_no_socket(home: Home, star
 
     process.terminate()
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
     assert not server_program.socket_path(home).exists()
 
 

@@ -23,6 +23,7 @@ from singlepoint.jobs.page.place import bound, parse_place
 from singlepoint.jobs.page.server import tls
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.settings import Http
+from tests.conftest import LONGEST_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -117,7 +118,7 @@ def running(home: Home, redis_url: str) -> Iterator[tuple[subprocess.Popen[bytes
             env={**os.environ, "PYTHONPATH": str(ROOT), "SINGLEPOINT_REDIS_URL": redis_url},
         )
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LONGEST_S
         while "service_started" not in log.read_text():
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.02)

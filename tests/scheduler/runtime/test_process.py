@@ -21,7 +21,7 @@ from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from tests.conftest import accept
+from tests.conftest import LONGEST_S, accept
 
 ROOT = Path(__file__).resolve().parents[3]
 SERVE = (
@@ -31,7 +31,7 @@ SERVE = (
 
 
 def wait_until(condition: Callable[[], object], describe: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + LONGEST_S
     while not condition():
         assert time.monotonic() < deadline, f"never; last seen: {describe()}"
         time.sleep(0.005)

@@ -24,7 +24,8 @@ from singlepoint.worker.ground.stop_requests import Stop
 from singlepoint.worker.kinds.train import Training
 from singlepoint.worker.nn.learning.trainer import EpochReport
 from singlepoint.worker.pool.watch import Watch
-from tests.worker.making import LONGEST_S, TRAINING, Maker, stopped, woken
+from tests.conftest import LONGEST_S
+from tests.worker.making import TRAINING, Maker, stopped, woken
 
 MIB = 2**20
 

@@ -19,7 +19,8 @@ from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.data.preprocessing import rows
 from singlepoint.worker.kinds import train
 from singlepoint.worker.scoring.parts import Shards
-from tests.worker.making import LONGEST_S, Maker, stopped, woken
+from tests.conftest import LONGEST_S
+from tests.worker.making import Maker, stopped, woken
 
 ARRAYS = {
     "kind": "train",

@@ -21,7 +21,8 @@ from singlepoint.worker.ground.process import wait_for_exit
 from singlepoint.worker.kinds import predict as prediction
 from singlepoint.worker.pool.watch import Watch
 from singlepoint.worker.scoring.children import PIECES_PER_CHILD
-from tests.worker.making import LONGEST_S, Maker, stopped
+from tests.conftest import LONGEST_S
+from tests.worker.making import Maker, stopped
 
 ROWS = 569 * 20
 

@@ -19,6 +19,7 @@ from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 from singlepoint.worker.ground import job_log
 from singlepoint.worker.programs.variables import devices
+from tests.conftest import LONGEST_S
 from tests.worker.making import Maker, ends
 
 COMMAND = {"kind": "run", "name": "c"}
@@ -44,7 +45,7 @@ def log_of(maker: Maker, job: Job) -> str:
 
 
 def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONGEST_S
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain: {what}"
         time.sleep(0.01)

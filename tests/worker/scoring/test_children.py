@@ -16,6 +16,7 @@ from singlepoint.jobs.lifecycle.records import Resources, Terms
 from singlepoint.worker.data.formats import Piece
 from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.scoring.children import PIECES_PER_CHILD, ChildDied, Children, die_alike
+from tests.conftest import LONGEST_S
 
 GIB = 2**30
 
@@ -107,7 +108,7 @@ def test_a_child_that_is_killed_is_noticed_at_once(number: signal.Signals, at_wo
             if not at_work and piece.first_row == 4:
                 child = psutil.Process(pool.pids[0])
                 child.send_signal(number)
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + LONGEST_S
                 while child.status() != psutil.STATUS_ZOMBIE:
                     assert time.monotonic() < deadline
             yield piece

@@ -14,6 +14,7 @@ import pytest
 
 from singlepoint.jobs.host.processes import started
 from singlepoint.worker.ground.slot import Patience
+from tests.conftest import LONGEST_S
 
 RUN = """
 import logging, sys
@@ -25,7 +26,7 @@ sys.exit(Supervisor(children).run())
 SLEEPER = "echo $$ >> {file}; exec sleep 60"
 
 
-def wait_until(condition: Callable[[], object], describe: Callable[[], object], limit_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], describe: Callable[[], object], limit_s: float = LONGEST_S) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain; last seen: {describe()}"
@@ -102,7 +103,7 @@ def test_the_last_child_is_ended_first(supervised: Supervised) -> None:
 
     process.terminate()
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
     died = [line.split()[1] for line in supervised.said().splitlines() if line.startswith("child_died")]
     assert died == ["name=third", "name=second", "name=first"]
 
@@ -112,7 +113,7 @@ def test_a_child_that_will_not_end_is_killed_after_its_grace(supervised: Supervi
 
     process.terminate()
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
     assert "child_killed name=stubborn" in supervised.said()
 
 
@@ -122,7 +123,7 @@ def test_a_child_that_stands_still_ends_when_it_is_asked_to(supervised: Supervis
 
     process.terminate()
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
 
 
 def test_a_second_request_cuts_the_grace_short(supervised: Supervised) -> None:
@@ -132,7 +133,7 @@ def test_a_second_request_cuts_the_grace_short(supervised: Supervised) -> None:
     wait_until(lambda: "child_asked_to_end" in supervised.said(), supervised.said)
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(timeout=20) == 0
+    assert process.wait(timeout=LONGEST_S) == 0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="this machine: only Linux ends children with their parent")
@@ -162,7 +163,7 @@ def test_what_a_dead_child_left_in_its_group_is_killed_before_the_next_start(sup
 def test_a_child_that_says_another_start_is_useless_ends_all_with_its_code(supervised: Supervised) -> None:
     process = supervised.start(("a", 5, SLEEPER), ("misled", 5, "echo $$ >> {file}; exit 64"))
 
-    assert process.wait(timeout=20) == 64
+    assert process.wait(timeout=LONGEST_S) == 64
     assert started(supervised.pids("a")[0]) is None
 
 

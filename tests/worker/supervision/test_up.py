@@ -22,6 +22,7 @@ from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.services.live import Services
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.worker.supervision import unit_files, up
+from tests.conftest import LONGEST_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +36,7 @@ sys.exit(keep_alive(home, [Child("broker", (sys.executable, "-m", "singlepoint",
 """
 
 
-def wait_until(condition: Callable[[], object], limit_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], object], limit_s: float = LONGEST_S) -> None:
     deadline = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < deadline, f"waited {limit_s} s in vain"
@@ -78,7 +79,7 @@ def test_down_ends_the_supervisor_and_all_below_it(home: Home, supervisor: subpr
 
     assert (done.returncode, done.stdout) == (0, "")
     assert "singlepoint is down" in done.stderr
-    assert supervisor.wait(timeout=20) == 0
+    assert supervisor.wait(timeout=LONGEST_S) == 0
     assert not embedded.answers(home)
     os.close(acquire(home.lock("broker")))
 
@@ -96,7 +97,7 @@ def test_down_stops_a_redis_whose_supervisor_is_gone(home: Home) -> None:
         wait_until(lambda: embedded.answers(home))
 
         assert singlepoint(home, "down").returncode == 0
-        assert orphan.wait(timeout=20) == 0
+        assert orphan.wait(timeout=LONGEST_S) == 0
     finally:
         orphan.kill()
         orphan.wait()
@@ -114,7 +115,7 @@ def test_down_now_ends_a_supervisor_that_is_stopped(
 
     services._end_supervisor(found, now=True)
 
-    assert supervisor.wait(timeout=20) == -signal.SIGKILL
+    assert supervisor.wait(timeout=LONGEST_S) == -signal.SIGKILL
 
 
 def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor: subprocess.Popen[bytes]) -> None:
@@ -177,7 +178,7 @@ def test_a_detached_start_says_what_it_still_waits_for(home: Home, monkeypatch: 
     with pytest.raises(BrokerAway, match="0 of 2 workers have registered"):
         up.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
 
-    assert detached.process.wait(timeout=20) == -signal.SIGTERM
+    assert detached.process.wait(timeout=LONGEST_S) == -signal.SIGTERM
 
 
 def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Home) -> None:
