@@ -13,7 +13,7 @@ from .machine import SHORT_EPOCHS, Machine
 
 @pytest.fixture(scope="session")
 def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    machine = Machine(tmp_path_factory.mktemp("machine"), grace_s=3)
+    machine = Machine(tmp_path_factory.mktemp("machine"))
     try:
         yield machine.start()
     finally:

@@ -159,8 +159,9 @@ def test_a_paused_job_whose_worker_ends_stays_paused_and_goes_on_when_resumed(
     assert sha256(machine.finished(job_id)) == undisturbed
 
 
-def test_a_cancelled_job_that_does_not_answer_is_killed_after_the_grace_period(shared_machine: Machine) -> None:
-    machine = shared_machine
+def test_a_cancelled_job_that_does_not_answer_is_killed_after_the_grace_period(machine: Machine) -> None:
+    machine.grace_s = 0.5
+    machine.start()
     with machine.held_training("deaf") as job_id:
         machine.run("cancel", job_id)
         job = machine.finished(job_id)
