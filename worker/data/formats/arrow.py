@@ -44,6 +44,7 @@ class ArrowFile(Table):
         twice = [name for name, count in Counter(self.names).items() if count > 1]
         if twice:
             raise unreadable(path, f"two columns are named '{twice[0]}'", "rename one")
+        self.surely_numbers = frozenset(field.name for field in schema if _is_number(field.type))
 
     @abstractmethod
     def _open(self) -> Any:
@@ -182,12 +183,17 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
 
     column = _plain(column)
     kind = column.type
-    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind):
-        values = np.array(column.cast("float64", safe=False).to_numpy(), np.float64)
-        return parser.no_value.taken_out(values), []
+    if _is_number(kind) or types.is_null(kind):
+        return parser.no_value.taken_out(column.cast("float64", safe=False).to_numpy()), []
     if types.is_temporal(kind):
         return np.full(len(column), np.nan), [dates_refused(parser.name, kind)]
     return parser.typed_numbers(column.to_pylist())
+
+
+def _is_number(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:

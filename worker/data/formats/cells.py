@@ -68,10 +68,8 @@ class NoValue:
         return frozenset(value_name(word) for word in self.words if is_number(word))
 
     def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The numbers, NaN where one means "no value"; in place."""
-        if len(self.numbers):
-            values[np.isin(values, self.numbers)] = np.nan
-        return values
+        """The numbers, NaN where one means "no value"; the same array if none can."""
+        return np.where(np.isin(values, self.numbers), np.nan, values) if len(self.numbers) else values
 
 
 @dataclass(frozen=True)
@@ -128,8 +126,6 @@ class ColumnParser:
         self._marks = marks
         self._numbers: dict[Any, float | None] = {}
         self._words: dict[Any, str] = {}
-        self._known = Known()
-        self._known.add(b"")
         self._known_words: Array = np.array([""], object)
 
     def number(self, cell: str | bytes) -> float | None:
@@ -176,6 +172,13 @@ class ColumnParser:
         column = np.empty(len(cells), object)
         column[:] = list(map(known.__getitem__, cells))
         return column
+
+    @cached_property
+    def _known(self) -> Known:
+        """The bytes of `_known_words`, made where they are needed: a table may have thousands of columns."""
+        known = Known()
+        known.add(b"")
+        return known
 
     def words_at(self, text: bytes, starts: Places, ends: Places) -> Array:
         """The words at text[starts:ends] of a text that is padded as for `decimals`; otherwise as `words`."""

@@ -122,7 +122,7 @@ class CsvFile(Table):
         special = [*b" \t\r\n\v\f", *comment[:1]]
         for start in starts[np.isin(buffer[starts], special)].tolist():
             line = content[start : content.find(b"\n", start) + 1 or len(content)]
-            blank = line.isspace() if self._is_wide else not line.strip(b"\r\n")
+            blank = self._is_blank(line.decode("utf-8", "replace"))
             if blank or (comment and line.startswith(comment)):
                 return None
         if len(quote) == 1 and quote in content:
@@ -140,9 +140,15 @@ class CsvFile(Table):
         comment, quote = self.dialect.comment, self.dialect.quote
         inside = False
         for line in lines:
-            if inside or not ((comment and line.startswith(comment)) or (line.isspace() and self._is_wide)):
+            if inside or not ((comment and line.startswith(comment)) or self._is_blank(line)):
                 yield line
                 inside ^= bool(quote) and line.count(quote) % 2 == 1
+
+    def _is_blank(self, line: str) -> bool:
+        """Whether a line is no row: empty or, where rows have several cells, of spaces. Two tabs may be three cells."""
+        if not self._is_wide:
+            return not line.strip("\r\n")
+        return line.isspace() and (self.dialect.separator == " " or self.dialect.separator not in line)
 
     def _trimmed(self, record: Record) -> Record:
         spare = len(record) - len(self.names)

@@ -31,6 +31,7 @@ class Dialect:
     """How one file is written. quote, thousands, comment: "" for none.
 
     separator: one character; a space stands for any run of them.  newline: "\\r" in files of old instruments.
+    padded: whether spaces may stand between a separator and a quote; such a cell is quoted all the same.
     """
 
     separator: str = ","
@@ -40,6 +41,7 @@ class Dialect:
     comment: str = ""
     encoding: str = "utf-8"
     newline: str = "\n"
+    padded: bool = False
 
     @property
     def said(self) -> dict[str, str]:
@@ -58,7 +60,7 @@ class Dialect:
             delimiter=self.separator,
             quotechar=self.quote or None,
             quoting=quoting,
-            skipinitialspace=spaces,
+            skipinitialspace=spaces or self.padded,
         )
 
 
@@ -83,6 +85,7 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
     )
     base = replace(base, comment=_comment(lines, said, base))
     lines = [line for line in lines if line.strip() and not (base.comment and line.startswith(base.comment))]
+    base = replace(base, padded=_is_padded(lines, base.quote, said.separator))
     base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
     return _with_marks(base, said, _records(lines, base), field)
 
@@ -99,6 +102,11 @@ def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str
     marks = [said.separator] if said.separator else _SEPARATORS
     is_header = any(mark in first and first.count(mark) == rest.count(mark) for mark in marks)
     return "" if is_header else "#"
+
+
+def _is_padded(lines: Iterable[str], quote: str, separator: str | None) -> bool:
+    marks = re.escape(separator or "".join(_SEPARATORS))
+    return bool(quote) and any(re.search(rf"[{marks}] +{re.escape(quote)}", line) for line in lines)
 
 
 def _records(lines: Iterable[str], dialect: Dialect) -> list[list[str]]:

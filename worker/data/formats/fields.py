@@ -117,9 +117,7 @@ class Fields:
             values[:, row : row + block.rows] = found.T
             row += block.rows
             rejects += bad
-        for parser, column in zip(parsers, values, strict=True):
-            parser.no_value.taken_out(column)
-        return list(values), rejects
+        return [parser.no_value.taken_out(column) for parser, column in zip(parsers, values, strict=True)], rejects
 
 
 def find(content: bytes | memoryview, rows: int, columns: int, dialect: Dialect) -> Fields | None:
@@ -129,6 +127,8 @@ def find(content: bytes | memoryview, rows: int, columns: int, dialect: Dialect)
     """
     marks = (dialect.separator, dialect.decimal, dialect.quote or '"')
     if not all(len(mark) == 1 and mark.isascii() for mark in marks) or dialect.separator in (" ", dialect.decimal):
+        return None
+    if dialect.padded:
         return None
     content = bytes(content)
     if not content.isascii():

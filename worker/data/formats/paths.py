@@ -58,6 +58,7 @@ class Tables(Table):
         self.path = paths[0]
         self._tables = [open_one(existing(path, field)) for path in paths]
         self.names, self.said = self._tables[0].names, self._tables[0].said
+        self.surely_numbers = frozenset.intersection(*(table.surely_numbers for table in self._tables))
         for table in self._tables[1:]:
             lacking, spare = set(self.names) - set(table.names), set(table.names) - set(self.names)
             if lacking or spare:

@@ -130,11 +130,15 @@ class RowSource(Protocol):
 
 
 class Table(ABC):
-    """A file of named columns. Which of them are read, and how, is told with each reading."""
+    """A file of named columns. Which of them are read, and how, is told with each reading.
+
+    surely_numbers: the columns that hold numbers or truth values by their type.
+    """
 
     path: Path
     names: tuple[str, ...]
     said: Mapping[str, str] = {}
+    surely_numbers: frozenset[str] = frozenset()
 
     @abstractmethod
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:

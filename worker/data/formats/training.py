@@ -23,6 +23,7 @@ from .folders import ImageFiles
 from .tile import Tile, Wanted
 
 _CHUNK_ROWS = 4096
+_CHUNK_CELLS = 1 << 17  # rows are read by so many values, but by no fewer than _CHUNK_ROWS
 _FEW_ROWS = 64
 _MOST_ROWS_LOOKED_AT = 200_000
 
@@ -212,7 +213,7 @@ def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> 
     """The features that hold something else than numbers and truth values in the first rows."""
     found: set[str] = set()
     for rows in (_FEW_ROWS, _CHUNK_ROWS):  # most are found in a few rows; none of these is looked at again
-        left = [name for name in features if name not in found]
+        left = [name for name in features if name not in found | table.surely_numbers]
         for tile in islice(table.tiles(None, rows, Wanted(numbers=left, missing=data.missing)), 1):
             found |= {reject.column for reject in tile.rejects}
     return tuple(name for name in features if name in found)
@@ -220,12 +221,14 @@ def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> 
 
 def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
     """named: whether messages must tell the file."""
-    most_rows = _most_rows(most_cells, len(columns.numbers) + len(columns.words))
+    width = len(columns.numbers) + len(columns.words)
+    most_rows = _most_rows(most_cells, width)
     wanted = Wanted(columns.numbers, columns.words, missing=data.missing)
     tiles: list[dict[str, Array]] = []
     parts: dict[str, int] = {}
     rows, complete = 0, True
-    for tile in table.tiles(None, _CHUNK_ROWS, wanted):
+    at_once = min(_CHUNK_CELLS // width, most_rows or _MOST_ROWS_LOOKED_AT)
+    for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted):
         file = tile.file or (table.path.name if named else "")
         tiles.append(_named(replace(tile, file=file).whole()))
         rows += tile.rows
