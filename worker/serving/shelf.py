@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.settings import read_settings
 from singlepoint.worker.data.preprocessing import Raw
 from singlepoint.worker.models import files, registry
 from singlepoint.worker.models.predictor import ModelPredictor
@@ -27,8 +29,23 @@ from .signature import Refused, Signature, signature
 
 log = logging.getLogger("singlepoint.serving")
 
+BUDGET_SHARE = 4
+"""Models may take so large a part, a quarter, of the memory that all of singlepoint may; shared by the processes."""
+
 MEMORY_BYTES = 1 << 30
-"""Of weights, all together; the model that is asked for stays, however large."""
+"""Where no scheduler has said how much that is."""
+
+
+def budgeted_bytes(home: Home) -> int:
+    """How much the models of one process may take, by the budget that holds now."""
+    try:
+        capacity = read_capacity(home)
+        processes = read_settings(home).http.processes
+    except SinglepointError:  # damaged; whoever owns the file says so
+        return MEMORY_BYTES
+    whole = capacity.budget.memory_bytes // BUDGET_SHARE if capacity is not None else MEMORY_BYTES
+    return whole // processes
+
 
 SETTLED_NS = 1_000_000_000
 """A listing is believed once its directory has not changed for so long: two changes may bear one time."""
@@ -62,14 +79,17 @@ class Loaded:
 
 
 class Shelf:
-    """The models of a home, by name and version; for one thread."""
+    """The models of a home, by name and version; for one thread.
 
-    def __init__(self, home: Home, memory_bytes: int = MEMORY_BYTES) -> None:
+    most_bytes: how much they may take, asked whenever one is loaded. The one that was asked for stays, however large.
+    """
+
+    def __init__(self, home: Home, most_bytes: Callable[[], int] | None = None) -> None:
         self._home = home
         self._models = str(home.models)
         self._listed: dict[str, Listed] = {}
         self._looks = 0
-        self._memory_bytes = memory_bytes
+        self._most_bytes = most_bytes or (lambda: budgeted_bytes(home))
         self._loaded: OrderedDict[Key, Loaded] = OrderedDict()
         self._coming: dict[Key, Future[Loaded]] = {}
         self._loader = ThreadPoolExecutor(1, "loader")
@@ -135,8 +155,10 @@ class Shelf:
 
     def _keep(self, key: Key, loaded: Loaded) -> Loaded:
         self._loaded[key] = loaded
-        while len(self._loaded) > 1 and sum(one.bytes for one in self._loaded.values()) > self._memory_bytes:
-            self._loaded.popitem(last=False)
+        most_bytes = self._most_bytes()
+        while len(self._loaded) > 1 and sum(one.bytes for one in self._loaded.values()) > most_bytes:
+            (name, version), _ = self._loaded.popitem(last=False)
+            log.info("model_put_away model=%s/%d most_bytes=%d", name, version, most_bytes)
         return loaded
 
     def _load(self, key: Key) -> Loaded:

@@ -14,13 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from singlepoint.jobs.host.capacity import Capacity, publish_capacity
 from singlepoint.jobs.host.frames import Frame, Frames
+from singlepoint.jobs.host.processes import this_process
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.models import files
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.serving.answering import Answering
-from singlepoint.worker.serving.shelf import Shelf
+from singlepoint.worker.serving.shelf import MEMORY_BYTES, Shelf, budgeted_bytes
 from singlepoint.worker.serving.signature import Refused
 
 NOW_S = 100.0
@@ -242,11 +245,21 @@ def test_a_newer_version_takes_over_and_nobody_waits_for_it(models: Home, tmp_pa
 
 
 def test_models_make_room_for_each_other(models: Home) -> None:
-    shelf = Shelf(models, memory_bytes=1)
+    shelf = Shelf(models, lambda: 1)
     shelf.get("numbers")
     shelf.get("values")
 
     assert (shelf.is_loaded("numbers", 1), shelf.is_loaded("values", 1)) == (False, True)
+
+
+def test_models_take_a_quarter_of_the_memory_budget_shared_by_the_processes(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    assert budgeted_bytes(home) == MEMORY_BYTES
+    budget = Resources(cpu_millis=2000, memory_bytes=8 << 30)
+    publish_capacity(home, Capacity(budget, Resources(), (0, 1), this_process(), 0.0))
+    (home.path / "settings.toml").write_text("[http]\nprocesses = 2\n")
+
+    assert budgeted_bytes(home) == 1 << 30
 
 
 def test_a_damaged_model_is_refused_and_the_others_answer(models: Home, tmp_path: Path) -> None:
