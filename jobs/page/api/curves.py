@@ -3,7 +3,6 @@ thinned to what a screen can show, each span with its extremes, so that no peak 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
@@ -12,9 +11,19 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
 
 KEPT = 16
 """Jobs whose figures are held in memory, the last ones asked for."""
+
+BLOCK_BYTES = 1 << 20
+"""Of a file, read and taken in at once."""
+
+MOST = 1e300
+
+Row = dict[str, Any]
 
 AXES = frozenset({"epoch", "step", "wall_s"})
 
@@ -37,34 +46,27 @@ class Curve:
                     self.columns, self.gaps, self._position = {"epoch": array("d")}, set(), 0
                     self._file = (status.st_dev, status.st_ino)
                 file.seek(self._position)
-                for raw in file:
-                    if not raw.endswith(b"\n"):
-                        break
-                    self._position += len(raw)
-                    self._add(raw)
+                while lines := [raw for raw in file.readlines(BLOCK_BYTES) if raw.endswith(b"\n")]:
+                    self._position += sum(map(len, lines))
+                    self._add(_rows(lines))
         except FileNotFoundError:
             self.columns, self.gaps, self._position = {"epoch": array("d")}, set(), 0
 
-    def _add(self, raw: bytes) -> None:
-        try:
-            row = json.loads(raw)
-            epoch = row["epoch"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return
-        if not _is_number(epoch):
+    def _add(self, rows: Sequence[Row]) -> None:
+        """Column by column: most blocks have the same figures, all finite, in every row."""
+        if not rows:
             return
         count = len(self.columns["epoch"])
-        for name in row.keys() - self.columns.keys():
+        for name in set().union(*rows) - self.columns.keys():
             self.columns[name] = array("d", [math.nan]) * count
             if count:
                 self.gaps.add(name)
         for name, values in self.columns.items():
-            value = row.get(name)
-            if _is_number(value):
-                values.append(value)
-            else:
-                values.append(math.nan)
+            found: list[Any] = [row.get(name) for row in rows]
+            if not _all_numbers(found):
                 self.gaps.add(name)
+                found = [value if _is_number(value) else math.nan for value in found]
+            values.extend(found)
 
     def thinned(self, after: int, points: int) -> dict[str, list[float | None]]:
         """The columns of the epochs after one, at most about `points` of each."""
@@ -112,8 +114,31 @@ class Curves:
             return curve.thinned(after, points)
 
 
+def _rows(lines: Sequence[bytes]) -> list[Row]:
+    """The tables among some lines that have an epoch: all of them at once, or one by one where one is damaged."""
+    try:
+        rows = from_json(b"[%b]" % b",".join(lines))
+    except ValueError:
+        rows = [row for raw in lines for row in _row(raw)]
+    return [row for row in rows if isinstance(row, dict) and _is_number(row.get("epoch"))]
+
+
+def _row(raw: bytes) -> list[Any]:
+    try:
+        return [from_json(raw)]
+    except ValueError:
+        return []
+
+
+def _all_numbers(values: Sequence[Any]) -> bool:
+    """Whether `_is_number` holds for each, told by what is quick to ask of all; in doubt it is denied."""
+    if not set(map(type, values)) <= {int, float}:
+        return False
+    return min(values) > -MOST and max(values) < MOST and math.isfinite(sum(values))
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _told(value: float) -> float | None:
