@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
+from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
 from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import Drain, end_drain
@@ -40,8 +41,11 @@ from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.reporting.account import account, account_rows
 from singlepoint.scheduler.reporting.chart import chart_page
+from singlepoint.scheduler.reporting.projects import projects
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
 from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
+from singlepoint.scheduler.runtime.seeing import REMEMBERED_BYTES
+from singlepoint.scheduler.world.sharing.usage import Shares
 
 YEAR_S = 365 * 86_400.0
 
@@ -200,10 +204,8 @@ def _told_of(plan: Drain, at: float) -> str:
 def total_account(session: Session, at: float) -> Account:
     """What all attempts came to that ever ran here: by the ledger, and by the jobs that go on."""
     total = session.store.ledger.account()
-    for job_id in session.store.unlisted_ids():
-        with contextlib.suppress(HistoryDamaged, NotFound):
-            job = session.store.load(job_id)
-            total += account_of_round(job) + granted_so_far(job, at)
+    for job in _going_on(session):
+        total += account_of_round(job) + granted_so_far(job, at)
     return total
 
 
@@ -233,7 +235,21 @@ def report_document(session: Session, job_id: str | None) -> dict[str, Any]:
         return job_report(session.store.load(job_id), total)
     capacity = read_capacity(session.home)
     budget = capacity.budget if capacity is not None else default_budget(this_machine())
-    return overall_report(total, budget, now()) | {"account": account_document(session.home, now())}
+    known = {"account": account_document(session.home, now()), "projects": projects_document(session, now())}
+    return overall_report(total, budget, now()) | known
+
+
+def projects_document(session: Session, at: float) -> dict[str, Any]:
+    """What each project has had of late."""
+    chosen = read_settings(session.home).shares
+    shares = Shares({}, dict(chosen.projects), chosen.half_life_s)
+    return projects(session.store.ledger.newest(REMEMBERED_BYTES), _going_on(session), shares, at)
+
+
+def _going_on(session: Session) -> Iterator[Job]:
+    for job_id in session.store.unlisted_ids():
+        with contextlib.suppress(HistoryDamaged, NotFound):
+            yield session.store.load(job_id)
 
 
 def account_document(home: Home, at: float) -> dict[str, Any]:

@@ -86,6 +86,12 @@ class Ledger:
                 content = opened.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             yield content
 
+    def newest(self, most_bytes: int) -> list[Entry]:
+        """What stands in the last so many bytes, oldest first."""
+        with self.opened() as content:
+            lines = content[max(0, len(content) - most_bytes) :].split(b"\n")
+        return [entry for line in lines if (entry := Entry.from_line(line)) is not None]
+
     def account(self) -> Account:
         """What all attempts of all jobs that ever ended came to."""
         with self.opened() as content:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from singlepoint.jobs.amounts import parse_bytes, parse_length_s
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.spec.base import FilePath, Part
+from singlepoint.jobs.spec.common import Name
 from singlepoint.jobs.spec.file import read_document
 from singlepoint.jobs.spec.problems import explain, shown
 from singlepoint.jobs.timetable import parse_span
@@ -29,6 +30,12 @@ ENDS = ("succeeded", "failed", "cancelled")
 def _checked_age(text: str) -> str:
     if text != NEVER:
         parse_length_s(text)
+    return text
+
+
+def _length(text: str) -> str:
+    if parse_length_s(text) < 1:
+        raise ValueError("must be a second at least")
     return text
 
 
@@ -156,6 +163,20 @@ class Prices(Part):
         return bool(self.core_hour or self.gib_hour or self.kwh)
 
 
+class ShareSettings(Part):
+    """How the machine is divided between projects whose work is of equal priority.
+
+    half_life: after so long use counts half.  projects: what a project is worth beside the others, 1 unless said.
+    """
+
+    half_life: Annotated[str, Field(strict=True), AfterValidator(_length)] = "7d"
+    projects: dict[Name, Annotated[float, Field(gt=0.0, le=1e6)]] = Field(default_factory=dict)
+
+    @property
+    def half_life_s(self) -> float:
+        return parse_length_s(self.half_life)
+
+
 class HomeSettings(Part):
     """All that may be set for a home; one field a section."""
 
@@ -163,6 +184,7 @@ class HomeSettings(Part):
     http: Http = Field(default_factory=Http)
     budget: BudgetSettings = Field(default_factory=BudgetSettings)
     prices: Prices = Field(default_factory=Prices)
+    shares: ShareSettings = Field(default_factory=ShareSettings)
     prepared: PreparedRows = Field(default_factory=PreparedRows)
 
 

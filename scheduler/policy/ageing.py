@@ -10,6 +10,8 @@ import math
 
 from singlepoint.scheduler.world.tasks import Standing, Task
 
+from .fair_share import standing_back
+
 GUARD_S = 48 * 3600.0
 """On the log KTH-SP2 a guard of 48 h kept the longest wait below that of EASY, and cost the mean nothing."""
 
@@ -31,9 +33,10 @@ def in_turn(task: Task) -> Standing:
 
 
 def by_priority(task: Task, now: float, since: float | None) -> Standing:
-    """Whoever was lifted first, then higher priority, then first come; what stands paused before its equals."""
+    """Whoever was lifted first, then higher priority, then whose project does not stand back, then first come; what
+    stands paused before its equals."""
     lifted, until = age(task, now, since)
     if lifted == LIFTED:
         return in_turn(task)
-    rank = (lifted, -task.priority, 0)
+    rank = (lifted, -task.priority, standing_back(task))
     return Standing(rank, (*rank, not task.paused, task.submitted_at, task.id), until)

@@ -8,6 +8,7 @@ slowdown 92.7, mean wait 115 min, longest 73 h, wide jobs 13.8 h on average.
 from __future__ import annotations
 
 from .ageing import by_priority
+from .fair_share import above_share
 from .rules import Overtaking, Rules
 
-RULES = Rules("easy", by_priority, Overtaking.HARMLESS)
+RULES = Rules("easy", by_priority, Overtaking.HARMLESS, sharing=above_share)

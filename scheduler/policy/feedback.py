@@ -18,6 +18,7 @@ from bisect import bisect_right
 from singlepoint.scheduler.world.tasks import Rank, Standing, Task
 
 from .ageing import LIFTED, age, in_turn
+from .fair_share import above_share, standing_back
 from .rules import Overtaking, Rules
 
 LEVELS_S = (60.0, 600.0, 3600.0, 21_600.0)
@@ -35,7 +36,7 @@ def ranking(task: Task, now: float, since: float | None) -> Standing:
         if lifted == LIFTED:
             return in_turn(task)
         level, work = _level(task, 0.0)
-        rank = (lifted, -task.priority, level)
+        rank = (lifted, -task.priority, standing_back(task) + level)
         return Standing(rank, (*rank, work, not task.paused, task.submitted_at, task.id), lifted_at)
     quantum_ends_at = since + QUANTUM_SWITCHES * task.switch_s
     if not task.gives_way or lifted == LIFTED:
@@ -43,7 +44,7 @@ def ranking(task: Task, now: float, since: float | None) -> Standing:
     if now < quantum_ends_at:
         return Standing(LEFT_ALONE, LEFT_ALONE, quantum_ends_at)
     level, _ = _level(task, now - since)
-    rank = (lifted, -task.priority, level)
+    rank = (lifted, -task.priority, standing_back(task) + level)
     return Standing(rank, rank, max(_next_level_at(task, level, since), math.nextafter(now, math.inf)))
 
 
@@ -63,4 +64,4 @@ def _next_level_at(task: Task, level: int, since: float) -> float:
     return since + task.expected_s - LEVELS_S[level - 1] / max(1, task.cores) if level else math.inf
 
 
-RULES = Rules("feedback", ranking, Overtaking.HARMLESS, gives_way=True)
+RULES = Rules("feedback", ranking, Overtaking.HARMLESS, gives_way=True, sharing=above_share)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from singlepoint.scheduler.world.books import Ranking
+from singlepoint.scheduler.world.sharing.usage import Sharing, nobody
 
 
 class Overtaking(StrEnum):
@@ -21,9 +22,11 @@ class Overtaking(StrEnum):
 
 @dataclass(frozen=True)
 class Rules:
-    """ranking: who goes first.  gives_way: whether running work is put down for somebody of a better rank."""
+    """ranking: who goes first.  gives_way: whether running work is put down for somebody of a better rank.  sharing:
+    which projects stand back, having had more than their share."""
 
     name: str
     ranking: Ranking
     overtaking: Overtaking
     gives_way: bool = False
+    sharing: Sharing = nobody

@@ -21,6 +21,7 @@ from .plan import Dispatch, Plan, Reservation, Resume, Wait
 MOST_TOLD = 100
 """Sentences in one publication; those behind are told who is first."""
 
+_HAD_ITS_SHARE = "project {!r} has had more than its share and stands back"
 _OVER_BUDGET = "waits until work ends or is put down, since more is granted than the budget allows"
 
 
@@ -45,7 +46,9 @@ def _sentence(view: View, job_id: str, wait: Wait, reservation: Reservation | No
     if wait is Wait.DRAINS:
         return f"might not end before the home is drained at {iso(view.books.drains_at)}, and is not to be put down"
     task = view.books.task(job_id)
-    return lacks(task.need, view.books.free) if task is not None else "about to start"
+    if task is None:
+        return "about to start"
+    return lacks(task.need, view.books.free) + (f"; {_HAD_ITS_SHARE.format(task.project)}" if task.stands_back else "")
 
 
 def lacks(need: Resources, free: Resources) -> str:

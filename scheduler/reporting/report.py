@@ -101,7 +101,13 @@ def _ends(total: Account) -> dict[str, int]:
 def page(document: dict[str, Any]) -> str:
     """The document for people."""
     spent = account_rows(document["account"]) if "account" in document else ()
-    rows = [*_failure_rows(document), *_waste_rows(document), *_utilisation_rows(document), *spent]
+    rows = [
+        *_failure_rows(document),
+        *_waste_rows(document),
+        *_utilisation_rows(document),
+        *spent,
+        *_project_rows(document),
+    ]
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name.ljust(width)}  {text}" for name, text in rows)
 
@@ -129,6 +135,14 @@ def _waste_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _utilisation_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for reading, values in (document.get("utilisation") or {}).items():
         yield f"utilisation, {reading}", ", ".join(f"{_WORD[name]} {100 * u:.1f}%" for name, u in values.items())
+
+
+def _project_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Told where there is more than one."""
+    known = document.get("projects") or {}
+    for name, had in known.items() if len(known) > 1 else ():
+        worth = f", worth {had['weight']:g}" if had["weight"] != 1 else ""
+        yield f"project {name or 'none'}", f"{had['part']:.1%} of late, {had['core_s'] / HOUR_S:.2f} core-hours{worth}"
 
 
 _WORD = {"cpu_millis": "cpu", "memory_bytes": "memory", "storage_bytes": "disk", "network_bytes_s": "network"}

@@ -49,6 +49,7 @@ from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import Rings
+from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
@@ -150,7 +151,7 @@ class Scheduler:
         self.world = _empty_world(store.home, budget, cores, measure)
         self._policy = policy
         self.rules = self._chosen_rules()
-        self.world.books.rank_by(self.rules.ranking)
+        self.world.books.rank_by(self.rules.ranking, self.rules.sharing)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
@@ -187,6 +188,7 @@ class Scheduler:
         world = self.world.seen_at(self._clock())
         self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
+        self._look_for_shares()
         self.sight.remember()
         for job_id in self.store.unlisted_ids():
             see_unlisted(self.sight, job_id)
@@ -233,11 +235,21 @@ class Scheduler:
         """Of the policy that was chosen; the default for a name that is none."""
         return POLICIES.get(self._policy(), POLICIES[DEFAULT])
 
+    def _look_for_shares(self) -> None:
+        """What projects are worth, as the owner has set it; all the same while that cannot be read."""
+        try:
+            chosen = read_settings(self.store.home).shares
+        except SinglepointError as error:
+            log.error("settings_unreadable error=%r: every project is worth the same", str(error))
+            return
+        usage = self.world.books.usage
+        usage.weights, usage.half_life_s = dict(chosen.projects), chosen.half_life_s
+
     def _look_for_policy(self) -> None:
         rules = self._chosen_rules()
         if rules is not self.rules:
             self.rules = rules
-            self.world.books.rank_by(rules.ranking)
+            self.world.books.rank_by(rules.ranking, rules.sharing)
             log.info("policy_changed policy=%s", rules.name)
 
     def _look_for_budget(self) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
@@ -47,10 +46,11 @@ class Sight:
         self._next_probe = 0.0
 
     def remember(self) -> None:
-        """What the ledger tells of the last jobs that ended: how long they took."""
-        with self.store.ledger.opened() as content:
-            lines = content[max(0, len(content) - REMEMBERED_BYTES) :].split(b"\n")
-        self.world.experience.learn(entry for line in lines if (entry := Entry.from_line(line)) is not None)
+        """What the ledger tells of the last jobs that ended: how long they took, and what their projects have had."""
+        entries = self.store.ledger.newest(REMEMBERED_BYTES)
+        self.world.experience.learn(entries)
+        for entry in entries:
+            self.world.books.usage.had(entry.project, entry.account.granted_core_s, entry.ended_at)
 
     def see(self, job_id: str) -> Job | None:
         """The job as it is on disk, seen by the world too, with those it comes after where nobody saw them yet.

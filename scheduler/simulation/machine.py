@@ -60,7 +60,7 @@ class Machine:
 
     def __init__(self, cores: int, rules: Rules, switch_s: float, knows: Callable[[Life], float | None]) -> None:
         room = Resources(1000 * cores, UNLIMITED, UNLIMITED, UNLIMITED)
-        self.books = Books(room, range(cores), rules.ranking)
+        self.books = Books(room, range(cores), rules.ranking, rules.sharing)
         self.rules, self.switch_s, self.knows = rules, switch_s, knows
         self.lives: dict[str, Life] = {}
         self.decided = 0

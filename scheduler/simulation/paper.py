@@ -58,6 +58,7 @@ class Paper:
         self.boot_id = BOOT
         self.decisions: list[Decision] = []
         self.world = World(budget(cpu, memory_mib), range(cpu), boot_id=BOOT, ranking=rules.ranking)
+        self.world.books.rank_by(rules.ranking, rules.sharing)
         self.world.seen_at(now)
 
     # --- what clients and workers do ---------------------------------------------------------------------

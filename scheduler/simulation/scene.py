@@ -20,6 +20,7 @@ from singlepoint.scheduler.world.experience import Estimate
 from singlepoint.scheduler.world.job_times import begin_at, save_s
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.sharing.usage import Shares
 from singlepoint.scheduler.world.tasks import Holding, Task
 from singlepoint.scheduler.world.world import World
 
@@ -52,6 +53,7 @@ class Scene:
 
     drains_at: from when on nothing runs, as was planned.  waiting: first in line first.  left: what each should still
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
+    shares: what projects have had.
     """
 
     now: float
@@ -65,6 +67,7 @@ class Scene:
     left: Mapping[str, Estimate]
     hopes: Mapping[str, Hope] = field(default_factory=dict)
     survival: Posterior = field(default_factory=lambda: Posterior(0.0, 1.0))
+    shares: Shares = field(default_factory=Shares)
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -127,6 +130,7 @@ def scene_of(world: World, rules: Rules) -> Scene:
         left=left,
         hopes=dict(_hopes(world, left)),
         survival=world.reliability.overall,
+        shares=world.books.usage.as_of_now(),
     )
 
 

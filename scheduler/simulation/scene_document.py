@@ -16,6 +16,7 @@ from singlepoint.jobs.lifecycle.records import MOST_CORES, Resources, is_job_id
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.world.experience import Estimate
 from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.sharing.usage import Shares
 from singlepoint.scheduler.world.tasks import Holding, Task
 
 from .scene import Coming, Hope, Scene
@@ -40,6 +41,11 @@ def to_json(scene: Scene) -> dict[str, Any]:
         "left": {job_id: [one.low_s, one.median_s, one.high_s, one.source] for job_id, one in scene.left.items()},
         "hopes": {job_id: [one.deadline_at, _finite(one.setback_s)] for job_id, one in scene.hopes.items()},
         "survival": [scene.survival.a, scene.survival.b],
+        "shares": {
+            "used": dict(scene.shares.used),
+            "weights": dict(scene.shares.weights),
+            "half_life_s": scene.shares.half_life_s,
+        },
     }
 
 
@@ -70,6 +76,16 @@ def _read(document: Document) -> Scene:
         left={job_id: _estimate(one) for job_id, one in left.items()},
         hopes={job_id: Hope(_number(at), _number(setback)) for job_id, (at, setback) in hopes.items()},
         survival=Posterior(a, b),
+        shares=_shares(documents.mapping(document, "shares")),
+    )
+
+
+def _shares(document: Document) -> Shares:
+    used, weights = documents.mapping(document, "used"), documents.mapping(document, "weights")
+    return Shares(
+        {name: documents.number(used, name) for name in used},
+        {name: documents.number(weights, name, least=1e-9) for name in weights},
+        documents.number(document, "half_life_s", least=1.0),
     )
 
 

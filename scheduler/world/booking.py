@@ -26,6 +26,7 @@ def task_of(job: Job, place: Place, need: Resources, since: float, left: Estimat
         since=since,
         attempt=job.attempt,
         priority=job.priority,
+        project=job.project,
         served_s=served_s(job),
         expected_s=None if left is None else ran_s + left.median_s,
         longest_s=math.inf if left is None else ran_s + left.high_s,

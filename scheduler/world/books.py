@@ -12,11 +12,16 @@ import math
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from singlepoint.jobs.lifecycle.records import Resources
 
+from .sharing.usage import Sharing, Usage, nobody
 from .tasks import NOTHING, Holding, Standing, Task
+
+SHARED_EVERY_S = 60.0
+"""How often shares are reckoned while projects compete and nothing happens."""
 
 Ranking = Callable[[Task, float, "float | None"], Standing]
 """Where a task stands at a time: waiting, or (third: since when) running."""
@@ -31,7 +36,7 @@ def by_arrival(task: Task, _now: float, _since: float | None) -> Standing:
 class Books:
     """room: what tasks may have, all together.  cores: the ids of the cores that may be granted."""
 
-    def __init__(self, room: Resources, cores: Iterable[int], ranking: Ranking) -> None:
+    def __init__(self, room: Resources, cores: Iterable[int], ranking: Ranking, sharing: Sharing = nobody) -> None:
         self.now = 0.0
         self.drains_at = math.inf
         """From when on nothing shall run, as was planned: what could not be put down then has to have ended."""
@@ -43,6 +48,10 @@ class Books:
         self._free_cores: list[int] = sorted(self._cores)
         self._users: Counter[int] = Counter()  # of a core; several while an attempt may live that was taken for dead
         self._ranking = ranking
+        self._sharing = sharing
+        self.usage = Usage()
+        self._projects: Counter[str] = Counter()  # of those that wait or hold something
+        self._above: frozenset[str] = frozenset()
         self._waiting: dict[str, tuple[Task, Standing]] = {}
         self._holding: dict[str, tuple[Holding, Standing]] = {}
         self._lines: dict[Resources, list[tuple[Any, ...]]] = {}
@@ -55,14 +64,19 @@ class Books:
     def wait(self, task: Task) -> None:
         """It wants to run. Told again, it stands where it belongs now."""
         self.stop_waiting(task.id)
+        task = self._shared(task)
+        self._projects[task.project] += 1
         standing = self._ranking(task, self.now, None)
         self._waiting[task.id] = (task, standing)
         insort(self._lines.setdefault(task.need, []), standing.order)
         self._renew_at(standing.until, task.id)
+        if self._projects[task.project] == 1 and self._is_shared():
+            self._share_out()  # there is one more to share with, or somebody alone stands elsewhere
 
     def stop_waiting(self, task_id: str) -> None:
         known = self._waiting.pop(task_id, None)
         if known is not None:
+            self._forget_project(known[0].project)
             task, standing = known
             line = self._lines[task.need]
             _take_out(line, standing.order)
@@ -71,8 +85,14 @@ class Books:
 
     def hold(self, holding: Holding) -> None:
         """It holds what it was granted. Told again, the newest word counts."""
-        task = holding.task
-        self.let_go(task.id)
+        known = self._holding.get(holding.task.id)
+        self.let_go(holding.task.id)
+        task = self._shared(holding.task)
+        holding = holding if task is holding.task else replace(holding, task=task)
+        if known is None and holding.since < self.now:  # by the time that somebody looks, it has had this
+            self.usage.had(task.project, len(holding.cores) * (self.now - holding.since), self.now)
+        self.usage.holds(task.project, len(holding.cores))
+        self._projects[task.project] += 1
         standing = self._ranking(task, self.now, holding.since)
         self._holding[task.id] = (holding, standing)
         self._place(holding, standing)
@@ -85,6 +105,8 @@ class Books:
         if known is not None:
             holding, standing = known
             self._displace(holding, standing)
+            self._forget_project(holding.task.project)
+            self.usage.holds(holding.task.project, -len(holding.cores))
             self.give_back(holding.granted, holding.cores)
             self.leaving = self.leaving - holding.leaving
 
@@ -107,6 +129,7 @@ class Books:
     def seen_at(self, now: float) -> None:
         """It is `now`: whoever's rank time has changed is moved to where it belongs."""
         self.now = now
+        self.usage.seen_at(now)
         due = self._due
         while due and due[0][0] <= now:
             until, task_id = heapq.heappop(due)
@@ -118,6 +141,32 @@ class Books:
                 standing = self._ranking(holding[0].task, now, holding[0].since)
                 self._holding[task_id] = (holding[0], standing)
                 self._place(holding[0], standing)
+        if self._is_shared():
+            self._share_out()
+
+    def _is_shared(self) -> bool:
+        return len(self._projects) > 1 and self._sharing is not nobody
+
+    def _shared(self, task: Task) -> Task:
+        """The same, as its project stands."""
+        stands_back = task.project in self._above
+        return task if task.stands_back is stands_back else replace(task, stands_back=stands_back)
+
+    def _share_out(self) -> None:
+        """Who has had more than its share stands back; all of a project for which that changed are moved."""
+        above = self._sharing(self.usage.per_weight(frozenset(self._projects)), self._above)
+        changed, self._above = above ^ self._above, above
+        if not changed:
+            return
+        for task in [task for task, _ in self._waiting.values() if task.project in changed]:
+            self.wait(task)
+        for holding in [holding for holding, _ in self._holding.values() if holding.task.project in changed]:
+            self.hold(holding)
+
+    def _forget_project(self, project: str) -> None:
+        self._projects[project] -= 1
+        if not self._projects[project]:
+            del self._projects[project]
 
     def resize(self, room: Resources, cores: Iterable[int]) -> None:
         """The budget changed, or our own needs: what is held stays held."""
@@ -125,9 +174,10 @@ class Books:
         self.room, self._cores = room, frozenset(cores)
         self._free_cores = sorted(core for core in self._cores if not self._users[core])
 
-    def rank_by(self, ranking: Ranking) -> None:
+    def rank_by(self, ranking: Ranking, sharing: Sharing = nobody) -> None:
         """Another policy: everybody stands where it says."""
-        self._ranking, self._due = ranking, []
+        self._ranking, self._sharing, self._due = ranking, sharing, []
+        self._above = frozenset()
         for task, _ in list(self._waiting.values()):
             self.wait(task)
         for holding, _ in list(self._holding.values()):
@@ -181,7 +231,8 @@ class Books:
     @property
     def next_change(self) -> float:
         """When time alone may change a rank; infinity when it will not."""
-        return self._due[0][0] if self._due else math.inf
+        shares_at = self.now + SHARED_EVERY_S if self._is_shared() else math.inf
+        return min(self._due[0][0] if self._due else math.inf, shares_at)
 
     def __len__(self) -> int:
         """How many wait."""

@@ -22,7 +22,7 @@ class Task:
     served_s: seconds it has run, all attempts together.  expected_s: seconds it should still run, None where nothing
     is known.  longest_s: seconds it will run at most, as far as anybody says.  gives_way: whether it can be put down
     with its work saved, and pauses: with its memory kept.  switch_s: what putting it down and taking it up costs.
-    paused: it stands still, holding its memory.
+    paused: it stands still, holding its memory.  stands_back: its project has had more than its share.
     """
 
     id: str
@@ -39,6 +39,7 @@ class Task:
     pauses: bool = False
     switch_s: float = 0.0
     paused: bool = False
+    stands_back: bool = False
 
     @property
     def cores(self) -> int:

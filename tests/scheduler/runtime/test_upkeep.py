@@ -194,6 +194,30 @@ def test_a_job_begins_when_it_was_to_although_the_scheduler_or_redis_was_lost_me
     assert bench.states() == bench.told() == {waiting: "queued"}
 
 
+@pytest.mark.parametrize("loses_redis", [False, True])
+def test_what_projects_have_had_is_known_after_a_restart_and_weighs_as_the_settings_say(
+    bench: Bench, store: JobStore, loses_redis: bool
+) -> None:
+    bench.policy, bench.cpu = "easy", 1
+    bench.new_scheduler()
+    store.home.settings.write_text("[shares]\nhalf_life = '1h'\nprojects = { worthy = 2.0 }\n")
+    for project in ("worthy", "greedy"):
+        bench.submit(project=project)
+        bench.look()
+        job_id = bench.claim()
+        bench.look(1000.0)
+        bench.end(job_id)
+    if loses_redis:
+        bench.connection.flushall()
+    bench.new_scheduler()
+    first, second = bench.submit(project="greedy"), bench.submit(project="worthy")
+    bench.look(1.0)
+    assert bench.states()[first] == "pending" and bench.states()[second] == "queued"
+    usage = bench.scheduler.world.books.usage
+    assert (usage.weights, usage.half_life_s) == ({"worthy": 2.0}, 3600.0)
+    assert usage.as_of_now().used.keys() >= {"worthy", "greedy"}
+
+
 def test_nothing_is_deleted_while_the_settings_cannot_be_read(
     bench: Bench, store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:

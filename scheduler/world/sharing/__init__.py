@@ -1,0 +1,1 @@
+"""What each project has had of the machine, for fair share."""

@@ -1,0 +1,73 @@
+"""What each project has had of the machine: core-seconds, the older the less they count. Pure.
+
+Use decays by half in a half-life. What is held now counts as it goes on, exactly, however seldom one looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+HALF_LIFE_S = 7 * 86_400.0
+
+Sharing = Callable[[Mapping[str, float], frozenset[str]], frozenset[str]]
+"""Of what projects have had, each over its weight, and those that were above their share: who is above it now."""
+
+
+def nobody(_used: Mapping[str, float], _before: frozenset[str]) -> frozenset[str]:
+    """Where shares count for nothing."""
+    return frozenset()
+
+
+@dataclass(frozen=True)
+class Shares:
+    """used: decayed core-seconds by project, as of a time.  weights: of projects that are not worth 1."""
+
+    used: Mapping[str, float] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    half_life_s: float = HALF_LIFE_S
+
+
+class Usage:
+    """The same as it goes on."""
+
+    def __init__(self, shares: Shares | None = None) -> None:
+        shares = shares or Shares()
+        self.weights, self.half_life_s = dict(shares.weights), shares.half_life_s
+        self._used = dict(shares.used)
+        self._cores: dict[str, int] = {}
+        self._now = -math.inf
+
+    def seen_at(self, now: float) -> None:
+        """Time passes; it never goes back. What it began with is as of the first time."""
+        if now <= self._now or self._now == -math.inf:
+            self._now = max(now, self._now)
+            return
+        left, rate = self._decay(now - self._now)
+        for project in self._used.keys() | self._cores.keys():
+            self._used[project] = self._used.get(project, 0.0) * left + self._cores.get(project, 0) * rate
+        self._now = now
+
+    def _decay(self, passed_s: float) -> tuple[float, float]:
+        """What is left of use after so long, and what a core that was held all that time has come to."""
+        left = 2.0 ** (-passed_s / self.half_life_s)
+        return left, (1.0 - left) * self.half_life_s / math.log(2)
+
+    def had(self, project: str, core_s: float, at: float) -> None:
+        """It used so much, some time ago."""
+        left, _ = self._decay(max(0.0, self._now - at))
+        self._used[project] = self._used.get(project, 0.0) + core_s * left
+
+    def holds(self, project: str, cores: int) -> None:
+        """It holds so many more cores from now on; or, below 0, fewer."""
+        self._cores[project] = self._cores.get(project, 0) + cores
+        if not self._cores[project]:
+            del self._cores[project]
+
+    def per_weight(self, projects: frozenset[str]) -> dict[str, float]:
+        """What each of these has had, over its weight."""
+        return {project: self._used.get(project, 0.0) / self.weights.get(project, 1.0) for project in projects}
+
+    def as_of_now(self) -> Shares:
+        return Shares(dict(self._used), dict(self.weights), self.half_life_s)
