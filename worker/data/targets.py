@@ -23,6 +23,7 @@ from singlepoint.worker.nn.arrays import Array, Indices
 from singlepoint.worker.nn.random import Purpose, random_words
 
 ClassType = Literal["text", "integer", "boolean"]
+Identity = Literal["value", "spelling"]
 _CLASS_TYPES: dict[str, ClassType] = {"O": "text", "U": "text", "b": "boolean"}  # by the kind of the values' type
 
 MOST_INFERRED_CLASSES = 20
@@ -35,20 +36,29 @@ class Target:
 
     y: int64 (n,) numbers of classes, or float64 (n, k) values.  classes: their names in the order of their
     numbers, None for values.  class_type: whether they were text, whole numbers or truth values.
+    identity: how classes are told apart, see `encode`.
     """
 
     task: Task
     y: Array
     classes: tuple[str, ...] | None = None
     class_type: ClassType = "text"
+    identity: Identity = "value"
 
 
 def encode(
-    values: Array, task: Task | None = None, *, name: str = "y", whole: bool = True, positive: str | None = None
+    values: Array,
+    task: Task | None = None,
+    *,
+    name: str = "y",
+    whole: bool = True,
+    positive: str | None = None,
+    identity: Identity = "value",
 ) -> Target:
     """values: (n,) text objects, whole numbers or floats; or (n, k) numbers, always a regression.
 
-    Classes are told apart by their value (see `preprocessing.identity`): 2 and 2.0 are one, 007 is another than 7.
+    Classes are told apart by their value (see `preprocessing.identity`): 2 and 2.0 are one, 007 is another than 7; or
+    by their spelling, as in specs of the first format.
     positive: the class that is looked for, put last; otherwise classes are in sorted order.
     whole: False when these are only the first rows, where a single class or value need not be a mistake.
     Raises InvalidInput: a missing value (by row), a single class, values that never vary, text where values are
@@ -62,13 +72,14 @@ def encode(
         return Target("regression", _values(values, numbers, name, constant_is_fine=not whole))
     if values.ndim != 1:
         raise InvalidInput(Problem("data.task", "classes need one target column", "use task = 'regression'"))
-    classes, class_type = _classes(values, numbers)
+    classes, class_type = _classes(values, numbers, identity)
     if len(classes) < 2 and whole:
         hint = "a classification needs rows of at least two classes"
         raise InvalidInput(Problem("data.target", f"all rows have the one class '{classes[0]}'", hint))
     if positive is not None:
-        classes = _with_last(classes, value_name(positive))
-    return Target("classification", number_classes(values, classes, name), classes, class_type)
+        classes = _with_last(classes, value_name(positive) if identity == "value" else positive)
+    numbered = number_classes(values, classes, name, identity)
+    return Target("classification", numbered, classes, class_type, identity)
 
 
 def _with_last(classes: tuple[str, ...], positive: str) -> tuple[str, ...]:
@@ -84,14 +95,16 @@ def encode_like(values: Array, target: Target, *, name: str = "y") -> Array:
     numbers = as_numbers(values)
     _check_complete(values, numbers, name)
     if target.classes is not None:
-        return number_classes(values.reshape(len(values)), target.classes, name)
+        return number_classes(values.reshape(len(values)), target.classes, name, target.identity)
     return _values(values, numbers, name, constant_is_fine=True)
 
 
-def number_classes(values: Array, classes: Sequence[str], name: str = "y") -> npt.NDArray[np.int64]:
+def number_classes(
+    values: Array, classes: Sequence[str], name: str = "y", identity: Identity = "value"
+) -> npt.NDArray[np.int64]:
     """The number of each row's class. Raises BadRow for one not among them."""
     place = {word: number for number, word in enumerate(classes)}
-    names = class_names(values)
+    names = class_names(values, identity)
     try:
         return np.fromiter(map(place.__getitem__, names), np.int64, len(names))
     except KeyError as unknown:
@@ -100,8 +113,10 @@ def number_classes(values: Array, classes: Sequence[str], name: str = "y") -> np
         raise BadRow(row, name, f"class '{unknown.args[0][:40]}' does not occur in the training rows", hint) from None
 
 
-def class_names(values: Array) -> list[str]:
-    """Each row's class by the name of its value."""
+def class_names(values: Array, identity: Identity = "value") -> list[str]:
+    """Each row's class by the name of its value, or as it is spelled."""
+    if identity == "spelling" and values.dtype.kind in "OU":
+        return [str(value) for value in values.tolist()]
     if values.dtype.kind == "f" and np.all(values == np.floor(values)):
         values = values.astype(np.int64)
     return names_of(values.tolist())
@@ -193,9 +208,11 @@ def narrow(values: Array) -> npt.NDArray[np.float32]:
     return narrowed
 
 
-def _classes(values: Array, numbers: npt.NDArray[np.float64] | None) -> tuple[tuple[str, ...], ClassType]:
+def _classes(
+    values: Array, numbers: npt.NDArray[np.float64] | None, identity: Identity
+) -> tuple[tuple[str, ...], ClassType]:
     """Names in numerical order when they are numbers, else alphabetical."""
-    names = class_names(values)
+    names = class_names(values, identity)
     class_type = _CLASS_TYPES.get(values.dtype.kind, "integer")
     if numbers is None:
         return tuple(sorted(set(names))), "text"

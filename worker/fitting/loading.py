@@ -51,7 +51,14 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
     raw, second = read_training_data(data, spec.preprocessing, base, most_cells=most_cells), None
     task = data.task or task_of_loss(spec.training.loss)
     try:
-        target = targets.encode(raw.y, task, name=raw.target_name, whole=raw.complete, positive=data.positive)
+        target = targets.encode(
+            raw.y,
+            task,
+            name=raw.target_name,
+            whole=raw.complete,
+            positive=data.positive,
+            identity=spec.preprocessing.identity,
+        )
         second = read_validation_data(data, spec.preprocessing, base, raw, most_cells=most_cells)
         apart = None if second is None else (second.x, _encoded_like(second, target))
         examples = Examples(

@@ -153,6 +153,13 @@ def test_sound_specs_pass_the_check(folder: Path) -> None:
     check_training(a_spec(training={"loss": "binary_cross_entropy"}), folder)
 
 
+def test_classes_of_a_spec_of_the_first_format_go_by_their_spelling(folder: Path) -> None:
+    (folder / "t.csv").write_text("a,label\n" + "1,0\n2,0.0\n3,1\n" * 9)
+    for identity, classes in (("value", ("0", "1")), ("spelling", ("0", "0.0", "1"))):
+        spec = a_spec(preprocessing={"categorical": [], "identity": identity})
+        assert load_training_set(spec, folder).classes == classes
+
+
 def test_a_large_file_is_only_looked_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "CHECKED_CELLS", 40)
     rows = "".join(f"{i},1,yes,red\n" for i in range(5000))

@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -37,6 +37,7 @@ _COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
 _CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
 _DATE_HINT = "it looks like a date: list the column in preprocessing.categorical or data.ignore, or make a number of it"
 
+_NOTHING_KNOWN: Array = np.array([""], object)
 _MOST_KNOWN = 1000  # words of a column that are told by their bytes
 _MOST_REMEMBERED = 100_000  # different cells; more are free text rather than categories
 
@@ -50,7 +51,7 @@ class NoValue:
     @classmethod
     def of(cls, missing: Missing, column: str) -> NoValue:
         """What `missing` says of this column."""
-        return cls(frozenset(missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing))
+        return _no_value(tuple(missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing))
 
     def means(self, word: str) -> bool:
         """Whether this text does."""
@@ -70,6 +71,11 @@ class NoValue:
     def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """The numbers, NaN where one means "no value"; the same array if none can."""
         return np.where(np.isin(values, self.numbers), np.nan, values) if len(self.numbers) else values
+
+
+@lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing
+def _no_value(words: tuple[str, ...]) -> NoValue:
+    return NoValue(frozenset(words))
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ class ColumnParser:
         self._marks = marks
         self._numbers: dict[Any, float | None] = {}
         self._words: dict[Any, str] = {}
-        self._known_words: Array = np.array([""], object)
+        self._known_words = _NOTHING_KNOWN
 
     def number(self, cell: str | bytes) -> float | None:
         """The number in a cell of text: NaN for "no value", None for what is neither. Raises UnicodeDecodeError."""

@@ -147,6 +147,8 @@ def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cel
     table = open_table(paths, header=data.header, said=data, field=field)
     columns = _columns(table, data, preprocessing, field)
     raw = _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
+    if preprocessing.identity == "value":
+        raw = replace(raw, y=own_type(raw.y.tolist()) if raw.y.ndim == 1 else raw.y)
     used = {*columns.features, *columns.targets}
     ignored = tuple(name for name in table.names if name not in used)
     return replace(raw, paths=tuple(paths), settled=table.said, ignored=ignored)
@@ -266,7 +268,7 @@ def _named(tile: Tile) -> dict[str, Array]:
 
 def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec) -> Array:
     if len(targets) == 1:
-        return own_type(read[targets[0]].tolist())
+        return read[targets[0]]
     columns = []
     for name in targets:
         values, rejects = ColumnParser(name, data.missing).numbers(read[name].tolist())

@@ -1,0 +1,54 @@
+"""Folders of images: a folder is a class, an image a row, read when it is needed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
+from singlepoint.worker.data.formats.folders import open_images
+from singlepoint.worker.data.formats.training import read_training_data
+
+PIXELS = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
+
+
+def drawn(folder: Path, pixels: np.ndarray, ending: str = ".png") -> list[Path]:
+    """An image a row, in folders of classes in turn."""
+    image = pytest.importorskip("PIL.Image", reason="this machine has no Pillow")
+    paths = []
+    for row, one in enumerate(pixels):
+        path = folder / "cd"[row % 2] / f"{row}{ending}"
+        path.parent.mkdir(exist_ok=True)
+        image.fromarray(one).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS[..., 0]], ids=["colours", "grey"])
+def test_a_folder_of_images_is_an_array_with_classes(tmp_path: Path, pixels: np.ndarray) -> None:
+    paths = drawn(tmp_path, pixels)
+    raw = read_training_data(DataSpec(path=str(tmp_path)), PreprocessingSpec(), tmp_path)
+    assert np.array_equal(np.asarray(raw.x), pixels) and raw.y.tolist() == ["c", "d"]
+    tiles = list(open_images(paths).tiles({"row": 1}, 1))
+    assert [tile.first_row for tile in tiles] == [1] and np.array_equal(np.asarray(tiles[0].raw), pixels[1:])
+
+
+def test_an_image_of_another_size_or_a_damaged_one_is_refused_by_its_name(tmp_path: Path) -> None:
+    first, second = drawn(tmp_path, PIXELS)
+    drawn(tmp_path / "d", PIXELS[:1, :2])
+    with pytest.raises(InvalidInput, match=r"0\.png has shape|0\.png: has shape"):
+        open_images([first, tmp_path / "d" / "c" / "0.png"]).read()
+    second.write_bytes(first.read_bytes()[:50])
+    with pytest.raises(InvalidInput, match=r"1\.png.*cannot be read"):
+        open_images([first, second]).read()
+
+
+def test_images_without_pillow_are_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    (tmp_path / "a.png").write_bytes(b"anything")
+    with pytest.raises(InvalidInput, match="needs Pillow"):
+        open_images([tmp_path / "a.png"])
