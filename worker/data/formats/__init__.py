@@ -30,7 +30,7 @@ from .arrow import FeatherFile, ParquetFile
 from .delimited import CsvFile
 from .folders import ImageFiles
 from .json_lines import JsonLinesFile
-from .paths import Tables, files_of
+from .paths import Arrays, Tables, files_of
 from .streams import PACKED, unpacked_name
 from .tile import Cursor, Piece, RowSource, Table, Tile, Wanted, existing, unreadable
 
@@ -131,14 +131,18 @@ def open_rows(
     return TableRows(table, preprocessor, kept, tuple(name for name in beside if name in names))
 
 
-def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | ImageFiles:
+def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | Arrays | ImageFiles:
     if kind == "images":
         return folders.open_images([existing(path) for path in files])
-    if len(files) > 1:
-        raise InvalidInput(Problem("input", f"{len(files)} arrays cannot be read as one", "join them into one .npy"))
     if kind == "array":
-        existing(member_of(files[0])[0])
-        return open_array(files[0])
+        for path in files:
+            if format_of(path, "input") != "array":
+                raise InvalidInput(Problem("input", f"{path.name} is no array", "name files of one kind"))
+            existing(member_of(path)[0])
+        arrays = [open_array(path) for path in files]
+        return arrays[0] if len(arrays) == 1 else Arrays(arrays, "input")
+    if len(files) > 1:
+        raise InvalidInput(Problem("input", f"{len(files)} folders cannot be read as one", "put them into one"))
     images, _ = folders.by_class(files[0])
     if isinstance(images, np.ndarray):
         raise InvalidInput(Problem("input", f"{files[0].name} holds texts", "give them as a column of a table"))
@@ -206,8 +210,8 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _matching_array(
-    found: ArrayFile | ImageFiles, preprocessor: Preprocessor, keep: Sequence[str] | None
-) -> ArrayFile | ImageFiles:
+    found: ArrayFile | Arrays | ImageFiles, preprocessor: Preprocessor, keep: Sequence[str] | None
+) -> ArrayFile | Arrays | ImageFiles:
     if keep:
         raise InvalidInput(
             Problem("pass_through", f"an array has no named columns to pass through, such as '{keep[0]}'")
@@ -219,7 +223,7 @@ def _matching_array(
             expected, numbers = (len(preprocessor.columns),), True
         case _:
             expected, numbers = (), False
-    if isinstance(found, ArrayFile) and found.shape[1:] == () and expected == (1,):
+    if not isinstance(found, ImageFiles) and found.shape[1:] == () and expected == (1,):
         found = found.as_column()
     if found.shape[1:] != expected or (found.dtype.kind != "U") != numbers:
         takes = f"{'numbers' if numbers else 'text'} of shape (n, {', '.join(map(str, expected))})"

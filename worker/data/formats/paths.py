@@ -1,4 +1,4 @@
-"""What a path means: one file, several, a pattern (`parts/*.csv`), or a folder; and several tables as one.
+"""What a path means: one file, several, a pattern (`parts/*.csv`), or a folder; and several tables or arrays as one.
 
 A cursor of several files says in which of them it is (`file`), the rest of it is that file's own. Tiles end where a
 file ends, so where a row stands in its tile does not depend on the files before it.
@@ -12,8 +12,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+import numpy as np
 
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.worker.nn.arrays import Array
+
+from .arrays import ArrayFile
 from .tile import Cursor, Piece, Table, Tile, Wanted, existing
 
 Paths = str | tuple[str, ...]
@@ -83,3 +87,50 @@ class Tables(Table):
             return replace(parser(place)(piece), file=self._tables[place].path.name)
 
         return parse
+
+
+class Arrays:
+    """Several arrays of one kind of rows, read one after another: the same questions as to `ArrayFile`."""
+
+    columns: tuple[str, ...] = ()
+
+    def __init__(self, arrays: Sequence[ArrayFile], field: str) -> None:
+        first = arrays[0]
+        for other in arrays[1:]:
+            if (other.shape[1:], other.dtype.kind) != (first.shape[1:], first.dtype.kind):
+                rows = f"rows of {other.dtype} {other.shape[1:]}, {first.path.name} of {first.dtype} {first.shape[1:]}"
+                raise InvalidInput(Problem(field, f"{other.path.name} has {rows}", "all files need the same kind"))
+        self._arrays, self._field = arrays, field
+        self.path, self.name = first.path, first.name
+        self.dtype = np.result_type(*(one.dtype for one in arrays))
+        self.shape = (sum(one.shape[0] for one in arrays), *first.shape[1:])
+
+    def as_column(self) -> Arrays:
+        """See `ArrayFile`."""
+        return Arrays([one.as_column() for one in self._arrays], self._field)
+
+    def read(self, rows: int | None = None) -> Array:
+        """All rows, or the first few."""
+        left = self.shape[0] if rows is None else rows
+        parts: list[Array] = []
+        for one in self._arrays:
+            parts.append(one.read(left))
+            left -= len(parts[-1])
+        return np.concatenate(parts)
+
+    def pieces(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Piece]:
+        """See `RowSource`; rows are counted in each file."""
+        first = (cursor or {}).get("file", 0)
+        for place in range(first, len(self._arrays)):
+            inner = {"row": cursor["row"]} if cursor and place == first else None
+            for piece in self._arrays[place].pieces(inner, tile_rows):
+                yield replace(piece, cursor={"file": place, **piece.cursor})
+
+    def parse(self, piece: Piece, /) -> Tile:
+        """See `RowSource`."""
+        one = self._arrays[piece.cursor["file"]]
+        return replace(one.parse(piece), file=one.path.name)
+
+    def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
+        """See `RowSource`."""
+        return map(self.parse, self.pieces(cursor, tile_rows))

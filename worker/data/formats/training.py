@@ -20,6 +20,7 @@ from . import Table, existing, files_of, folders, format_of, no_such_column, ope
 from .arrays import ArrayFile, member_of
 from .cells import ColumnParser
 from .folders import ImageFiles
+from .paths import Arrays
 from .tile import Tile, Wanted
 
 _CHUNK_ROWS = 4096
@@ -141,7 +142,7 @@ def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cel
     paths = files_of(data.path, base, field)
     match format_of(paths[0], field):
         case "array" | "images":
-            return replace(_read_arrays(data, _only(paths, field), base, most_cells), paths=tuple(paths))
+            return replace(_read_arrays(data, paths, base, most_cells), paths=tuple(paths))
         case "folder":
             return replace(_read_folder(_only(paths, field), most_cells), paths=tuple(paths))
     table = open_table(paths, header=data.header, said=data, field=field)
@@ -156,7 +157,7 @@ def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cel
 
 def _only(paths: Sequence[Path], field: str) -> Path:
     if len(paths) > 1:
-        raise InvalidInput(Problem(field, f"{len(paths)} arrays cannot be read as one", "join them into one .npy"))
+        raise InvalidInput(Problem(field, f"{len(paths)} folders cannot be read as one", "put them into one"))
     return paths[0]
 
 
@@ -276,9 +277,9 @@ def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec) -
     return np.stack(columns, axis=1)
 
 
-def _read_arrays(data: DataSpec, path: Path, base: Path, most_cells: int | None) -> RawData:
+def _read_arrays(data: DataSpec, paths: Sequence[Path], base: Path, most_cells: int | None) -> RawData:
     _check_no_columns(data)
-    x, y, targets = _open_pair(data, path, base)
+    x, y, targets = _open_pairs(data, paths, base)
     if y.dtype.kind == "U" and len(y.shape) > 1:
         raise InvalidInput(Problem("data.target", f"has shape {y.shape}", "class names must be one a row"))
     if x.shape[0] != y.shape[0]:
@@ -306,6 +307,18 @@ def _read_folder(folder: Path, most_cells: int | None) -> RawData:
     chosen = np.unique(np.linspace(0, len(classes) - 1, min(rows, len(classes))).astype(int))
     some = replace(x, paths=tuple(x.paths[i] for i in chosen), shape=(len(chosen), *x.shape[1:]))
     return RawData(some.read(), classes[chosen], None, (), complete=len(chosen) == len(classes))
+
+
+def _open_pairs(
+    data: DataSpec, paths: Sequence[Path], base: Path
+) -> tuple[ArrayFile | Arrays, ArrayFile | Arrays, tuple[str, ...]]:
+    """As `_open_pair`, of several files as one; their targets lie in each of them, or all in one file apart."""
+    pairs = [_open_pair(data, path, base) for path in paths]
+    x, y, targets = pairs[0]
+    if len(pairs) == 1:
+        return x, y, targets
+    inputs = Arrays([pair[0] for pair in pairs], "data.path")
+    return inputs, y if data.target_path else Arrays([pair[1] for pair in pairs], "data.target"), targets
 
 
 def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, ArrayFile, tuple[str, ...]]:

@@ -21,7 +21,7 @@ from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.data.formats.delimited import CsvFile
 from singlepoint.worker.data.formats.tile import Wanted
 
-TABLES = int(os.environ.get("SINGLEPOINT_TABLES", "200"))
+TABLES = int(os.environ.get("SINGLEPOINT_TABLES", "100"))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,10 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.formats.arrays import ArrayFile, open_array
+from singlepoint.worker.data.formats.paths import Arrays
+from singlepoint.worker.data.formats.training import read_training_data
 
 X = np.arange(50 * 3 * 2, dtype=np.float32).reshape(50, 3, 2)
 
@@ -147,3 +150,25 @@ def test_a_packed_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.idx.gz").write_bytes(gzip.compress(idx(X)[:-8]))
     with pytest.raises(InvalidInput, match="ends after 1192 bytes"):
         open_array(tmp_path / "x.idx.gz").read()
+
+
+def test_several_arrays_are_one_source_and_any_row_can_be_the_first(tmp_path: Path) -> None:
+    for name, part in (("a", X[:20]), ("b", X[20:])):
+        np.savez(tmp_path / f"{name}.npz", x=part, y=part[:, 0, 0] > 100)
+        np.save(tmp_path / f"{name}.npy", part)
+    np.save(tmp_path / "y.npy", X[:, 0, 0] > 100)
+    for said in ({"path": "*.npz", "target": "y"}, {"path": ("a.npy", "b.npy"), "target_path": "y.npy"}):
+        raw = read_training_data(DataSpec.model_validate(said), PreprocessingSpec(), tmp_path)
+        assert np.array_equal(np.asarray(raw.x), X) and np.array_equal(raw.y, X[:, 0, 0] > 100)
+    both = Arrays([open_array(tmp_path / "a.npz"), open_array(tmp_path / "b.npy")], "input")
+    tiles = list(both.tiles(None, 16))
+    assert [(tile.file, tile.first_row, tile.rows) for tile in tiles] == [
+        ("a.npz", 0, 16),
+        ("a.npz", 16, 4),
+        ("b.npy", 0, 16),
+        ("b.npy", 16, 14),
+    ]
+    assert [tile.first_row for tile in both.tiles(tiles[2].cursor, 16)] == [16]
+    np.save(tmp_path / "c.npy", X[:, :1])
+    with pytest.raises(InvalidInput, match=r"c\.npy has rows of"):
+        Arrays([open_array(tmp_path / "a.npz"), open_array(tmp_path / "c.npy")], "input")
