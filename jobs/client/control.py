@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
+from singlepoint.jobs.lifecycle.catalogue import by_end, head_of
 from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, Ask, Author, Event, State
 from singlepoint.jobs.spec.job import from_json, outputs
@@ -195,8 +195,8 @@ def prunable(session: Session, at: float, older_than_s: float, keep: int) -> lis
 
     needed = dependents(listing(session).rows)
     rule = Retention(older_than=f"{older_than_s:.6f}s", keep=keep)
-    with session.store.ledger.opened() as content:
-        return [head.id for head in doomed(heads(content), rule, at) if head.id not in needed]
+    ended = map(head_of, by_end(session.store.catalogue.lines()))
+    return [head.id for head in doomed(ended, rule, at) if head.id not in needed]
 
 
 def _staged(session: Session, job: Job) -> list[Path]:

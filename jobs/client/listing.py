@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageError
-from singlepoint.jobs.lifecycle.ledger import Head, heads
+from singlepoint.jobs.lifecycle.catalogue import Head, head_of
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
 
@@ -143,10 +143,10 @@ def ids_of(session: Session, *wanted: Wanted) -> list[str]:
 
 def _ended(session: Session, going_on: Container[str]) -> Iterator[Row]:
     """Those the ledger lists, as much of a row as it knows; and those whose end is not noted yet."""
-    with session.store.ledger.opened() as content:
-        for head in heads(content):
-            if head.id not in going_on:
-                yield {name: getattr(head, name) for name in Head.__slots__}
+    for line in session.store.catalogue.lines():
+        head = head_of(line)
+        if head.id not in going_on:
+            yield {name: getattr(head, name) for name in Head.__slots__}
     for job_id in session.store.unlisted_ids():
         if job_id not in going_on and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
             yield row

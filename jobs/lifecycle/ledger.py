@@ -130,74 +130,29 @@ def _line(document: Mapping[str, Any]) -> bytes:
 
 # --- reading: of 100,000 lines, most are looked at and few are parsed ---------------------------------------------
 
-_CHUNK_BYTES = 2**20
 _BEGINNING = b'{"id":"'
 _GONE = b'","gone":'
 _SIZE = b'","size":'
 
 
-def lines_backwards(content: Content) -> Iterator[bytes]:
-    """The last line first."""
-    end = len(content)
-    while end > 0:
-        begin = content.rfind(b"\n", 0, max(0, end - _CHUNK_BYTES)) + 1
-        yield from reversed(content[begin:end].split(b"\n"))
-        end = begin
+def pieces(content: Content, begin: int, size: int) -> Iterator[tuple[int, list[bytes]]]:
+    """The whole lines from `begin` on, about `size` bytes at a time, and where they end; one that is being written is
+    left out."""
+    while end := content.rfind(b"\n", begin, begin + size) + 1 or content.find(b"\n", begin) + 1:
+        yield end, content[begin : end - 1].split(b"\n")
+        begin = end
 
 
-def listed(content: Content) -> Iterator[tuple[bytes, bytes]]:
-    """The jobs that have ended and are still there, the last to end first: ids and lines."""
-    told, at = set[bytes](), len(_BEGINNING)
-    for raw in lines_backwards(content):
-        job_id = raw[at : raw.find(b'"', at)]
-        if job_id not in told and raw.startswith(_BEGINNING):
-            told.add(job_id)
-            if raw.startswith(_SIZE, at + len(job_id)):
-                yield job_id, raw
+def is_gone(raw: bytes) -> bool:
+    """Whether a line says that a job has ended no longer, or is no longer there."""
+    return raw.startswith(_BEGINNING) and raw.startswith(_GONE, raw.find(b'"', len(_BEGINNING)))
 
 
-def size_in(job_id: bytes, raw: bytes) -> int:
-    """Bytes of history that the entry of this line was folded from; -1 where the line is damaged."""
-    begin = len(_BEGINNING) + len(job_id) + len(_SIZE)
-    text = raw[begin : raw.find(b",", begin)]
-    return int(text) if text.isdigit() else -1
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What lists look at: an entry without its account. Times as text, which sorts like the time."""
-
-    submitted_at: str
-    ended_at: str
-    id: str
-    state: str
-    name: str
-    kind: str
-    project: str
-
-
-def heads(content: Content) -> Iterator[Head]:
-    """The jobs that have ended and are still there, the last to end first."""
-    for job_id, raw in listed(content):
-        parts = raw.split(b'"', _PARTS)
-        if len(parts) > _FIELDS[-1] and tuple(parts[at] for at in _FIELDS) == _NAMES:
-            submitted_at, ended_at, state, name, kind = (parts[at].decode() for at in (21, 25, 9, 13, 17))
-            project = parts[29].decode() if len(parts) > 29 and parts[27] == b"project" else ""
-            yield Head(submitted_at, ended_at, job_id.decode(), state, name, kind, project)
-        elif (entry := Entry.from_line(raw)) is not None:  # a name with a quotation mark in it
-            times = (iso(entry.submitted_at), iso(entry.ended_at))
-            yield Head(*times, job_id.decode(), entry.state, entry.name, entry.kind, entry.project)
-
-
-_PARTS = 30
-_FIELDS = (5, 7, 11, 15, 19, 23)
-_NAMES = (b"size", b"state", b"name", b"kind", b"submitted_at", b"ended_at")
-"""Where the names of the first fields of a line stand, when it is taken apart at its quotation marks."""
-
-
-def newest_first(content: Content) -> Iterator[Entry]:
-    """The jobs that have ended and are still there, the last to end first."""
-    return (entry for _, raw in listed(content) if (entry := Entry.from_line(raw)) is not None)
+def job_of(raw: bytes) -> str:
+    """The id of the job that a line is of; `""` for a line of none."""
+    if not raw.startswith(_BEGINNING):
+        return ""
+    return raw[len(_BEGINNING) : raw.find(b'"', len(_BEGINNING))].decode(errors="replace")
 
 
 def is_listed(content: Content, job: Job) -> bool:

@@ -6,6 +6,7 @@
     capacity.json        the budget the running scheduler enforces
     settings.toml        what the owner sets; read by `settings`, written by nobody but the owner
     ledger.sums.json     the sums of the ledger up to some line; made anew when it is gone
+    ledger.list          the jobs that it says have ended, by their submission, up to some line; made anew likewise
     ledger.jsonl         which jobs have ended, and what was learned from all that ever ran
     policy               the policy that was chosen for the scheduler
     draining             there while the home is being drained: nothing is started
@@ -133,6 +134,10 @@ class Home:
     @property
     def ledger_sums(self) -> Path:
         return self.path / "ledger.sums.json"
+
+    @property
+    def catalogue(self) -> Path:
+        return self.path / "ledger.list"
 
     @property
     def settings(self) -> Path:

@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,11 +36,13 @@ from singlepoint.jobs.errors import (
     Superseded,
 )
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.lifecycle.catalogue import Line, id_of, key_of, of_name
 from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
-from singlepoint.jobs.lifecycle.ledger import heads, last_end, listed
+from singlepoint.jobs.lifecycle.ledger import last_end
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event, State
 
+from .catalogue import Catalogue
 from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
 from .folds import Folds
 from .home import Home
@@ -71,6 +73,7 @@ class JobStore:
         self.home = home
         self.patience_s = patience_s
         self.ledger = Ledger(home)
+        self.catalogue = Catalogue(home, self.ledger)
         self.folds = Folds()
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
@@ -123,18 +126,20 @@ class JobStore:
 
     def unlisted_ids(self) -> list[str]:
         """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
-        with self.ledger.opened() as content:
-            ended = {job_id for job_id, _ in listed(content)}
-        return [name for name in os.listdir(self._jobs) if name.encode() not in ended and self.exists(name)]
+        return self._unlisted(self.catalogue.lines())
+
+    def _unlisted(self, lines: Iterable[Line]) -> list[str]:
+        names = set(os.listdir(self._jobs)).difference(map(id_of, lines))
+        return [name for name in names if self.exists(name)]
 
     def submissions(self, name: str | None = None) -> list[tuple[str, str]]:
         """When each job was submitted, as text that sorts like the time, and its id; of all, or of those of a name.
 
         Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
         """
-        with self.ledger.opened() as content:
-            found = [(one.submitted_at, one.id) for one in heads(content) if name is None or one.name == name]
-        for job_id in self.unlisted_ids():
+        lines = self.catalogue.lines()
+        found = list(map(key_of, lines if name is None else of_name(lines, name)))
+        for job_id in self._unlisted(lines):
             began = self.began(job_id)
             if name is None or began.get("name") == name:
                 found.append((str(began.get("at", "")), job_id))
@@ -167,14 +172,15 @@ class JobStore:
         Renamed first: a submit that is still at work either accepts its job before that, and nothing is
         removed, or fails and keeps nothing.
         """
-        for entry in list(os.scandir(self.home.jobs)):
-            doomed = self.home.jobs / f"{_DOOMED}{entry.name}"
+        for name in [name for name in os.listdir(self._jobs) if name.startswith((_UNFINISHED, _DOOMED))]:
+            path = self.home.jobs / name
             with contextlib.suppress(FileNotFoundError):
-                if entry.name.startswith(_UNFINISHED) and entry.stat().st_mtime < older_than:
-                    os.rename(entry.path, doomed)
+                if name.startswith(_UNFINISHED) and path.stat().st_mtime < older_than:
+                    doomed = self.home.jobs / f"{_DOOMED}{name}"
+                    os.rename(path, doomed)
                     shutil.rmtree(doomed, ignore_errors=True)
-            if entry.name.startswith(_DOOMED):
-                shutil.rmtree(entry.path, ignore_errors=True)
+            if name.startswith(_DOOMED):
+                shutil.rmtree(path, ignore_errors=True)
 
     def spec(self, job_id: str) -> bytes:
         """The spec as it is stored now; see `accepted_spec`."""

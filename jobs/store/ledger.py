@@ -18,15 +18,17 @@ import os
 import time
 import zlib
 from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.errors import NotNow, SinglepointError
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.account import Account, Sum
-from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Content, Entry, add_lines, gone, is_listed
+from singlepoint.jobs.lifecycle.compaction import KEPT, shortened
+from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Content, Entry, add_lines, gone, is_listed, pieces
 from singlepoint.jobs.lifecycle.records import Job
 
-from .durable import explained, replace_file, sync_directory
+from .durable import explained, put_in_place, replace_file, sync_directory, temporary_name
 from .home import Home
 
 PATIENCE_S = 5.0
@@ -105,24 +107,54 @@ class Ledger:
         """
         with self.opened() as content:
             upto, sums = self._summed_up(content)
-            while len(content) - upto > SUMMED_EVERY_BYTES:
-                end = content.find(b"\n", min(upto + SLICE_BYTES, len(content) - 1)) + 1
-                if end == 0:
-                    break  # a line that is being written
-                add_lines(sums, content[upto:end].split(b"\n"))
-                upto = end
-                yield
-            document = {"schema": SCHEMA, "upto": upto, "crc32": _crc(content, upto), **sums.account().to_json()}
+            if len(content) - upto > SUMMED_EVERY_BYTES:
+                for end, lines in pieces(content, upto, SLICE_BYTES):
+                    add_lines(sums, lines)
+                    upto = end
+                    yield
+            document = {"schema": SCHEMA, "upto": upto, "crc32": crc_of_end(content, upto), **sums.account().to_json()}
             rest = content[upto:].split(b"\n")
         replace_file(self.sums_path, json.dumps(document).encode(), point="ledger.sums")
         return add_lines(sums, rest).account()
+
+    def compact(self, keep: int = KEPT) -> Generator[None, None, None]:
+        """Put a shorter ledger in place, which says the same (`lifecycle.compaction`); each step is a slice.
+
+        keep: lines that stay though they are not the last word on a job that is there.
+
+        Raises NotNow when a writer stands still, StorageFull; then the ledger is what it was.
+        """
+        with self.opened() as content:
+            upto = content.rfind(b"\n") + 1
+            with put_in_place(self.path, point="ledger.compact", fence=lambda: self._completed(upto)) as file:
+                for piece in shortened(content, keep):
+                    file.write(piece)
+                    file.flush()
+                    os.fsync(file.fileno())  # bit by bit: all of it at the end would take long
+                    yield
+
+    @contextlib.contextmanager
+    def _completed(self, upto: int) -> Iterator[None]:
+        """Have in the new file what was added to the old one, and nobody write to that until the new one is there."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _locked(descriptor, fcntl.LOCK_EX):
+                raise NotNow(f"{self.path} is being written", hint="it is made shorter the next time")
+            added = os.pread(descriptor, os.fstat(descriptor).st_size - upto, upto)
+            with open(temporary_name(self.path), "ab") as file:
+                file.write(added)
+                file.flush()
+                os.fsync(file.fileno())
+            yield
+        finally:
+            os.close(descriptor)
 
     def _summed_up(self, content: Content) -> tuple[int, Sum]:
         """The sums that were written down, and up to where; nothing, when they are of another ledger than this."""
         try:
             document = documents.parse_object(self.sums_path.read_bytes())
             upto = documents.whole(document, "upto", most=len(content))
-            if documents.whole(document, "crc32") == _crc(content, upto):
+            if documents.whole(document, "crc32") == crc_of_end(content, upto):
                 return upto, Sum(vars(Account.from_json(document)))
         except (OSError, documents.Malformed):
             pass
@@ -157,7 +189,20 @@ class Ledger:
             time.sleep(0.002)
 
 
-def _crc(content: Content, upto: int) -> int:
+T = TypeVar("T")
+
+
+def run(slices: Generator[None, None, T]) -> T:
+    """What comes of slices, all in one go."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            answer: T = end.value
+            return answer
+
+
+def crc_of_end(content: Content, upto: int) -> int:
     """Of the lines in front of a position, the last kilobyte: enough to know the ledger again."""
     return zlib.crc32(content[max(0, upto - 1024) : upto])
 

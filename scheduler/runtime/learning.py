@@ -1,16 +1,29 @@
-"""A duty: the ledger is added up, so that what all jobs taught is known at once after every start."""
+"""A duty: the ledger is added up, listed and kept short, so that what all jobs taught, and which of them have ended, is
+known at once after every start and to every command."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
-from singlepoint.jobs.store.ledger import Ledger
+from singlepoint.jobs.lifecycle.compaction import KEPT
+from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.reliability import evidence_of
 from singlepoint.scheduler.world.world import World
 
+log = logging.getLogger("singlepoint.scheduler")
 
-def learn(world: World, ledger: Ledger) -> Iterator[None]:
+EVERY_S = 60.0
+
+
+def learn(world: World, store: JobStore) -> Iterator[None]:
     """In slices; at the end the world knows what all jobs taught that have ended, those that are gone too."""
+    superfluous = yield from store.catalogue.write()
     before = world.taught_by_ended()
-    account = yield from ledger.sum_up()
+    account = yield from store.ledger.sum_up()
     world.learned(evidence_of(account), before)
+    if superfluous > 2 * KEPT:
+        yield from store.ledger.compact()
+        log.info("ledger_compacted lines=%d", superfluous - KEPT)
+        yield from store.catalogue.write()
+        yield from store.ledger.sum_up()

@@ -62,6 +62,7 @@ from singlepoint.scheduler.simulation.scene_document import to_json
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
+from . import learning
 from .acting import DiskActs, RedisActs
 from .learning import learn
 from .mending import look_through, mend_redis, see_unlisted
@@ -357,12 +358,12 @@ class Scheduler:
 
     def _duties(self) -> Upkeep:
         """What has to be done now and then, in the order of its importance."""
-        sight, ledger = self.sight, self.store.ledger
+        sight = self.sight
         deleting = Deleting(self.store, self.world, self._clock)
         return Upkeep(
             [
                 Duty("mend", lambda: look_through(sight, self._at_hand())),
-                Duty("learn", lambda: learn(self.world, ledger), every_s=600.0),
+                Duty("learn", lambda: learn(self.world, self.store), every_s=learning.EVERY_S),
                 Duty("reserve", self._measuring, due_at=self._monotonic() + EVERY_S),
                 Duty("retention", lambda: deleting.slices(lambda: self._at_hand().index), every_s=600.0),
             ],

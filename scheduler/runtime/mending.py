@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Generator, Iterator
 
 from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
-from singlepoint.jobs.lifecycle.ledger import listed
+from singlepoint.jobs.lifecycle.catalogue import id_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
@@ -23,7 +23,7 @@ from .seeing import Sight
 
 log = logging.getLogger("singlepoint.scheduler")
 
-LINES_A_SLICE = 2000
+ENTRIES_A_SLICE = 5000
 JOBS_A_SLICE = 50
 
 
@@ -56,17 +56,15 @@ def look_through(sight: Sight, acts: RedisActs) -> Iterator[None]:
 
 def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
     """`JobStore.unlisted_ids`, in slices; the answer is the generator's."""
-    ended = set[bytes]()
-    with store.ledger.opened() as content:
-        for count, (job_id, _) in enumerate(listed(content), 1):
-            ended.add(job_id)
-            if count % LINES_A_SLICE == 0:
-                yield
-    found = set()
+    lines = yield from store.catalogue.slices()
+    ended, found = set[str](), set[str]()
+    for begin in range(0, len(lines), ENTRIES_A_SLICE):
+        ended.update(map(id_of, lines[begin : begin + ENTRIES_A_SLICE]))
+        yield
     for count, entry in enumerate(os.scandir(store.home.jobs), 1):
-        if entry.name.encode() not in ended and store.exists(entry.name):
+        if entry.name not in ended and store.exists(entry.name):
             found.add(entry.name)
-        if count % LINES_A_SLICE == 0:
+        if count % ENTRIES_A_SLICE == 0:
             yield
     return found
 

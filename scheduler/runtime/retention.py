@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
-from singlepoint.jobs.lifecycle.ledger import Head, heads
+from singlepoint.jobs.lifecycle.catalogue import Head, by_end, head_of
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.retention import Doom
 from singlepoint.jobs.store.settings import Retention, read_settings
@@ -45,12 +45,12 @@ class Deleting:
             return
         oldest: deque[Head] = deque(maxlen=MOST_AT_ONCE)
         doom = Doom(rule, self.clock())
-        with self.store.ledger.opened() as content:
-            for count, head in enumerate(heads(content), 1):
-                if doom.takes(head):
-                    oldest.append(head)
-                if count % LINES_A_SLICE == 0:
-                    yield
+        ended = yield from self.store.catalogue.slices()
+        for count, head in enumerate(map(head_of, by_end(ended)), 1):
+            if doom.takes(head):
+                oldest.append(head)
+            if count % LINES_A_SLICE == 0:
+                yield
         for head in reversed(oldest):
             if not self.world.is_needed(head.id):
                 self._delete(head, rule, index())

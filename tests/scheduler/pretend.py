@@ -18,8 +18,8 @@ from singlepoint.jobs.broker.rq_queues import DispatchQueue, parse_rq_id
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id
+from singlepoint.jobs.lifecycle.catalogue import head_of
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import heads
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
@@ -147,6 +147,5 @@ class Bench:
 
     def told(self) -> dict[str, str]:
         """The states as they are told: by the index of what goes on, by the ledger of what has ended."""
-        with self.store.ledger.opened() as content:
-            ended = {head.id: head.state for head in heads(content)}
+        ended = {head.id: head.state for head in map(head_of, self.store.catalogue.lines())}
         return ended | {row["id"]: row["state"] for row in self.index.summaries()}

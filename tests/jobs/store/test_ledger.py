@@ -13,8 +13,8 @@ import pytest
 
 from singlepoint.jobs.errors import NotFound
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.ledger import Entry, newest_first, size_in
-from singlepoint.jobs.lifecycle.ledger import listed as listed_lines
+from singlepoint.jobs.lifecycle.catalogue import by_end, id_of
+from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.jobs.lifecycle.states import Event, State
@@ -35,8 +35,7 @@ def run_once(store: JobStore, job: Job, event: Event, at: float = 100.0, **facts
 
 
 def listed(store: JobStore) -> list[str]:
-    with store.ledger.opened() as content:
-        return [entry.id for entry in newest_first(content)]
+    return [id_of(line) for line in by_end(store.catalogue.lines())]
 
 
 def test_a_job_that_ends_is_in_the_ledger_with_what_its_attempts_came_to(store: JobStore) -> None:
@@ -44,9 +43,8 @@ def test_a_job_that_ends_is_in_the_ledger_with_what_its_attempts_came_to(store: 
     assert listed(store) == []
     run_once(store, job, Event.LOSE, end="killed", lost_s=3.0)
     ended = run_once(store, store.load(job.id), Event.SUCCEED, at=200.0, end="succeeded")
-    with store.ledger.opened() as content:
-        [entry] = newest_first(content)
-        assert [size_in(*one) for one in listed_lines(content)] == [ended.size]
+    entry = Entry.from_line(store.ledger.path.read_bytes())
+    assert entry is not None
     assert (entry.id, entry.state, entry.like, entry.attempt, entry.cores) == (
         job.id,
         State.SUCCEEDED,

@@ -10,8 +10,8 @@ import redis
 
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.errors import NotPermitted
+from singlepoint.jobs.lifecycle.catalogue import by_end, id_of
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import newest_first
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.upkeep import EVERY_S, SLICE_S, Duty, Upkeep
@@ -84,8 +84,7 @@ def finished(bench: Bench, event: Event = Event.SUCCEED, **facts: object) -> str
 
 
 def listed(store: JobStore) -> list[str]:
-    with store.ledger.opened() as content:
-        return [entry.id for entry in newest_first(content)]
+    return [id_of(line) for line in by_end(store.catalogue.lines())]
 
 
 def test_an_end_that_a_crash_kept_from_the_ledger_is_noted_once(bench: Bench, store: JobStore) -> None:

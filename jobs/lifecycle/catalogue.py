@@ -1,0 +1,104 @@
+"""The list of the jobs that have ended, in the order of their submission: what a ledger comes to. Pure.
+
+One line a job, of text that sorts like the time it was submitted, so that of 100,000 jobs the newest, or those of a
+name, are found without taking the others apart.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from singlepoint.jobs.clock import iso
+
+from .ledger import Entry, is_gone, job_of
+
+Line = str
+"""submitted_at, id, ended_at, state, then kind, project and name as JSON; tabs between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What lists look at: an entry without its account. Times as text, which sorts like the time."""
+
+    submitted_at: str
+    ended_at: str
+    id: str
+    state: str
+    name: str
+    kind: str
+    project: str
+
+
+def head_of(line: Line) -> Head:
+    """The inverse of `line_of`."""
+    submitted_at, job_id, ended_at, state, *words = line.split("\t")
+    kind, project, name = (json.loads(word) if "\\" in word else word[1:-1] for word in words)
+    return Head(submitted_at, ended_at, job_id, state, name, kind, project)
+
+
+def line_of(head: Head) -> Line:
+    words = map(json.dumps, (head.kind, head.project, head.name))
+    return "\t".join((head.submitted_at, head.id, head.ended_at, head.state, *words))
+
+
+def key_of(line: Line) -> tuple[str, str]:
+    """(submitted_at, id): a list's order."""
+    submitted_at, job_id, _ = line.split("\t", 2)
+    return submitted_at, job_id
+
+
+def id_of(line: Line) -> str:
+    return line.split("\t", 2)[1]
+
+
+def by_end(lines: Iterable[Line]) -> list[Line]:
+    """The last to end first."""
+    return sorted(lines, key=lambda line: line.split("\t", 3)[2], reverse=True)
+
+
+def of_name(lines: Iterable[Line], name: str) -> Iterator[Line]:
+    """The lines of the jobs that bear a name."""
+    end = "\t" + json.dumps(name)
+    return (line for line in lines if line.endswith(end))
+
+
+def changes(entries: Iterable[bytes]) -> Iterator[tuple[str, Line | None]]:
+    """What lines of a ledger change in the list, in their order: the line of a job that ended, None for one that is
+    not in it any more. A damaged one changes nothing: the job's directory tells."""
+    for raw in entries:
+        if is_gone(raw):
+            yield job_of(raw), None
+        elif (line := line_in(raw)) is not None:
+            yield id_of(line), line
+
+
+def merged(lines: list[Line], changed: Mapping[str, Line | None]) -> list[Line]:
+    """The list after these changes."""
+    if not changed:
+        return lines
+    kept = [line for line in lines if id_of(line) not in changed]
+    return sorted([*kept, *(line for line in changed.values() if line is not None)])
+
+
+def line_in(raw: bytes) -> Line | None:
+    """Of an entry's line; None for one that says something else, or was damaged. Most are not parsed as JSON."""
+    if plain := _PLAIN.match(raw):
+        job_id, state, name, kind, submitted_at, ended_at, project = plain.groups(b"")
+        line = b'%b\t%b\t%b\t%b\t"%b"\t"%b"\t"%b"' % (submitted_at, job_id, ended_at, state, kind, project, name)
+        return line.decode("ascii")
+    entry = Entry.from_line(raw)
+    if entry is None:
+        return None
+    times = (iso(entry.submitted_at), iso(entry.ended_at))
+    return line_of(Head(*times, entry.id, entry.state, entry.name, entry.kind, entry.project))
+
+
+_WORD = rb'"([ !#-\[\]-~]*)"'
+_PLAIN = re.compile(
+    rb'\{"id":"(\w+)","size":\d+,"state":"(\w+)","name":%b,"kind":%b,"submitted_at":%b,"ended_at":%b(?:,"project":%b)?'
+    % (_WORD, _WORD, _WORD, _WORD, _WORD)
+)
+"""The beginning of an entry's line in which no character had to be escaped."""

@@ -1,0 +1,102 @@
+"""The list of the jobs that have ended, written down: what the ledger comes to up to some line, `ledger.list`.
+
+It says nothing that the ledger does not say, and is never believed when it is damaged or of another ledger: then the
+whole ledger is read, which takes seconds where there are 100,000 jobs, until the scheduler has written it anew.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from singlepoint.jobs import documents
+from singlepoint.jobs.lifecycle.catalogue import Line, changes, merged
+from singlepoint.jobs.lifecycle.ledger import Content, pieces
+
+from .durable import put_in_place
+from .home import Home
+from .ledger import Ledger, crc_of_end, run
+
+SCHEMA = 1
+SLICE_BYTES = 2**18
+"""Of a ledger, taken apart at a time: some milliseconds."""
+
+WRITTEN_EVERY_BYTES = 2**18
+"""So much of the ledger may be read by whoever asks."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """upto: bytes of the ledger that this is the list of; ledger_lines: in them."""
+
+    upto: int = 0
+    ledger_lines: int = 0
+    lines: list[Line] = field(default_factory=list)
+
+
+class Catalogue:
+    """The list of one home."""
+
+    def __init__(self, home: Home, ledger: Ledger) -> None:
+        self._path = home.catalogue
+        self._ledger = ledger
+
+    def lines(self) -> list[Line]:
+        """Of every job that has ended and is still there, the last to be submitted last."""
+        return run(self.slices())
+
+    def slices(self) -> Generator[None, None, list[Line]]:
+        """The same; each step of the iterator is a slice."""
+        with self._ledger.opened() as content:
+            known = yield from self._now(content)
+        return known.lines
+
+    def write(self) -> Generator[None, None, int]:
+        """Write the list down if it is worth it; each step is a slice. How many lines of the ledger say nothing that
+        counts any more."""
+        with self._ledger.opened() as content:
+            before = self._read(content)
+            yield
+            known = yield from self._now(content)
+            if known.upto - before.upto > WRITTEN_EVERY_BYTES:
+                self._write(content, known)
+        return known.ledger_lines - len(known.lines)
+
+    def _now(self, content: Content) -> Generator[None, None, _Known]:
+        known = self._read(content)
+        yield
+        changed: dict[str, Line | None] = {}
+        upto, count = known.upto, known.ledger_lines
+        for end, lines in pieces(content, known.upto, SLICE_BYTES):
+            changed.update(changes(lines))
+            upto, count = end, count + len(lines)
+            yield
+        return _Known(upto, count, merged(known.lines, changed))
+
+    def _read(self, content: Content) -> _Known:
+        """What was written down, if it is sound and of this ledger."""
+        try:
+            head, _, body = self._path.read_bytes().partition(b"\n")
+            document = documents.parse_object(head)
+            upto = documents.whole(document, "upto", most=len(content))
+            sound = documents.whole(document, "ledger_crc32") == crc_of_end(content, upto)
+            if sound and documents.whole(document, "crc32") == zlib.crc32(body):
+                lines = body.decode("ascii").split("\n") if body else []
+                return _Known(upto, documents.whole(document, "ledger_lines"), lines)
+        except (OSError, documents.Malformed, UnicodeDecodeError):
+            pass
+        return _Known()
+
+    def _write(self, content: Content, known: _Known) -> None:
+        body = "\n".join(known.lines).encode("ascii")
+        document = {
+            "schema": SCHEMA,
+            "upto": known.upto,
+            "ledger_lines": known.ledger_lines,
+            "ledger_crc32": crc_of_end(content, known.upto),
+            "crc32": zlib.crc32(body),
+        }
+        with put_in_place(self._path, point="ledger.list", lasting=False) as file:
+            file.write(json.dumps(document).encode() + b"\n" + body)
