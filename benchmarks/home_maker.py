@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.history import fold, line
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.home import Home

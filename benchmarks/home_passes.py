@@ -19,7 +19,7 @@ from benchmarks.home_maker import TERMS, history, write
 from singlepoint.jobs.broker.connection import connect, locate
 from singlepoint.jobs.broker.embedded import answers
 from singlepoint.jobs.broker.server_program import command, prepare
-from singlepoint.jobs.lifecycle.ledger import Entry
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.home import Home, open_home

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.errors import HistoryDamaged, ImpossibleMove, NotFound, NotNow
-from singlepoint.jobs.lifecycle.catalogue import by_end, head_of
+from singlepoint.jobs.ledger.catalogue import by_end, head_of
 from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job

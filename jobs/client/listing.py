@@ -16,7 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageError
-from singlepoint.jobs.lifecycle.catalogue import Head, head_of
+from singlepoint.jobs.ledger.catalogue import Head, head_of
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
 

@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from singlepoint.jobs import documents
-from singlepoint.jobs.lifecycle.catalogue import Line, changes, merged
-from singlepoint.jobs.lifecycle.ledger import Content, pieces
+from singlepoint.jobs.ledger.catalogue import Line, changes, merged
+from singlepoint.jobs.ledger.entries import Content, pieces
 
 from .durable import put_in_place
 from .home import Home

@@ -36,9 +36,9 @@ from singlepoint.jobs.errors import (
     Superseded,
 )
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.lifecycle.catalogue import Line, id_of, key_of, of_name
+from singlepoint.jobs.ledger.catalogue import Line, id_of, key_of, of_name
+from singlepoint.jobs.ledger.entries import last_end
 from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
-from singlepoint.jobs.lifecycle.ledger import last_end
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event, State
 

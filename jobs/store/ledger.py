@@ -1,4 +1,4 @@
-"""The home's ledger as a file: `ledger.jsonl`, one line for each end of a job, appended. See `lifecycle.ledger`.
+"""The home's ledger as a file: `ledger.jsonl`, one line for each end of a job, appended. See `jobs.ledger`.
 
 Promises: whoever writes the end of a job into its history adds its line; when that fails or is cut short by a crash,
 the job's directory still tells, and the scheduler's next look through the home adds it. That a job was retried is in
@@ -23,9 +23,9 @@ from typing import TypeVar
 from singlepoint.jobs import documents
 from singlepoint.jobs.errors import NotNow, SinglepointError
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.ledger.compaction import KEPT, shortened
+from singlepoint.jobs.ledger.entries import REMOVED, RETRIED, Content, Entry, add_lines, gone, is_listed, pieces
 from singlepoint.jobs.lifecycle.account import Account, Sum
-from singlepoint.jobs.lifecycle.compaction import KEPT, shortened
-from singlepoint.jobs.lifecycle.ledger import REMOVED, RETRIED, Content, Entry, add_lines, gone, is_listed, pieces
 from singlepoint.jobs.lifecycle.records import Job
 
 from .durable import explained, put_in_place, replace_file, sync_directory, temporary_name
@@ -118,7 +118,7 @@ class Ledger:
         return add_lines(sums, rest).account()
 
     def compact(self, keep: int = KEPT) -> Generator[None, None, None]:
-        """Put a shorter ledger in place, which says the same (`lifecycle.compaction`); each step is a slice.
+        """Put a shorter ledger in place, which says the same (`jobs.ledger.compaction`); each step is a slice.
 
         keep: lines that stay though they are not the last word on a job that is there.
 

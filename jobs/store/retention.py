@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from singlepoint.jobs.clock import iso
-from singlepoint.jobs.lifecycle.catalogue import Head
+from singlepoint.jobs.ledger.catalogue import Head
 
 from .settings import ENDS, Retention, Rule
 

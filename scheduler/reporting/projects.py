@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from singlepoint.jobs.lifecycle.ledger import Entry
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
 from singlepoint.scheduler.world.sharing.usage import Shares, Usage

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from singlepoint.jobs.lifecycle.compaction import KEPT
+from singlepoint.jobs.ledger.compaction import KEPT
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.reliability import evidence_of
 from singlepoint.scheduler.world.world import World

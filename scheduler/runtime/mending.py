@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Generator, Iterator
 
 from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
-from singlepoint.jobs.lifecycle.catalogue import id_of
+from singlepoint.jobs.ledger.catalogue import id_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
-from singlepoint.jobs.lifecycle.catalogue import Head, by_end, head_of
+from singlepoint.jobs.ledger.catalogue import Head, by_end, head_of
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.retention import Doom
 from singlepoint.jobs.store.settings import Retention, read_settings

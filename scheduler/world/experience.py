@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from singlepoint.jobs.lifecycle.ledger import Entry
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
 

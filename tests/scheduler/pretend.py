@@ -18,7 +18,7 @@ from singlepoint.jobs.broker.rq_queues import DispatchQueue, parse_rq_id
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id
-from singlepoint.jobs.lifecycle.catalogue import head_of
+from singlepoint.jobs.ledger.catalogue import head_of
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event

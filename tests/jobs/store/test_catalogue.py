@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.lifecycle import catalogue as lines
-from singlepoint.jobs.lifecycle.catalogue import head_of, id_of, line_of
+from singlepoint.jobs.ledger import catalogue as lines
+from singlepoint.jobs.ledger.catalogue import head_of, id_of, line_of
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store import catalogue

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.errors import NotFound
+from singlepoint.jobs.ledger.catalogue import by_end, id_of
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.catalogue import by_end, id_of
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.jobs.lifecycle.states import Event, State

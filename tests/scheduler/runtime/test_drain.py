@@ -7,9 +7,9 @@ import math
 import pytest
 import redis
 
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services.draining import Drain, drain
 from singlepoint.jobs.store.job_store import JobStore

@@ -10,7 +10,7 @@ import redis
 
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.errors import NotPermitted
-from singlepoint.jobs.lifecycle.catalogue import by_end, id_of
+from singlepoint.jobs.ledger.catalogue import by_end, id_of
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore

@@ -11,9 +11,9 @@ import pytest
 
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.documents import Malformed
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import State

@@ -7,8 +7,8 @@ import math
 import pytest
 
 from singlepoint.jobs.clock import iso
+from singlepoint.jobs.ledger.entries import Account, Entry
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.ledger import Account, Entry
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.scheduler.policy.named import POLICIES

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.ledger import Entry
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.scheduler.world.experience import Experience, by_progress, what_is_left

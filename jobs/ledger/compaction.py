@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .account import Sum
-from .ledger import Content, add_lines, before, is_gone, job_of, pieces
+from singlepoint.jobs.lifecycle.account import Sum
+
+from .entries import Content, add_lines, before, is_gone, job_of, pieces
 
 PIECE_BYTES = 2**18
 """Looked at, at a time: some milliseconds."""

@@ -18,11 +18,10 @@ from typing import Any, Self
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso
-
-from .account import Account, Sum
-from .records import Job
-from .spent import account_of_round
-from .states import FINAL, State
+from singlepoint.jobs.lifecycle.account import Account, Sum
+from singlepoint.jobs.lifecycle.records import Job
+from singlepoint.jobs.lifecycle.spent import account_of_round
+from singlepoint.jobs.lifecycle.states import FINAL, State
 
 RETRIED, REMOVED = "retried", "removed"
 

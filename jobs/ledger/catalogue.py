@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from singlepoint.jobs.clock import iso
 
-from .ledger import Entry, is_gone, job_of
+from .entries import Entry, is_gone, job_of
 
 Line = str
 """submitted_at, id, ended_at, state, then kind, project and name as JSON; tabs between them."""
