@@ -80,7 +80,7 @@ def overhead(machine: Machine) -> Iterator[Row]:
         data = ("--set", f"data.path={made}") if name == MAKES_DATA else ()
         for more in ((), ("--set", f"training.epochs={epochs}")):
             spec = str(examples / f"{name}.toml")
-            job = machine.finished(machine.submit("train", spec, "--name", f"{name}{len(more)}", *data, *more), 170)
+            job = machine.finished(machine.submit("train", spec, "--name", f"{name}{len(more)}", *data, *more), 600)
             usage = job.attempts[-1].usage
             if usage is None or job.result is None:
                 yield Row(
