@@ -52,7 +52,7 @@ def changing_budget(machine: Machine, for_s: float, chance: random.Random) -> It
     jobs: list[tuple[str, str]] = []
     end_s, changes = time.monotonic() + for_s, 0
     while time.monotonic() < end_s:
-        while sum(not machine.job(job_id).is_final for _, job_id in jobs) < 4:
+        if sum(not machine.job(job_id).is_final for _, job_id in jobs) < 4:
             network = chance.choice(list(NETWORKS))
             jobs.append((network, submit_spec(machine, training(f"{network}-pressed-{len(jobs)}", network, OPTIMISER))))
         machine.run("budget", chance.choice(BUDGETS))
