@@ -95,8 +95,9 @@ REMOTE: dict[str, str] = {
     "submit": "singlepoint.jobs.commands.submit:submit",
     **{
         name: f"singlepoint.jobs.commands.remote:{name}"
-        for name in ("ps", "show", "logs", "wait", "cancel", "pause", "resume", "retry", "rm")
+        for name in ("ps", "show", "logs", "wait", "cancel", "pause", "resume", "retry", "priority", "rm")
     },
+    **{name: f"singlepoint.scheduler.explain:{name}" for name in ("explain", "eta")},
 }
 """The commands that can be asked of another machine, with --server."""
 

@@ -16,6 +16,7 @@ import click
 from singlepoint.jobs.amounts import amount_text, granted_text
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import live, room
+from singlepoint.jobs.client.remote import API, open_server
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
 from singlepoint.jobs.clock import iso, local, now, seconds
 from singlepoint.jobs.documents import Malformed
@@ -26,7 +27,8 @@ from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Job, granted_of
-from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.lifecycle.states import FINAL, State
+from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.spec.job import Spec, from_json, likeness
 from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
 from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
@@ -54,8 +56,12 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
 
     Each change that is told was tried, by playing the line forward with it.
     """
-    session = open_session(settings)
-    document = explanation(session, find_job(session.store, job))
+    if settings.server:
+        server = open_server(settings)
+        document = server.get(f"{API}/jobs/{server.job(job)['id']}/explain")
+    else:
+        session = open_session(settings)
+        document = explanation(session, find_job(session.store, job))
     click.echo(json.dumps(document) if as_json else "\n".join(_lines(document, now())))
 
 
@@ -65,16 +71,22 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
 @click.pass_obj
 def eta(settings: Settings, job: str, as_json: bool) -> None:
     """Say when a job should start and end, with the times that eight in ten keep to."""
-    session = open_session(settings)
-    known = session.store.load(find_job(session.store, job))
-    row, _ = live(session, known)
-    document = {"schema": 1, "id": known.id, "state": known.state.value, **_times(known, row)}
+    if settings.server:
+        row = open_server(settings).job(job)
+    else:
+        session = open_session(settings)
+        known = session.store.load(find_job(session.store, job))
+        row = {**summary(known), **live(session, known)[0]}
+    document = {"schema": 1, **{name: row.get(name) for name in _TIMES}}
     if as_json:
         click.echo(json.dumps(document))
     elif document["eta"] is None:
-        click.echo(known.state.value if known.is_final else f"not known yet; {row['reason'] or known.state.value}")
+        click.echo(row["state"] if row["state"] in FINAL else f"not known yet; {row['reason'] or row['state']}")
     else:
         click.echo("\n".join(foreseen_lines(document, now())))
+
+
+_TIMES = ("id", "state", "eta", "deadline_at", "deadline_probability")
 
 
 def _times(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -147,6 +147,17 @@ resume = _verb("resume", "Let paused jobs go on as soon as there is room.", lamb
 retry = _verb("retry", "Run failed or cancelled jobs again.", lambda row: str(row["state"]))
 
 
+@click.command(context_settings={"ignore_unknown_options": True})
+@job_argument
+@click.argument("number", metavar="N", type=int)
+@click.pass_obj
+def priority(settings: Settings, job: str, number: int) -> None:
+    """Give a job another priority: higher runs earlier, 0 is usual."""
+    server = open_server(settings)
+    row = server.ask("PUT", f"{API}/jobs/{server.job(job)['id']}/priority", {"priority": number})
+    click.echo(f"{row['id']} has priority {row['priority']}")
+
+
 @click.command()
 @jobs_argument
 @click.option("--force", is_flag=True, help="Cancel a job that has not ended, then remove it.")

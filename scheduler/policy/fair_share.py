@@ -6,6 +6,7 @@ stand back, or work would go to and fro: a project does from `TOLERANCE` above i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from singlepoint.scheduler.world.tasks import Task
@@ -14,20 +15,33 @@ TOLERANCE = 0.05
 LEAST_CORE_S = 60.0
 """By so much more than its share a project must have had before it stands back."""
 
+LEAST_S = 1.0
+"""Nothing is looked at again sooner."""
+
 STANDS_BACK = 100
 """Added to the level of those that do: behind every level of the others."""
 
 
-def above_share(used: Mapping[str, float], before: frozenset[str]) -> frozenset[str]:
-    """The projects that stand back. used: what each has had, over its weight; all that want something now.
+def above_share(
+    used: Mapping[str, float], rates: Mapping[str, float], before: frozenset[str]
+) -> tuple[frozenset[str], float]:
+    """The projects that stand back, and in how many seconds that may change by itself.
 
+    used: what each has had, over its weight; all that want something now.  rates: what each has now, in a second.
     before: those that stood back until now.
     """
     if len(used) < 2:
-        return frozenset()
-    share = sum(used.values()) / len(used)
-    above = share + max(LEAST_CORE_S, TOLERANCE * share)
-    return frozenset(name for name, had in used.items() if had > above or (name in before and had > share))
+        return frozenset(), math.inf
+    share, rate = (sum(of.values()) / len(used) for of in (used, rates))
+    spare = max(LEAST_CORE_S, TOLERANCE * share)
+    above = frozenset(name for name, had in used.items() if had > share + spare or (name in before and had > share))
+    changes_s = [_crosses_s(used[name] - share, rates[name] - rate, 0.0 if name in above else spare) for name in used]
+    return above, max(LEAST_S, min(changes_s))
+
+
+def _crosses_s(ahead: float, gains: float, line: float) -> float:
+    """Seconds until what is so far ahead, and gains so much a second, comes to a line; infinity if it does not."""
+    return (line - ahead) / gains if (line - ahead) * gains > 0 else math.inf
 
 
 def standing_back(task: Task) -> int:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.world.experience import Estimate
-from singlepoint.scheduler.world.sharing.usage import Usage
 from singlepoint.scheduler.world.tasks import NOTHING, Task
 
 from .machine import Life, Machine
@@ -70,7 +69,6 @@ def _play(scene: Scene, left_s: Mapping[str, float]) -> dict[str, Course]:
 def staged(scene: Scene, left_s: Mapping[str, float]) -> Machine:
     """A machine on which the scene stands, with these seconds left to run."""
     machine = Machine(len(scene.cores), POLICIES[scene.policy], 0.0, lambda _life: None)
-    machine.books.usage = Usage(scene.shares)
     machine.books.resize(scene.room, scene.cores)
     machine.books.seen_at(scene.now)
     machine.books.drains_at = scene.drains_at
@@ -88,6 +86,7 @@ def staged(scene: Scene, left_s: Mapping[str, float]) -> Machine:
     for coming in scene.coming:
         task = replace(coming.task, pauses=False)
         machine.expect(_life(task, left_s), task, coming.at, coming.after)
+    machine.books.usage.begin_with(scene.shares)
     machine.books.seen_at(scene.now)  # who stands back is known once all are there
     return machine
 

@@ -20,9 +20,6 @@ from singlepoint.jobs.lifecycle.records import Resources
 from .sharing.usage import Sharing, Usage, nobody
 from .tasks import NOTHING, Holding, Standing, Task
 
-SHARED_EVERY_S = 60.0
-"""How often shares are reckoned while projects compete and nothing happens."""
-
 Ranking = Callable[[Task, float, "float | None"], Standing]
 """Where a task stands at a time: waiting, or (third: since when) running."""
 
@@ -52,6 +49,7 @@ class Books:
         self.usage = Usage()
         self._projects: Counter[str] = Counter()  # of those that wait or hold something
         self._above: frozenset[str] = frozenset()
+        self._shared_until = math.inf
         self._waiting: dict[str, tuple[Task, Standing]] = {}
         self._holding: dict[str, tuple[Holding, Standing]] = {}
         self._lines: dict[Resources, list[tuple[Any, ...]]] = {}
@@ -154,8 +152,9 @@ class Books:
 
     def _share_out(self) -> None:
         """Who has had more than its share stands back; all of a project for which that changed are moved."""
-        above = self._sharing(self.usage.per_weight(frozenset(self._projects)), self._above)
-        changed, self._above = above ^ self._above, above
+        projects = frozenset(self._projects)
+        above, changes_s = self._sharing(self.usage.per_weight(projects), self.usage.rates(projects), self._above)
+        changed, self._above, self._shared_until = above ^ self._above, above, self.now + changes_s
         if not changed:
             return
         for task in [task for task, _ in self._waiting.values() if task.project in changed]:
@@ -231,8 +230,8 @@ class Books:
     @property
     def next_change(self) -> float:
         """When time alone may change a rank; infinity when it will not."""
-        shares_at = self.now + SHARED_EVERY_S if self._is_shared() else math.inf
-        return min(self._due[0][0] if self._due else math.inf, shares_at)
+        shared_until = max(self._shared_until, math.nextafter(self.now, math.inf)) if self._is_shared() else math.inf
+        return min(self._due[0][0] if self._due else math.inf, shared_until)
 
     def __len__(self) -> int:
         """How many wait."""

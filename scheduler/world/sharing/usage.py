@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 
 HALF_LIFE_S = 7 * 86_400.0
 
-Sharing = Callable[[Mapping[str, float], frozenset[str]], frozenset[str]]
-"""Of what projects have had, each over its weight, and those that were above their share: who is above it now."""
+Above = tuple[frozenset[str], float]
+Sharing = Callable[[Mapping[str, float], Mapping[str, float], frozenset[str]], Above]
+"""By what projects have had, what they have now a second, each over its weight, and who was above its share: who is
+now, and in how many seconds that may change by itself."""
 
 
-def nobody(_used: Mapping[str, float], _before: frozenset[str]) -> frozenset[str]:
+def nobody(_used: Mapping[str, float], _rates: Mapping[str, float], _before: frozenset[str]) -> Above:
     """Where shares count for nothing."""
-    return frozenset()
+    return frozenset(), math.inf
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,14 @@ class Usage:
     """The same as it goes on."""
 
     def __init__(self, shares: Shares | None = None) -> None:
-        shares = shares or Shares()
-        self.weights, self.half_life_s = dict(shares.weights), shares.half_life_s
-        self._used = dict(shares.used)
+        self.begin_with(shares or Shares())
         self._cores: dict[str, int] = {}
         self._now = -math.inf
+
+    def begin_with(self, shares: Shares) -> None:
+        """That is what projects have had by now, whatever was counted before; what is held stays held."""
+        self.weights, self.half_life_s = dict(shares.weights), shares.half_life_s
+        self._used = dict(shares.used)
 
     def seen_at(self, now: float) -> None:
         """Time passes; it never goes back. What it began with is as of the first time."""
@@ -68,6 +73,10 @@ class Usage:
     def per_weight(self, projects: frozenset[str]) -> dict[str, float]:
         """What each of these has had, over its weight."""
         return {project: self._used.get(project, 0.0) / self.weights.get(project, 1.0) for project in projects}
+
+    def rates(self, projects: frozenset[str]) -> dict[str, float]:
+        """What each of these has now, core-seconds a second over its weight."""
+        return {project: self._cores.get(project, 0) / self.weights.get(project, 1.0) for project in projects}
 
     def as_of_now(self) -> Shares:
         return Shares(dict(self._used), dict(self.weights), self.half_life_s)

@@ -67,6 +67,10 @@ def test_jobs_are_listed_shown_and_controlled(there: str, store: JobStore, home:
     assert "wdbc" in run(there, "show", "last").stdout
     assert json.loads(run(there, "show", job.id, "--json").stdout)["name"] == "wdbc"
     assert run(there, "logs", "wdbc").stdout == "hello\n"
+    assert run(there, "priority", job.id, "-5").stdout == f"{job.id} has priority -5\n"
+    assert store.load(job.id).priority == -5
+    assert run(there, "explain", job.id).stdout
+    assert json.loads(run(there, "eta", job.id, "--json").stdout)["state"] == "pending"
     assert run(there, "pause", job.id).stdout == f"{job.id} held back\n"
     assert run(there, "resume", job.id).stdout == f"{job.id} goes on when there is room\n"
     assert run(there, "cancel", job.id).stdout == f"{job.id} cancelled\n"

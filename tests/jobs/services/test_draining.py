@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 
 import pytest
 
+from singlepoint.jobs import failpoints
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.services.draining import Drain, drain, end_drain, planned_drain
 from singlepoint.jobs.store.home import Home
@@ -42,3 +45,15 @@ def test_a_file_made_by_hand_counts_from_when_it_was_made(home: Home, content: s
 def test_what_version_0_1_wrote_is_read(home: Home) -> None:
     home.draining.write_text(iso(NOON))
     assert planned_drain(home, NOON + 1) == Drain(NOON)
+
+
+def test_killed_before_the_plan_is_written_there_is_none_and_after_that_it_holds(home: Home) -> None:
+    pid = os.fork()
+    if not pid:
+        failpoints._SETTING = "drain:kill"
+        drain(home, Drain(NOON), NOON)
+        os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert planned_drain(home, NOON) is None
+    drain(home, Drain(NOON), NOON)
+    assert planned_drain(home, NOON) == Drain(NOON)

@@ -102,9 +102,25 @@ def test_what_a_project_had_does_not_depend_on_how_often_one_looks(steps: list[f
     assert often.as_of_now().used["p"] == pytest.approx(once.as_of_now().used["p"])
 
 
-def test_a_project_stands_back_from_a_little_above_its_share_until_it_is_level() -> None:
-    assert above_share({"a": 1050.0, "b": 1000.0}, frozenset()) == frozenset()
-    assert above_share({"a": 1300.0, "b": 1000.0}, frozenset()) == {"a"}
-    assert above_share({"a": 1050.0, "b": 1000.0}, frozenset({"a"})) == {"a"}
-    assert above_share({"a": 1000.0, "b": 1000.0}, frozenset({"a"})) == frozenset()
-    assert above_share({"a": 1e9}, frozenset({"a"})) == frozenset(), "nobody else wants anything"
+@pytest.mark.parametrize(
+    ("a", "before", "stands_back"),
+    [(1050.0, set(), False), (1300.0, set(), True), (1050.0, {"a"}, True), (1000.0, {"a"}, False)],
+)
+def test_a_project_stands_back_from_a_little_above_its_share_until_it_is_level(
+    a: float, before: set[str], stands_back: bool
+) -> None:
+    above, _ = above_share({"a": a, "b": 1000.0}, {"a": 1.0, "b": 1.0}, frozenset(before))
+    assert ("a" in above) is stands_back
+
+
+def test_alone_a_project_never_stands_back() -> None:
+    assert above_share({"a": 1e9}, {"a": 1.0}, frozenset({"a"})) == (frozenset(), math.inf)
+
+
+@given(st.floats(0, 1e5), st.floats(0, 1e5), st.floats(0, 8), st.floats(0, 8), st.booleans())
+def test_who_stands_back_changes_no_sooner_than_was_told(a: float, b: float, ra: float, rb: float, stood: bool) -> None:
+    rates = {"a": ra, "b": rb}
+    above, changes_s = above_share({"a": a, "b": b}, rates, frozenset({"a"} if stood else ()))
+    later_s = 0.9 * min(changes_s, 1e6) if changes_s > 1 else 0.0
+    later, _ = above_share({"a": a + ra * later_s, "b": b + rb * later_s}, rates, above)
+    assert later <= above or changes_s <= 1, "nobody more stands back before that"

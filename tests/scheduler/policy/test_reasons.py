@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 
@@ -16,7 +17,9 @@ from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.shortage import told
+from singlepoint.scheduler.simulation.forecast import foresee
 from singlepoint.scheduler.simulation.paper import Paper, budget
+from singlepoint.scheduler.simulation.scene import scene_of
 from singlepoint.scheduler.world.places import Place
 from tests.scheduler.pretend import a_dependency
 
@@ -111,9 +114,11 @@ def test_in_any_world_a_reader_of_rows_concludes_what_the_scheduler_knows(policy
             after = [a_dependency(chance, number)] if number and chance.random() < 0.3 else []
             begins = {"begin_at": iso(paper.now + 200 * chance.random())} if chance.random() < 0.2 else {}
             cpu, memory_mib = chance.randint(1, 3), chance.randint(1, 2500)
+            begins |= {"project": chance.choice(["", "a", "b"]), "preemptible": chance.random() < 0.8}
             paper.submit(f"j{number}", cpu=cpu, memory_mib=memory_mib, after=after, **begins)
             something_happens(paper, chance)
             seen |= assert_agreement(paper)
+        assert_foreseen(paper)
     assert seen == set(Place) - {Place.DOOMED}, "a doomed job fails at once"
 
 
@@ -126,6 +131,22 @@ def assert_agreement(paper: Paper) -> set[Place]:
         assert why(row, around) in AGREE[place], (job_id, place)
         assert paper.reason(job_id) or place is Place.RUNNING
     return {place for place in places.values() if place}
+
+
+FORESEEN = {Place.RUNNING, Place.QUEUED, Place.READY, Place.RESUMING, Place.AFTER, Place.DELAYED, Place.ENDING}
+
+
+def assert_foreseen(paper: Paper) -> None:
+    """Only what may start or runs has times, none of them past; a dependent's are after what it comes after."""
+    etas = foresee(scene_of(paper.world, paper.rules)).eta
+    for job_id, eta in etas.items():
+        assert paper.world.place(job_id) in FORESEEN
+        assert eta.start is None or paper.now <= eta.start[0] <= eta.end[0]
+        job = paper.jobs[job_id]
+        waits_for = [] if job.attempts else [one.job for one in job.after if one.job in paper.unfinished]
+        for other in waits_for:
+            assert eta.start is not None
+            assert all(at >= end for at, end in zip(eta.start, etas[other].end, strict=True)), (job_id, other)
 
 
 def something_happens(paper: Paper, chance: random.Random) -> None:
@@ -141,6 +162,7 @@ def something_happens(paper: Paper, chance: random.Random) -> None:
         if chance.random() < 0.1:
             paper.note(job_id, chance.choice([Note.HOLD, Note.RESUME]))
     paper.world.draining = chance.random() < 0.1
+    paper.world.books.drains_at = paper.now + 50 if chance.random() < 0.1 else math.inf
     paper.look_at_locks()
     paper.settle()
 
