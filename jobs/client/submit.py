@@ -18,9 +18,10 @@ from singlepoint.jobs.amounts import parse_moment_s
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem
 from singlepoint.jobs.host.capacity import check_fits, read_capacity
+from singlepoint.jobs.ledger.learned import learned_memory_bytes
 from singlepoint.jobs.lifecycle.dependencies import After, Condition, parse_after
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.spec.common import Checked
+from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, MEMORY_LEAST_BYTES, Checked
 from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home
@@ -66,7 +67,7 @@ def prepare(session: Session, spec: Spec, at: float, check: Check | None = None,
     with _refusals_explained(spec):
         spec = _resolved(session.store, spec)
     found: list[InvalidInput] = []
-    for look in (_timed(at), _outside(session), check, _budget_of(session)):
+    for look in (_timed(at), _outside(session), check, _memory_of(session), _budget_of(session)):
         try:
             if look is not None:
                 with _refusals_explained(spec):
@@ -130,6 +131,25 @@ def _is_ours(home: Home, output: Path) -> bool:
     return place.is_relative_to(home.path.resolve()) and not place.is_relative_to(home.outputs.resolve())
 
 
+def _memory_of(session: Session) -> Check:
+    """What the spec leaves open of the memory: as like jobs have shown, or as it is reckoned already."""
+
+    def look(spec: Spec) -> Checked | None:
+        asked = spec.resources
+        if asked.memory is not None and asked.memory_from == "spec":
+            return None
+        learned = learned_memory_bytes(session.store.ledger.like(likeness(spec)))
+        if learned is not None:
+            capacity = read_capacity(session.home)
+            most = learned if capacity is None else min(learned, capacity.room.memory_bytes)
+            asked = asked.with_memory(max(most, MEMORY_LEAST_BYTES), "learned")
+        elif asked.memory is None:
+            asked = asked.with_memory(MEMORY_DEFAULT_BYTES, "default")
+        return Checked(spec.model_copy(update={"resources": asked}))
+
+    return look
+
+
 def _budget_of(session: Session) -> Check | None:
     capacity = read_capacity(session.home)
     return None if capacity is None else lambda spec: check_fits(spec.resources.amounts(), capacity)
@@ -146,6 +166,7 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
         "name": spec.name,
         "kind": spec.kind,
         "requests": spec.resources.amounts().to_json(),
+        "memory_from": spec.resources.memory_from,
         "priority": spec.priority,
         **({"project": spec.project} if spec.project else {}),
         "retries": spec.retries,

@@ -16,7 +16,7 @@ from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.records import Attempt, Job
-from singlepoint.jobs.lifecycle.summary import detail
+from singlepoint.jobs.lifecycle.summary import detail, memory_from
 
 from .options import as_json, examples, job_argument
 from .text import age, duration, fields, percent, table
@@ -72,7 +72,16 @@ def page(job: Job, live: Row, at: float) -> str:
 def _request(job: Job) -> str:
     wanted = job.requests
     counted = [f", {amount_text(name, count)}" for name, count in wanted.counted]
-    return f"{wanted.cpu_millis / 1000:g} cpu, {format_bytes(wanted.memory_bytes)}{''.join(counted)}"
+    source = _SOURCES.get(memory_from(job), "")
+    return f"{wanted.cpu_millis / 1000:g} cpu, {format_bytes(wanted.memory_bytes)}{source}{''.join(counted)}"
+
+
+_SOURCES = {
+    "learned": " (by what like jobs used)",
+    "estimate": " (as it is reckoned to take)",
+    "default": " (by default)",
+    "grown": " (after it ran out)",
+}
 
 
 def _progress(live: Row) -> str:

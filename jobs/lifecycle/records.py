@@ -319,7 +319,8 @@ class Attempt:
 class Job:
     """One thing asked for, as its history tells it.
 
-    requests: what it asks of the budget.  attempt: the newest attempt's number, 0 before the first.
+    requests: what it asks of the budget.  memory_from: where what it asks of memory comes from (`spec.common`), `""`
+    in histories of version 0.1.  attempt: the newest attempt's number, 0 before the first.
     asks: what a running attempt has been asked and has not answered.  held: not to be dispatched until
     resumed.  paused: running, but stopped with its memory kept.  begin_at: when the first attempt may start at the
     earliest, as its owner wishes; not_before: the next one, after a failure.  deadline_at: when it should have ended.
@@ -348,6 +349,7 @@ class Job:
     fingerprint: str = ""
     spec_sha256: str = ""
     like: str = ""
+    memory_from: str = ""
     project: str = ""
     attempts: tuple[Attempt, ...] = ()
     asks: Mapping[Ask, Asked] = field(default_factory=dict)

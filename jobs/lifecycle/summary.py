@@ -127,11 +127,17 @@ def detail(job: Job) -> dict[str, Any]:
         "schema": SCHEMA,
         **summary(job),
         "fingerprint": job.fingerprint,
+        "memory_from": memory_from(job),
         "attempts": [attempt(one) for one in job.attempts],
         "result": dict(job.result) if job.result is not None else None,
         "metrics": dict(job.metrics) if job.metrics is not None else None,
         "facts": dict(job.facts),
     }
+
+
+def memory_from(job: Job) -> str:
+    """Where what it asks of memory comes from: `grown` once an attempt ran out of it."""
+    return "grown" if job.has_grown else job.memory_from or "spec"
 
 
 def attempt(one: Attempt) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -68,27 +68,38 @@ def _not_budgeted(name: str) -> str:
     return name
 
 
+MemoryFrom = Literal["spec", "learned", "estimate", "default"]
+"""Where a request for memory comes from: what the spec says; what like jobs used; what a training is reckoned to take;
+nothing of that."""
+
 Counted = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$"), AfterValidator(_not_budgeted)]
 
 
 class ResourceSpec(Part):
     """`[resources]`: what a job asks of the budget. Sizes as "512MiB" or a number of bytes.
 
-    cpu: threads of a training, children of a prediction.  memory: anonymous and shared memory.
+    cpu: threads of a training, children of a prediction.  memory: anonymous and shared memory; None: as much as like
+    jobs used, else what a training is reckoned to take, else MEMORY_DEFAULT_BYTES.  memory_from: which of these.
     storage: disk it may add.  network: bytes a second.  counted: how many of what the budget counts: `{ gpu = 1 }`.
     """
 
-    earlier: ClassVar[Mapping[str, Any]] = {"counted": None}
+    earlier: ClassVar[Mapping[str, Any]] = {"counted": None, "memory_from": "spec"}
 
     cpu: Annotated[int, Field(strict=True, ge=1, le=4096)] = 1
-    memory: Annotated[_Amount, Field(ge=MEMORY_LEAST_BYTES)] = MEMORY_DEFAULT_BYTES
+    memory: Annotated[_Amount, Field(ge=MEMORY_LEAST_BYTES)] | None = None
+    memory_from: MemoryFrom = "spec"
     storage: Annotated[_Amount, Field(ge=0)] = 0
     network: Annotated[_Amount, Field(ge=0)] = 0
     counted: dict[Counted, Annotated[int, Field(strict=True, ge=0, le=MOST_COUNTED)]] | None = None
 
     def amounts(self) -> Resources:
         """The same as the scheduler counts it."""
-        return Resources(1000 * self.cpu, self.memory, self.storage, self.network, as_counted(self.counted or {}))
+        memory_bytes = MEMORY_DEFAULT_BYTES if self.memory is None else self.memory
+        return Resources(1000 * self.cpu, memory_bytes, self.storage, self.network, as_counted(self.counted or {}))
+
+    def with_memory(self, memory_bytes: int, source: MemoryFrom) -> ResourceSpec:
+        """The same, with the memory that its owner left open."""
+        return self.model_copy(update={"memory": memory_bytes, "memory_from": source})
 
 
 class JobSpec(Part):

@@ -171,5 +171,9 @@ def from_json(content: bytes) -> Spec:
 
 
 def fingerprint(spec: Spec) -> str:
-    """sha256 of the stored spec: the same for the same wish, however it was written."""
+    """sha256 of the spec as it would be stored: the same for the same wish, however it was written, and whatever was
+    learned meanwhile of the memory it takes."""
+    if spec.resources.memory_from != "spec":
+        open_ = spec.resources.model_copy(update={"memory": None, "memory_from": "spec"})
+        spec = spec.model_copy(update={"resources": open_})
     return hashlib.sha256(to_json(spec)).hexdigest()

@@ -41,6 +41,9 @@ SLICE_BYTES = 2**17
 SUMMED_EVERY_BYTES = 2**18
 """So much may be added up by whoever asks."""
 
+SEARCHED_BYTES = 2**22
+"""Of the end, for like jobs: some ten thousand."""
+
 NOTE_PATIENCE_S = 0.05
 """What can be made good for later waits no longer than that."""
 
@@ -93,6 +96,16 @@ class Ledger:
         with self.opened() as content:
             lines = content[max(0, len(content) - most_bytes) :].split(b"\n")
         return [entry for line in lines if (entry := Entry.from_line(line)) is not None]
+
+    def like(self, likeness: str) -> Iterator[Entry]:
+        """Jobs of that likeness that have ended, the newest first; of the last megabytes of the ledger."""
+        word = f'"like":"{likeness}"'.encode()
+        with self.opened() as content:
+            first, at = max(0, len(content) - SEARCHED_BYTES), len(content)
+            while likeness and (at := content.rfind(word, first, at)) >= 0:
+                begin, end = content.rfind(b"\n", 0, at) + 1, content.find(b"\n", at)
+                if (entry := Entry.from_line(content[begin : end if end >= 0 else len(content)])) is not None:
+                    yield entry
 
     def account(self) -> Account:
         """What all attempts of all jobs that ever ended came to."""

@@ -89,6 +89,6 @@ def test_an_unknown_job_is_66(home: Home, command: str) -> None:
 
 
 def test_a_senseless_budget_is_64_before_anything_starts(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--home", str(home.path), "scheduler", "--budget", "gpu=1"]) == 64
-    assert "cpu, memory, storage, network" in capsys.readouterr().err
+    assert main(["--home", str(home.path), "scheduler", "--budget", "cpus=1"]) == 64
+    assert "did you mean cpu?" in capsys.readouterr().err
     assert not home.capacity_record.exists()

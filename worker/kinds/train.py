@@ -21,7 +21,7 @@ from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem, StorageFull
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.base import as_known_to_format_1
-from singlepoint.jobs.spec.common import Checked
+from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, Checked
 from singlepoint.jobs.spec.job import TrainSpec
 from singlepoint.jobs.store.durable import PRIVATE, make_directory
 from singlepoint.worker.checkpoints import checkpoint
@@ -49,15 +49,17 @@ def check(spec: TrainSpec) -> Checked:
     """The data can be read, its columns are there, the network's shapes fit, and all of it fits the memory."""
     outlook = check_training(spec, Path.cwd())
     memory, granted = outlook.memory, spec.resources.memory
-    if memory.total > granted:
+    if granted is not None and memory.total > granted:
         asked = f"is {format_bytes(granted)}, but the training takes {format_bytes(memory.total)} ({memory})"
         enough = -(-memory.total // 2**20)
         hint = f"set it to '{enough}MiB', or make network or training.batch_size smaller"
         raise InvalidInput(Problem("resources.memory", asked, hint))
-    changes = {
+    changes: dict[str, object] = {
         "data": spec.data.model_copy(update=dict(outlook.data)),
         "preprocessing": spec.preprocessing.model_copy(update=dict(outlook.preprocessing)),
     }
+    if granted is None and memory.total > MEMORY_DEFAULT_BYTES:
+        changes["resources"] = spec.resources.with_memory(-(-memory.total // 2**20) * 2**20, "estimate")
     return Checked(spec.model_copy(update=changes), outlook.summary, outlook.warnings)
 
 

@@ -17,7 +17,7 @@ def test_stalls_are_shares_and_what_is_not_told_is_none(tmp_path: Path) -> None:
     (tmp_path / "pressure" / "io").write_text("some nonsense")
     (tmp_path / "meminfo").write_text("MemTotal:  100 kB\nMemAvailable:   40 kB\n")
 
-    assert measure(tmp_path) == Pressure(memory=0.125, memory_full=0.02, available_bytes=40960)
+    assert measure(tmp_path) == Pressure(memory=0.125, memory_full=0.02, available_bytes=40960, total_bytes=102400)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine: told by Linux")

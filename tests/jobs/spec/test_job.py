@@ -207,7 +207,7 @@ def test_a_stored_spec_comes_back_as_it_was_with_every_default_in_it(document: d
     spec = parse(document)
 
     assert from_json(to_json(spec)) == spec
-    assert json.loads(to_json(spec))["resources"] == {"cpu": 1, "memory": 512 * 2**20, "network": 0, "storage": 0}
+    assert json.loads(to_json(spec))["resources"] == {"cpu": 1, "memory_from": "spec", "network": 0, "storage": 0}
 
 
 def test_the_fingerprint_is_of_the_wish_and_not_of_how_it_was_written() -> None:

@@ -23,7 +23,6 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.plan import Plan
 from singlepoint.scheduler.policy.rules import Rules
-from singlepoint.scheduler.policy.strain import Strain
 from singlepoint.scheduler.runtime import loop
 from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S, Stopping
 from singlepoint.scheduler.simulation.paper import MIB
@@ -99,7 +98,7 @@ def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: p
     bench.look()  # the first look mends; from here on it is one pass each
     decided: list[World] = []
 
-    def counted(world: World, _rules: Rules, _strain: Strain | None) -> Plan:
+    def counted(world: World, _rules: Rules, _host: object) -> Plan:
         decided.append(world)
         return Plan()
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, ResourceSpec
 from singlepoint.jobs.spec.file import parse_document
+from singlepoint.jobs.spec.train import TrainSpec
 from singlepoint.worker.kinds.table import check
 from tests.worker.making import Maker
 
@@ -17,17 +19,25 @@ WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "a
 """16 million weights: 64 MB, and seven times that with gradients, Adam's slots and a checkpoint's copy."""
 
 
-def checked(directory: Path, **changes: Any) -> None:
+def checked(directory: Path, **changes: Any) -> ResourceSpec:
     (directory / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
     document = {"kind": "train", "name": "t", "data": {"path": "wdbc.csv", "target": "diagnosis"}, **changes}
-    check(parse_document(document, directory, "spec"))
+    spec = parse_document(document, directory, "spec")
+    assert isinstance(spec, TrainSpec)
+    return check(spec).spec.resources
 
 
 def test_a_network_that_takes_more_memory_than_is_asked_for_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"resources\.memory: is 400 MiB, but .*checkpoints 1.. MiB.*set it to"):
         checked(tmp_path, **WIDE, resources={"memory": "400MiB"})
     with pytest.raises(InvalidInput, match="TiB"):
-        checked(tmp_path, model={"hidden": [10**6, 10**6]})
+        checked(tmp_path, model={"hidden": [10**6, 10**6]}, resources={"memory": "1GiB"})
+
+
+def test_a_training_asks_for_what_it_takes_where_its_owner_names_no_memory(tmp_path: Path) -> None:
+    assert checked(tmp_path, model={"hidden": [8]}).memory is None, "less than the default"
+    reckoned = checked(tmp_path, model={"hidden": [6000, 6000]})
+    assert (reckoned.memory_from, (reckoned.memory or 0) > MEMORY_DEFAULT_BYTES) == ("estimate", True)
 
 
 def test_a_network_that_fits_is_not(tmp_path: Path) -> None:
