@@ -36,6 +36,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import RINGS, Rings
 from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.cores import CoreLoad, layout
 from singlepoint.scheduler.machine.in_force import budget_at
 from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
@@ -81,6 +82,8 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         cores,
         budget_at=budget_and_cores,
         pressure=pressure.measure,
+        load=CoreLoad(),
+        layout=layout(machine.cores),
         own_cpu_s=partial(own_cpu_s, session.home),
         measure=partial(measured_reserve, session.home),
         policy=partial(chosen_policy, session.home),

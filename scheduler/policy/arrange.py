@@ -44,7 +44,6 @@ class Floor(Protocol):
 @dataclass(frozen=True)
 class Start:
     task: Task
-    cores: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,6 @@ class _Pass:
         self.soon = floor.free + floor.leaving
         self.head: Task | None = None
         self.extra = Resources()
-        self.cores_taken = 0
         self.shut: set[Resources] = set()
         self.chosen: set[str] = set()
         self.found = Arrangement()
@@ -148,9 +146,7 @@ class _Pass:
             self.found.blocked[task.id] = Wait.COMES_FREE
             return
         self.free = self.free - task.need
-        cores = tuple(self.floor.free_cores[self.cores_taken : self.cores_taken + task.cores])
-        self.cores_taken += task.cores
-        self.found.starts.append(Start(task, cores))
+        self.found.starts.append(Start(task))
 
     # --- keeping a place ---------------------------------------------------------------------------------
 

@@ -16,12 +16,13 @@ from itertools import islice
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
+from singlepoint.scheduler.policy.host.state import UNKNOWN, Host
+from singlepoint.scheduler.policy.host.strain import Strain
 from singlepoint.scheduler.world.tasks import NOTHING, Holding, Task
 
 from .arrange import Floor, PutDown, Start, arrange
 from .plan import Decision, Dispatch, Fail, Pause, Plan, Preempt, PushAgain, Rescue, Resume, TakeBack
 from .rules import Rules
-from .strain import Strain
 
 
 class View(Protocol):
@@ -54,10 +55,10 @@ class View(Protocol):
         """What an attempt of a waiting task is granted with these cores."""
 
 
-def decide(view: View, rules: Rules, strain: Strain | None = None) -> Plan:
+def decide(view: View, rules: Rules, host: Host = UNKNOWN) -> Plan:
     """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it.
 
-    strain: that the machine is short of memory, whoever takes it.
+    host: how the machine is just now.
     """
     urgent: list[Decision] = [Rescue(job.id, job.attempt, end, cause) for job, end, cause in view.dead()]
     urgent += [Fail(job.id, reason) for job, reason in view.doomed()]
@@ -68,22 +69,26 @@ def decide(view: View, rules: Rules, strain: Strain | None = None) -> Plan:
         return Plan(tuple(urgent))
     if view.excess != NOTHING:
         return Plan((*urgent, *_put_excess_down(view)))
-    if strain is not None:
-        return Plan((*urgent, *_ease(view, strain)), shut=f"nothing is started: {strain.why}")
+    if host.strain is not None:
+        return Plan((*urgent, *_ease(view, host.strain)), shut=f"nothing is started: {host.strain.why}")
     found = arrange(view.books, rules)
     return Plan(
-        decisions=(*urgent, *map(_put_down, found.put_down), *_starts(view, found.starts)),
+        decisions=(*urgent, *map(_put_down, found.put_down), *_starts(view, found.starts, host)),
         blocked=found.blocked,
         reservation=found.reservation,
         look_again_at=found.look_again_at,
     )
 
 
-def _starts(view: View, starts: Iterable[Start]) -> Iterator[Decision]:
-    """Each with the lowest free numbers of what is counted; one that was paused keeps those it has."""
-    free = view.free_units()
+def _starts(view: View, starts: Iterable[Start], host: Host) -> Iterator[Decision]:
+    """Each with cores, and the lowest free numbers of what is counted; one that was paused keeps those it has."""
+    free, free_cores = view.free_units(), list(view.books.free_cores)
     for start in starts:
-        task, terms = start.task, view.terms(start.task, start.cores)
+        task = start.task
+        cores = host.picked(free_cores, task.cores)
+        taken = frozenset(cores)
+        free_cores = [core for core in free_cores if core not in taken]
+        terms = view.terms(task, cores)
         if task.paused:
             yield Resume(task.id, task.attempt, terms)
             continue

@@ -13,6 +13,7 @@ from singlepoint.scheduler.world.job_times import save_s
 from singlepoint.scheduler.world.reliability import CAUSES, Posterior, Reliability, evidence_of
 
 from .account import account_rows
+from .request import request_report, request_rows
 from .utilisation import of_account
 
 SCHEMA = 1
@@ -47,6 +48,7 @@ def job_report(job: Job, total: Account) -> dict[str, Any]:
         **_reliability(reliability),
         **_waste(own, save_s(job), reliability),
         "ends": _ends(own),
+        "request": request_report(job),
     }
 
 
@@ -101,7 +103,9 @@ def _ends(total: Account) -> dict[str, int]:
 def page(document: dict[str, Any]) -> str:
     """The document for people."""
     spent = account_rows(document["account"]) if "account" in document else ()
+    asked = request_rows(document["request"]) if document.get("request") else ()
     rows = [
+        *asked,
         *_failure_rows(document),
         *_waste_rows(document),
         *_utilisation_rows(document),

@@ -11,7 +11,7 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -51,11 +51,12 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import Rings
 from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.host.state import Core, Host
+from singlepoint.scheduler.policy.host.strain import judged
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.plan import Decision, Plan
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.policy.strain import Strain, judged
 from singlepoint.scheduler.simulation.forecast import Foresight, foresee
 from singlepoint.scheduler.simulation.scene import scene_of
 from singlepoint.scheduler.simulation.scene_document import to_json
@@ -91,7 +92,7 @@ SAMPLE_EVERY_S = 1.0
 FORECAST_EVERY_S = 0.5
 FORECAST_SHARE = 0.02
 BUDGET_EVERY_S = 1.0
-STRAIN_EVERY_S = 1.0
+HOST_EVERY_S = 1.0
 
 
 class Stopping(BaseException):
@@ -130,7 +131,7 @@ class Scheduler:
     latter for waiting.  policy: the name of the one that was chosen, asked at every look.  own_cpu_s: core-seconds that
     our own processes have used so far.  budget_at: the budget and the cores that hold at a time, where they may change;
     raises SinglepointError when that cannot be told, and then nothing changes.  pressure: how hard-pressed the machine
-    is now.
+    is now.  load: how busy each core was since the last time, and layout: where it is.
     """
 
     def __init__(
@@ -144,6 +145,8 @@ class Scheduler:
         policy: Callable[[], str] = lambda: DEFAULT,
         own_cpu_s: Callable[[], float] = lambda: 0.0,
         pressure: Callable[[], Pressure] = Pressure,
+        load: Callable[[], Mapping[int, float]] = dict,
+        layout: Mapping[int, Core] | None = None,
         budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
@@ -174,8 +177,9 @@ class Scheduler:
         self._budget_at = budget_at
         self._next_budget = 0.0
         self._pressure = pressure
-        self._strain: Strain | None = None
-        self._next_strain = 0.0
+        self._load = load
+        self._host = Host(layout=layout or {})
+        self._next_host = 0.0
         self._budget_trouble = ""
         self._drain_changes_at = math.inf
         self._unfinished = False
@@ -211,7 +215,7 @@ class Scheduler:
         self._look_for_drain()
         self._look_for_policy()
         self._look_for_budget()
-        self._look_for_strain()
+        self._look_at_the_machine()
         for job_id in rung:
             self._answer(job_id, acts)
         more_to_do = self._upkeep.run()
@@ -269,15 +273,16 @@ class Scheduler:
             self._publish_capacity()
             log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
 
-    def _look_for_strain(self) -> None:
-        """Whether the machine is short of memory, whoever takes it."""
-        if self._monotonic() < self._next_strain:
+    def _look_at_the_machine(self) -> None:
+        """How busy its cores are, and whether it is short of memory, whoever uses it."""
+        if self._monotonic() < self._next_host:
             return
-        self._next_strain = self._monotonic() + STRAIN_EVERY_S
-        before, found = self._strain, self._pressure()
-        self._strain = judged(before, found.memory, found.available_share, self.world.now)
-        told_of = self._strain or before
-        if told_of is not None and (self._strain is None) != (before is None):
+        self._next_host = self._monotonic() + HOST_EVERY_S
+        before, found = self._host.strain, self._pressure()
+        strain = judged(before, found.memory, found.available_share, self.world.now)
+        self._host = replace(self._host, strain=strain, load=self._load())
+        told_of = strain or before
+        if told_of is not None and (strain is None) != (before is None):
             log.warning("strain_began why=%r" if before is None else "strain_ended why=%r", told_of.why)
             self._publish_capacity()
 
@@ -319,12 +324,12 @@ class Scheduler:
         """Decide and do, until nothing is left to do; True when there may be more."""
         busy: set[str] = set()
         for _ in range(ROUNDS):
-            self._plan = decide(self.world, self.rules, self._strain)
+            self._plan = decide(self.world, self.rules, self._host)
             decisions = [decision for decision in self._plan.decisions if decision.job_id not in busy]
             if not decisions:
                 return False
-            if self._strain is not None:
-                self._strain = self._strain.eased(self.world.now)
+            if self._host.strain is not None:
+                self._host = replace(self._host, strain=self._host.strain.eased(self.world.now))
             for decision in decisions:
                 try:
                     self._carry_out(decision, acts)
@@ -443,7 +448,7 @@ class Scheduler:
 
     def _publish_capacity(self) -> None:
         world = self.world
-        strain = "" if self._strain is None else self._strain.why
+        strain = "" if self._host.strain is None else self._host.strain.why
         record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock(), strain)
         publish_capacity(self.store.home, record)
 

@@ -16,6 +16,8 @@ from singlepoint.jobs.lifecycle.states import FINAL, Event, State
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.scheduler.policy import fifo
 from singlepoint.scheduler.policy.decide import decide
+from singlepoint.scheduler.policy.host.state import Host
+from singlepoint.scheduler.policy.host.strain import Strain
 from singlepoint.scheduler.policy.plan import (
     Decision,
     Dispatch,
@@ -30,7 +32,6 @@ from singlepoint.scheduler.policy.plan import (
 )
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.policy.strain import Strain
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
@@ -106,7 +107,7 @@ class Paper:
         made: list[Decision] = []
         for _ in range(rounds):
             self.look_at_locks()
-            self.plan = decide(self.world, self.rules, self.strain)
+            self.plan = decide(self.world, self.rules, Host(self.strain))
             decisions = self.plan.decisions
             if not decisions:
                 self.decisions += made

@@ -21,9 +21,9 @@ from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, parse_budget
 from singlepoint.scheduler.machine.in_force import holding
+from singlepoint.scheduler.policy.host.strain import Strain
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.plan import Dispatch, Resume
-from singlepoint.scheduler.policy.strain import Strain
 from singlepoint.scheduler.simulation.paper import MIB, Paper
 
 EXAMPLES = int(os.environ.get("SINGLEPOINT_EXAMPLES", "200"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.scheduler.policy.host.strain import LASTS_S, Strain, judged
 from singlepoint.scheduler.policy.plan import Dispatch, Preempt
-from singlepoint.scheduler.policy.strain import LASTS_S, Strain, judged
 from singlepoint.scheduler.simulation.paper import Paper
 
 

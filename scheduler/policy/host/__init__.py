@@ -1,0 +1,1 @@
+"""How the machine is just now, whoever uses it: what a decision goes by besides the view."""
