@@ -120,7 +120,7 @@ def run(machine: Machine, minutes: float) -> None:
     ended.set()
     for client in clients:
         client.join(70)
-    ends = Counter(machine.finished(job, 120).state for job in jobs)
+    ends = Counter(machine.finished(job, 120).state.value for job in jobs)
     told = sum((client.told for client in clients), Counter[str]())
     print(f"{minutes:g} minutes, {CLIENTS} clients; kills: {dict(kills)}")
     print(f"answers: {dict(told)}")

@@ -79,10 +79,14 @@ class Priority(Part):
     priority: Annotated[int, Field(strict=True, ge=-1000, le=1000)]
 
 
+MOST_AGE_S = 1e10
+"""Three centuries: a time before there were jobs, which a calendar still has."""
+
+
 class Prune(Part):
     """older_than_s: only what ended longer ago.  keep: the newest that many stay.  dry_run: delete nothing."""
 
-    older_than_s: Annotated[float, Field(ge=0)] = 30 * 86400.0
+    older_than_s: Annotated[float, Field(ge=0, le=MOST_AGE_S)] = 30 * 86400.0
     keep: Annotated[int, Field(ge=0)] = 0
     dry_run: bool = False
 

@@ -226,6 +226,11 @@ def test_headers_are_bounded_in_bytes_and_in_time(serve: Serve) -> None:
         assert slow.recv(100) == b""
 
 
+def test_an_age_beyond_any_calendar_is_refused_and_no_defect(client: Client) -> None:
+    assert client("POST", "/api/v1/jobs/prune", {"older_than_s": 2.8e307}).status == 422
+    assert client("POST", "/api/v1/jobs/prune", {"older_than_s": 1e10}).status == 200
+
+
 def test_what_is_no_http_is_told_as_every_other_problem(client: Client) -> None:
     for line in (b"BREW /api/v1/jobs HTTP/1.1", b"GET /\x00 HTTP/1.1", b"nonsense"):
         head, _, body = client.raw(line + b"\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")
