@@ -16,8 +16,8 @@ from singlepoint.jobs.lifecycle.records import Job
 MOST = 64
 """Jobs remembered, those read last."""
 
-END_BYTES = 128
-"""By which a history is known again."""
+END_BYTES = 2**16
+"""By which a history is known again: most are held against what was read of them from the first byte on."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,16 @@ class Folds:
         if known is not None and not whole:
             return known.job
         job = fold(job_id, whole, known.job if known else None)
-        self.appended(job, (known.end if known else b"") + whole)
+        self._keep(job, (known.end if known else b"") + whole)
         return job
 
     def appended(self, job: Job, content: bytes) -> None:
-        """The job's history ends with this now, and tells of it so."""
+        """This was added to what was read of the job's history, which tells of it so now."""
+        known = self._read.get(job.id)
+        if known is not None and known.job.size + len(content) == job.size:
+            self._keep(job, known.end + content)
+
+    def _keep(self, job: Job, content: bytes) -> None:
         self._read.pop(job.id, None)
         self._read[job.id] = _Read(job, content[-END_BYTES:])
         if len(self._read) > MOST:
