@@ -16,16 +16,18 @@ Ends = Mapping[str, int]
 class Account:
     """What ended attempts came to; accounts add up.
 
-    ends: how they ended.  own_ends: those of them that were the job's own doing.  wall_s: how long they ran.  cpu_s:
-    what they used of the processor.  peak_memory_bytes: the most that any of them used.  saves, saving_s:
-    checkpoints, and what they cost the work.  lost_s: work that had to be done again.  granted_core_s,
-    granted_byte_s: cores and memory they were granted, times seconds; used_byte_s of memory was used, useful_core_s
-    and useful_byte_s moved a job on.  began_at: when the first was dispatched; 0 when there was none.
+    ends: how they ended.  own_ends: those of them that were the job's own doing.  wall_s: how long they ran, and
+    paused_s: how long of that they stood still.  cpu_s: what they used of the processor.  peak_memory_bytes: the most
+    that any of them used.  saves, saving_s: checkpoints, and what they cost the work.  lost_s: work that had to be done
+    again.  granted_core_s, granted_byte_s: cores and memory they were granted, times seconds; used_byte_s of memory was
+    used, useful_core_s and useful_byte_s moved a job on.  began_at: when the first was dispatched; 0 when there was
+    none.
     """
 
     ends: Ends = field(default_factory=dict)
     own_ends: Ends = field(default_factory=dict)
     wall_s: float = 0.0
+    paused_s: float = 0.0
     cpu_s: float = 0.0
     peak_memory_bytes: int = 0
     steps: int = 0

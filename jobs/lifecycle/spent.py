@@ -20,10 +20,12 @@ def spent(attempt: Attempt) -> Account:
     usage, granted = attempt.usage, attempt.terms.resources
     held_s = max(0.0, attempt.ended_at - attempt.dispatched_at)
     ends = {attempt.end: 1} if attempt.end else {}
+    wall_s = max(0.0, attempt.ended_at - attempt.started_at) if attempt.started_at is not None else 0.0
     known = Account(
         ends=ends,
         own_ends={end: 1 for end in ends if end in OWN_FAULT},
-        wall_s=max(0.0, attempt.ended_at - attempt.started_at) if attempt.started_at is not None else 0.0,
+        wall_s=wall_s,
+        paused_s=wall_s - attempt.worked_s(attempt.ended_at),
         steps=attempt.steps or 0,
         lost_s=attempt.lost_s or 0.0,
         granted_core_s=granted.cpu_millis / 1000 * held_s,

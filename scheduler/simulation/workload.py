@@ -70,8 +70,9 @@ def read_swf(lines: Iterable[str], name: str, *, kill: bool = True) -> Workload:
     return Workload(name, cores, tuple(replace(a, submit_s=a.submit_s - first) for a in kept))
 
 
-_SUBMIT, _RUN, _ALLOCATED, _ASKED_CORES, _ASKED_TIME, _USER = 1, 3, 4, 7, 8, 11
-"""Columns of the format, from 0; its wait and status are what another scheduler did, and are not read."""
+_SUBMIT, _RUN, _ALLOCATED, _ASKED_CORES, _ASKED_TIME = 1, 3, 4, 7, 8
+"""Columns of the format, from 0; its wait and status are what another scheduler did, and are not read. A user is
+no project: nobody on the log agreed to share, and the published figures are without."""
 
 
 def _arrival(words: list[str], kill: bool) -> Arrival:
@@ -85,7 +86,6 @@ def _arrival(words: list[str], kill: bool) -> Arrival:
         run_s=run_s,
         cores=allocated if allocated > 0 else asked_cores,
         limit_s=max(asked_s, run_s) if asked_s > 0 else run_s,
-        project=words[_USER],
     )
 
 

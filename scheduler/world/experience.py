@@ -61,10 +61,11 @@ class Experience:
         stands now."""
         news = set()
         for entry in entries:
-            took_s = entry.account.wall_s - entry.account.lost_s
+            account = entry.account
+            took_s = account.wall_s - account.paused_s - account.lost_s
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 known = self._took.setdefault(entry.like, deque(maxlen=REMEMBERED))
-                known.append((took_s, entry.account.cpu_s))
+                known.append((took_s, account.cpu_s))
                 if self._is_news(entry.like):
                     news.add(entry.like)
         return news
@@ -99,12 +100,15 @@ def _log_normal(values: list[float]) -> Estimate | None:
     return Estimate(math.exp(mean - spread), math.exp(mean), math.exp(mean + spread), "like")
 
 
-def by_progress(sample: Sample) -> Estimate | None:
-    """Seconds that a running attempt still needs, as of its sample; None while too little is done to tell."""
-    done = sample.progress - sample.began_progress
-    if done <= 0 or sample.wall_s < EARLIEST_S:
+def by_progress(sample: Sample, paused_s: float = 0.0) -> Estimate | None:
+    """Seconds that a running attempt still needs, as of its sample; None while too little is done to tell.
+
+    paused_s: how long of its time it has stood still.
+    """
+    done, worked_s = sample.progress - sample.began_progress, sample.wall_s - paused_s
+    if done <= 0 or worked_s < EARLIEST_S:
         return None
-    left_s = max(LEAST_S, sample.wall_s * (1 - sample.progress) / done)
+    left_s = max(LEAST_S, worked_s * (1 - sample.progress) / done)
     spread = math.exp(Z80 * (0.05 + 0.3 * (1 - sample.progress) / (1 + 20 * done)))
     return Estimate(left_s / spread, left_s, left_s * spread, "progress")
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from singlepoint.jobs.lifecycle.records import Job, Sample
 
 from .experience import Estimate, Experience, by_progress, what_is_left
-from .job_times import served_s
+from .job_times import served_s, stint_s
 
 
 class Progress:
     def __init__(self) -> None:
         self._samples: dict[str, Sample] = {}
-        self._left: dict[str, tuple[float, Estimate]] = {}  # as of when, and what was left then
+        self._left: dict[str, tuple[float, Estimate]] = {}  # after how many seconds of work, and what was left then
 
     def told(self, samples: Mapping[str, Sample], jobs: Mapping[str, Job]) -> list[Job]:
         """What running attempts tell now; the jobs of which that says when they should end.
@@ -28,10 +28,12 @@ class Progress:
         }
         foreseen = []
         for job_id, sample in self._samples.items():
-            estimate = by_progress(sample)
+            job = jobs[job_id]
+            worked_s = job.newest.worked_s(sample.at) if job.newest else 0.0
+            estimate = by_progress(sample, _paused_s(job, sample.at))
             if estimate is not None:
-                self._left[job_id] = (sample.at, estimate)
-                foreseen.append(jobs[job_id])
+                self._left[job_id] = (job.worked_s + worked_s, estimate)
+                foreseen.append(job)
         return foreseen
 
     def sample(self, job_id: str) -> Sample | None:
@@ -44,10 +46,17 @@ class Progress:
 
     def remaining(self, job: Job, experience: Experience, now: float) -> Estimate | None:
         """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
-        newest = job.newest
-        running_s = now - newest.started_at if newest and newest.started_at and not newest.ended_at else 0.0
+        worked_s = served_s(job) + stint_s(job, now)
         if job.id in self._left:
-            at, left = self._left[job.id]
-            return what_is_left(left, min(now - at, running_s) if running_s else 0.0)
+            before_s, left = self._left[job.id]
+            return what_is_left(left, max(0.0, worked_s - before_s))
         whole = experience.run_time(job.like)
-        return None if whole is None else what_is_left(whole, served_s(job) + running_s)
+        return None if whole is None else what_is_left(whole, worked_s)
+
+
+def _paused_s(job: Job, at: float) -> float:
+    """How long its newest attempt has stood still."""
+    newest = job.newest
+    if newest is None or newest.started_at is None:
+        return 0.0
+    return max(0.0, at - newest.started_at) - newest.worked_s(at)

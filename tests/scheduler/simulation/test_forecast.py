@@ -181,3 +181,25 @@ def test_like_jobs_keep_their_order_whenever_they_came_and_whatever_was_learned_
         if number < 4:
             paper.submit(f"late{number}", like="same")
     assert paper.dispatched() == [f"early{n}" for n in range(4)] + [f"late{n}" for n in range(4)]
+
+
+def test_time_that_a_job_stood_still_makes_nobody_later() -> None:
+    """Half done in 100 s of work, of 300 s since it began: as much again is left, not three times as much."""
+    paper = Paper(cpu=1)
+    paper.submit("run")
+    paper.settle()
+    paper.claim("run")
+    paper.pass_time(50)
+    paper.note("run", Note.ASK, ask="pause", by="scheduler")
+    paper.note("run", Note.PAUSE, attempt=1)
+    paper.pass_time(200)
+    paper.note("run", Note.RESUME)
+    paper.note("run", Note.GO_ON, attempt=1)
+    paper.pass_time(50)
+    paper.world.sampled({"run": Sample(1, paper.now, progress=0.5, wall_s=300.0)})
+    left = paper.world.remaining("run")
+    assert left is not None and left.median_s == pytest.approx(100, rel=0.01)
+
+    paper.end("run")
+    entry = Entry.of(paper.jobs["run"])
+    assert (entry.account.wall_s, entry.account.paused_s) == (pytest.approx(300, abs=1), pytest.approx(200, abs=1))
