@@ -122,6 +122,7 @@ def connect_fleetingly(broker: Broker) -> redis.Redis:
         retry=Retry(ExponentialBackoff(cap=0.02, base=0.02), 1, supported_errors=(redis.ConnectionError,)),
         socket_connect_timeout=_FLEETING_TIMEOUT_S,
         socket_timeout=_FLEETING_TIMEOUT_S,
+        driver_info=None,
     )
 
 
@@ -137,6 +138,7 @@ def _options(*, patient: bool) -> dict[str, object]:
         ),
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "socket_timeout": _PATIENT_ANSWER_TIMEOUT_S if patient else _IMPATIENT_ANSWER_TIMEOUT_S,
+        "driver_info": None,  # the client's name and version: looked up on disk and told, at every connection
     }
 
 

@@ -86,18 +86,20 @@ class Session:
 
     def require_redis(self) -> None:
         """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer now."""
-        _ = self.queue, self.index
-        try:
-            self.connection.ping()  # a session that lives long may have lost it
-        except Exception as error:
-            raise redis_error(error) or error from error
+        self._require(lambda connection: connection.ping())  # a session that lives long may have lost it
 
     def require_writable(self) -> None:
         """As `require_redis`, for what adds to Redis; raises BrokerRefuses when it answers but takes nothing."""
         from singlepoint.jobs.broker.connection import require_writable
 
-        require_writable(self.connection)
-        self.require_redis()
+        self._require(require_writable)
+
+    def _require(self, answer: Callable[[redis.Redis], object]) -> None:
+        _ = self.queue, self.index
+        try:
+            answer(self.connection)
+        except Exception as error:
+            raise redis_error(error) or error from error
 
 
 def open_session(settings: Settings, patient: bool = False) -> Session:

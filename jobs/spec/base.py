@@ -37,6 +37,13 @@ class Part(BaseModel):
         return {**cls.earlier, **document} if stored_in < FORMAT and isinstance(document, dict) else document
 
 
+def build_all(part: type[Part] = Part) -> None:
+    """Build every part's validators now, for a process whose children would each build them at their first use."""
+    for kind in part.__subclasses__():
+        kind.model_rebuild()
+        build_all(kind)
+
+
 def as_known_to_format_1(part: Part) -> dict[str, Any]:
     """The part as plain JSON, without later fields that do as that format did: so two versions call one wish alike."""
     plain = part.model_dump(mode="json")

@@ -5,6 +5,7 @@ Two runs in the same environment agree bit for bit. `differences` says why two m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +16,12 @@ from threadpoolctl import threadpool_info
 
 def fingerprint(threads: int) -> dict[str, Any]:
     """The environment of this process, with `threads` BLAS threads granted. Plain JSON values."""
+    return {**_of_any_size(), "blas_threads": threads}
+
+
+@functools.cache
+def _of_any_size() -> dict[str, Any]:
+    """What no grant changes; a process and those that it forks look once."""
     blas: dict[str, Any] = next((info for info in threadpool_info() if info["user_api"] == "blas"), {})
     features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     return {
@@ -22,7 +29,6 @@ def fingerprint(threads: int) -> dict[str, Any]:
         "numpy": np.__version__,
         "blas": f"{blas.get('internal_api')} {blas.get('version')}",
         "blas_architecture": blas.get("architecture"),
-        "blas_threads": threads,
         "cpu_features": " ".join(features),
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from singlepoint.jobs.host.temporaries import own_directory
+from singlepoint.jobs.spec.base import build_all
 from singlepoint.jobs.spec.job import TrainSpec, from_json, parse, to_json
 from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.fitting.loading import load_training_set
@@ -32,6 +33,7 @@ def rehearse() -> None:
     """Load every kind of job, and go through the motions of a training and a prediction, in a directory of its own."""
     for load in KINDS.values():
         load()
+    build_all()
     limits.warm_up()
     numeric_environment.fingerprint(1)
     with own_directory() as name:
