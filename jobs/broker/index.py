@@ -116,10 +116,10 @@ class Index:
             pipe.execute()
         self.ring(job_id)  # by itself: a Redis that is full takes no bell, but everything out
 
-    def ring(self, what: str) -> bool:
+    def ring(self, what: str, pipeline: redis.client.Pipeline | None = None) -> bool:
         """Ask the scheduler to look at a job, or at `LOOK_AT_EVERYTHING`."""
         try:
-            self.connection.rpush(self.key("bell"), what)
+            (self.connection if pipeline is None else pipeline).rpush(self.key("bell"), what)
         except redis.RedisError:
             return False
         return True

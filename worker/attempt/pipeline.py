@@ -187,6 +187,8 @@ def _own_fault(work: Work, end: str, cause: str) -> Outcome:
 def settle(work: Work, outcome: Outcome) -> str:
     """Publish and record the end as one act under the history's lock; then tell Redis.
 
+    The scheduler is woken by whoever sees this process end: not before is there room for others.
+
     If the process dies between publishing and recording, the next attempt publishes the same bits again. If the
     disk is full, or fails, that is recorded instead, and the next attempt publishes. Raises Superseded, NotFound;
     StorageFull or OSError when not even that can be recorded.
@@ -200,7 +202,7 @@ def settle(work: Work, outcome: Outcome) -> str:
         job = _record(work, _not_now(work, error) if _may_pass(error) else _failed(str(error), "failed"))
     _log_end(work, job)
     clear_away(work, job)
-    work.place.index.tell(job)
+    work.place.index.tell(job, ring=False)
     return str(job.attempts[-1].end)
 
 

@@ -3,6 +3,9 @@ of it.
 
 What it changes of rq's Worker, and why (rq 3.0, pinned):
 - a job may call one function only, whatever Redis says;
+- rq's books are kept by the parent alone, one round trip when an attempt begins and one when it has ended: Redis, which
+  has every write on disk before it answers, syncs twice an attempt; the child makes the attempt and nothing else;
+- the scheduler is woken when the child is gone, so that what it was granted is free by then;
 - the child dies with its parent, and this worker with the pool's process;
 - SIGTERM asks the child to save and hand back, instead of waiting for the end of the job;
 - a child that died is recorded in its job's history at once, with its cause, and rq never retries it;
@@ -25,7 +28,7 @@ from rq.executions import Execution
 from rq.job import Job as RqJob
 from rq.queue import Queue as RqQueue
 from rq.timeouts import HorseMonitorTimeoutException
-from rq.worker import Worker
+from rq.worker import Worker, WorkerStatus
 
 from singlepoint.jobs.broker.rq_queues import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
 from singlepoint.worker.attempt import pipeline
@@ -43,20 +46,20 @@ RETIRE = signal.SIGUSR1
 WATCH_S = 0.25
 """How often a running child is looked at: its memory, and requests it does not answer."""
 
+BEAT_S = 1.0
+"""A worker that lives says so no more often than this, however short its attempts are."""
+
 
 class AttemptJob(RqJob):
     """An rq job that can only be an attempt: one function, called with what the entry's id says, and no callbacks."""
 
-    was_drained = False
     success_callback = failure_callback = stopped_callback = None  # rq would import what Redis names
 
     def _execute(self) -> Any:
         job_id, number = parse_rq_id(self.id)
         if self.func_name not in (FUNCTION, FUNCTION_OF_0_1) or self.kwargs or list(self.args) != [job_id, number]:
             raise ValueError(f"{self.id} asks for {self.func_name!r}; only {FUNCTION}(job, attempt) is ever called")
-        end = pipeline.perform(job_id, number)
-        self.was_drained = end == "drained"
-        return end
+        return pipeline.perform(job_id, number)
 
 
 class RunQueue(RqQueue):
@@ -99,6 +102,7 @@ class AttemptWorker(Worker):
         self._watch: Watch | None = None
         self._is_draining = False
         self._others = frozenset(tree.children(os.getpid()))  # those there before are nobody's orphans
+        self._next_beat_s = 0.0
         pipeline.work_at(place)
 
     def execute_job(self, job: RqJob, queue: RqQueue) -> None:
@@ -110,6 +114,20 @@ class AttemptWorker(Worker):
             drop_unreadable(queue, job.id)
         else:
             super().execute_job(job, queue)
+
+    def prepare_execution(self, job: RqJob) -> Execution:
+        """As rq's, with all that rq would have the child tell of the beginning."""
+        ttl_s = self.get_heartbeat_ttl(job)
+        with self.connection.pipeline() as pipe:
+            execution = Execution.create(job, ttl_s, pipeline=pipe, worker_name=self.name)
+            self.executions[execution.id] = execution
+            self.set_state(WorkerStatus.BUSY, pipeline=pipe)
+            self.heartbeat(ttl_s, pipeline=pipe)
+            job.prepare_for_execution(self.name, pipeline=pipe)
+            pipe.persist(job.key)
+            pipe.lrem(self.queues[0].intermediate_queue_key, 1, job.id)
+            pipe.execute()
+        return execution
 
     def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
         self._watch = Watch(self._place, *parse_rq_id(job.id))
@@ -128,20 +146,21 @@ class AttemptWorker(Worker):
         die_with(self._parent)
         super().main_work_horse(job, queue)
 
+    def perform_job(self, job: RqJob, queue: RqQueue, execution: Execution) -> bool:
+        """The attempt, in the child; whatever it raises is told in its log, and the watch sees what it left undone."""
+        try:
+            job.perform()
+        except Exception:
+            log.exception("attempt_not_made id=%s", job.id)
+            return False
+        return True
+
     def setup_work_horse_signals(self) -> None:
         # Until the attempt has its own handler, a request to stop must not kill it between claim and work.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, pipeline.remember_drain)
         signal.signal(RETIRE, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-
-    def handle_execution_ended(self, job: RqJob, queue: RqQueue, heartbeat_ttl: int) -> None:
-        """As rq's, in the child. Only rq's books are left to be kept, and the end of the worker does not wait for them:
-        if Redis is away, the child just ends."""
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if isinstance(job, AttemptJob) and job.was_drained:
-            self.connection = job.connection = self._place.index.connection
-        super().handle_execution_ended(job, queue, heartbeat_ttl)
 
     def handle_warm_shutdown_request(self) -> None:
         """Ask the child to save and hand back; the watch insists, if it must."""
@@ -174,24 +193,32 @@ class AttemptWorker(Worker):
         """Not recorded in Redis: this runs in a signal handler, and Redis may be away."""
 
     def monitor_work_horse(self, job: RqJob, queue: RqQueue, execution: Execution) -> None:
-        """As rq's; and take a dead child's attempt out of rq's books, where nothing will ever finish it.
+        """As rq's; then close its books on the attempt, however that ended: the history has it.
 
-        Raises StopRequested when it was: what rq would tell Redis next could wait for long.
+        Raises StopRequested when the worker was asked to stop: what rq would tell Redis next could wait for long.
         """
         super().monitor_work_horse(job, queue, execution)
+        # From here on a request to stop is heard at once, even while the books wait for a Redis that is away.
+        self._state = WorkerStatus.IDLE
         if self._stop_requested:
             self.connection = job.connection = self._place.index.connection
-        if self._watch is not None and self._watch.has_buried:
             with contextlib.suppress(redis.RedisError):
-                self._strike_out(job, execution)
-        if self._stop_requested:
+                self._close_books(job, execution)
             raise StopRequested
+        self._close_books(job, execution)
 
-    def _strike_out(self, job: RqJob, execution: Execution) -> None:
-        with self.connection.pipeline() as pipe:
+    def _close_books(self, job: RqJob, execution: Execution) -> None:
+        """Nothing of an attempt that ended is left in rq; the scheduler is woken, and the worker idle.
+
+        No transaction: a Redis that is full takes no bell, but everything out.
+        """
+        with self.connection.pipeline(transaction=False) as pipe:
             self.cleanup_execution(job, pipe, execution)
+            pipe.delete(job.key, job.execution_registry.key)
+            self._place.index.ring(parse_rq_id(job.id)[0], pipeline=pipe)
+            self.set_state(WorkerStatus.IDLE, pipeline=pipe)
+            self.heartbeat(pipeline=pipe)
             pipe.execute()
-        job.delete(remove_from_queue=False)
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         """Watch the child until it ends; a death is on record, and its group gone, when this returns."""
@@ -232,11 +259,25 @@ class AttemptWorker(Worker):
             self.connection = patient
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """As rq's; and after Redis lost its data, be known again."""
-        super().heartbeat(timeout, pipeline)
-        if pipeline is None and not self.connection.hexists(self.key, "birth"):
+        """As rq's, in one round trip, when it is time; and after Redis lost its data, be known again."""
+        if pipeline is not None:
+            super().heartbeat(timeout, pipeline)
+            return
+        if time.monotonic() < self._next_beat_s:
+            return
+        with self.connection.pipeline(transaction=False) as pipe:
+            super().heartbeat(timeout, pipe)
+            pipe.hexists(self.key, "birth")
+            is_known = pipe.execute()[-1]
+        if not is_known:
             self.connection.delete(self.key)
             self.register_birth()  # type: ignore[no-untyped-call]
+        self._next_beat_s = time.monotonic() + BEAT_S
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """As rq's; what was told last is not told again."""
+        if pipeline is not None or state != self.get_state():
+            super().set_state(state, pipeline)
 
 
 def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:

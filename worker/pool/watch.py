@@ -64,7 +64,6 @@ class Watch:
         self._complained = False
         self._oom_kills = oom_kills()
         self._rusage: resource.struct_rusage | None = None
-        self.has_buried = False
 
     def drain_began(self) -> None:
         self._drain_began_s = self._place.monotonic()
@@ -199,7 +198,6 @@ class Watch:
         return newest is not None and newest.number == self._number and newest.worker in (None, self._place.worker)
 
     def _bury(self, status: int) -> None:
-        self.has_buried = True
         try:
             job = self._place.store.load(self._job_id)
             if self._is_ours(job) and job.state in (State.RUNNING, State.QUEUED):

@@ -24,7 +24,5 @@ print(*(one.__qualname__ for one in parts(Part) if not one.__pydantic_complete__
 
 
 def test_no_attempt_has_to_build_what_reads_and_writes_a_spec() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LEFT_TO_DO], capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", LEFT_TO_DO], capture_output=True, text=True, check=False, timeout=120)
     assert (done.stdout.strip(), done.returncode) == ("", 0), done.stderr

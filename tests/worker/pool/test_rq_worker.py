@@ -88,8 +88,6 @@ def test_a_worker_that_was_asked_to_stop_tells_a_redis_that_is_away_nothing_of_i
     job = a_job(patient)
     execution = execution_of(worker, job)
     worker._stop_requested = True
-    assert worker._watch is not None
-    worker._watch.has_buried = True
     kill(child(worker))
     never_again(patient)
 
@@ -97,21 +95,73 @@ def test_a_worker_that_was_asked_to_stop_tells_a_redis_that_is_away_nothing_of_i
         worker.monitor_work_horse(job, Queue("q", connection=patient), execution)
 
 
-def test_a_child_that_handed_its_job_back_does_not_wait_for_a_redis_that_is_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_child_has_nothing_to_tell_rq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     patient = fakeredis.FakeRedis()
     worker, job = make_worker(tmp_path, patient), a_job(patient)
-    monkeypatch.setattr(pipeline, "perform", lambda *_: "drained")
-    before = signal.getsignal(signal.SIGTERM)
+    execution, made = execution_of(worker, job), []
+    monkeypatch.setattr(pipeline, "perform", lambda *attempt: made.append(attempt) or "succeeded")
     never_again(patient)
-    try:
-        job._execute()
-        with pytest.raises(redis.ConnectionError):
-            worker.handle_execution_ended(job, Queue("q", connection=patient), 60)
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # asked later, it ends at once
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert worker.perform_job(job, worker.queues[0], execution) and made == [("j", 1)]
+
+
+def test_an_attempt_that_raises_is_told_in_the_log_and_the_watch_sees_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker = make_worker(tmp_path)
+    job = a_job(worker.connection)
+    monkeypatch.setattr(pipeline, "perform", lambda *_: 1 / 0)
+    assert not worker.perform_job(job, worker.queues[0], execution_of(worker, job))
+    assert "attempt_not_made id=j_1" in caplog.text and "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("signalled", [True, False])
+def test_an_attempt_that_ended_leaves_nothing_in_rq_and_wakes_the_scheduler(tmp_path: Path, signalled: bool) -> None:
+    connection = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, connection)
+    [queue] = worker.queues
+    connection.rpush(queue.intermediate_queue_key, "j_1")
+    job = a_job(connection)
+    job.save()
+    before = set(connection.keys())
+
+    execution = worker.prepare_execution(job)
+    assert job.started_job_registry.get_job_ids(cleanup=False) == ["j_1"] and worker.get_state() == "busy"
+    assert not connection.exists(queue.intermediate_queue_key)
+    ended(worker, signalled)
+    worker.monitor_work_horse(job, queue, execution)
+
+    bell = worker._place.index.key("bell").encode()
+    assert set(connection.keys()) - before == {bell, worker.key.encode()} and not connection.exists(job.key)
+    assert connection.lrange(bell, 0, -1) == [b"j"] and worker.get_state() == "idle"
+
+
+def ended(worker: AttemptWorker, signalled: bool) -> None:
+    """Give the worker a child that has ended."""
+    if signalled:
+        kill(child(worker))
+    else:
+        worker._horse_pid = os.fork()
+        if worker._horse_pid == 0:
+            os._exit(0)
+
+
+def test_a_worker_that_is_busy_with_short_attempts_tells_that_it_lives_now_and_then(tmp_path: Path) -> None:
+    connection = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, connection)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    worker.heartbeat()
+    never_again(connection)
+    worker.heartbeat()
+    worker.set_state(worker.get_state())
+
+
+def test_a_worker_that_redis_lost_is_known_again_at_its_next_heartbeat(tmp_path: Path) -> None:
+    connection = fakeredis.FakeRedis()
+    worker = make_worker(tmp_path, connection)
+    worker.register_birth()  # type: ignore[no-untyped-call]
+    connection.flushall()
+    worker.heartbeat()
+    assert connection.hget(worker.key, "birth") and connection.smembers("rq:workers") == {worker.key.encode()}
 
 
 def child(worker: AttemptWorker) -> int:
