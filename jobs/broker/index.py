@@ -62,6 +62,9 @@ KEYS: jobs, live, ended:<id>.  ARGV: the job's id, its summary, bytes of history
 many seconds to remember that.
 """
 
+_UNREADABLE: Mapping[bytes | str, bytes | str] = {b"": b""}
+"""What a key of another type is read as."""
+
 ENDED_S = 60
 """How long a tell may be late: a process that was stopped for longer is mended after."""
 
@@ -145,6 +148,10 @@ class Index:
         """Whether this Redis knows all jobs; False after a wipe or on a new server."""
         return bool(self.connection.exists(self.key("epoch")))
 
+    def ask_whether_complete(self, pipe: redis.client.Pipeline) -> None:
+        """As `is_complete`, whose answer is the pipeline's."""
+        pipe.exists(self.key("epoch"))
+
     def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
         """Fill the index from the directories; complete only once all of it is in."""
         # At once: what is told from here on is newer than what we read.
@@ -174,6 +181,22 @@ class Index:
         rows = [row | (live.get(job_id, {}) if row["state"] == "running" else {}) for job_id, row in told.items()]
         return sorted(rows, key=lambda row: (row["submitted_at"], row["id"]))
 
+    def slices(self, about: int) -> Iterator[dict[str, int]]:
+        """Of each job that is told of, how much history that was folded from, some of them at a time.
+
+        What cannot be read is left out, and the index is not complete from then on.
+        """
+        cursor = 0
+        while True:
+            held: Any
+            try:
+                cursor, held = self.connection.hscan(self.key("jobs"), cursor, count=about)
+            except redis.ResponseError:
+                cursor, held = 0, _UNREADABLE
+            yield {job_id: row.get("size") or 0 for job_id, row in self._read(held, read_summary).items()}
+            if cursor == 0:
+                return
+
     def progress(self, job_id: str) -> dict[str, Any]:
         """What a running job's attempt last told of itself; empty when that is nothing, or nothing that can be read."""
         try:
@@ -194,9 +217,14 @@ class Index:
     def _hash(self, name: str, read: Callable[[bytes | str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """What stands in a hash by the id of its job, as far as it can be read."""
         try:
-            held = self.connection.hgetall(self.key(name))
+            held: Any = self.connection.hgetall(self.key(name))
         except redis.ResponseError:
-            held = {b"": b""}  # of another type
+            held = _UNREADABLE
+        return self._read(held, read)
+
+    def _read(
+        self, held: Mapping[bytes | str, bytes | str], read: Callable[[bytes | str], dict[str, Any]]
+    ) -> dict[str, dict[str, Any]]:
         found, unreadable = {}, False
         for field, content in held.items():
             try:

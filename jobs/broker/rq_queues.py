@@ -8,7 +8,10 @@ same id is harmless, because only one claim of an attempt can succeed.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import redis
 from rq import worker_registration
@@ -25,7 +28,6 @@ from rq.registry import (
 )
 from rq.serializers import JSONSerializer
 
-from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.records import is_job_id
 
 from .index import drop_of_wrong_type, text_of
@@ -41,6 +43,22 @@ RESULT_TTL_S = 0
 
 FAILURE_TTL_S = 10
 FOREVER = -1
+
+NEAR = 1000
+"""How far from either end of `waiting` an entry is looked for."""
+
+_TAKE_OUT = """
+for _, from in ipairs({1, -1}) do
+    if redis.call('LPOS', KEYS[1], ARGV[1], 'RANK', from, 'MAXLEN', ARGV[2]) then
+        return redis.call('LREM', KEYS[1], from, ARGV[1])
+    end
+end
+return 0
+"""
+"""Takes an entry out of a list, from the end that it is near to; 0 when it is near to none.
+
+KEYS: the list.  ARGV: the entry, and how far to look.
+"""
 
 
 def rq_id(job_id: str, attempt: int) -> str:
@@ -90,32 +108,41 @@ class DispatchQueue:
         self.run = Queue(run_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
         self.waiting = Queue(f"singlepoint-waiting-{home_uuid[:8]}", connection=connection, serializer=JSONSerializer)
 
-    def wait(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
-        """Show `attempt`, which has not been granted room, as waiting."""
-        self._enqueue(self.waiting, job_id, attempt, pipeline)
-
-    def dispatch(self, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None = None) -> None:
-        """Hand an attempt to the workers: one transaction takes it out of `waiting` and puts it in `run`, once.
-
-        pipeline: one whose transaction has begun (`multi`); its owner executes it.
-        """
-        reach("queue.push")
-        if pipeline is not None:
-            self._move_to_run(job_id, attempt, pipeline)
-            return
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[redis.client.Pipeline]:
+        """Commands that are told together once the block is left."""
         with self.connection.pipeline() as pipe:
             pipe.multi()  # first, or rq opens the transaction itself and finds commands before it
-            self._move_to_run(job_id, attempt, pipe)
+            yield pipe
             pipe.execute()
 
-    def _move_to_run(self, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
-        name = rq_id(job_id, attempt)
-        pipe.lrem(self.waiting.key, 1, name)  # one: it stands near the front, and the rest need not be read
-        pipe.lrem(self.run.key, 0, name)
-        pipe.lrem(self.run.intermediate_queue_key, 0, name)
+    def wait(self, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
+        """Show `attempt`, which has not been granted room, as waiting."""
+        self._enqueue(self.waiting, job_id, attempt, pipe)
+
+    def push(self, job_id: str, attempt: int, pipe: redis.client.Pipeline, *, again: bool = False) -> None:
+        """Put an attempt where a worker takes it. again: it may stand there already."""
+        if again:
+            self._take_out_of_run(rq_id(job_id, attempt), pipe)
         self._enqueue(self.run, job_id, attempt, pipe)
 
-    def _enqueue(self, queue: Queue, job_id: str, attempt: int, pipeline: redis.client.Pipeline | None) -> None:
+    def stop_waiting(self, job_id: str, attempt: int, pipe: redis.client.Pipeline, *, forget: bool = False) -> None:
+        """Take an attempt out of `waiting`, where it stands near an end of it; the answer is whether it did.
+
+        One that stands further inside is left over until the list is turned over: to search it all would take the
+        longer the more jobs wait. forget: rq keeps nothing of the attempt any more.
+        """
+        name = rq_id(job_id, attempt)
+        pipe.eval(_TAKE_OUT, 1, self.waiting.key, name, str(NEAR))
+        if forget:
+            pipe.delete(RqJob.key_for(name))
+
+    def _take_out_of_run(self, name: str, pipe: redis.client.Pipeline) -> None:
+        """What is on its way to a worker is as much as the budget has room for: short, whatever waits."""
+        pipe.lrem(self.run.key, 0, name)
+        pipe.lrem(self.run.intermediate_queue_key, 0, name)
+
+    def _enqueue(self, queue: Queue, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
         job = RqJob.create(
             FUNCTION,
             args=[job_id, attempt],
@@ -129,27 +156,44 @@ class DispatchQueue:
             status=JobStatus.QUEUED,
             description=f"{job_id} attempt {attempt}",
         )
-        queue.enqueue_job(job, pipeline=pipeline)
+        queue.enqueue_job(job, pipeline=pipe)
 
-    def withdraw(self, job_id: str, attempt: int) -> None:
-        """Take an attempt out of every queue and registry, with all that rq kept of it."""
+    def withdraw(self, job_id: str, attempt: int, pipe: redis.client.Pipeline) -> None:
+        """Take an attempt that no worker has begun out of `run`, with what rq kept of it."""
         name = rq_id(job_id, attempt)
-        with self.connection.pipeline() as pipe:
-            for queue in (self.waiting, self.run):
-                pipe.lrem(queue.key, 0, name)
-                pipe.lrem(queue.intermediate_queue_key, 0, name)
-            pipe.execute()
+        self._take_out_of_run(name, pipe)
+        pipe.delete(RqJob.key_for(name))
+
+    def bury(self, job_id: str, attempt: int) -> None:
+        """Take an attempt whose worker died out of every queue and registry, with all that rq kept of it."""
+        name = rq_id(job_id, attempt)
+        with self.transaction() as pipe:
+            self._take_out_of_run(name, pipe)
         try:
             RqJob.fetch(name, connection=self.connection, serializer=JSONSerializer).delete(remove_from_queue=False)
         except Exception:  # noqa: BLE001 - rq has several errors for a job that is gone or none, and gone is what we want
             self.drop_entry(name)
 
+    def turn_over(self, most: int, belongs: Callable[[str], bool]) -> list[str]:
+        """Move the first entries of `waiting` to its end, but for those that do not belong there; which those were.
+
+        Only the scheduler writes there, so that nothing comes between the reading and the moving.
+        """
+        entries = cast("list[bytes]", self.connection.lrange(self.waiting.key, 0, most - 1))
+        kept = [entry for entry in entries if belongs(text_of(entry))]
+        with self.transaction() as pipe:
+            pipe.ltrim(self.waiting.key, len(entries), -1)
+            if kept:
+                pipe.rpush(self.waiting.key, *kept)
+        stayed = set(kept)
+        return [text_of(entry) for entry in entries if entry not in stayed]
+
+    def waiting_count(self) -> int:
+        return int(self.connection.llen(self.waiting.key))
+
     def discard(self, foreign: str) -> None:
-        """Take what somebody else put there out of our queues, and touch nothing else of theirs."""
-        with self.connection.pipeline() as pipe:
-            for queue in (self.waiting, self.run):
-                pipe.lrem(queue.key, 0, foreign.encode(errors="surrogateescape"))  # type: ignore[arg-type]
-            pipe.execute()
+        """Take what somebody else put there out of `run`, and touch nothing else of theirs."""
+        self.connection.lrem(self.run.key, 0, foreign.encode(errors="surrogateescape"))  # type: ignore[arg-type]
 
     def heal(self) -> None:
         """Drop every key of rq's that our queues need and that is of a wrong type, whoever put it there."""
@@ -163,14 +207,17 @@ class DispatchQueue:
         """What rq keeps of an attempt turned out to be none: it is made anew when it is queued again."""
         self.connection.delete(RqJob.key_for(name))
 
-    def waiting_ids(self) -> set[str]:
-        """The rq ids that are shown as waiting; what is no text keeps its bytes, and is none of ours."""
-        return {text_of(entry) for entry in self.connection.lrange(self.waiting.key, 0, -1)}
-
     def registered(self) -> frozenset[str]:
         """The keys of the workers that are registered to take attempts; some may be dead."""
-        entries = map(text_of, self.connection.smembers(_workers_key(self.run)))
-        return frozenset(entry for entry in entries if entry.isprintable())
+        return self.read_registered(self.connection.smembers(_workers_key(self.run)))
+
+    def ask_for_registered(self, pipe: redis.client.Pipeline) -> None:
+        """As `registered`, which reads what the pipeline answers."""
+        pipe.smembers(_workers_key(self.run))
+
+    @staticmethod
+    def read_registered(answer: Iterable[bytes | str]) -> frozenset[str]:
+        return frozenset(entry for entry in map(text_of, answer) if entry.isprintable())
 
     def workers(self) -> list[RegisteredWorker]:
         """What those workers say of themselves; one that says nothing that can be read is left out."""
@@ -188,5 +235,5 @@ class DispatchQueue:
         return found
 
     def run_ids(self) -> set[str]:
-        """The rq ids that a worker may still take; see `waiting_ids`."""
+        """The rq ids that a worker may still take; what is no text keeps its bytes, and is none of ours."""
         return {text_of(entry) for entry in self.connection.lrange(self.run.key, 0, -1)}

@@ -42,9 +42,7 @@ def cancel(session: Session, job_id: str, at: float) -> Job:
             job = history.append(Note.ASK, at, {"ask": Ask.CANCEL})
         else:
             job = history.append(Event.CANCEL, at, {"end": "cancelled", "reason": "cancelled on request"})
-    session.index.tell(job)
-    if job.is_final:
-        _withdraw(session, waiting)
+    session.index.tell(job)  # the scheduler takes a waiting one out of rq's queues
     return job
 
 
@@ -214,10 +212,3 @@ def _has_ended(job: Job) -> str:
 
 def _see(job_id: str) -> str:
     return f"see `singlepoint show {job_id}`"
-
-
-def _withdraw(session: Session, waiting: Job) -> None:
-    """Take a cancelled job out of rq's queues; should that fail, a worker finds it cancelled and leaves it."""
-    attempt = waiting.attempt + (waiting.state is State.PENDING)
-    with redis_may_be_away():
-        session.queue.withdraw(waiting.id, attempt)

@@ -1,8 +1,7 @@
-"""Carrying decisions out: on disk first, then in rq, then in the index. Each step may be repeated.
+"""Carrying decisions out on disk; Redis is told after, see `telling`. Each step may be repeated.
 
-On disk every decision is checked again under the history's lock, because the job may have moved since it was
-decided; then nothing is written, and the job as it is now is the answer. A crash between two steps leaves
-disk ahead of Redis, never behind, and `loop` mends that when it looks again.
+Every decision is checked again under the history's lock, because the job may have moved since it was decided; then
+nothing is written, and the job as it is now is the answer.
 """
 
 from __future__ import annotations
@@ -11,10 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import redis
-
-from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.history import Note
@@ -41,7 +36,7 @@ WATCHED_S = 2.0
 
 
 class DiskActs:
-    """The half that makes moves. alive_at: when a job's lock was last seen held."""
+    """Makes moves. alive_at: when a job's lock was last seen held."""
 
     def __init__(self, store: JobStore, clock: Clock, alive_at: Mapping[str, float]) -> None:
         self.store = store
@@ -151,77 +146,3 @@ _ON_DISK: dict[type, Callable[[DiskActs, OpenHistory, Any], bool]] = {
     TakeBack: DiskActs.take_back,
     Fail: DiskActs.fail,
 }
-
-
-class RedisActs:
-    """The half that tells Redis: which queue has a job's next attempt, and its summary."""
-
-    def __init__(self, index: Index, queue: DispatchQueue) -> None:
-        self.index = index
-        self.queue = queue
-
-    def follow(self, before: Job | None, job: Job) -> None:
-        """Bring rq's queues in line with a move, whoever made it. Raises redis.RedisError when Redis is away."""
-        if before is not None and before.state is State.QUEUED and (job.is_final or job.state is State.PENDING):
-            self.queue.withdraw(job.id, before.attempt)
-        if before is not None and before.state is State.PENDING and job.is_final:
-            self.queue.withdraw(job.id, before.attempt + 1)
-        if job.state is State.PENDING and (before is None or before.state is not State.PENDING):
-            self.show_waiting(job)
-
-    def show_waiting(self, job: Job) -> None:
-        """Put the next attempt of a pending job into `waiting`, where it is not: nobody else writes there."""
-        name = rq_id(job.id, job.attempt + 1)
-        with self.queue.connection.pipeline() as pipe:
-            self.queue.wait(job.id, job.attempt + 1, pipe)
-            self._execute(pipe, name)
-
-    def carry_out(self, decision: Decision, job: Job) -> None:
-        """Tell Redis of a decision that is on disk. job: as it is now."""
-        _IN_REDIS.get(type(decision), RedisActs._moved)(self, decision, job)
-
-    def _moved(self, _decision: Decision, job: Job) -> None:
-        self.tell(job)
-
-    def _handed_out(self, _decision: Decision, job: Job) -> None:
-        self.push(job)
-
-    def _buried(self, decision: Rescue, job: Job) -> None:
-        """Take an attempt whose worker died out of rq's books, so that rq does not look for it later."""
-        self.queue.withdraw(job.id, decision.attempt)
-        self.tell(job)
-
-    def push(self, job: Job) -> None:
-        """Hand the newest attempt of a queued job to the workers, and say so, in one transaction."""
-        with self.queue.connection.pipeline() as pipe:
-            pipe.multi()
-            self.queue.dispatch(job.id, job.attempt, pipe)
-            self.index.tell(job, ring=False, pipeline=pipe)
-            self._execute(pipe, self.name(job))
-
-    def _execute(self, pipe: redis.client.Pipeline, name: str) -> None:
-        """Raises what Redis answers; what is of a wrong type under an entry's name is gone before the next try."""
-        try:
-            pipe.execute()
-        except redis.ResponseError:
-            self.queue.drop_entry(name)
-            raise
-
-    @staticmethod
-    def name(job: Job) -> str:
-        """The rq id of a job's newest attempt."""
-        return rq_id(job.id, job.attempt)
-
-    def tell(self, job: Job) -> None:
-        """Put the summary in the index. Raises redis.RedisError when Redis is away, or takes nothing."""
-        with self.queue.connection.pipeline() as pipe:
-            self.index.tell(job, ring=False, pipeline=pipe)
-            pipe.execute()
-
-
-_IN_REDIS: dict[type, Callable[[RedisActs, Any, Job], None]] = {
-    Dispatch: RedisActs._handed_out,
-    PushAgain: RedisActs._handed_out,
-    Rescue: RedisActs._buried,
-}
-"""What else has to be done there than to tell the move."""

@@ -22,7 +22,7 @@ import redis
 
 from singlepoint.jobs.broker.connection import refusal
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue
+from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
 from singlepoint.jobs.clock import Clock, now
 from singlepoint.jobs.errors import (
     BrokerAway,
@@ -43,6 +43,7 @@ from singlepoint.jobs.host.processes import boot_id, this_process
 from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.draining import planned_drain
 from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.durable import may_pass
@@ -54,7 +55,7 @@ from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.host.state import Core, Host
 from singlepoint.scheduler.policy.host.strain import judged
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
-from singlepoint.scheduler.policy.plan import Decision, Plan
+from singlepoint.scheduler.policy.plan import Decision, Plan, PushAgain, Rescue
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
 from singlepoint.scheduler.simulation.forecast import Foresight, foresee
@@ -64,12 +65,13 @@ from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
 from . import learning
-from .acting import DiskActs, RedisActs
+from .acting import DiskActs
 from .learning import learn
-from .mending import look_through, mend_redis, see_unlisted
+from .mending import look_through, reach_redis, see_unlisted
 from .metering import Metering
 from .retention import Deleting
 from .seeing import Sight
+from .telling import Telling
 from .upkeep import EVERY_S, Duty, Upkeep
 
 log = logging.getLogger("singlepoint.scheduler")
@@ -132,6 +134,7 @@ class Scheduler:
     our own processes have used so far.  budget_at: the budget and the cores that hold at a time, where they may change;
     raises SinglepointError when that cannot be told, and then nothing changes.  pressure: how hard-pressed the machine
     is now.  load: how busy each core was since the last time, and layout: where it is.
+    is_unfinished: more is to do at once.
     """
 
     def __init__(
@@ -159,7 +162,7 @@ class Scheduler:
         self.sight = Sight(store, self.world, clock, monotonic)
         self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
-        self._redis: RedisActs | None = None
+        self._redis: Telling | None = None
         self._connect = connect
         self._measure = measure
         self._clock = clock
@@ -182,7 +185,7 @@ class Scheduler:
         self._next_host = 0.0
         self._budget_trouble = ""
         self._drain_changes_at = math.inf
-        self._unfinished = False
+        self.is_unfinished = False
         self._stopping = False
         self._waiting = False
 
@@ -210,21 +213,21 @@ class Scheduler:
 
     def look(self, rung: Iterable[str] = ()) -> None:
         """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull, OSError."""
-        acts = self._reach_redis()
+        telling = self._reach_redis()
         self.world.seen_at(self._clock())
         self._look_for_drain()
         self._look_for_policy()
         self._look_for_budget()
         self._look_at_the_machine()
         for job_id in rung:
-            self._answer(job_id, acts)
+            self._answer(job_id, telling)
         more_to_do = self._upkeep.run()
         self.sight.probe_in_doubt()
-        self._look_for_overdue(acts)
-        self._sample(acts)
+        self._look_for_overdue(telling)
+        self._sample(telling)
         self._metering.measure(self._clock(), self._monotonic())
-        self._unfinished = self._settle(acts) or more_to_do
-        self._publish_told(acts)
+        self.is_unfinished = self._settle(telling) or more_to_do
+        self._publish_told(telling)
 
     def _look_for_drain(self) -> None:
         at = self._clock()
@@ -292,13 +295,13 @@ class Scheduler:
             log.error("budget_unreadable error=%r", trouble)
         self._budget_trouble = trouble
 
-    def _sample(self, acts: RedisActs) -> None:
+    def _sample(self, telling: Telling) -> None:
         """What the running attempts tell of themselves: the one thing that is read without a bell, once a second."""
         if self._monotonic() >= self._next_sample and self.world.lines[Place.RUNNING].first is not None:
             self._next_sample = self._monotonic() + SAMPLE_EVERY_S
-            self.world.sampled(acts.index.samples())
+            self.world.sampled(telling.index.samples())
 
-    def _answer(self, job_id: str, acts: RedisActs) -> None:
+    def _answer(self, job_id: str, telling: Telling) -> None:
         """A bell rang for a job, or for all that hold something."""
         if job_id == LOOK_AT_EVERYTHING:
             for holder in list(self.world.holders()):
@@ -310,29 +313,30 @@ class Scheduler:
             return
         if job.size == size:
             self.sight.suspect(job_id)
-        acts.follow(before, job)
+        if before is not None or job.state is State.PENDING:
+            telling.moved(before, job)
 
-    def _look_for_overdue(self, acts: RedisActs) -> None:
+    def _look_for_overdue(self, telling: Telling) -> None:
         overdue = self.sight.overdue()
         if overdue:
-            run = acts.queue.run_ids()
+            run = telling.queue.run_ids()
             for job_id in overdue:
                 job = self.world.job(job_id)
-                self.sight.look_for(job_id, job is not None and acts.name(job) in run)
+                self.sight.look_for(job_id, job is not None and rq_id(job_id, job.attempt) in run)
 
-    def _settle(self, acts: RedisActs) -> bool:
-        """Decide and do, until nothing is left to do; True when there may be more."""
+    def _settle(self, telling: Telling) -> bool:
+        """Decide and do, until nothing is left to do, then tell Redis of it all; True when there may be more."""
         busy: set[str] = set()
         for _ in range(ROUNDS):
             self._plan = decide(self.world, self.rules, self._host)
             decisions = [decision for decision in self._plan.decisions if decision.job_id not in busy]
             if not decisions:
-                return False
+                break
             if self._host.strain is not None:
                 self._host = replace(self._host, strain=self._host.strain.eased(self.world.now))
             for decision in decisions:
                 try:
-                    self._carry_out(decision, acts)
+                    self._carry_out(decision, telling)
                 # One job's trouble; all others must not wait for that.
                 except (HistoryBusy, NotPermitted, OSError) as error:
                     log.warning("job_busy job=%s error=%r", decision.job_id, str(error))
@@ -340,11 +344,13 @@ class Scheduler:
                 except (HistoryDamaged, ImpossibleMove, Superseded) as error:
                     self.sight.lose(decision.job_id, error)
                     busy.add(decision.job_id)
+            telling.send()
             self.sight.probe(self.world.unprobed())
-        return True
+        telling.send()
+        return bool(decisions)
 
-    def _carry_out(self, decision: Decision, acts: RedisActs) -> None:
-        """On disk, then in the world, then in Redis: what fails later is found undone by the next look."""
+    def _carry_out(self, decision: Decision, telling: Telling) -> None:
+        """On disk, then in the world; Redis is told at the end of the round: what fails there the next look mends."""
         before = self.world.job(decision.job_id)
         try:
             job, changed = self._disk.carry_out(decision)
@@ -354,9 +360,10 @@ class Scheduler:
         self.world.see(job)
         if not changed:
             self.sight.probe([job.id])  # it moved since, or somebody holds its lock after all
-        acts.follow(before, job)
+        if changed and isinstance(decision, Rescue):
+            telling.bury(job.id, decision.attempt)
+        telling.moved(before, job, is_news=changed, again=changed and isinstance(decision, PushAgain))
         if changed:
-            acts.carry_out(decision, job)
             self.sight.handed_out(job)
 
     # --- Redis, and what others read ---------------------------------------------------------------------
@@ -375,34 +382,34 @@ class Scheduler:
             self._monotonic,
         )
 
-    def _at_hand(self) -> RedisActs:
+    def _at_hand(self) -> Telling:
         assert self._redis is not None
         return self._redis
 
-    def _reach_redis(self) -> RedisActs:
+    def _reach_redis(self) -> Telling:
         """Redis, in line with what is known. Raises while it is away."""
-        acts = self._redis
-        if acts is None:
+        telling = self._redis
+        if telling is None:
             connection, home = self._connect(), self.store.home
-            acts = RedisActs(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
-            mend_redis(self.sight, acts)
-            self._redis, self._told = acts, None
+            telling = Telling(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
+            reach_redis(self.sight, telling)
+            self._redis, self._told = telling, None
             self._upkeep.at_once("mend")  # what happened meanwhile rang no bell
             log.info("redis_reached")
-        elif not acts.index.is_complete():  # another server, or its data was lost, faster than we could notice
-            mend_redis(self.sight, acts)
+        complete, registered = telling.standing()
+        if not complete:  # another server, or its data was lost, faster than we could notice
+            reach_redis(self.sight, telling)
             self._upkeep.at_once("mend")
             self._told = None
-        self._count_workers(acts)
-        return acts
+        self._count_workers(telling, registered)
+        return telling
 
-    def _count_workers(self, acts: RedisActs) -> None:
+    def _count_workers(self, telling: Telling, registered: frozenset[str]) -> None:
         """New workers need room of their own, before they work on anything."""
-        registered = acts.queue.registered()
         if registered == self._registered:
             return
         self._registered = registered
-        workers = len(live_workers(acts.queue.connection, self.store.home))
+        workers = len(live_workers(telling.queue.connection, self.store.home))
         if workers > self._workers:
             self._workers = workers
             self._measure_again()
@@ -424,25 +431,25 @@ class Scheduler:
             self.world.budget_changed(self.world.budget, reserve)
             self._publish_capacity()
 
-    def _publish_told(self, acts: RedisActs) -> None:
+    def _publish_told(self, telling: Telling) -> None:
         """Say why those wait that do; not after every one of a hundred short jobs, but never long after."""
-        self._look_ahead(acts)
+        self._look_ahead(telling)
         say = told(self.world, self._plan, self.world.lines[Place.ENDING])
         say = replace(say, eta=self._foresight.eta, in_time=self._foresight.in_time)
         self._told_is_stale = say != self._told
         if self._told_is_stale and self._monotonic() >= self._next_told:
-            acts.index.publish_told(say)
+            telling.index.publish_told(say)
             self._told, self._told_is_stale = say, False
             self._next_told = self._monotonic() + TELL_EVERY_S
 
-    def _look_ahead(self, acts: RedisActs) -> None:
+    def _look_ahead(self, telling: Telling) -> None:
         """Play the queue forward, now and then, and publish what was played: it may take its share of the time and no
         more. Of a home that is being drained nothing is foreseen."""
         began = self._monotonic()
         if began >= self._next_forecast:
             scene = scene_of(self.world, self.rules)
             self._foresight = Foresight() if self.world.draining else foresee(scene)
-            acts.index.publish_scene(to_json(scene))
+            telling.index.publish_scene(to_json(scene))
             ended = self._monotonic()
             self._next_forecast = ended + max(FORECAST_EVERY_S, (ended - began) / FORECAST_SHARE)
 
@@ -486,7 +493,7 @@ class Scheduler:
 
     def patience_s(self) -> float:
         """How long to wait for a bell before looking anyway."""
-        if self._unfinished or self.sight.is_anxious:
+        if self.is_unfinished or self.sight.is_anxious:
             return ANXIOUS_S
         times = (self.world.next_alarm(), self._plan.look_again_at, self._drain_changes_at)
         alarm = min(at for at in times if at is not None)

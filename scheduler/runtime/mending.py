@@ -11,6 +11,7 @@ import os
 import uuid
 from collections.abc import Generator, Iterator
 
+from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
 from singlepoint.jobs.ledger.catalogue import id_of
 from singlepoint.jobs.lifecycle.records import Job
@@ -18,29 +19,29 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.places import Place
 
-from .acting import RedisActs
 from .seeing import Sight
+from .telling import Telling
 
 log = logging.getLogger("singlepoint.scheduler")
 
 ENTRIES_A_SLICE = 5000
 JOBS_A_SLICE = 50
+ROWS_A_SLICE = 200
 
 
-def mend_redis(sight: Sight, acts: RedisActs) -> None:
-    """Have in Redis what the world knows, and nothing else. Raises redis.RedisError."""
-    acts.index.heal()
-    acts.queue.heal()
-    if acts.index.is_complete():
-        _mend_index(sight, acts)
-    else:
-        acts.index.rebuild(_going_on(sight), uuid.uuid4().hex)
+def reach_redis(sight: Sight, telling: Telling) -> None:
+    """Have in Redis what workers and commands go by; the rest is `look_through`'s. Raises redis.RedisError."""
+    telling.index.heal()
+    telling.queue.heal()
+    if not telling.index.is_complete():
+        telling.index.rebuild(_going_on(sight), uuid.uuid4().hex)
         log.info("index_rebuilt jobs=%d", sum(1 for _ in sight.world.ids()))
-    _mend_queues(sight, acts)
+        telling.is_in_line = False
+    _mend_run_queue(sight, telling)
 
 
-def look_through(sight: Sight, acts: RedisActs) -> Iterator[None]:
-    """Find what changed on disk unnoticed, in slices; then `mend_redis`."""
+def look_through(sight: Sight, telling: Telling) -> Iterator[None]:
+    """Find what changed on disk unnoticed, then have all of that in Redis, and nothing else; in slices."""
     unlisted = yield from unlisted_slices(sight.store)
     for count, job_id in enumerate(unlisted, 1):
         see_unlisted(sight, job_id)
@@ -51,7 +52,9 @@ def look_through(sight: Sight, acts: RedisActs) -> Iterator[None]:
         if count % JOBS_A_SLICE == 0:
             yield
     yield
-    mend_redis(sight, acts)
+    reach_redis(sight, telling)
+    yield from _mend_index(sight, telling)
+    yield from _mend_waiting(sight, telling)
 
 
 def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
@@ -81,46 +84,95 @@ def _going_on(sight: Sight) -> Iterator[Job]:
     return (job for job_id in sight.world.ids() if (job := sight.world.job(job_id)) is not None)
 
 
-def _mend_index(sight: Sight, acts: RedisActs) -> None:
-    told = {row["id"]: row.get("size") for row in acts.index.summaries()}
-    for job in list(_going_on(sight)):
-        if told.get(job.id) != job.size:
-            if (told.get(job.id) or 0) > job.size:
-                acts.index.drop(job.id)  # a history grows, unless it was restored: then the longer one is nobody's
-            acts.tell(job)
-    for job_id in told.keys() - set(sight.world.ids()):
-        seen = sight.see(job_id)  # it may have been submitted since we looked
-        if seen is None and sight.store.size(job_id) == 0:
-            acts.index.forget(job_id)
-        elif seen is None or seen.is_final:
-            acts.index.drop(job_id)
+def _mend_index(sight: Sight, telling: Telling) -> Iterator[None]:
+    """Every job that goes on is told of as it is, and no other."""
+    index, seen = telling.index, set[str]()
+    for rows in index.slices(ROWS_A_SLICE):
+        for job_id, size in rows.items():
+            seen.add(job_id)
+            job = sight.world.job(job_id)
+            if job is None:
+                _drop_row(sight, index, job_id)
+            elif size != job.size:
+                if size > job.size:
+                    index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
+                telling.moved(job, job, is_news=True)
+        yield
+    for job in [job for job in _going_on(sight) if job.id not in seen]:
+        telling.moved(job, job, is_news=True)
 
 
-def _mend_queues(sight: Sight, acts: RedisActs) -> None:
-    """Every pending job waits in rq, every queued one can be taken, and nothing else is in either queue."""
-    waiting, run = acts.queue.waiting_ids(), acts.queue.run_ids()
-    should_wait, should_run = set(), set()
-    for place in Place:
-        for job in list(sight.world.standing(place)):
-            if job.state is State.PENDING:
-                name = rq_id(job.id, job.attempt + 1)
-                should_wait.add(name)
-                if name not in waiting:
-                    acts.show_waiting(job)
-            elif job.state is State.QUEUED:
-                name = rq_id(job.id, job.attempt)
-                should_run.add(name)
-                sight.look_for(job.id, name in run)
-    for left_over in (waiting - should_wait) | (run - should_run):
+def _drop_row(sight: Sight, index: Index, job_id: str) -> None:
+    seen = sight.see(job_id)  # it may have been submitted since we looked
+    if seen is None and sight.store.size(job_id) == 0:
+        index.forget(job_id)
+    elif seen is None or seen.is_final:
+        index.drop(job_id)
+
+
+def _mend_run_queue(sight: Sight, telling: Telling) -> None:
+    """Every dispatched attempt can be taken, and nothing else can. As short as what the budget has room for."""
+    queue, should_run = telling.queue, set()
+    run = queue.run_ids()
+    for job in list(sight.world.standing(Place.QUEUED)):
+        name = rq_id(job.id, job.attempt)
+        should_run.add(name)
+        sight.look_for(job.id, name in run)
+    for left_over in run - should_run:
         ours = _parsed(left_over)
         if ours is None:
             log.warning("foreign_id_removed rq_id=%r", left_over)
-            acts.queue.discard(left_over)
+            queue.discard(left_over)
             continue
-        job_id, attempt = ours
-        is_new = sight.world.job(job_id) is None  # to us: it may have been submitted since we looked
-        if not (is_new and _may_be_taken(sight.see(job_id), attempt)):
-            acts.queue.withdraw(job_id, attempt)
+        seen = sight.world.job(ours[0]) or sight.see(ours[0])  # it may have been submitted since we looked
+        if seen is None or seen.state is not State.QUEUED or seen.attempt != ours[1]:
+            with queue.transaction() as pipe:
+                queue.withdraw(*ours, pipe)
+
+
+def _mend_waiting(sight: Sight, telling: Telling) -> Iterator[None]:
+    """Every pending job waits in rq, once, and nothing else does; looked through only when there is a doubt."""
+    should_wait = {}
+    for count, job in enumerate(list(_going_on(sight)), 1):
+        if job.state is State.PENDING:
+            should_wait[rq_id(job.id, job.attempt + 1)] = job
+        if count % LINES_A_SLICE == 0:
+            yield
+    length = telling.queue.waiting_count()
+    if telling.is_in_line and length == len(should_wait):
+        return
+    telling.is_in_line, seen = True, set[str]()
+
+    def belongs(name: str) -> bool:
+        first = name not in seen and _waits(sight, name)
+        seen.add(name)
+        return first
+
+    for _ in range(-(-length // ROWS_A_SLICE)):
+        for left_over in telling.queue.turn_over(ROWS_A_SLICE, belongs):
+            _forget(sight, telling, left_over)
+        yield
+    for name, job in should_wait.items():
+        if name not in seen and _waits(sight, name):
+            telling.moved(None, job)
+
+
+def _waits(sight: Sight, name: str) -> bool:
+    """Whether this is the attempt that a pending job waits for room for."""
+    ours = _parsed(name)
+    job = sight.world.job(ours[0]) if ours is not None else None
+    return ours is not None and job is not None and job.state is State.PENDING and ours[1] == job.attempt + 1
+
+
+def _forget(sight: Sight, telling: Telling, name: str) -> None:
+    """What rq keeps of an entry that waited for nothing goes too, unless the attempt is on its way or under way."""
+    ours = _parsed(name)
+    if ours is None:
+        log.warning("foreign_id_removed rq_id=%r", name)
+        return
+    job = sight.world.job(ours[0])
+    if job is None or ours[1] not in (job.attempt, job.attempt + 1):
+        telling.queue.drop_entry(name)
 
 
 def _parsed(name: str) -> tuple[str, int] | None:
@@ -129,11 +181,3 @@ def _parsed(name: str) -> tuple[str, int] | None:
         return parse_rq_id(name)
     except ValueError:
         return None
-
-
-def _may_be_taken(job: Job | None, attempt: int) -> bool:
-    """Whether an entry of rq's stands for something, by the disk as it is now."""
-    if job is None:
-        return False
-    waits = job.state is State.PENDING and attempt == job.attempt + 1
-    return waits or (job.state is State.QUEUED and attempt == job.attempt)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import redis
 from rq.job import Job as RqJob
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
+from singlepoint.jobs.broker import rq_queues
 from singlepoint.jobs.broker.connection import Broker, connect_fleetingly
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import FUNCTION, DispatchQueue, parse_rq_id, rq_id
@@ -23,27 +25,52 @@ def a_job(store: JobStore) -> Job:
     return store.create(b"{}", {"name": "a", "kind": "train", "requests": Resources(1000, 1).to_json()}, 1.0)
 
 
-def test_an_attempt_waits_is_dispatched_and_is_gone_when_withdrawn(connection: redis.Redis) -> None:
+def wait(queue: DispatchQueue, *job_ids: str) -> None:
+    with queue.transaction() as pipe:
+        for job_id in job_ids:
+            queue.wait(job_id, 1, pipe)
+
+
+def test_an_attempt_waits_is_on_its_way_and_is_gone_when_withdrawn(connection: redis.Redis) -> None:
     queue = DispatchQueue(connection, UUID)
-    queue.wait("abc", 1)
-    assert queue.waiting_ids() == {"abc_1"} and queue.run_ids() == set()
-    queue.dispatch("abc", 1)
-    assert queue.waiting_ids() == set() and queue.run_ids() == {"abc_1"}
-    queue.withdraw("abc", 1)
-    assert queue.run_ids() == set() and not connection.exists("rq:job:abc_1")
-    queue.withdraw("abc", 1)  # again is nothing
+    wait(queue, "abc")
+    assert queue.waiting.job_ids == ["abc_1"] and queue.run_ids() == set()
+    with queue.transaction() as pipe:
+        queue.stop_waiting("abc", 1, pipe)
+        queue.push("abc", 1, pipe)
+    assert queue.waiting.job_ids == [] and queue.run_ids() == {"abc_1"}
+    for _ in range(2):  # again is nothing
+        with queue.transaction() as pipe:
+            queue.withdraw("abc", 1, pipe)
+        assert queue.run_ids() == set() and not connection.exists("rq:job:abc_1")
 
 
-def test_a_repeated_dispatch_leaves_one_entry(connection: redis.Redis) -> None:
+def test_an_attempt_that_is_pushed_again_stands_there_once(connection: redis.Redis) -> None:
     queue = DispatchQueue(connection, UUID)
     for _ in range(3):
-        queue.dispatch("abc", 1)
+        with queue.transaction() as pipe:
+            queue.push("abc", 1, pipe, again=True)
     assert queue.run.job_ids == ["abc_1"]
+
+
+def test_what_waits_far_inside_is_not_searched_for_and_goes_when_the_list_is_turned_over(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rq_queues, "NEAR", 2)
+    queue = DispatchQueue(connection, UUID)
+    wait(queue, *"abcdef")
+    with queue.connection.pipeline() as pipe:
+        for job_id in "cbe":
+            queue.stop_waiting(job_id, 1, pipe)
+        assert pipe.execute() == [0, 1, 1]
+    assert queue.turn_over(3, lambda name: name != "c_1") == ["c_1"]
+    assert queue.waiting.job_ids == ["f_1", "a_1", "d_1"]
 
 
 def test_rq_holds_ids_and_one_constant_path_as_json(connection: redis.Redis) -> None:
     queue = DispatchQueue(connection, UUID)
-    queue.wait("abc", 3)
+    with queue.transaction() as pipe:
+        queue.wait("abc", 3, pipe)
     stored = RqJob.fetch("abc_3", connection=connection, serializer=JSONSerializer)
     assert stored.func_name == FUNCTION and stored.args == ["abc", 3] and stored.kwargs == {}
     assert not stored.retries_left

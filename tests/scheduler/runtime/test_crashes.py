@@ -30,6 +30,8 @@ from singlepoint.scheduler.simulation.paper import budget
 scheduler = Scheduler(JobStore(open_home(sys.argv[1])), lambda: redis.Redis.from_url(sys.argv[2]), budget(1), range(1))
 scheduler.start()
 scheduler.look()
+while scheduler.is_unfinished:
+    scheduler.look()
 """
 
 
@@ -42,7 +44,7 @@ def bench(store: JobStore, redis_url: str) -> Iterator[Bench]:
 
 
 def one_pass(bench: Bench, redis_url: str, failpoint: str = "") -> int:
-    """Another scheduler starts, looks once and ends; its exit code, negative for a signal."""
+    """Another scheduler starts, looks until nothing is left to do, and ends; its exit code, negative for a signal."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SINGLEPOINT_FAILPOINT": failpoint}
     command = [sys.executable, "-c", PASS, str(bench.store.home.path), redis_url]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -22,7 +22,6 @@ from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.plan import Plan
-from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.runtime import loop
 from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S, Stopping
 from singlepoint.scheduler.simulation.paper import MIB
@@ -38,7 +37,7 @@ def bench(store: JobStore, connection: redis.Redis) -> Bench:
 def test_a_job_goes_from_submission_to_its_end(bench: Bench) -> None:
     job_id = bench.submit()
     bench.look()
-    assert bench.queue.waiting_ids() == set()
+    assert set(bench.queue.waiting.job_ids) == set()
     assert bench.queue.run_ids() == {rq_id(job_id, 1)}
     assert bench.claim() == job_id
     bench.look()
@@ -52,7 +51,7 @@ def test_only_what_fits_is_handed_to_the_workers(bench: Bench) -> None:
     ids = [bench.submit() for _ in range(5)]
     bench.look()
     assert len(bench.queue.run_ids()) == 2
-    assert len(bench.queue.waiting_ids()) == 3
+    assert len(set(bench.queue.waiting.job_ids)) == 3
     told = bench.index.told()
     assert told.first in ids
     assert "needs 1 core (0 cores free)" in told.why[told.first]
@@ -196,7 +195,7 @@ def test_a_job_its_client_cancelled_leaves_no_trace_in_rq(bench: Bench) -> None:
     for job_id in (running, waiting):
         bench.index.tell(bench.store.move(job_id, Event.CANCEL, bench.now))
     bench.look()
-    assert bench.queue.run_ids() == bench.queue.waiting_ids() == set()
+    assert bench.queue.run_ids() == set(bench.queue.waiting.job_ids) == set()
     assert not bench.connection.exists(f"rq:job:{rq_id(running, 1)}", f"rq:job:{rq_id(waiting, 1)}")
 
 
@@ -208,7 +207,7 @@ def test_a_job_handed_back_waits_in_rq_again_as_its_next_attempt(bench: Bench) -
     bench.look()
     bench.end(job_id, Event.HAND_BACK, end="drained")
     bench.look()
-    assert bench.queue.waiting_ids() == {rq_id(job_id, 2)}
+    assert set(bench.queue.waiting.job_ids) == {rq_id(job_id, 2)}
 
 
 def test_a_pause_frees_the_cores_and_resume_grants_them_again(bench: Bench) -> None:
@@ -285,7 +284,7 @@ def test_after_all_of_redis_is_lost_every_job_is_there_again(bench: Bench) -> No
     bench.look(0.1)
     assert bench.told() == bench.states() == before
     assert bench.queue.run_ids() == {rq_id(queued, 1)}
-    assert bench.queue.waiting_ids() == {rq_id(waiting, 1), rq_id(held, 1)}
+    assert set(bench.queue.waiting.job_ids) == {rq_id(waiting, 1), rq_id(held, 1)}
     assert bench.index.is_complete()
     bench.end(running)
     bench.look()
@@ -314,7 +313,7 @@ def test_a_removed_job_is_forgotten_everywhere(bench: Bench) -> None:
     bench.look()
     bench.look(3600.0)
     assert bench.told() == {}
-    assert bench.queue.waiting_ids() == set()
+    assert set(bench.queue.waiting.job_ids) == set()
     assert list(bench.scheduler.world.ids()) == []
 
 
@@ -348,7 +347,8 @@ def test_a_history_damaged_after_it_was_read_stops_only_its_job_until_it_is_rest
     assert bench.load(sound).state is State.QUEUED
     assert bench.load(follower).state is State.PENDING
     (bench.store.home.job(broken) / "history.jsonl").write_bytes(before)
-    bench.queue.withdraw(sound, 1)
+    with bench.queue.transaction() as pipe:
+        bench.queue.withdraw(sound, 1, pipe)
     bench.index.tell(bench.store.move(sound, Event.CANCEL, bench.now))
     bench.look(31.0)
     assert bench.load(broken).state is State.QUEUED
@@ -411,7 +411,7 @@ def test_an_id_that_somebody_else_put_into_our_queues_is_taken_out_and_keeps_nob
     for queue in (bench.queue.waiting, bench.queue.run):
         bench.connection.rpush(queue.key, foreign)
     bench.look(31.0)
-    assert bench.queue.waiting_ids() == set()
+    assert set(bench.queue.waiting.job_ids) == set()
     assert bench.queue.run_ids() == {rq_id(job_id, 1)}
 
 

@@ -70,7 +70,6 @@ def running(home: Home, redis_url: str) -> Iterator[Process]:
 
 def submit(store: JobStore, connection: redis.Redis) -> Job:
     job = accept(store)
-    DispatchQueue(connection, store.home.uuid).wait(job.id, 1)
     Index(connection, store.home.uuid).tell(job)
     return job
 
