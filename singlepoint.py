@@ -13,7 +13,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from singlepoint.jobs.store.home import Home
     from singlepoint.worker.supervision.supervisor import Child
 
-__all__ = ["Classifier", "Model", "Regressor", "submit"]  # noqa: F822 - the classes are loaded by __getattr__
+# The classes are loaded by __getattr__.
+__all__ = ["Classifier", "Model", "Regressor", "submit", "submit_many"]  # noqa: F822
 
 EXIT_DEFECT = 70
 
@@ -421,9 +423,8 @@ def submit(
     from singlepoint.jobs.client.session import Settings, open_session
     from singlepoint.jobs.client.submit import submit as hand_in
     from singlepoint.jobs.clock import now
-    from singlepoint.jobs.spec.file import parse_document, parse_file
 
-    parsed = parse_document(spec, Path.cwd(), "job") if isinstance(spec, dict) else parse_file(spec)
+    parsed = _parsed(spec)
     settings = Settings(Path(home) if home is not None else None, redis_url, server=server)
     if server is not None:
         from singlepoint.jobs.client.remote import open_server
@@ -431,6 +432,33 @@ def submit(
         return str(open_server(settings).submit(parsed)["id"])
     session = open_session(settings)
     return hand_in(session, parsed, now(), _check).job.id
+
+
+def submit_many(
+    specs: Iterable[dict[str, Any] | str | Path],
+    home: Path | str | None = None,
+    redis_url: str | None = None,
+) -> list[str]:
+    """Submit many jobs from Python at the price of a few, and return their ids once all are kept.
+
+    specs: as for `submit`. Raises what the command would say: InvalidInput with every problem of every spec, none of
+    which was submitted then; BrokerAway, StorageFull, …, and then some may have been: those in front.
+    """
+    from singlepoint.jobs.client.session import Settings, open_session
+    from singlepoint.jobs.client.submit_many import submit_many as hand_in
+    from singlepoint.jobs.clock import now
+
+    session = open_session(Settings(Path(home) if home is not None else None, redis_url))
+    reading = (
+        (f"specs[{n}]" if isinstance(spec, dict) else str(spec), partial(_parsed, spec)) for n, spec in enumerate(specs)
+    )
+    return hand_in(session, reading, now(), _check)
+
+
+def _parsed(spec: dict[str, Any] | str | Path) -> Spec:
+    from singlepoint.jobs.spec.file import parse_document, parse_file
+
+    return parse_document(spec, Path.cwd(), "job") if isinstance(spec, dict) else parse_file(spec)
 
 
 _ESTIMATORS = {

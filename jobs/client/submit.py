@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from singlepoint.jobs.amounts import parse_moment_s
 from singlepoint.jobs.clock import iso
@@ -162,7 +163,18 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
     Raises BrokerAway, BrokerRefuses, StorageFull or NotPermitted, and then keeps nothing.
     """
     session.require_writable()
-    facts = {
+    facts = facts_of(session.home, spec)
+    with alone_with(session.store, facts.get("unique", "")) as living:
+        if living is not None:
+            return Submitted(living, 0, is_new=False)
+        job = session.store.create(to_json(spec), facts, at, job_id=job_id, environment=environment(spec, os.environ))
+    return Submitted(job, announce(session, job))
+
+
+def facts_of(home: Home, spec: Spec) -> dict[str, Any]:
+    """What the first line of a job's history says of what was asked for."""
+    key = unique_key(home, spec)
+    return {
         "name": spec.name,
         "kind": spec.kind,
         "requests": spec.resources.amounts().to_json(),
@@ -176,13 +188,8 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
         **({"begin_at": spec.begin} if spec.begin else {}),
         **({"deadline_at": spec.deadline} if spec.deadline else {}),
         **({} if spec.preemptible else {"preemptible": False}),
-        **({"unique": key} if (key := unique_key(session.home, spec)) else {}),
+        **({"unique": key} if key else {}),
     }
-    with alone_with(session.store, key) as living:
-        if living is not None:
-            return Submitted(living, 0, is_new=False)
-        job = session.store.create(to_json(spec), facts, at, job_id=job_id, environment=environment(spec, os.environ))
-    return Submitted(job, announce(session, job))
 
 
 def unique_key(home: Home, spec: Spec) -> str:
@@ -196,16 +203,17 @@ def unique_key(home: Home, spec: Spec) -> str:
     return sha256(json.dumps([home.uuid, fingerprint(wish), secrets]).encode()).hexdigest()[:16]
 
 
-def announce(session: Session, job: Job) -> int | None:
-    """Tell of a pending job and wake the scheduler, which shows it as waiting; in one round trip.
+def announce(session: Session, *jobs: Job) -> int | None:
+    """Tell of pending jobs and wake the scheduler, which shows them as waiting; in one round trip.
 
-    Answers how many waited before it, or None when Redis is away: then it is queued when Redis returns.
+    Answers how many waited before them, or None when Redis is away: then they are queued when Redis returns.
     """
     import redis
 
     try:
         with session.connection.pipeline() as pipe:
-            session.index.tell(job, pipeline=pipe)
+            for job in jobs:
+                session.index.tell(job, pipeline=pipe)
             pipe.llen(session.queue.waiting.key)
             return int(pipe.execute()[-1])
     except redis.RedisError:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from singlepoint.jobs.client.follow import EXIT_CODES, follow, wait_for
 from singlepoint.jobs.client.query import room
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.client.submit import Submitted, accept, prepare
+from singlepoint.jobs.client.submit_many import Called, accept_all, prepare_all
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.errors import EXIT_OK, InvalidInput, UsageError
+from singlepoint.jobs.errors import EXIT_OK, UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
@@ -137,7 +137,9 @@ def train(settings: Settings, /, specs: tuple[Path, ...], sets: tuple[str, ...],
     if len(specs) == 1:
         _submit(settings, parse_file(specs[0], sets, given, kind="train"), options)
     else:
-        _submit_all(settings, {path: partial(parse_file, path, sets, given, kind="train") for path in specs}, options)
+        _submit_all(
+            settings, [(str(path), partial(parse_file, path, sets, given, kind="train")) for path in specs], options
+        )
 
 
 @submit.command(
@@ -262,7 +264,7 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         remote.submit(settings, spec, options)
         return
     session = open_session(settings)
-    spec = prepare(session, spec, now(), settings.check, None if options["quiet"] else _tell)
+    spec = prepare(session, spec, now(), settings.check, _teller(options))
     outlook = None if options["quiet"] or settings.foresee is None else settings.foresee(session, spec, now())
     if options["dry_run"]:
         _print_plan(session, spec, outlook)
@@ -289,24 +291,21 @@ def _foreseen(spec: Spec, outlook: Outlook | None) -> list[str]:
     return list(foreseen_lines({**outlook.to_json(), "deadline_at": spec.deadline}, now())) if outlook else []
 
 
+def _teller(options: Mapping[str, Any]) -> Callable[[Checked], None] | None:
+    return None if options["quiet"] else _tell
+
+
 def _tell(checked: Checked) -> None:
     for line in checked.lines:
         click.echo(line, err=True)
 
 
-def _submit_all(settings: Settings, specs: Mapping[Path, Callable[[], Spec]], options: dict[str, Any]) -> None:
+def _submit_all(settings: Settings, specs: Sequence[Called], options: dict[str, Any]) -> None:
     """Check every one of them before any is kept. Raises UsageError, or InvalidInput with all problems of all files."""
     if options["follow"]:
         raise click.UsageError("--follow is for one job: --wait waits for all")
     session = open_session(settings)
-    sound, problems = [], []
-    for path, read in specs.items():
-        try:
-            sound.append(prepare(session, read(), now(), settings.check, None if options["quiet"] else _tell))
-        except InvalidInput as error:
-            problems += [replace(problem, field=f"{path}: {problem.field}") for problem in error.problems]
-    if problems:
-        raise InvalidInput(problems)
+    sound = prepare_all(session, specs, now(), settings.check, _teller(options))
     if options["dry_run"]:
         for spec in sound:
             _print_plan(session, spec, None)
@@ -319,8 +318,8 @@ def _submit_all(settings: Settings, specs: Mapping[Path, Callable[[], Spec]], op
 def _keep_all(session: Session, specs: Sequence[Spec], *, as_json: bool) -> list[str]:
     """Accept them, and print the id of each as soon as it is kept, or one document of all."""
     kept = []
-    for spec in specs:
-        kept.append(accept(session, spec, now()))
+    for submitted in accept_all(session, specs, now()):
+        kept.append(submitted)
         if not as_json:
             click.echo(kept[-1].job.id)
     if as_json:

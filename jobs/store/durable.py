@@ -8,7 +8,9 @@ NotPermitted. Each function says its failpoint's name.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -90,6 +92,24 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+@functools.cache
+def can_sync_filesystem() -> bool:
+    """Whether the system has a call that waits for all of one file system (Linux has)."""
+    return hasattr(ctypes.CDLL(None), "syncfs")
+
+
+def sync_filesystem(path: Path) -> None:
+    """Make everything durable that was written, by whomever, to the file system that `path` lies on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if libc.syncfs(descriptor):
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error), str(path))
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: Path) -> None:
     """A directory whose name survives a power cut; one that is there already is fine."""
     with explained(path):
@@ -110,14 +130,15 @@ def creating(mode: int = PRIVATE) -> Callable[[str, int], int]:
     return lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
-def write_new(path: Path, content: bytes, *, point: str) -> None:
-    """Write and fsync a file under its own name, in a directory that nobody reads yet."""
+def write_new(path: Path, content: bytes, *, point: str, lasting: bool = True) -> None:
+    """Write a file under its own name, in a directory that nobody reads yet. lasting: on disk when this returns."""
     with explained(path):
         reach(point)
         with open(path, "wb", opener=creating()) as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                os.fsync(file.fileno())
 
 
 Fence = Callable[[], AbstractContextManager[None]]

@@ -17,8 +17,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,16 @@ from singlepoint.jobs.lifecycle.records import Job, is_job_id
 from singlepoint.jobs.lifecycle.states import Event, State
 
 from .catalogue import Catalogue
-from .durable import append, explained, is_exhausted, move_into_place, sync_directory, write_new
+from .durable import (
+    append,
+    can_sync_filesystem,
+    explained,
+    is_exhausted,
+    move_into_place,
+    sync_directory,
+    sync_filesystem,
+    write_new,
+)
 from .folds import Folds
 from .home import Home
 from .job_files import ENVIRONMENT, HISTORY, HISTORY_LOCK, SPEC
@@ -60,6 +69,31 @@ _BEGINNING_BYTES = 4096
 def new_id() -> str:
     """Eight characters, the first a letter, none easily mistaken for another."""
     return secrets.choice(_ALPHABET[:24]) + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH - 1))
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a job is made of. environment: variables of a command, which nobody but the owner may read."""
+
+    id: str
+    spec: bytes
+    facts: Facts
+    environment: Mapping[str, str] | None = None
+
+    def write(self, directory: Path, at: float, *, lasting: bool) -> Job:
+        """Its directory, under a name that nobody reads yet. lasting: on the disk when this returns."""
+        first = line(Event.ACCEPT, at, {**self.facts, "spec_sha256": sha256(self.spec).hexdigest()})
+        with explained(directory):
+            reach("submit.mkdir")
+            directory.mkdir(mode=0o700)
+            write_new(directory / SPEC, self.spec, point="submit.spec", lasting=lasting)
+            if self.environment is not None:
+                content = json.dumps(dict(self.environment)).encode()
+                write_new(directory / ENVIRONMENT, content, point="submit.environment", lasting=lasting)
+            write_new(directory / HISTORY, first, point="submit.history", lasting=lasting)
+            if lasting:
+                sync_directory(directory)
+        return fold(self.id, first)
 
 
 class JobStore:
@@ -92,24 +126,31 @@ class JobStore:
         Once this returns, the job survives a power cut. Raises StorageFull or NotPermitted, and then
         nothing is kept.
         """
-        job_id = job_id or new_id()
-        first = line(Event.ACCEPT, at, {**facts, "spec_sha256": sha256(spec).hexdigest()})
-        temporary = self.home.jobs / f"{_UNFINISHED}{job_id}"
-        with explained(temporary):
-            reach("submit.mkdir")
-            temporary.mkdir(mode=0o700)
-            try:
-                write_new(temporary / SPEC, spec, point="submit.spec")
-                if environment is not None:
-                    content = json.dumps(dict(environment)).encode()
-                    write_new(temporary / ENVIRONMENT, content, point="submit.environment")
-                write_new(temporary / HISTORY, first, point="submit.history")
-                sync_directory(temporary)
-                move_into_place(temporary, self._directory(job_id), point="submit.accept")
-            except BaseException:
+        return self.create_all([NewJob(job_id or new_id(), spec, facts, environment)], at)[0]
+
+    def create_all(self, wanted: Sequence[NewJob], at: float) -> list[Job]:
+        """Accept many jobs: what they need is made durable by one sync of the file system, not by several of each.
+
+        Once this returns, they survive a power cut. Raises StorageFull or NotPermitted, and then nothing is kept,
+        unless the disk fails amid the renames.
+        """
+        at_once = len(wanted) > 1 and can_sync_filesystem()
+        places = [(self.home.jobs / f"{_UNFINISHED}{new.id}", self._directory(new.id)) for new in wanted]
+        try:
+            jobs = [new.write(place, at, lasting=not at_once) for new, (place, _) in zip(wanted, places, strict=True)]
+            with explained(self.home.jobs):
+                if at_once:
+                    reach("submit.sync")
+                    sync_filesystem(self.home.jobs)
+                for temporary, final in places:
+                    reach("submit.accept")
+                    os.rename(temporary, final)
+                sync_directory(self.home.jobs)
+        except BaseException:
+            for temporary, _ in places:
                 shutil.rmtree(temporary, ignore_errors=True)
-                raise
-        return fold(job_id, first)
+            raise
+        return jobs
 
     def ids(self) -> list[str]:
         """Every accepted job, in no order."""

@@ -27,6 +27,7 @@ log = logging.getLogger("singlepoint.scheduler")
 ENTRIES_A_SLICE = 5000
 JOBS_A_SLICE = 50
 ROWS_A_SLICE = 200
+LINES_A_SLICE = 2000
 
 
 def reach_redis(sight: Sight, telling: Telling) -> None:

@@ -26,7 +26,7 @@ from singlepoint.jobs.client import control
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.services.draining import drain
+from singlepoint.jobs.services.draining import Drain, drain
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import LONGEST_S
@@ -163,7 +163,9 @@ class Machine:
     def _argv(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "singlepoint", "--home", str(self.home.path), *arguments]
 
-    def run(self, *arguments: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, check: bool = True, timeout_s: float = LONGEST_S, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """One command, in a process of its own."""
         done = subprocess.run(
             self._argv(*arguments),
@@ -171,7 +173,7 @@ class Machine:
             text=True,
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-            timeout=LONGEST_S,
+            timeout=timeout_s,
             check=False,
         )
         if check:
@@ -191,7 +193,7 @@ class Machine:
 
     def drain(self) -> None:
         """As the command does it."""
-        drain(self.home, now())
+        drain(self.home, Drain(now()), now())
         open_session(Settings(self.home.path)).index.ring(LOOK_AT_EVERYTHING)
 
     def submit(self, *arguments: str) -> str:

@@ -97,7 +97,7 @@ def test_many_jobs_that_rang_together_cost_one_pass(bench: Bench, monkeypatch: p
     bench.look()  # the first look mends; from here on it is one pass each
     decided: list[World] = []
 
-    def counted(world: World, _rules: Rules, _host: object) -> Plan:
+    def counted(world: World, *_more: object) -> Plan:
         decided.append(world)
         return Plan()
 
