@@ -23,7 +23,7 @@ from singlepoint.scheduler.machine.budget import Machine, chosen_cores, parse_bu
 from singlepoint.scheduler.machine.in_force import holding
 from singlepoint.scheduler.policy.host.strain import Strain
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.policy.plan import Dispatch, Resume
+from singlepoint.scheduler.policy.plan import Dispatch, Resume, TakeBack
 from singlepoint.scheduler.simulation.paper import MIB, Paper
 
 EXAMPLES = int(os.environ.get("SINGLEPOINT_EXAMPLES", "200"))
@@ -166,7 +166,8 @@ class Workload:
     def decide(self) -> None:
         before = self.paper.granted()
         decisions = self.paper.settle()
-        if not before.fits_in(self.paper.world.room):
+        mended = any(isinstance(one, TakeBack) for one in decisions)  # then there is room at once
+        if not mended and not before.fits_in(self.paper.world.room):
             assert not any(isinstance(one, Dispatch | Resume) for one in decisions), "granted while over the budget"
         for job in self.paper.unfinished.values():
             for what, holds, longest_s in (
