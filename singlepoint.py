@@ -317,7 +317,7 @@ def up(
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
     from singlepoint.scheduler.policy.named import require_policy
-    from singlepoint.worker.supervision import unit_files, up
+    from singlepoint.worker.supervision import starting, unit_files
     from singlepoint.worker.supervision.supervisor import Child
 
     home = open_home(settings.home_path)
@@ -335,9 +335,9 @@ def up(
         return EXIT_OK
     if http:
         _require_free(http)
-    ours = up.ready_broker(home, settings.redis_url)
+    ours = starting.ready_broker(home, settings.redis_url)
     if detach:
-        return up.up_detached(home, settings.redis_url, again, environment, count)
+        return starting.up_detached(home, settings.redis_url, again, environment, count)
     # The last is stopped first: a scheduler that still ran would dispatch what the workers just handed back.
     children = [
         *([Child("broker", (*command, "broker"))] if ours else []),
@@ -346,7 +346,7 @@ def up(
         *(_serving(home, command) if http else []),
         *([Child("page", (*command, "page", *place), environment | ONE_THREAD)] if http else []),
     ]
-    return up.keep_alive(home, children)
+    return starting.keep_alive(home, children)
 
 
 def _serving(home: Home, command: Sequence[str]) -> list[Child]:

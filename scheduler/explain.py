@@ -22,8 +22,8 @@ from singlepoint.jobs.clock import iso, local, now, seconds
 from singlepoint.jobs.documents import Malformed
 from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound
 from singlepoint.jobs.ledger.entries import Entry, of_likeness
+from singlepoint.jobs.lifecycle.checkpoint_interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
-from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Job, granted_of

@@ -1,7 +1,8 @@
 """What checkpoints cost: a save by size, their share of the time of real jobs, and the waste under injected failures.
 
 The simulation is of time only: work is done, saved every interval at a cost, and thrown back to the last save by
-failures. Our interval is that of `lifecycle.interval`, from a rate learned as the scheduler learns it, prior included.
+failures. Our interval is that of `lifecycle.checkpoint_interval`, from a rate learned as the scheduler learns it, prior
+included.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from pathlib import Path
 
 import numpy as np
 
-from singlepoint.jobs.lifecycle.interval import LEAST_SAVES_APART, MOST_LOST_S, checkpoint_interval_s, young_s
+from singlepoint.jobs.lifecycle.checkpoint_interval import (
+    LEAST_SAVES_APART,
+    MOST_LOST_S,
+    checkpoint_interval_s,
+    young_s,
+)
 from singlepoint.scheduler.world.reliability import CAUSES, PRIOR_DEATHS, PRIOR_EXPOSURE_S
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters

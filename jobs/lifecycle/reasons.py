@@ -1,7 +1,8 @@
 """Why a job is not running: one rule and one sentence for every row, so that `ps`, `show` and `explain` agree. Pure.
 
-What a job's own row does not tell (who is in front, what is free) the scheduler says now and then: `Told`. Everything
-else follows from the row, the states of the others and the budget, with or without a scheduler or Redis.
+What a job's own row does not tell (who is in front; what there is no room for, in the words of
+`scheduler.policy.shortage`) the scheduler says now and then: `Told`. Everything else follows from the row, the states
+of the others and the budget, with or without a scheduler or Redis.
 """
 
 from __future__ import annotations

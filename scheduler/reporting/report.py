@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from singlepoint.jobs.lifecycle.account import Account
-from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, waste
+from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s, waste
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.scheduler.world.job_times import save_s

@@ -66,10 +66,10 @@ from singlepoint.scheduler.world.world import World
 
 from . import learning
 from .acting import DiskActs
+from .deleting import Deleting
 from .learning import learn
 from .mending import look_through, reach_redis, see_unlisted
 from .metering import Metering
-from .retention import Deleting
 from .seeing import Sight
 from .telling import Telling
 from .upkeep import EVERY_S, Duty, Upkeep

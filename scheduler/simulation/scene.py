@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.dependencies import Condition
-from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.booking import RESTART_S, task_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from singlepoint.jobs.lifecycle.interval import UNMEASURED_SAVE_S
+from singlepoint.jobs.lifecycle.checkpoint_interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.states import State
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from singlepoint.jobs.ledger.entries import Entry
-from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
+from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, Terms, Units, granted_of
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State

@@ -1,7 +1,7 @@
 """Saving in the background: the work stops for one memory copy, a thread does the rest.
 
 At most one save is under way; the next one waits for it. What went wrong in the thread is raised by the
-next call, in the thread that works. `Saver` also measures what a save costs the work.
+next call, in the thread that works. `Saver` also measures what a save costs the work. When one is due: `when_due`.
 """
 
 from __future__ import annotations

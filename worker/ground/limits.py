@@ -1,8 +1,8 @@
 """An attempt is held to its terms: cores, BLAS threads, memory. Applied by the attempt to itself, first thing.
 
 cores: affinity, where the system has it.  threads: threadpoolctl, since numpy is loaded before the fork.
-memory: RLIMIT_DATA on Linux, so that asking for more raises MemoryError; the parent watches the resident
-size besides (`watch`).
+memory: RLIMIT_DATA on Linux, so that asking for more raises MemoryError; what all its processes really have is
+watched by its parent (`worker.pool.watch`), which is all that holds a program of others.
 """
 
 from __future__ import annotations

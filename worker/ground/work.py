@@ -13,7 +13,6 @@ from typing import Any
 
 from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, Problem, SinglepointError
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import Spec, from_json
@@ -22,10 +21,8 @@ from singlepoint.jobs.store.job_files import SPEC, JobFiles
 
 from .disk import stored_bytes
 from .stop_requests import Stop, StopRequests
-from .usage import Meter, SaveCost
+from .usage import Meter
 from .workplace import Workplace
-
-NO_SAVES = SaveCost()
 
 
 class Stopped(Exception):
@@ -89,15 +86,6 @@ class Work:
     @property
     def terms(self) -> Terms:
         return self.stops.terms
-
-    def save_interval_s(self, saves: SaveCost = NO_SAVES) -> float:
-        """Seconds of work until the next save: what the spec says, else what the terms grant, until a save was
-        measured; then by the reliability model, with the measured cost."""
-        if self.spec.checkpoint_interval_s is not None:
-            return self.spec.checkpoint_interval_s
-        if not saves.saves:
-            return self.terms.checkpoint_interval_s
-        return checkpoint_interval_s(saves.save_s, self.terms.failure_rate_per_s)
 
     @contextmanager
     def fence(self) -> Iterator[None]:

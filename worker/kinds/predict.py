@@ -24,6 +24,7 @@ from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
+from singlepoint.worker.checkpoints.when_due import CheckpointDue
 from singlepoint.worker.data.formats import Piece, RowSource, TableRows, existing, files_of, member_of, open_rows
 from singlepoint.worker.data.formats.training import shown_source
 from singlepoint.worker.data.preprocessing import BadRow
@@ -122,7 +123,7 @@ class Prediction:
     shards: Shards
     witness: Witness
     input_bytes: int
-    next_count_s: float
+    due: CheckpointDue
     bit_identical: bool
     comparison: Comparison | None
     cursor: Mapping[str, Any] | None = None
@@ -175,7 +176,7 @@ class Prediction:
             shards,
             witness,
             input_bytes=input_bytes,
-            next_count_s=work.place.monotonic() + work.save_interval_s(),
+            due=CheckpointDue(work),
             bit_identical="differs" not in work.stops.job.facts,
             comparison=comparison(model.target_names, model.classes, getattr(rows, "beside", ()), predictor.columns),
         )
@@ -224,10 +225,9 @@ class Prediction:
 
     def look_at_the_clock(self) -> None:
         """Count the finished rows when it is time, and tell how far the work is."""
-        now_s = self.work.place.monotonic()
-        if now_s >= self.next_count_s:
+        if self.due.is_now():
             self.count_now()
-            self.next_count_s = self.work.place.monotonic() + self.work.save_interval_s()
+            self.due.put_off()
         self.work.report(self._total_rows(), rows=self.work.step)
 
     def count_now(self) -> None:

@@ -27,6 +27,7 @@ from singlepoint.jobs.store.durable import PRIVATE, make_directory
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
+from singlepoint.worker.checkpoints.when_due import CheckpointDue
 from singlepoint.worker.data.formats.training import data_files
 from singlepoint.worker.data.preprocessing.rows import LazyRows
 from singlepoint.worker.data.witness import Witness
@@ -87,12 +88,12 @@ class Training:
     witness: Witness
     trainer: Trainer
     saver: Saver
+    due: CheckpointDue
     metrics: MetricsLog
     identity: str
     environment: Mapping[str, Any]
     began_s: float
     worked_s: float = 0.0
-    next_save_s: float = 0.0
     next_line_s: float = 0.0
     differs: str = ""
 
@@ -118,7 +119,19 @@ class Training:
 
         metrics = MetricsLog(work.files.metrics, work.fence)
         saver = Saver(trainer.state_size, trainer.network.dtype, trainer.snapshot, write, work.place.monotonic)
-        return cls(work, spec, data, witness, trainer, saver, metrics, identity, here, began_s=work.place.monotonic())
+        return cls(
+            work,
+            spec,
+            data,
+            witness,
+            trainer,
+            saver,
+            CheckpointDue(work),
+            metrics,
+            identity,
+            here,
+            work.place.monotonic(),
+        )
 
     def restore(self) -> None:
         """Go on from the newest sound checkpoint, or begin."""
@@ -136,7 +149,7 @@ class Training:
             work.log.info("checkpoint_restored step=%d saved_by=%d", sound.counters.step, sound.counters.attempt)
         work.first_step = work.step = self.trainer.step
         self.worked_s = self.metrics.cut_back_to(self.trainer.step)
-        self.next_save_s = work.place.monotonic() + work.save_interval_s()
+        self.due.put_off()
 
     def _why_bits_may_differ(self, before: Mapping[str, Any]) -> str:
         """Why the result may not be what an undisturbed run gives; once true it stays true for the job."""
@@ -176,12 +189,11 @@ class Training:
 
     def look_at_the_clock(self) -> None:
         """Save when it is time, and tell how far the work is."""
-        now_s = self.work.place.monotonic()
-        if now_s >= self.next_save_s:
+        if self.due.is_now():
             self.require_same_data()
             self.saver.save()
             self.work.meter.saves = self.saver.cost
-            self.next_save_s = self.work.place.monotonic() + self.work.save_interval_s(self.saver.cost)
+            self.due.put_off(self.saver.cost)
         self.work.report(self.trainer.total_steps, epoch=self.trainer.epoch, **self._losses())
 
     def _losses(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from singlepoint.jobs.broker.connection import redacted
 from singlepoint.jobs.store.home import Home
 
-from .up import log_path
+from .starting import log_path
 
 SYSTEMD = """\
 # singlepoint as a service of one user, for systemd. To install it:

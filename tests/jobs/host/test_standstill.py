@@ -25,7 +25,7 @@ from singlepoint.jobs.services import doctor
 from singlepoint.jobs.services.doctor import Grade, Patient, exit_code
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.worker.supervision import up
+from singlepoint.worker.supervision import starting
 from tests.conftest import accept
 
 
@@ -112,7 +112,7 @@ def test_a_supervisor_that_stands_still_is_neither_up_nor_waited_for(
     sign(home, "supervisor", stopped)
 
     with pytest.raises(NotNow, match="stands still") as caught:
-        up.up_detached(home, None, ["never", "started"], {}, workers=1)
+        starting.up_detached(home, None, ["never", "started"], {}, workers=1)
     assert f"kill -CONT {stopped}" in str(caught.value.hint)
     assert singlepoint.main(["--home", str(home.path), "down"]) == EXIT_NOT_NOW
     assert "singlepoint down --now" in capsys.readouterr().err

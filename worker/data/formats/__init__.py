@@ -1,6 +1,7 @@
 """Reading data: every file format, whole for training and tile by tile for prediction.
 
-Every reader streams: memory is bounded by the tile. Where a row is read from never changes what it says.
+Every reader streams: memory is bounded by the tile. Where a row is read from never changes what it says. A new format
+is a file beside this one, a `Format`, and an entry wherever that is looked up here.
 """
 
 from __future__ import annotations

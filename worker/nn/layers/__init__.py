@@ -1,7 +1,8 @@
 """Every kind of layer: how it is planned and what computes it.
 
 The table is the registry: a record of a kind that is not in it cannot be part of a network. Replacing a kernel
-here replaces it everywhere.
+here replaces it everywhere. A new layer is a record in `jobs.spec.network`, a file beside this one, an entry in the
+table, and how it is exported in `worker.models.onnx`.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.services.live import Services
 from singlepoint.jobs.store.home import Home, open_home
-from singlepoint.worker.supervision import unit_files, up
+from singlepoint.worker.supervision import starting, unit_files
 from tests.conftest import LONGEST_S
 
 ROOT = Path(__file__).parents[3]
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[3]
 KEEP_BROKER = """
 import sys
 from singlepoint.jobs.store.home import open_home
-from singlepoint.worker.supervision.up import keep_alive
+from singlepoint.worker.supervision.starting import keep_alive
 from singlepoint.worker.supervision.supervisor import Child
 home = open_home(sys.argv[1])
 sys.exit(keep_alive(home, [Child("broker", (sys.executable, "-m", "singlepoint", "--home", sys.argv[1], "broker"))]))
@@ -70,7 +70,7 @@ def singlepoint(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_home_has_one_supervisor_and_the_second_names_it(home: Home, supervisor: subprocess.Popen[bytes]) -> None:
     with pytest.raises(NotNow, match=f"process {supervisor.pid}"):
-        up.keep_alive(home, [])
+        starting.keep_alive(home, [])
 
 
 @pytest.mark.parametrize("how", ["--drain", "--now"])
@@ -134,10 +134,10 @@ def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor
 
 def test_a_detached_start_that_fails_gives_the_reason_the_end_of_the_log_and_the_code(home: Home) -> None:
     argv = (sys.executable, "-c", "import sys; sys.exit('a line\\nbudget: what is a flurb?')")
-    detached = up.detach(home, argv, {})
+    detached = starting.detach(home, argv, {})
 
     with pytest.raises(BrokerAway) as caught:
-        up.await_ready(detached, Services, workers=1)
+        starting.await_ready(detached, Services, workers=1)
 
     assert "it ended with exit code 1\n  a line\n  budget: what is a flurb?" in caught.value.message
     assert str(home.path / "up.log") in str(caught.value.hint)
@@ -150,42 +150,42 @@ def test_who_loses_a_race_to_start_says_that_it_is_up_and_prints_no_log_of_the_w
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     seen = iter([None])  # at the first look there was no supervisor yet
-    monkeypatch.setattr(up, "holder", lambda path: next(seen, holder(path)))
+    monkeypatch.setattr(starting, "holder", lambda path: next(seen, holder(path)))
     loser = [sys.executable, "-c", f"raise SystemExit({EXIT_NOT_NOW})"]
 
-    assert up.up_detached(home, None, loser, {}, workers=1) == 0
+    assert starting.up_detached(home, None, loser, {}, workers=1) == 0
 
     assert capsys.readouterr().err == f"singlepoint is up already: process {supervisor.pid}\n"
 
 
 def test_the_log_of_a_long_life_is_cut_and_one_older_part_kept(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "LOG_BYTES", 10)
+    monkeypatch.setattr(starting, "LOG_BYTES", 10)
     log = home.path / "up.log"
     with log.open("a") as writer:
         for line in ("the first long line\n", "the second long line\n", "short\n"):
             writer.write(line)
             writer.flush()
-            up.keep_log_small(log)
+            starting.keep_log_small(log)
 
     assert log.read_text() == "short\n"
     assert log.with_suffix(".log.old").read_text() == "the second long line\n"
 
 
 def test_a_detached_start_says_what_it_still_waits_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up, "READY_S", 0.1)
-    detached = up.detach(home, ("sleep", "60"), {})
+    monkeypatch.setattr(starting, "READY_S", 0.1)
+    detached = starting.detach(home, ("sleep", "60"), {})
 
     with pytest.raises(BrokerAway, match="0 of 2 workers have registered"):
-        up.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
+        starting.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
 
     assert detached.process.wait(timeout=LONGEST_S) == -signal.SIGTERM
 
 
 def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Home) -> None:
     seen = iter([Services(), Services(None, True), Services(None, True, this_process(), ("w",))])
-    detached = up.detach(home, ("sleep", "60"), {})
+    detached = starting.detach(home, ("sleep", "60"), {})
 
-    assert up.await_ready(detached, lambda: next(seen), workers=1).workers == ("w",)
+    assert starting.await_ready(detached, lambda: next(seen), workers=1).workers == ("w",)
 
     detached.process.kill()
     detached.process.wait()

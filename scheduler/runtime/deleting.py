@@ -1,7 +1,8 @@
 """A duty: jobs that ended long ago are deleted, as the home's settings say; told once, before the first one goes.
 
-Nothing is deleted while the settings cannot be read, nothing that an unfinished job comes after, and nothing whose end
-the ledger does not have. Models, answers and what the jobs taught stay.
+Which of them, `jobs.store.retention` decides. Nothing is deleted while the settings cannot be read, nothing that an
+unfinished job comes after, and nothing whose end the ledger does not have. Models, answers and what the jobs taught
+stay.
 """
 
 from __future__ import annotations

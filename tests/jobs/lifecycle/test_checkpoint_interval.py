@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from singlepoint.jobs.lifecycle.interval import checkpoint_interval_s, daly_s, optimum_s, waste, young_s
+from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s, daly_s, optimum_s, waste, young_s
 
 KNOWN = [  # save_s, mtbf_s, Young, Daly, exact: calculated independently
     (0.010, 3600, 8.49, 8.48, 8.48),
