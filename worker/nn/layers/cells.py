@@ -47,6 +47,7 @@ class Cell:
     ) -> None:
         (blocks, lanes), self.units, self.count = block, units, steps
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
+        self.w_h = w[self.features + 1 : -1]
         self.product = np.matmul if dw is not None else product
         self.kept_steps = steps if dw is not None else 1
         shape = (steps + 1, blocks, len(w), lanes)
@@ -66,6 +67,11 @@ class Cell:
             self._all_xh = memory.array((len(w) * steps * lanes,))
             self._all_dz = memory.array((self.gradients * units * steps * lanes,))
             self._inner = memory.array((2, self.features * steps * lanes))
+        self.reserve(block, used, memory)
+
+    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+        """Buffers of the one recurrence, after those of all."""
+        raise NotImplementedError
 
     def part(self, array: Array, index: int, end: int | None = None) -> Array:
         """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
@@ -140,20 +146,8 @@ class Cell:
 class SimpleCell(Cell):
     gates = kept = gradients = 1
 
-    def __init__(
-        self,
-        w: Array,
-        dw: Array | None,
-        units: int,
-        steps: int,
-        block: tuple[int, int],
-        used: int,
-        memory: Memory,
-        product: Product,
-    ) -> None:
-        super().__init__(w, dw, units, steps, block, used, memory, product)
-        self.w_turned = memory.array((units, len(w)))
-        self.w_h = w[self.features + 1 : -1]
+    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+        self.w_turned = memory.array((self.units, len(self.w)))
 
     def begin(self, count: int) -> None:
         super().begin(count)
@@ -179,27 +173,15 @@ class LSTMCell(Cell):
 
     gates = kept = gradients = 4
 
-    def __init__(
-        self,
-        w: Array,
-        dw: Array | None,
-        units: int,
-        steps: int,
-        block: tuple[int, int],
-        used: int,
-        memory: Memory,
-        product: Product,
-    ) -> None:
-        super().__init__(w, dw, units, steps, block, used, memory, product)
+    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
         blocks, lanes = block
-        self.c = memory.array((self.kept_steps + 1, blocks, units, used))
-        self.tanh_c = memory.array((self.kept_steps, blocks, units, used))
-        self.w_signed = memory.array((4 * units, len(w)))
+        self.c = memory.array((self.kept_steps + 1, blocks, self.units, used))
+        self.tanh_c = memory.array((self.kept_steps, blocks, self.units, used))
+        self.w_signed = memory.array((4 * self.units, len(self.w)))
         # tanh(z) = 2 sigmoid(2 z) - 1: one exponential serves all four gates.
-        self.sign = np.repeat(np.array([-1, -1, -2, -1], w.dtype), units)[:, None]
-        self.w_h = w[self.features + 1 : -1]
-        if dw is not None:
-            self.dc = memory.array((blocks, units, lanes))
+        self.sign = np.repeat(np.array([-1, -1, -2, -1], self.w.dtype), self.units)[:, None]
+        if self.dw is not None:
+            self.dc = memory.array((blocks, self.units, lanes))
 
     def begin(self, count: int) -> None:
         super().begin(count)
@@ -275,23 +257,11 @@ class GRUCell(Cell):
 
     gates, kept, gradients = 3, 4, 4
 
-    def __init__(
-        self,
-        w: Array,
-        dw: Array | None,
-        units: int,
-        steps: int,
-        block: tuple[int, int],
-        used: int,
-        memory: Memory,
-        product: Product,
-    ) -> None:
-        super().__init__(w, dw, units, steps, block, used, memory, product)
-        own = self.features + 1
+    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+        own, units = self.features + 1, self.units
         # Turned once a pass: a product that is handed a turned matrix turns it at every step.
-        self.w_gates = memory.array((2 * units, len(w)))
+        self.w_gates = memory.array((2 * units, len(self.w)))
         self.w_nx, self.w_nh = memory.array((units, own)), memory.array((units, units + 1))
-        self.w_h = w[own:-1]
         self.xh_x, self.xh_h = self.xh[:, :, :own], self.xh[:, :, own:]
         self.dh_through = memory.array((block[0], units, block[1]))
 
