@@ -23,6 +23,7 @@ from singlepoint import submit
 from singlepoint.jobs.broker.embedded import answers, server_process
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client import control
+from singlepoint.jobs.client.entry import read_address
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.records import Job
@@ -381,3 +382,15 @@ def write_rows(path: Path, repeats: int) -> None:
         out.writerow(["id", *header])
         for number in range(repeats * len(rows)):
             out.writerow([number, *rows[number % len(rows)]])
+
+
+@contextmanager
+def answering(directory: Path) -> Iterator[Machine]:
+    """One whose page and predictions answer on a port of their own."""
+    one = Machine(directory, grace_s=3, http=True)
+    try:
+        one.start()
+        wait_until(lambda: read_address(one.home), one.tail)
+        yield one
+    finally:
+        one.stop()

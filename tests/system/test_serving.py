@@ -19,7 +19,7 @@ import pytest
 from singlepoint.jobs.client.entry import read_address, service_token
 from singlepoint.jobs.host.singleton import holder
 
-from .machine import Machine, wait_until
+from .machine import Machine, answering, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -28,14 +28,9 @@ ROWS = 40
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    one = Machine(tmp_path_factory.mktemp("serving"), grace_s=3, http=True)
-    try:
-        one.start()
-        wait_until(lambda: read_address(one.home), one.tail)
+    with answering(tmp_path_factory.mktemp("serving")) as one:
         one.finished(one.train("wdbc", epochs=30))
         yield one
-    finally:
-        one.stop()
 
 
 def ask(machine: Machine, path: str, document: Any = None, token: bool = True) -> tuple[int, Any]:

@@ -14,7 +14,7 @@ from singlepoint.jobs.client.entry import read_address, service_token
 from singlepoint.worker.models import files
 from singlepoint.worker.models.predictor import ModelPredictor
 
-from .machine import Machine, wait_until
+from .machine import Machine, answering
 from .test_serving import table
 
 pytestmark = pytest.mark.system
@@ -22,14 +22,9 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    one = Machine(tmp_path_factory.mktemp("clients"), grace_s=3, http=True)
-    try:
-        one.start()
-        wait_until(lambda: read_address(one.home), one.tail)
+    with answering(tmp_path_factory.mktemp("clients")) as one:
         one.finished(one.train("wdbc", epochs=30))
         yield one
-    finally:
-        one.stop()
 
 
 def place_and_headers(machine: Machine) -> tuple[str, dict[str, str]]:
