@@ -8,15 +8,11 @@ after Redis was away, and now and then in between.
 from __future__ import annotations
 
 import logging
-import math
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from types import FrameType
-from typing import TypeVar
 
 import redis
 
@@ -32,7 +28,6 @@ from singlepoint.jobs.errors import (
     InvalidInput,
     NotFound,
     NotPermitted,
-    SinglepointError,
     StorageFull,
     Superseded,
 )
@@ -40,43 +35,37 @@ from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.pressure import Pressure
 from singlepoint.jobs.host.processes import boot_id, this_process
-from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.services.draining import planned_drain
 from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import Rings
-from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.host.state import Core, Host
 from singlepoint.scheduler.policy.host.strain import judged
-from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
+from singlepoint.scheduler.policy.named import DEFAULT
 from singlepoint.scheduler.policy.plan import Decision, Plan, PushAgain, Rescue
 from singlepoint.scheduler.policy.rules import Rules
-from singlepoint.scheduler.policy.shortage import told
-from singlepoint.scheduler.simulation.forecast import Foresight, foresee
-from singlepoint.scheduler.simulation.scene import scene_of
-from singlepoint.scheduler.simulation.scene_document import to_json
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
 from . import learning
 from .acting import DiskActs
+from .choices import BudgetAt, Choices
 from .deleting import Deleting
 from .learning import learn
 from .mending import look_through, reach_redis, see_unlisted
 from .metering import Metering
+from .publishing import TELL_EVERY_S, Publishing
 from .seeing import Sight
+from .stopping import Stopping, StopSignals
 from .telling import Telling
 from .upkeep import EVERY_S, Duty, Upkeep
 
 log = logging.getLogger("singlepoint.scheduler")
-
-T = TypeVar("T")
 
 HISTORY_PATIENCE_S = 0.2
 """How long one job whose history somebody holds locked may keep all others waiting."""
@@ -85,20 +74,12 @@ ROUNDS = 8
 """Decisions that follow from decisions, in one pass; more wait for the next, which comes at once."""
 
 ANXIOUS_S = 0.015
-TELL_EVERY_S = 0.25
 BUSY_S = 1.0
 LEFT_BEHIND_S = 600.0
 """A submit takes milliseconds; what one began this long ago and did not finish, it never will."""
 IDLE_S = 3.0
 SAMPLE_EVERY_S = 1.0
-FORECAST_EVERY_S = 0.5
-FORECAST_SHARE = 0.02
-BUDGET_EVERY_S = 1.0
 HOST_EVERY_S = 1.0
-
-
-class Stopping(BaseException):
-    """Raised by the signal handler while the scheduler only waits."""
 
 
 def _empty_world(
@@ -150,15 +131,13 @@ class Scheduler:
         pressure: Callable[[], Pressure] = Pressure,
         load: Callable[[], Mapping[int, float]] = dict,
         layout: Mapping[int, Core] | None = None,
-        budget_at: Callable[[float], tuple[Resources, tuple[int, ...]]] | None = None,
+        budget_at: BudgetAt | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
         self.world = _empty_world(store.home, budget, cores, measure)
-        self._policy = policy
-        self.rules = self._chosen_rules()
-        self.world.books.rank_by(self.rules.ranking, self.rules.sharing)
+        self._choices = Choices(store.home, self.world, policy, budget_at, clock, monotonic)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
@@ -171,23 +150,19 @@ class Scheduler:
         self._registered: frozenset[str] = frozenset()
         self._workers = 0  # the most that lived at a time
         self._plan = Plan()
-        self._told: Told | None = None
-        self._told_is_stale = False
-        self._next_told = 0.0
-        self._foresight = Foresight()
-        self._next_forecast = 0.0
+        self._publishing = Publishing(self.world, monotonic)
         self._next_sample = 0.0
-        self._budget_at = budget_at
-        self._next_budget = 0.0
         self._pressure = pressure
         self._load = load
         self._host = Host(layout=layout or {})
         self._next_host = 0.0
-        self._budget_trouble = ""
-        self._drain_changes_at = math.inf
+        self._stop_signals = StopSignals()
         self.is_unfinished = False
-        self._stopping = False
-        self._waiting = False
+
+    @property
+    def rules(self) -> Rules:
+        """Of the policy in force."""
+        return self._choices.rules
 
     # --- one pass ----------------------------------------------------------------------------------------
 
@@ -196,7 +171,7 @@ class Scheduler:
         world = self.world.seen_at(self._clock())
         self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
-        self._look_for_shares()
+        self._choices.look_for_shares()
         self.sight.remember()
         for job_id in self.store.unlisted_ids():
             see_unlisted(self.sight, job_id)
@@ -215,9 +190,8 @@ class Scheduler:
         """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull, OSError."""
         telling = self._reach_redis()
         self.world.seen_at(self._clock())
-        self._look_for_drain()
-        self._look_for_policy()
-        self._look_for_budget()
+        if self._choices.look():
+            self._publish_capacity()
         self._look_at_the_machine()
         for job_id in rung:
             self._answer(job_id, telling)
@@ -227,54 +201,7 @@ class Scheduler:
         self._sample(telling)
         self._metering.measure(self._clock(), self._monotonic())
         self.is_unfinished = self._settle(telling) or more_to_do
-        self._publish_told(telling)
-
-    def _look_for_drain(self) -> None:
-        at = self._clock()
-        plan = planned_drain(self.store.home, at)
-        draining = plan is not None and plan.holds(at)
-        self._drain_changes_at = plan.next_change(at) if plan is not None else math.inf
-        self.world.books.drains_at = plan.begins_at if plan is not None and not draining else math.inf
-        if draining != self.world.draining:
-            self.world.draining = draining
-            log.info("drain_began" if draining else "drain_ended")
-
-    def _chosen_rules(self) -> Rules:
-        """Of the policy that was chosen; the default for a name that is none."""
-        return POLICIES.get(self._policy(), POLICIES[DEFAULT])
-
-    def _look_for_shares(self) -> None:
-        """What projects are worth, as the owner has set it; all the same while that cannot be read."""
-        try:
-            chosen = read_settings(self.store.home).shares
-        except SinglepointError as error:
-            log.error("settings_unreadable error=%r: every project is worth the same", str(error))
-            return
-        usage = self.world.books.usage
-        usage.weights, usage.half_life_s = dict(chosen.projects), chosen.half_life_s
-
-    def _look_for_policy(self) -> None:
-        rules = self._chosen_rules()
-        if rules is not self.rules:
-            self.rules = rules
-            self.world.books.rank_by(rules.ranking, rules.sharing)
-            log.info("policy_changed policy=%s", rules.name)
-
-    def _look_for_budget(self) -> None:
-        """Whether another budget holds by now. When it is lowered, work is put down until it fits."""
-        if self._budget_at is None or self._monotonic() < self._next_budget:
-            return
-        self._next_budget = self._monotonic() + BUDGET_EVERY_S
-        try:
-            budget, cores = self._budget_at(self._clock())
-        except SinglepointError as error:
-            self._complain_of_budget(str(error))
-            return
-        self._complain_of_budget("")
-        if (budget, cores) != (self.world.budget, self.world.cores):
-            self.world.budget_changed(budget, self.world.reserve, cores)
-            self._publish_capacity()
-            log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
+        self._publishing.publish(telling.index, self._plan, self.rules)
 
     def _look_at_the_machine(self) -> None:
         """How busy its cores are, and whether it is short of memory, whoever uses it."""
@@ -288,12 +215,6 @@ class Scheduler:
         if told_of is not None and (strain is None) != (before is None):
             log.warning("strain_began why=%r" if before is None else "strain_ended why=%r", told_of.why)
             self._publish_capacity()
-
-    def _complain_of_budget(self, trouble: str) -> None:
-        """Say once that the budget that should hold cannot be told, so that the one before stands."""
-        if trouble and trouble != self._budget_trouble:
-            log.error("budget_unreadable error=%r", trouble)
-        self._budget_trouble = trouble
 
     def _sample(self, telling: Telling) -> None:
         """What the running attempts tell of themselves: the one thing that is read without a bell, once a second."""
@@ -393,14 +314,15 @@ class Scheduler:
             connection, home = self._connect(), self.store.home
             telling = Telling(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
             reach_redis(self.sight, telling)
-            self._redis, self._told = telling, None
+            self._redis = telling
+            self._publishing.begin_anew()
             self._upkeep.at_once("mend")  # what happened meanwhile rang no bell
             log.info("redis_reached")
         complete, registered = telling.standing()
         if not complete:  # another server, or its data was lost, faster than we could notice
             reach_redis(self.sight, telling)
             self._upkeep.at_once("mend")
-            self._told = None
+            self._publishing.begin_anew()
         self._count_workers(telling, registered)
         return telling
 
@@ -431,28 +353,6 @@ class Scheduler:
             self.world.budget_changed(self.world.budget, reserve)
             self._publish_capacity()
 
-    def _publish_told(self, telling: Telling) -> None:
-        """Say why those wait that do; not after every one of a hundred short jobs, but never long after."""
-        self._look_ahead(telling)
-        say = told(self.world, self._plan, self.world.lines[Place.ENDING])
-        say = replace(say, eta=self._foresight.eta, in_time=self._foresight.in_time)
-        self._told_is_stale = say != self._told
-        if self._told_is_stale and self._monotonic() >= self._next_told:
-            telling.index.publish_told(say)
-            self._told, self._told_is_stale = say, False
-            self._next_told = self._monotonic() + TELL_EVERY_S
-
-    def _look_ahead(self, telling: Telling) -> None:
-        """Play the queue forward, now and then, and publish what was played: it may take its share of the time and no
-        more. Of a home that is being drained nothing is foreseen."""
-        began = self._monotonic()
-        if began >= self._next_forecast:
-            scene = scene_of(self.world, self.rules)
-            self._foresight = Foresight() if self.world.draining else foresee(scene)
-            telling.index.publish_scene(to_json(scene))
-            ended = self._monotonic()
-            self._next_forecast = ended + max(FORECAST_EVERY_S, (ended - began) / FORECAST_SHARE)
-
     def _publish_capacity(self) -> None:
         world = self.world
         strain = "" if self._host.strain is None else self._host.strain.why
@@ -463,12 +363,9 @@ class Scheduler:
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT, which stop it between two decisions, never inside one."""
-        with self._signals():
-            try:
-                self.start()
-                self._go_round()
-            except Stopping:
-                pass
+        with self._stop_signals.heard(), suppress(Stopping):
+            self.start()
+            self._go_round()
         log.info("scheduler_stopped")
 
     def _go_round(self) -> None:
@@ -477,7 +374,7 @@ class Scheduler:
         while True:
             try:
                 self.look(rung)
-                rung = self._rest(self._wait)
+                rung = self._stop_signals.rest(self._wait)
                 failed = 0
                 continue
             except (redis.RedisError, BrokerAway) as error:
@@ -489,43 +386,18 @@ class Scheduler:
                 self._upkeep.at_once("mend")  # what rang is read again then
             rung = []
             failed += 1
-            self._rest(partial(time.sleep, min(IDLE_S, backoff_s(failed) / 20)))
+            self._stop_signals.rest(partial(time.sleep, min(IDLE_S, backoff_s(failed) / 20)))
 
     def patience_s(self) -> float:
         """How long to wait for a bell before looking anyway."""
         if self.is_unfinished or self.sight.is_anxious:
             return ANXIOUS_S
-        times = (self.world.next_alarm(), self._plan.look_again_at, self._drain_changes_at)
+        times = (self.world.next_alarm(), self._plan.look_again_at, self._choices.drain_changes_at)
         alarm = min(at for at in times if at is not None)
         longest = BUSY_S if any(True for _ in self.world.holders()) else IDLE_S
-        longest = TELL_EVERY_S if self._told_is_stale else longest
+        longest = TELL_EVERY_S if self._publishing.is_behind else longest
         return min(longest, max(ANXIOUS_S, alarm - self._clock()))
 
     def _wait(self) -> list[str]:
         assert self._redis is not None
         return self._redis.index.wait_for_bell(self.patience_s())
-
-    def _rest(self, wait: Callable[[], T]) -> T:
-        """Wait in a way that a signal may end at once."""
-        self._waiting = True
-        try:
-            if self._stopping:
-                raise Stopping
-            return wait()
-        finally:
-            self._waiting = False
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, action in before.items():
-                signal.signal(number, action)
-
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._stopping = True
-        if self._waiting:
-            self._waiting = False  # once: a second signal must not interrupt the leaving
-            raise Stopping

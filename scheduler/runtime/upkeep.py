@@ -38,6 +38,9 @@ class Duty:
     under_way: Iterator[None] | None = field(default=None, repr=False)
 
 
+_DONE = object()
+
+
 class Upkeep:
     """The duties of one scheduler, in the order of their importance. monotonic: for telling what they took."""
 
@@ -68,11 +71,9 @@ class Upkeep:
         if duty.under_way is None:
             duty.under_way, duty.took_s = duty.slices(), 0.0
         try:
-            next(duty.under_way)
-            duty.took_s += self._monotonic() - began
-            return
-        except StopIteration:
-            pass
+            if next(duty.under_way, _DONE) is not _DONE:
+                duty.took_s += self._monotonic() - began
+                return
         except redis.RedisError:
             self._end(duty, began)
             raise

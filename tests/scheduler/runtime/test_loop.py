@@ -22,8 +22,9 @@ from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.policy.plan import Plan
-from singlepoint.scheduler.runtime import loop
-from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S, Stopping
+from singlepoint.scheduler.runtime import choices
+from singlepoint.scheduler.runtime.loop import ANXIOUS_S, IDLE_S
+from singlepoint.scheduler.runtime.stopping import Stopping, StopSignals
 from singlepoint.scheduler.simulation.paper import MIB
 from singlepoint.scheduler.world.world import World
 from tests.scheduler.pretend import Bench
@@ -74,8 +75,8 @@ def test_what_a_disk_or_the_machine_fails_in_for_a_moment_does_not_end_the_sched
             raise Stopping
         return []
 
-    monkeypatch.setattr(loop, "planned_drain", fails_once)
-    monkeypatch.setattr(bench.scheduler, "_rest", rest)
+    monkeypatch.setattr(choices, "planned_drain", fails_once)
+    monkeypatch.setattr(StopSignals, "rest", lambda _signals, wait: rest(wait))
     bench.scheduler.run()
     assert bench.queue.run_ids() == {rq_id(job_id, 1)}
 
