@@ -111,3 +111,14 @@ def this_process() -> ProcessId:
     me = identify(os.getpid())
     assert me is not None
     return me
+
+
+def worker_name(slot: int, pid: int, stamp_ns: int) -> str:
+    """Host, slot, pid and time of a worker: never used twice, so that a killed worker's name blocks nobody."""
+    return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"
+
+
+def pid_of_worker(name: str) -> int | None:
+    """The pid in such a name; None when it is none of these."""
+    pid = name.split("-")[-2:-1]
+    return int(pid[0]) if name.count("-") >= 3 and pid[0].isascii() and pid[0].isdigit() else None

@@ -2,7 +2,8 @@
 
 Most of it is told by bells. A bell for a job whose history has not grown since it was read is a notice of death
 (from the process above a worker): such a suspect's lock is tried at every look, for two seconds, because the
-kernel may need a moment to end the last of its children. All that run are tried once a second besides.
+kernel may need a moment to end the last of its children. All that run are tried once a second besides. While the
+worker of a dead attempt lives, the death is the worker's to write down: it knows why.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
+from singlepoint.jobs.host.processes import boot_id, pid_of_worker, started
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
@@ -25,6 +27,9 @@ REMEMBERED_BYTES = 2**20
 """Of the end of the ledger: some two thousand jobs, in a tenth of a second."""
 
 PROBE_EVERY_S = 1.0
+BURIAL_S = 1.0
+"""A worker that lives writes down the death of its attempt within this."""
+
 OVERDUE_S = 5.0
 """A dispatched attempt is begun within this, unless it waits in the run queue."""
 
@@ -43,6 +48,7 @@ class Sight:
         self._suspects: dict[str, float] = {}
         self._pushed_at: dict[str, float] = {}
         self._unreadable: set[str] = set()
+        self._free_since: dict[tuple[str, int], float] = {}
         self._next_probe = 0.0
 
     def remember(self) -> None:
@@ -142,7 +148,19 @@ class Sight:
             held = self._is_held(job_id)
             if held:
                 self.alive_at[job_id] = self._clock()
-            self.world.lock_seen(job_id, held)
+            self.world.lock_seen(job_id, held or self._is_being_buried(job))
+
+    def _is_being_buried(self, job: Job) -> bool:
+        """Whether the worker above a dead attempt lives, and is about to write down how that ended."""
+        newest = job.newest
+        if job.state is not State.RUNNING or newest is None or newest.boot_id != boot_id():
+            return False
+        present_s = self._monotonic()
+        self._free_since = {key: at for key, at in self._free_since.items() if present_s - at < 10 * BURIAL_S}
+        pid = pid_of_worker(newest.worker or "")
+        if pid is None or started(pid) is None:
+            return False
+        return present_s - self._free_since.setdefault((job.id, newest.number), present_s) < BURIAL_S
 
     def suspect(self, job_id: str) -> None:
         """Somebody says that whoever worked on this job is dead."""

@@ -111,13 +111,13 @@ class Bench:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.locks[job_id] = descriptor
 
-    def claim(self) -> str:
+    def claim(self, worker: str = "pretend") -> str:
         """Take the next attempt and begin it."""
         taken = self.pop()
         assert taken is not None, "the run queue is empty"
         job_id, attempt = taken
         self.lock(job_id)
-        job = self.store.move(job_id, Event.CLAIM, self.now, attempt=attempt, worker="pretend", boot_id=boot_id())
+        job = self.store.move(job_id, Event.CLAIM, self.now, attempt=attempt, worker=worker, boot_id=boot_id())
         self.index.tell(job)
         return job_id
 

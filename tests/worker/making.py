@@ -28,7 +28,7 @@ from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.store.home import open_home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.attempt import pipeline
-from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
+from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.pool.watch import Watch
 from tests.conftest import LONGEST_S
@@ -90,6 +90,7 @@ class Maker:
         """
         number = self.dispatch(job_id, **resources_)
         parent = os.getpid()
+        give_back_free_memory()
         pid = os.fork()
         if pid:
             return pid

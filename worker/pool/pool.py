@@ -24,6 +24,7 @@ from singlepoint.jobs.broker.connection import connect, connect_fleetingly, loca
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.rq_queues import run_queue_name
 from singlepoint.jobs.errors import NotPermitted, StorageFull
+from singlepoint.jobs.host.processes import worker_name
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import tree
@@ -151,8 +152,8 @@ class Pool:
         parent, stamp = os.getpid(), time.time_ns()
         pid = os.fork()
         if pid == 0:
-            self._be_worker(parent, slot.number, rq_worker.unique_name(slot.number, os.getpid(), stamp))
-        slot.name = rq_worker.unique_name(slot.number, pid, stamp)
+            self._be_worker(parent, slot.number, worker_name(slot.number, os.getpid(), stamp))
+        slot.name = worker_name(slot.number, pid, stamp)
         slot.taken(pid, time.monotonic())
 
     def _be_worker(self, parent: int, number: int, name: str) -> None:

@@ -33,7 +33,7 @@ from rq.worker import Worker, WorkerStatus
 from singlepoint.jobs.broker.rq_queues import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground import tree
-from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
+from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
 
 from .watch import Watch
@@ -133,6 +133,7 @@ class AttemptWorker(Worker):
         self._watch = Watch(self._place, *parse_rq_id(job.id))
         self._parent = os.getpid()
         self._others = frozenset(tree.children(self._parent))
+        give_back_free_memory()
         # Held back across the fork, so that a request to stop finds either no child or one that hears it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
@@ -295,11 +296,6 @@ def run(queue_name: str, name: str, place: Workplace, connection: Any) -> None:
     )
     worker.log_result_lifespan = False
     worker.work(logging_level="WARNING")
-
-
-def unique_name(slot: int, pid: int, stamp_ns: int) -> str:
-    """Host, slot, pid and time: never used twice, so that a killed worker's name blocks nobody."""
-    return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"
 
 
 def forget(name: str, connection: redis.Redis) -> None:

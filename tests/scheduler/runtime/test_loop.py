@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ import redis
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.broker.rq_queues import rq_id
 from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.processes import worker_name
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
@@ -138,6 +140,31 @@ def test_a_death_that_nobody_rang_is_found_within_a_second(bench: Bench) -> None
     bench.look(1.1)
     bench.die(job_id)
     bench.look(1.1)
+    assert bench.load(job_id).attempt == 2
+
+
+def test_a_death_whose_worker_lives_is_left_to_it_for_a_second_since_it_knows_why(bench: Bench) -> None:
+    job_id = bench.submit()
+    bench.look()
+    bench.claim(worker_name(0, os.getpid(), 0))
+    bench.look(1.1)
+    bench.die(job_id)
+    bench.look(1.1)  # its lock is free
+    assert bench.load(job_id).state is State.RUNNING
+    bench.look(1.1)  # and nothing was written down
+    assert bench.load(job_id).attempt == 2
+
+
+def test_a_death_whose_worker_is_dead_too_is_nobody_elses_to_write_down(bench: Bench) -> None:
+    worker = subprocess.Popen(["true"])
+    worker.wait()
+    job_id = bench.submit()
+    bench.look()
+    bench.claim(worker_name(0, worker.pid, 0))
+    bench.look()
+    bench.die(job_id)
+    bench.ring(job_id)
+    bench.look()
     assert bench.load(job_id).attempt == 2
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from singlepoint.jobs.client import control
@@ -284,6 +285,15 @@ def test_a_training_above_its_memory_is_stopped_and_asks_for_more_than_it_used(m
     assert (job.state, job.attempts[-1].end, job.failures) == (State.PENDING, "out_of_memory", 0)
     assert job.reason == "went over its memory and was stopped"
     assert job.requests.memory_bytes > 1.5 * 32 * MIB, "what it was seen to use counts, not what it had asked for"
+
+
+def test_what_lay_free_in_the_parent_is_not_for_the_child_to_fill_uncounted(maker: Maker) -> None:
+    pieces = [numpy.ones(4000) for _ in range(4000)]  # 128 MB in pieces, of which the last stays: the heap is kept
+    kept = pieces.pop()
+    pieces.clear()
+    job_id = maker.submit(model={"hidden": [2000, 1200]}, training={"epochs": 100_000}, resources={"memory": "32MiB"})
+    assert maker.make(job_id).attempts[-1].end == "out_of_memory"
+    assert kept.size == 4000
 
 
 def test_an_allocation_above_the_grant_fails_and_the_next_attempt_asks_for_more(maker: Maker) -> None:
