@@ -20,11 +20,14 @@ PIP = $(1)/bin/python -m pip --disable-pip-version-check install -qq
 demo: $(READY)
 	@$(VENV)/bin/singlepoint demo
 
+# All of them go two at a time, since most wait for processes; those that ARGS names, one by one.
+PYTEST = -m pytest -q $(if $(ARGS),$(ARGS),-n 2 --dist worksteal)
+
 test: check
-	@$(VENV)/bin/python -m pytest -q $(ARGS)
+	@$(VENV)/bin/python $(PYTEST)
 
 test-all: check $(READY_ALL)
-	@SINGLEPOINT_TEST_ALL=1 $(ALL)/bin/python -m pytest -q $(ARGS)
+	@SINGLEPOINT_TEST_ALL=1 $(ALL)/bin/python $(PYTEST)
 
 check: $(READY)
 	@$(VENV)/bin/ruff format --check .
