@@ -27,9 +27,13 @@ really used is held to the grant by the parent's watch."""
 
 
 def warm_up() -> None:
-    """Let the BLAS take its buffers now: under a limit its first product would end the process."""
+    """Before a limit: let the BLAS take its buffers, whose first product would end the process; and have Arrow, which
+    would reserve a gigabyte, take its memory from the system as it needs it."""
     import numpy as np  # here, so that to hand in a command takes no numpy
 
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.set_memory_pool(arrow.system_memory_pool())
     square = np.ones((64, 64), np.float32)
     np.matmul(square, square)
 

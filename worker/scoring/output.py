@@ -48,10 +48,15 @@ class CsvOutput:
         return _csv([[*self._columns, *self._answers]])
 
     def rows(self, tile: Tile, scores: Scores) -> bytes:
-        copied = [tile.kept[name] for name in self._columns]
         # The text form of a number: the fewest digits that give the same number back.
         numbers = _numbers(scores).astype("U").T.tolist()
         labels = [] if scores.labels is None else [list(scores.labels)]
+        if tile.lines is not None:
+            answers = _csv(zip(*labels, *numbers, strict=True)).decode()
+            if "\r" not in answers and answers.count("\n") == tile.rows:
+                pairs = zip(tile.lines, answers.split("\n"), strict=False)  # nothing comes after the last line end
+                return "".join([f"{line},{answer}\n" for line, answer in pairs]).encode()
+        copied = [tile.kept[name] for name in self._columns]
         return _csv(zip(*copied, *labels, *numbers, strict=True))
 
 

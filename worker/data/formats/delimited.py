@@ -28,7 +28,7 @@ from singlepoint.worker.nn.arrays import Array
 from . import fields, streams
 from .cells import ColumnParser, Marks
 from .dialect import SNIFFED_BYTES, Dialect, sniffed
-from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile, Wanted, unreadable
+from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
 
 csv.field_size_limit(streams.LINE_BYTES)
 
@@ -85,10 +85,12 @@ class CsvFile(Table):
                 raw: dict[str, Array] = dict(zip(wanted.numbers, values, strict=True))
                 for parser in word_parsers:
                     raw[parser.name] = cells.words(place[parser.name], parser)
-                kept = {name: tuple(map(_text, cells.cells(place[name]))) for name in wanted.kept}
             except UnicodeDecodeError as error:
                 raise self._trouble(piece.first_row, error) from None
-            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, (*cells.ragged, *rejects))
+            kept = Kept(wanted.kept, lambda name: tuple(cells.texts(place[name])))
+            lines = cells.lines(len(self.names), self.dialect) if tuple(wanted.kept) == self.names else None
+            rejected = (*cells.ragged, *rejects)
+            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, rejected, lines=lines)
 
         return parse
 
@@ -161,7 +163,7 @@ class CsvFile(Table):
             if piece.parsed is None:
                 for width in (len(self.names), len(self.names) + 1):  # each line may end with a separator
                     found = fields.find(piece.content, piece.rows, width, self.dialect)
-                    if found is not None and (width == len(self.names) or not any(found.cells(width - 1))):
+                    if found is not None and (width == len(self.names) or not any(found.texts(width - 1))):
                         return found
             return self._parsed(piece)
         except _TROUBLE as error:
@@ -242,16 +244,19 @@ class _Records:
     def _columns(self) -> list[tuple[str, ...]]:
         return list(zip(*self.records, strict=True))
 
-    def cells(self, column: int) -> tuple[str, ...]:
+    def texts(self, column: int) -> tuple[str, ...]:
         return self._columns[column]
 
+    def lines(self, columns: int, dialect: Dialect) -> None:
+        """None: they are not a line each, or not surely."""
+
     def words(self, column: int, parser: ColumnParser) -> Array:
-        return parser.words(self.cells(column))
+        return parser.words(self.texts(column))
 
     def numbers(self, columns: Sequence[int], parsers: Sequence[ColumnParser]) -> tuple[list[Array], list[Reject]]:
         values, rejects = [], []
         for column, parser in zip(columns, parsers, strict=True):
-            numbers, bad = parser.numbers(self.cells(column))
+            numbers, bad = parser.numbers(self.texts(column))
             values.append(parser.no_value.taken_out(numbers))
             rejects += bad
         spoiled = {reject.row for reject in self.ragged}
@@ -275,7 +280,3 @@ class _Told:
         line = next(self._lines)
         self.offset += len(line)
         return line.decode("utf-8")
-
-
-def _text(cell: str | bytes) -> str:
-    return cell if isinstance(cell, str) else cell.decode()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -49,11 +50,22 @@ class Block:
         """The text as an array."""
         return np.frombuffer(self.text, np.uint8)
 
-    def cells(self, column: int) -> list[bytes]:
-        """The bytes of one column's cells."""
-        text = self.text
+    def texts(self, column: int) -> list[str]:
+        """One column's cells, as they stand there."""
         places = zip(self.starts[:, column].tolist(), self.ends[:, column].tolist(), strict=True)
+        if self._ascii is None:
+            return [self.text[start:end].decode() for start, end in places]
+        text = self._ascii
         return [text[start:end] for start, end in places]
+
+    @cached_property
+    def _ascii(self) -> str | None:
+        """The text, if each of its characters takes a byte."""
+        return self.text.decode("ascii") if self.text.isascii() else None
+
+    def lines(self) -> list[str]:
+        """The records, as they stand there."""
+        return self.text[PADDING:-PADDING].decode().replace("\r\n", "\n").split("\n")[:-1]
 
     def words(self, column: int, parser: ColumnParser) -> Array:
         """One column's cells as words."""
@@ -99,9 +111,22 @@ class Fields:
     blocks: Sequence[Block]
     ragged: tuple[Reject, ...] = ()  # never any: see `find`
 
-    def cells(self, column: int) -> list[bytes]:
-        """The bytes of one column's cells."""
-        return [cell for block in self.blocks for cell in block.cells(column)]
+    def texts(self, column: int) -> list[str]:
+        """One column's cells, as they stand there."""
+        return [cell for block in self.blocks for cell in block.texts(column)]
+
+    def lines(self, columns: int, dialect: Dialect) -> list[str] | None:
+        """The records of so many cells as a CSV file has them, if that is what stands there: with commas between the
+        cells only, and no quote needed."""
+        if (
+            dialect.separator != ","
+            or self.blocks[0].starts.shape[1] != columns
+            or any(b'"' in one.text for one in self.blocks)
+        ):
+            return None
+        if dialect.quote and any(dialect.quote.encode() in one.text for one in self.blocks):
+            return None
+        return [line for block in self.blocks for line in block.lines()]
 
     def words(self, column: int, parser: ColumnParser) -> Array:
         """One column's cells as words."""

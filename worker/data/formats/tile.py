@@ -74,11 +74,33 @@ class Reject:
     cell: str = ""
 
 
+class Kept(Mapping[str, Sequence[str]]):
+    """Columns that are made when somebody asks for them. make: one, by its name."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Sequence[str]]) -> None:
+        self._names, self._make = tuple(names), make
+        self._made: dict[str, Sequence[str]] = {}
+
+    def __getitem__(self, name: str) -> Sequence[str]:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 @dataclass(frozen=True)
 class Tile:
     """Consecutive rows of a file.
 
-    raw: what a preprocessor takes.  kept: columns to be handed through as they stand in the file.
+    raw: what a preprocessor takes.  kept: columns to be handed through as they stand in the file.  lines: all of
+    `kept`, row by row, as a CSV file has them, where that is what stands in the file; None where it is to be made.
     first_row: counted from 0 in the file.  cursor: where to go on after this tile.
     rejects: rows that cannot be used; they keep their places, with "no value" where there was none to read.
     file: the name of the file, for messages, "" where there is but one.
@@ -91,6 +113,7 @@ class Tile:
     kept: Mapping[str, Sequence[str]] = field(default_factory=dict)
     rejects: tuple[Reject, ...] = ()
     file: str = ""
+    lines: Sequence[str] | None = None
 
     def whole(self) -> Tile:
         """This tile. Raises InvalidInput if a row of it cannot be used, with the first trouble of each column."""
