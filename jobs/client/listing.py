@@ -10,13 +10,13 @@ import fnmatch
 import heapq
 import re
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageError
-from singlepoint.jobs.ledger.catalogue import Head, head_of
+from singlepoint.jobs.ledger.catalogue import Head, Line, head_of, keys_and_states
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
 
@@ -86,6 +86,15 @@ class Wanted:
             and (self.project is None or job["project"] == self.project)
         )
 
+    def takes_all_that(self, ended: str) -> bool:
+        """Whether every job that has ended so matches, whatever else there is to it."""
+        return self._is_of_status and self._takes_status({"state": ended})
+
+    @cached_property
+    def _is_of_status(self) -> bool:
+        """Whether the status alone decides."""
+        return self.name is None and self.kind is None and self.project is None
+
     def _takes_status(self, job: Row) -> bool:
         state = job["state"]
         if not self.statuses:
@@ -120,10 +129,10 @@ def select(session: Session, wanted: Wanted) -> Selection:
     going_on = {row["id"]: row for row in found.rows}
     counts: Counter[str] = Counter()
     keys = []
-    for job in (*found.rows, *(_ended(session, going_on) if wanted.takes_ended else ())):
-        counts[job["state"]] += 1
-        if wanted.takes(job):
-            keys.append((job["submitted_at"], job["id"]))
+    for state, key, takes in _looked_at(session, found.rows, wanted):
+        counts[state] += 1
+        if takes:
+            keys.append(key)
     page = keys if wanted.before is None else [key for key in keys if key < wanted.before]
     first = sorted(page, reverse=True) if wanted.sort or wanted.limit is None else heapq.nlargest(wanted.limit, page)
     rows = list(_rows(session, (job_id for _, job_id in first), going_on))
@@ -134,22 +143,36 @@ def select(session: Session, wanted: Wanted) -> Selection:
 
 def ids_of(session: Session, *wanted: Wanted) -> list[str]:
     """The ids of the jobs that all of these take, oldest first: the order in which to do something with each."""
-    rows = listing(session).rows
-    takes_ended = any(one.takes_ended for one in wanted)
-    jobs = (*rows, *(_ended(session, {row["id"] for row in rows}) if takes_ended else ()))
-    keys = [(job["submitted_at"], job["id"]) for job in jobs if all(one.takes(job) for one in wanted)]
+    keys = [key for _, key, takes in _looked_at(session, listing(session).rows, *wanted) if takes]
     return [job_id for _, job_id in sorted(keys)]
 
 
-def _ended(session: Session, going_on: Container[str]) -> Iterator[Row]:
-    """Those the ledger lists, as much of a row as it knows; and those whose end is not noted yet."""
-    for line in session.store.catalogue.lines():
-        head = head_of(line)
-        if head.id not in going_on:
-            yield {name: getattr(head, name) for name in Head.__slots__}
-    for job_id in session.store.unlisted_ids():
-        if job_id not in going_on and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
-            yield row
+def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> Iterator[tuple[str, Key, bool]]:
+    """(state, key, whether all of these take it) of those that go on and, if any takes such, of those that have ended:
+    those the ledger lists, and those whose end is not noted yet."""
+
+    def looked_at(row: Row) -> tuple[str, Key, bool]:
+        return row["state"], (row["submitted_at"], row["id"]), all(one.takes(row) for one in wanted)
+
+    yield from map(looked_at, going_on)
+    if not any(one.takes_ended for one in wanted):
+        return
+    known = {row["id"] for row in going_on}
+    lines = session.store.catalogue.lines()
+    takes = {state.value: [one for one in wanted if not one.takes_all_that(state.value)] for state in FINAL}
+    for submitted_at, job_id, state, line in keys_and_states(lines):
+        if job_id not in known:
+            in_doubt = takes.get(state, wanted)  # of 100,000 lines few are taken apart
+            yield state, (submitted_at, job_id), not in_doubt or all(one.takes(_row(line)) for one in in_doubt)
+    for job_id in session.store.not_in(lines):
+        if job_id not in known and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
+            yield looked_at(row)
+
+
+def _row(line: Line) -> Row:
+    """As much of a row as the ledger knows."""
+    head = head_of(line)
+    return {name: getattr(head, name) for name in Head.__slots__}
 
 
 def _rows(session: Session, ids: Iterable[str], going_on: Mapping[str, Row]) -> Iterator[Row]:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from singlepoint.jobs.clock import iso
 
@@ -54,6 +55,17 @@ def id_of(line: Line) -> str:
     return line.split("\t", 2)[1]
 
 
+def ids_of(lines: Iterable[Line]) -> set[str]:
+    return {line.split("\t", 2)[1] for line in lines}  # as `id_of`, without 100,000 calls
+
+
+def keys_and_states(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, Line]]:
+    """(submitted_at, id, state, the line) of each."""
+    for line in lines:
+        submitted_at, job_id, _, state, _ = line.split("\t", 4)
+        yield submitted_at, job_id, state, line
+
+
 def by_end(lines: Iterable[Line]) -> list[Line]:
     """The last to end first."""
     return sorted(lines, key=lambda line: line.split("\t", 3)[2], reverse=True)
@@ -79,8 +91,18 @@ def merged(lines: list[Line], changed: Mapping[str, Line | None]) -> list[Line]:
     """The list after these changes."""
     if not changed:
         return lines
-    kept = [line for line in lines if id_of(line) not in changed]
+    kept = lines if _surely_lists_none(lines, changed) else [line for line in lines if id_of(line) not in changed]
     return sorted([*kept, *(line for line in changed.values() if line is not None)])
+
+
+_FEW = 32
+
+
+def _surely_lists_none(lines: list[Line], ids: Iterable[str]) -> bool:
+    """Whether none of these few jobs is in the list, as is usual: each ends but once."""
+    few = list(islice(ids, _FEW + 1))
+    text = "\n".join(lines) if len(few) <= _FEW else ""
+    return len(few) <= _FEW and not any(f"\t{job_id}\t" in text for job_id in few)
 
 
 def line_in(raw: bytes) -> Line | None:

@@ -36,7 +36,7 @@ from singlepoint.jobs.errors import (
     Superseded,
 )
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.ledger.catalogue import Line, id_of, key_of, of_name
+from singlepoint.jobs.ledger.catalogue import Line, ids_of, key_of, of_name
 from singlepoint.jobs.ledger.entries import last_end
 from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
@@ -167,11 +167,12 @@ class JobStore:
 
     def unlisted_ids(self) -> list[str]:
         """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
-        return self._unlisted(self.catalogue.lines())
+        return self.not_in(self.catalogue.lines())
 
-    def _unlisted(self, lines: Iterable[Line]) -> list[str]:
-        names = set(os.listdir(self._jobs)).difference(map(id_of, lines))
-        return [name for name in names if self.exists(name)]
+    def not_in(self, lines: Iterable[Line]) -> list[str]:
+        """The jobs that are not in a list of those that have ended."""
+        ended = ids_of(lines)
+        return [name for name in os.listdir(self._jobs) if name not in ended and self.exists(name)]
 
     def submissions(self, name: str | None = None) -> list[tuple[str, str]]:
         """When each job was submitted, as text that sorts like the time, and its id; of all, or of those of a name.
@@ -179,8 +180,8 @@ class JobStore:
         Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
         """
         lines = self.catalogue.lines()
-        found = list(map(key_of, lines if name is None else of_name(lines, name)))
-        for job_id in self._unlisted(lines):
+        found = [key_of(line) for line in (lines if name is None else of_name(lines, name))]
+        for job_id in self.not_in(lines):
             began = self.began(job_id)
             if name is None or began.get("name") == name:
                 found.append((str(began.get("at", "")), job_id))
