@@ -6,15 +6,18 @@ name, are found without taking the others apart.
 
 from __future__ import annotations
 
+import heapq
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 
 from singlepoint.jobs.clock import iso
 
 from .entries import Entry, is_gone, job_of
+
+LINES_A_SLICE = 5000
+"""Gone through at a time: some milliseconds."""
 
 Line = str
 """submitted_at, id, ended_at, state, then kind, project and name as JSON; tabs between them."""
@@ -68,7 +71,24 @@ def keys_and_states(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, Line
 
 def by_end(lines: Iterable[Line]) -> list[Line]:
     """The last to end first."""
-    return sorted(lines, key=lambda line: line.split("\t", 3)[2], reverse=True)
+    return sorted(lines, key=_end_of, reverse=True)
+
+
+def by_end_in_slices(lines: Sequence[Line]) -> Generator[None, None, Iterator[Line]]:
+    """The same, but each step is a slice of the work, and the rest is done as the answer is gone through."""
+    runs = []
+    for part in _slices(lines):
+        runs.append(by_end(part))
+        yield
+    return heapq.merge(*runs, key=_end_of, reverse=True)
+
+
+def _end_of(line: Line) -> str:
+    return line.split("\t", 3)[2]
+
+
+def _slices(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    return (lines[begin : begin + LINES_A_SLICE] for begin in range(0, len(lines), LINES_A_SLICE))
 
 
 def of_name(lines: Iterable[Line], name: str) -> Iterator[Line]:
@@ -87,22 +107,17 @@ def changes(entries: Iterable[bytes]) -> Iterator[tuple[str, Line | None]]:
             yield id_of(line), line
 
 
-def merged(lines: list[Line], changed: Mapping[str, Line | None]) -> list[Line]:
-    """The list after these changes."""
+def merged(lines: list[Line], changed: Mapping[str, Line | None]) -> Generator[None, None, list[Line]]:
+    """The list after these changes; each step is a slice."""
     if not changed:
         return lines
-    kept = lines if _surely_lists_none(lines, changed) else [line for line in lines if id_of(line) not in changed]
-    return sorted([*kept, *(line for line in changed.values() if line is not None)])
-
-
-_FEW = 32
-
-
-def _surely_lists_none(lines: list[Line], ids: Iterable[str]) -> bool:
-    """Whether none of these few jobs is in the list, as is usual: each ends but once."""
-    few = list(islice(ids, _FEW + 1))
-    text = "\n".join(lines) if len(few) <= _FEW else ""
-    return len(few) <= _FEW and not any(f"\t{job_id}\t" in text for job_id in few)
+    kept: list[Line] = []
+    for part in _slices(lines):
+        kept += [line for line in part if line.split("\t", 2)[1] not in changed]
+        yield
+    kept += sorted(line for line in changed.values() if line is not None)
+    kept.sort()  # two runs, each in order: no more than a walk through them
+    return kept
 
 
 def line_in(raw: bytes) -> Line | None:

@@ -57,32 +57,33 @@ class Catalogue:
         """Write the list down if it is worth it; each step is a slice. How many lines of the ledger say nothing that
         counts any more."""
         with self._ledger.opened() as content:
-            before = self._read(content)
-            yield
+            before = yield from self._read(content)
             known = yield from self._now(content)
             if known.upto - before.upto > WRITTEN_EVERY_BYTES:
                 self._write(content, known)
         return known.ledger_lines - len(known.lines)
 
     def _now(self, content: Content) -> Generator[None, None, _Known]:
-        known = self._read(content)
-        yield
+        known = yield from self._read(content)
         changed: dict[str, Line | None] = {}
         upto, count = known.upto, known.ledger_lines
-        for end, lines in pieces(content, known.upto, SLICE_BYTES):
-            changed.update(changes(lines))
-            upto, count = end, count + len(lines)
+        for end, entries in pieces(content, known.upto, SLICE_BYTES):
+            changed.update(changes(entries))
+            upto, count = end, count + len(entries)
             yield
-        return _Known(upto, count, merged(known.lines, changed))
+        lines = yield from merged(known.lines, changed)
+        return _Known(upto, count, lines)
 
-    def _read(self, content: Content) -> _Known:
+    def _read(self, content: Content) -> Generator[None, None, _Known]:
         """What was written down, if it is sound and of this ledger."""
         try:
             head, _, body = self._path.read_bytes().partition(b"\n")
+            yield
             document = documents.parse_object(head)
             upto = documents.whole(document, "upto", most=len(content))
             sound = documents.whole(document, "ledger_crc32") == crc_of_end(content, upto)
             if sound and documents.whole(document, "crc32") == zlib.crc32(body):
+                yield
                 lines = body.decode("ascii").split("\n") if body else []
                 return _Known(upto, documents.whole(document, "ledger_lines"), lines)
         except (OSError, documents.Malformed, UnicodeDecodeError):

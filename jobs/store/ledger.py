@@ -38,9 +38,6 @@ SCHEMA = 1
 SLICE_BYTES = 2**17
 """Read at a time: some milliseconds."""
 
-SUMMED_EVERY_BYTES = 2**18
-"""So much may be added up by whoever asks."""
-
 SEARCHED_BYTES = 2**22
 """Of the end, for like jobs: some ten thousand."""
 
@@ -120,11 +117,10 @@ class Ledger:
         """
         with self.opened() as content:
             upto, sums = self._summed_up(content)
-            if len(content) - upto > SUMMED_EVERY_BYTES:
-                for end, lines in pieces(content, upto, SLICE_BYTES):
-                    add_lines(sums, lines)
-                    upto = end
-                    yield
+            for end, lines in pieces(content, upto, SLICE_BYTES):
+                add_lines(sums, lines)
+                upto = end
+                yield
             document = {"schema": SCHEMA, "upto": upto, "crc32": crc_of_end(content, upto), **sums.account().to_json()}
             rest = content[upto:].split(b"\n")
         replace_file(self.sums_path, json.dumps(document).encode(), point="ledger.sums")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
-from singlepoint.jobs.ledger.catalogue import Head, by_end, head_of
+from singlepoint.jobs.ledger.catalogue import Head, by_end_in_slices, head_of
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.retention import Doom
 from singlepoint.jobs.store.settings import Retention, read_settings
@@ -47,7 +47,8 @@ class Deleting:
         oldest: deque[Head] = deque(maxlen=MOST_AT_ONCE)
         doom = Doom(rule, self.clock())
         ended = yield from self.store.catalogue.slices()
-        for count, head in enumerate(map(head_of, by_end(ended)), 1):
+        newest_first = yield from by_end_in_slices(ended)
+        for count, head in enumerate(map(head_of, newest_first), 1):
             if doom.takes(head):
                 oldest.append(head)
             if count % LINES_A_SLICE == 0:

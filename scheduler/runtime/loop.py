@@ -200,8 +200,8 @@ class Scheduler:
         self._look_for_overdue(telling)
         self._sample(telling)
         self._metering.measure(self._clock(), self._monotonic())
-        self.is_unfinished = self._settle(telling) or more_to_do
-        self._publishing.publish(telling.index, self._plan, self.rules)
+        more_to_do |= self._settle(telling)
+        self.is_unfinished = self._publishing.publish(telling.index, self._plan, self.rules) or more_to_do
 
     def _look_at_the_machine(self) -> None:
         """How busy its cores are, and whether it is short of memory, whoever uses it."""

@@ -26,7 +26,7 @@ log = logging.getLogger("singlepoint.scheduler")
 
 ENTRIES_A_SLICE = 5000
 JOBS_A_SLICE = 50
-ROWS_A_SLICE = 200
+ROWS_A_SLICE = 50
 LINES_A_SLICE = 2000
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from singlepoint.jobs.lifecycle.reasons import Eta
@@ -21,7 +21,7 @@ from .scene import Hope, Scene
 from .workload import Arrival
 
 MOST_PLAYS, LEAST_PLAYS, JOBS_PLAYED = 25, 10, 1000
-"""How often, as long as that comes to no more jobs: a look ahead must not keep a decision waiting."""
+"""How often, as long as that comes to no more jobs."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,10 @@ class Course:
     start: float | None
     end: float
     run_s: float
+
+
+Play = Mapping[str, Course]
+"""What became of every job, once."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,19 @@ class Foresight:
 
 def foresee(scene: Scene, seed: int = 0) -> Foresight:
     """For every running job, those first in line and those to come: when it starts (unless it has) and when it ends."""
-    if not scene.left:
+    return foresight(scene, list(plays(scene, seed)))
+
+
+def plays(scene: Scene, seed: int = 0) -> Iterator[Play]:
+    """The scene played to its end, as often as a foresight needs; each takes some milliseconds."""
+    count = max(LEAST_PLAYS, min(MOST_PLAYS, JOBS_PLAYED // max(1, len(scene.left)))) if scene.left else 0
+    return (_play(scene, _drawn(scene.left, random.Random(seed + n))) for n in range(count))
+
+
+def foresight(scene: Scene, plays: Sequence[Play]) -> Foresight:
+    """What comes of these plays of the scene; nothing of none."""
+    if not plays:
         return Foresight()
-    count = max(LEAST_PLAYS, min(MOST_PLAYS, JOBS_PLAYED // len(scene.left)))
-    plays = [_play(scene, _drawn(scene.left, random.Random(seed + n))) for n in range(count)]
     etas = {job_id: _eta([play[job_id] for play in plays]) for job_id in scene.left}
     return Foresight(
         {job_id: eta for job_id, eta in etas.items() if eta is not None},
@@ -59,7 +72,7 @@ def _drawn(left: Mapping[str, Estimate], chance: random.Random) -> dict[str, flo
     return {job_id: estimate.at(chance.gauss(0.0, 1.0)) for job_id, estimate in left.items()}
 
 
-def _play(scene: Scene, left_s: Mapping[str, float]) -> dict[str, Course]:
+def _play(scene: Scene, left_s: Mapping[str, float]) -> Play:
     machine = staged(scene, left_s)
     machine.play((), begins_at=scene.now, until=scene.drains_at)
     running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}

@@ -93,7 +93,6 @@ def test_what_a_job_taught_outlives_it(store: JobStore) -> None:
 def test_what_was_summed_up_is_not_read_again_unless_the_ledger_is_another(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger_file, "SUMMED_EVERY_BYTES", 0)
     monkeypatch.setattr(ledger_file, "SLICE_BYTES", 1)
     for _ in range(3):
         run_once(store, accept(store), Event.SUCCEED, end="succeeded")
