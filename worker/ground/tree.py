@@ -88,6 +88,20 @@ def _has_in_its_environment(pid: int, beginning: str) -> bool:
         return False  # somebody else's, or gone
 
 
+def programs_below(pid: int) -> list[int]:
+    """Every process below an attempt's but a fork that has not begun its program yet: what that holds is ours."""
+    return [below for below in descendants(pid) if not _is_still_a_copy(below, pid)]
+
+
+def _is_still_a_copy(pid: int, of: int) -> bool:
+    if is_of_a_job(pid):
+        return False
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() == Path(f"/proc/{of}/cmdline").read_bytes()
+    except OSError:
+        return False  # gone, and not measured either
+
+
 def memory_bytes(pids: Iterable[int]) -> int:
     """Anonymous and shared memory of these processes together, what they share counted once; not the page cache of
     files they map. What is swapped out counts too."""

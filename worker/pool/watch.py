@@ -131,7 +131,7 @@ class Watch:
     def _below_bytes(self, job: Job, pid: int) -> int:
         """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""
         if job.kind in RUNS_PROGRAMS:
-            return tree.memory_bytes(tree.descendants(pid))
+            return tree.memory_bytes(tree.programs_below(pid))
         if self._looks % TREE_EVERY == 1:
             self._pids = tree.descendants(pid)
         return sum(map(private_bytes, self._pids))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
-from tests.worker.making import Maker, ends
+from singlepoint.worker.ground import tree
+from tests.system.machine import wait_until
+from tests.worker.making import Maker, ends, stopped
 
 MIB = 2**20
 
@@ -76,6 +79,26 @@ def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(make
     assert usage is not None and usage.peak_memory_bytes > 64 * MIB
     if way == "after setsid":
         assert ends(int((maker.directory / "detached").read_text()))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine has no /proc")
+def test_a_fork_that_has_not_begun_its_program_is_not_held_against_it() -> None:
+    """It shares what we hold, which may be far more than a small command was granted."""
+    fork = os.fork()
+    if not fork:
+        try:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.execve("/bin/sleep", ["sleep", "600"], {tree.JOB_ID_VARIABLE: "k3v9x2qm"})
+        finally:
+            os._exit(1)
+    try:
+        stopped(fork)
+        assert fork in tree.descendants(os.getpid()) and fork not in tree.programs_below(os.getpid())
+        os.kill(fork, signal.SIGCONT)
+        wait_until(lambda: fork in tree.programs_below(os.getpid()), lambda: "it is no program yet")
+    finally:
+        os.kill(fork, signal.SIGKILL)
+        os.waitpid(fork, 0)
 
 
 def test_memory_that_processes_share_counts_once(maker: Maker) -> None:
