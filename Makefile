@@ -8,7 +8,7 @@
 
 PYTHON ?=
 VENV ?= .venv
-BENCH ?= throughput faults prediction network serving reading memory fuzz_models accuracy
+BENCH ?= throughput decision faults prediction network serving reading memory fuzz_models accuracy
 READY := $(VENV)/.ready
 ALL ?= .venv-all
 READY_ALL := $(ALL)/.ready

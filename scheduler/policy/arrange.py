@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Resources
+from singlepoint.scheduler.world.line import Claim, Question
 from singlepoint.scheduler.world.tasks import NOTHING, Holding, Rank, Standing, Task
 
 from .ageing import LIFTED
@@ -34,10 +35,13 @@ class Floor(Protocol):
     def free_cores(self) -> Sequence[int]: ...
     @property
     def next_change(self) -> float: ...
-    def waiting(self, shut: set[Resources]) -> Iterator[Task]: ...
+    @property
+    def held_by_rank(self) -> Mapping[Rank, Resources]: ...
+    def waiting(self, question: Question) -> Iterator[Task]: ...
     def holders(self) -> Iterator[Holding]: ...
     def by_end(self) -> Iterator[Holding]: ...
     def standing(self, task_id: str) -> Standing: ...
+    def held_rank(self, task_id: str) -> Rank: ...
     def task(self, task_id: str) -> Task | None: ...
 
 
@@ -69,30 +73,35 @@ class Arrangement:
 _End = tuple[float, int, str, Resources]
 
 
-def arrange(floor: Floor, rules: Rules) -> Arrangement:
-    """One pass. Nothing is changed; told what came of it, the next pass goes on from there."""
-    return _Pass(floor, rules).run()
+def arrange(floor: Floor, rules: Rules, explained: int = 0) -> Arrangement:
+    """One pass. Nothing is changed; told what came of it, the next pass goes on from there.
+
+    explained: so many that can't start are looked at all the same, so that it can be said why.
+    """
+    return _Pass(floor, rules, explained).run()
 
 
 class _Pass:
     """free: what can be taken at once.  soon: that and what comes free, less what was promised of it.
 
-    head: the first that can't start, whose place is kept.  extra: what will still be free when its time comes and it
-    has started; reckoned when somebody wants to start who was behind it.
+    yields: what those hold who may be put down, all of a rank together.  room_for: as reckoned so far.  head: the first
+    that can't start, whose place is kept.  extra: what will still be free when its time comes and it has started;
+    reckoned when somebody wants to start who was behind it.
     """
 
-    def __init__(self, floor: Floor, rules: Rules) -> None:
-        self.floor, self.rules = floor, rules
+    def __init__(self, floor: Floor, rules: Rules, explained: int) -> None:
+        self.floor, self.rules, self.explained = floor, rules, explained
         self.free = floor.free
         self.soon = floor.free + floor.leaving
+        self.yields = dict(floor.held_by_rank) if rules.gives_way else {}
+        self.room_for: dict[Rank, Resources] = {}
         self.head: Task | None = None
         self.extra = Resources()
-        self.shut: set[Resources] = set()
         self.chosen: set[str] = set()
         self.found = Arrangement()
 
     def run(self) -> Arrangement:
-        for task in self.floor.waiting(self.shut):
+        for task in self.floor.waiting(self._may_start):
             self._consider(task)
             if self._is_over(task):
                 break
@@ -100,22 +109,38 @@ class _Pass:
             self.found.look_again_at = self.floor.next_change
         return self.found
 
+    def _may_start(self, rank: Rank, claim: Claim) -> bool:
+        """Whether it is worth looking at. The first that can't start is, whose place is kept."""
+        keeps_a_place = self.rules.overtaking is Overtaking.HARMLESS and self.head is None
+        if keeps_a_place or len(self.found.blocked) <= self.explained:
+            return True
+        if not claim.need.fits_in(self._room_for(rank)):
+            return False
+        if self.found.reservation is None or (self.rules.gives_way and claim.gives_way):
+            return True
+        return self._ends_before(self.found.reservation, claim) or claim.need.fits_in(self.extra)
+
     def _is_over(self, task: Task) -> bool:
         """Whether nobody behind this one can start: nobody may overtake it, or there is no core and none to be had."""
         if task.id in self.found.blocked and self.rules.overtaking is Overtaking.NOBODY:
             return True
-        return self.free.cpu_millis < 1000 and self.soon.cpu_millis < 1000 and not self._has_victims(task)
+        return self.free.cpu_millis < 1000 and self._room_for(self._rank(task)).cpu_millis < 1000
 
-    def _has_victims(self, task: Task) -> bool:
-        if not self.rules.gives_way:
-            return False
-        rank = self.floor.standing(task.id).rank
-        return next(self._victims(rank), None) is not None
+    def _rank(self, task: Task) -> Rank:
+        return self.floor.standing(task.id).rank
+
+    def _room_for(self, rank: Rank) -> Resources:
+        """All that somebody of this rank can have, by putting work of a worse one down."""
+        room = self.room_for.get(rank)
+        if room is None:
+            room = sum((held for other, held in self.yields.items() if other > rank), self.soon)
+            self.room_for[rank] = room
+        return room
 
     def _victims(self, rank: Rank) -> Iterator[Holding]:
         """Those that may be put down for somebody of this rank, the least important first."""
         for holding in self.floor.holders():
-            if self.floor.standing(holding.task.id).rank <= rank:
+            if self.floor.held_rank(holding.task.id) <= rank:
                 return
             if holding.leaving == NOTHING and holding.task.id not in self.chosen:
                 yield holding
@@ -132,21 +157,26 @@ class _Pass:
                 self.found.blocked[task.id] = Wait.WOULD_DELAY
                 return
             self._promise(task)
-        elif self.rules.gives_way and self._make_room(task):
+        elif task.need.fits_in(self._room_for(self._rank(task))):
+            self._make_room(task)
             self.found.blocked[task.id] = Wait.COMES_FREE
         else:
-            self.shut.add(task.need)
             self.found.blocked[task.id] = Wait.LACKS
             if self.rules.overtaking is Overtaking.HARMLESS and self.head is None:
                 self.head = task
 
     def _promise(self, task: Task) -> None:
-        self.soon = self.soon - task.need
+        self._leave(self.soon - task.need)
         if not task.need.fits_in(self.free):
             self.found.blocked[task.id] = Wait.COMES_FREE
             return
         self.free = self.free - task.need
         self.found.starts.append(Start(task))
+
+    def _leave(self, soon: Resources) -> None:
+        """So much is left for those behind."""
+        self.soon = soon
+        self.room_for.clear()
 
     # --- keeping a place ---------------------------------------------------------------------------------
 
@@ -176,13 +206,15 @@ class _Pass:
         """Whether starting it now would keep the holder of the reservation from starting in time."""
         if self.head is None or self._gives_way_to(self.head, task):
             return False
-        reservation = self.found.reservation or self._reserve(self.head)
-        if self.floor.now + task.longest_s <= reservation.at < math.inf:  # an end nobody can tell is never kept to
+        if self._ends_before(self.found.reservation or self._reserve(self.head), task):
             return False
         if task.need.fits_in(self.extra):
             self.extra = self.extra - task.need
             return False
         return True
+
+    def _ends_before(self, reservation: Reservation, claim: Claim) -> bool:
+        return self.floor.now + claim.longest_s <= reservation.at < math.inf  # an end nobody can tell is never kept to
 
     def _gives_way_to(self, head: Task, task: Task) -> bool:
         """Whether it may start before the head because it can be put down again.
@@ -196,18 +228,16 @@ class _Pass:
 
     # --- giving way --------------------------------------------------------------------------------------
 
-    def _make_room(self, task: Task) -> bool:
-        """Have enough work of a worse rank put down for it to start, or none."""
+    def _make_room(self, task: Task) -> None:
+        """Have work of a worse rank put down, as much as it needs to start."""
         room, picked = self.soon, []
-        for victim in self._victims(self.floor.standing(task.id).rank):
+        for victim in self._victims(self._rank(task)):
             lacking = task.need.lacking_in(room)
             if any(victim.granted.of(name) for name in lacking):
                 picked.append(victim)
                 room = room + victim.granted
                 if task.need.fits_in(room):
                     break
-        else:
-            return False
         for victim in picked[:-1]:  # the later ones may have made an earlier one needless
             if task.need.fits_in(room - victim.granted):
                 room = room - victim.granted
@@ -216,7 +246,12 @@ class _Pass:
             kept = replace(victim.granted, cpu_millis=0)
             pause = victim.task.pauses and bool(victim.cores) and task.need.fits_in(room - kept)
             room = room - kept if pause else room
-            self.chosen.add(victim.task.id)
-            self.found.put_down.append(PutDown(victim, pause, task.id))
-        self.soon = room - task.need
-        return True
+            self._put_down(PutDown(victim, pause, task.id))
+        self._leave(room - task.need)
+
+    def _put_down(self, one: PutDown) -> None:
+        """It is no longer among those that may be."""
+        rank = self.floor.held_rank(one.holding.task.id)
+        self.yields[rank] = self.yields[rank] - one.holding.granted
+        self.chosen.add(one.holding.task.id)
+        self.found.put_down.append(one)

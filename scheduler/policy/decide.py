@@ -24,6 +24,9 @@ from .arrange import Floor, PutDown, Start, arrange
 from .plan import Decision, Dispatch, Fail, Pause, Plan, Preempt, PushAgain, Rescue, Resume, TakeBack
 from .rules import Rules
 
+MOST_TOLD = 100
+"""Sentences in one publication; those behind are told who is first."""
+
 
 class View(Protocol):
     """What a decision reads. The live world is one, the machine of a simulation another."""
@@ -55,10 +58,11 @@ class View(Protocol):
         """What an attempt of a waiting task is granted with these cores."""
 
 
-def decide(view: View, rules: Rules, host: Host = UNKNOWN) -> Plan:
+def decide(view: View, rules: Rules, host: Host = UNKNOWN, explained: int = MOST_TOLD) -> Plan:
     """Everything that should be done now. Once it is done and seen, deciding again finds what follows from it.
 
-    host: how the machine is just now.
+    host: how the machine is just now.  explained: of how many that can't start it should be found out why; on paper
+    nobody asks.
     """
     urgent: list[Decision] = [Rescue(job.id, job.attempt, end, cause) for job, end, cause in view.dead()]
     urgent += [Fail(job.id, reason) for job, reason in view.doomed()]
@@ -71,7 +75,7 @@ def decide(view: View, rules: Rules, host: Host = UNKNOWN) -> Plan:
         return Plan((*urgent, *_put_excess_down(view)))
     if host.strain is not None:
         return Plan((*urgent, *_ease(view, host.strain)), shut=f"nothing is started: {host.strain.why}")
-    found = arrange(view.books, rules)
+    found = arrange(view.books, rules, explained)
     return Plan(
         decisions=(*urgent, *map(_put_down, found.put_down), *_starts(view, found.starts, host)),
         blocked=found.blocked,

@@ -15,11 +15,8 @@ from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.scheduler.world.tasks import NOTHING
 
-from .decide import View
+from .decide import MOST_TOLD, View
 from .plan import Dispatch, Plan, Reservation, Resume, Wait
-
-MOST_TOLD = 100
-"""Sentences in one publication; those behind are told who is first."""
 
 _HAD_ITS_SHARE = "project {!r} has had more than its share and stands back"
 _OVER_BUDGET = "waits until work ends or is put down, since more is granted than the budget allows"

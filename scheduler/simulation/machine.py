@@ -168,7 +168,7 @@ class Machine:
     def _settle(self, now: float) -> float:
         """Do what is decided until nothing is; when to look again, if nothing happens before."""
         while True:
-            plan = decide(self, self.rules)
+            plan = decide(self, self.rules, explained=0)
             self.decided += 1
             for decision in plan.decisions:
                 self._carry_out(decision, now)

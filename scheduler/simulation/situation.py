@@ -40,7 +40,7 @@ def situation(scene: Scene, job_id: str) -> Situation | None:
     task = machine.books.task(job_id)
     if task is None:
         return None
-    found = arrange(machine.books, POLICIES[scene.policy])
+    found = arrange(machine.books, POLICIES[scene.policy], explained=len(scene.waiting))
     reservation = found.reservation if found.reservation and found.reservation.task.id != job_id else None
     free = machine.books.free
     return Situation(

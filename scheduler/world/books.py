@@ -1,8 +1,8 @@
 """Who waits in which order, and who holds what: the indexes that a decision reads. Pure.
 
-Waiting tasks stand in one line for each *shape* (what they need), so that whoever asks for the first that fits reads
-the heads of lines and never all that wait. Holders stand by rank and by when they should end. Ranks are the policy's;
-those that time changes are renewed when their time comes (`seen_at`), so everything else is found where it was put.
+Waiting tasks stand in a `Queue`, where those that can't start are passed over by the hundred. Holders stand by rank and
+by when they should end, with what all of a rank hold. Ranks are the policy's; those that time changes are renewed when
+their time comes (`seen_at`), so everything else is found where it was put.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 from singlepoint.jobs.lifecycle.records import Resources
 
+from .line import Question, Queue
 from .sharing.usage import Sharing, Usage, nobody
-from .tasks import NOTHING, Holding, Standing, Task
+from .tasks import NOTHING, Holding, Rank, Standing, Task
 
 Ranking = Callable[[Task, float, "float | None"], Standing]
 """Where a task stands at a time: waiting, or (third: since when) running."""
@@ -52,7 +53,9 @@ class Books:
         self._shared_until = math.inf
         self._waiting: dict[str, tuple[Task, Standing]] = {}
         self._holding: dict[str, tuple[Holding, Standing]] = {}
-        self._lines: dict[Resources, list[tuple[Any, ...]]] = {}
+        self._queue = Queue()
+        self.held_by_rank: dict[Rank, Resources] = {}
+        """What those hold who do not leave yet, all of a rank together."""
         self._by_rank: list[tuple[Any, ...]] = []
         self._by_end: list[tuple[float, int, str]] = []
         self._due: list[tuple[float, str]] = []
@@ -66,7 +69,7 @@ class Books:
         self._projects[task.project] += 1
         standing = self._ranking(task, self.now, None)
         self._waiting[task.id] = (task, standing)
-        insort(self._lines.setdefault(task.need, []), standing.order)
+        self._queue.add(standing.order, task)
         self._renew_at(standing.until, task.id)
         if self._projects[task.project] == 1 and self._is_shared():
             self._share_out()  # there is one more to share with, or somebody alone stands elsewhere
@@ -75,11 +78,7 @@ class Books:
         known = self._waiting.pop(task_id, None)
         if known is not None:
             self._forget_project(known[0].project)
-            task, standing = known
-            line = self._lines[task.need]
-            _take_out(line, standing.order)
-            if not line:
-                del self._lines[task.need]
+            self._queue.remove(known[1].order)
 
     def hold(self, holding: Holding) -> None:
         """It holds what it was granted. Told again, the newest word counts."""
@@ -184,19 +183,9 @@ class Books:
 
     # --- questions ---------------------------------------------------------------------------------------
 
-    def waiting(self, shut: Collection[Resources] = ()) -> Iterator[Task]:
-        """Those that wait, first in line first. A shape that is put into `shut` meanwhile is left out from there."""
-        lines = self._lines
-        heads = [(line[0], 0, line, need) for need, line in lines.items() if need not in shut]
-        heapq.heapify(heads)
-        while heads:
-            order, position, line, need = heads[0]
-            if need not in shut:
-                yield self._waiting[order[-1]][0]
-            if need in shut or position + 1 >= len(line):
-                heapq.heappop(heads)
-            else:
-                heapq.heapreplace(heads, (line[position + 1], position + 1, line, need))
+    def waiting(self, question: Question | None = None) -> Iterator[Task]:
+        """Those that wait, first in line first; of whom the answer is yes, when a question is asked."""
+        return iter(self._queue) if question is None else self._queue.which(question)
 
     def holders(self) -> Iterator[Holding]:
         """Those that hold something, the least important first."""
@@ -209,6 +198,10 @@ class Books:
     def standing(self, task_id: str) -> Standing:
         """Where a task that waits, else one that holds, stands."""
         return (self._waiting.get(task_id) or self._holding[task_id])[1]
+
+    def held_rank(self, task_id: str) -> Rank:
+        """The rank of one that holds something; one that stands paused and waits for cores has another for that."""
+        return self._holding[task_id][1].rank
 
     def is_waiting(self, task_id: str) -> bool:
         return task_id in self._waiting
@@ -242,11 +235,17 @@ class Books:
     def _place(self, holding: Holding, standing: Standing) -> None:
         insort(self._by_rank, (standing.rank, *_first_put_down(holding)))
         insort(self._by_end, _end(holding))
+        if holding.leaving == NOTHING:
+            self.held_by_rank[standing.rank] = self.held_by_rank.get(standing.rank, NOTHING) + holding.granted
         self._renew_at(standing.until, holding.task.id)
 
     def _displace(self, holding: Holding, standing: Standing) -> None:
         _take_out(self._by_rank, (standing.rank, *_first_put_down(holding)))
         _take_out(self._by_end, _end(holding))
+        if holding.leaving == NOTHING:
+            left = self.held_by_rank.pop(standing.rank, NOTHING) - holding.granted
+            if left != NOTHING:
+                self.held_by_rank[standing.rank] = left
 
     def _renew_at(self, until: float, task_id: str) -> None:
         if until < math.inf:
