@@ -130,10 +130,10 @@ class AttemptWorker(Worker):
         return execution
 
     def fork_work_horse(self, job: RqJob, queue: RqQueue) -> None:
+        give_back_free_memory()
         self._watch = Watch(self._place, *parse_rq_id(job.id))
         self._parent = os.getpid()
         self._others = frozenset(tree.children(self._parent))
-        give_back_free_memory()
         # Held back across the fork, so that a request to stop finds either no child or one that hears it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:

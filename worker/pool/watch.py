@@ -42,7 +42,7 @@ log = logging.getLogger("singlepoint.worker")
 
 
 class Watch:
-    """Watches one attempt from its parent process."""
+    """Watches one attempt from its parent process; to be made when that forks it."""
 
     def __init__(self, place: Workplace, job_id: str, number: int) -> None:
         self._place = place
@@ -63,6 +63,7 @@ class Watch:
         self._paused = False
         self._complained = False
         self._oom_kills = oom_kills()
+        self._inherited_bytes = inherited_bytes()
         self._rusage: resource.struct_rusage | None = None
 
     def drain_began(self) -> None:
@@ -121,7 +122,7 @@ class Watch:
         if job.terms is None:
             return None
         granted = job.terms.resources.memory_bytes
-        used = (resident_bytes(pid) or 0) - inherited_bytes() + self._below_bytes(job, pid)
+        used = (resident_bytes(pid) or 0) - self._inherited_bytes + self._below_bytes(job, pid)
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
