@@ -15,36 +15,25 @@ import click
 
 from singlepoint.jobs.amounts import amount_text, granted_text
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.client.query import live, room
+from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.remote import API, open_server
-from singlepoint.jobs.client.session import Session, Settings, asked, open_session
+from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, local, now, seconds
-from singlepoint.jobs.documents import Malformed
-from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound
-from singlepoint.jobs.ledger.entries import Entry, of_likeness
-from singlepoint.jobs.lifecycle.checkpoint_interval import UNMEASURED_SAVE_S
-from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.reasons import Eta
-from singlepoint.jobs.lifecycle.records import Job, granted_of
+from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
-from singlepoint.jobs.spec.job import Spec, from_json, likeness
-from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
-from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
+from singlepoint.jobs.spec.job import Spec
+from singlepoint.scheduler.foresight import known, known_of, read_scene, with_spec
 from singlepoint.scheduler.simulation.situation import situation
-from singlepoint.scheduler.simulation.whatif import Known, outlook, sooner
-from singlepoint.scheduler.world.experience import REMEMBERED, Estimate, Experience
-from singlepoint.scheduler.world.tasks import Task
+from singlepoint.scheduler.simulation.whatif import outlook, sooner
 
 NEW = "new"
 """What a job is called that has no id yet."""
 
 MOST_NAMED = 5
 """Jobs that a line of text names; a document has all of them."""
-
-LIKE_JOBS = 3 * REMEMBERED
-"""Of them the newest count: of several numbers of cores, some each."""
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")
@@ -120,7 +109,7 @@ def _waiting(session: Session, job: Job, expected: dict[str, Any] | None) -> dic
     if scene is None or stands is None:
         return {}
     expected_eta = Eta.from_json(expected) if expected is not None else None
-    changes = sooner(scene, job.id, _known_of(session, job), expected_eta)
+    changes = sooner(scene, job.id, known_of(session, job), expected_eta)
     kept = stands.reservation
     return {
         "lacks": {name: {"needs": needs, "free": free} for name, (needs, free) in stands.lacks.items()},
@@ -160,87 +149,5 @@ def expectation(session: Session, spec: Spec, at: float) -> Outlook | None:
     spec: with its times in UTC, and the ids of jobs that it comes after.
     """
     scene = read_scene(session)
-    need = granted_of(spec.resources.amounts(), False, scene.room) if scene is not None else None
-    if scene is None or need is None or not need.fits_in(scene.room):
-        return None
-    after = _open_still(session, spec, scene)
-    if after is None:
-        return None
-    took = _took(_like(session, likeness(spec)))
-    task = Task(
-        NEW,
-        need,
-        submitted_at=at,
-        since=at,
-        priority=spec.priority,
-        project=spec.project or "",
-        expected_s=took.median_s if took else None,
-        longest_s=took.high_s if took else math.inf,
-        gives_way=spec.preemptible,
-    )
-    hope = None
-    if spec.deadline is not None:
-        hope = Hope(seconds(spec.deadline), setback_s(spec.kind, UNMEASURED_SAVE_S, scene.survival.rate_per_s))
-    coming = Coming(task, max(scene.now, seconds(spec.begin) if spec.begin else 0.0), after)
-    return outlook(scene.with_job(coming, took or UNKNOWN, hope), NEW, _known(session, spec))
-
-
-def _open_still(session: Session, spec: Spec, scene: Scene) -> tuple[str, ...] | None:
-    """The jobs that it still has to come after; None where it is not foreseen that they end as they are to."""
-    found = []
-    for one in map(parse_after, spec.after):
-        try:
-            met = one.is_met(session.store.fate(one.job))
-        except HistoryDamaged:
-            return None
-        if not met and (one.when is Condition.FAILED or not scene.knows(one.job)):
-            return None
-        if not met:
-            found.append(one.job)
-    return tuple(dict.fromkeys(found))
-
-
-# --- what is known ------------------------------------------------------------------------------------------
-
-
-def read_scene(session: Session) -> Scene | None:
-    """The line as the scheduler that runs saw it last; None where none runs, or none can be read."""
-    if room(session) is None:
-        return None
-    document, _ = asked(session, lambda index: index.scene())
-    try:
-        return scene_from_json(document) if document is not None else None
-    except Malformed:
-        return None
-
-
-def _known_of(session: Session, job: Job) -> Known:
-    try:
-        return _known(session, from_json(session.store.spec(job.id)))
-    except (ValueError, LookupError, TypeError, NotFound, HistoryDamaged, InvalidInput):
-        return Known()
-
-
-def _known(session: Session, spec: Spec) -> Known:
-    """What jobs like this one took, on which cores and with how much memory."""
-    by_cores: dict[int, list[Entry]] = {}
-    entries = _like(session, likeness(spec))
-    for entry in entries:
-        by_cores.setdefault(entry.cores, []).append(entry)
-    on_cores = {cores: took for cores, some in by_cores.items() if cores and (took := _took(some)) is not None}
-    peak_memory_bytes = max((entry.account.peak_memory_bytes for entry in entries), default=0)
-    epochs = spec.training.epochs if spec.kind == "train" else 0
-    return Known(on_cores, peak_memory_bytes, epochs)
-
-
-def _took(entries: list[Entry]) -> Estimate | None:
-    experience = Experience()
-    experience.learn(entries)
-    return experience.run_time(entries[0].like) if entries else None
-
-
-def _like(session: Session, like: str) -> list[Entry]:
-    """The newest jobs like this one that succeeded, oldest first."""
-    with session.store.ledger.opened() as content:
-        newest = of_likeness(content, like, LIKE_JOBS)
-    return [entry for entry in reversed(newest) if entry.state is State.SUCCEEDED]
+    scene = with_spec(session, scene, spec, at, NEW) if scene is not None else None
+    return outlook(scene, NEW, known(session, spec)) if scene is not None else None

@@ -13,7 +13,8 @@ from singlepoint.jobs.clock import iso, seconds
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.spec.file import parse_document
-from singlepoint.scheduler.explain import expectation, explanation, read_scene
+from singlepoint.scheduler.explain import expectation, explanation
+from singlepoint.scheduler.foresight import read_scene
 from tests.conftest import accept
 from tests.scheduler.pretend import Bench
 
