@@ -11,12 +11,13 @@ import click
 from singlepoint.jobs.amounts import amount_text, format_bytes, granted_text
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.query import Row, live
-from singlepoint.jobs.client.session import Settings, open_session
+from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.records import Attempt, Job
 from singlepoint.jobs.lifecycle.summary import detail, memory_from
+from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
 
 from .options import as_json, examples, job_argument
 from .text import age, duration, fields, percent, table
@@ -38,7 +39,7 @@ def show(settings: Settings, job: str, as_json: bool) -> None:
         history = list(events(session.store.history(job_id)))
         click.echo(json.dumps({**detail(known), **beyond, "history": history}, indent=1))
     else:
-        click.echo(page(known, beyond, now()))
+        click.echo(page(known, {**beyond, "uses": _uses(session, known, now())}, now()))
     if away is not None:
         raise away
 
@@ -59,6 +60,7 @@ def page(job: Job, live: Row, at: float) -> str:
             "deadline": iso(job.deadline_at) if job.deadline_at else "",
             "asks for": _request(job),
             "has": "" if job.terms is None or job.is_final else granted_text(job.terms.cores, job.terms.units),
+            "uses": live.get("uses", ""),
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),
             "bits": _bits(job),
@@ -67,6 +69,22 @@ def page(job: Job, live: Row, at: float) -> str:
     foreseen = "\n".join(foreseen_lines({**live, "deadline_at": job.deadline_at and iso(job.deadline_at)}, at))
     parts = [head, foreseen, _ledger(job, at), _section("result", job.result), _section("metrics", job.metrics)]
     return "\n\n".join(part for part in parts if part)
+
+
+LATELY_S = 240.0
+
+
+def _uses(session: Session, job: Job, at: float) -> str:
+    """Of what it was granted, lately; "" for a job that does not run, or has only begun to."""
+    if job.is_final or job.terms is None:
+        return ""
+    rings = Rings(session.home.job_files(job.id).utilisation, RINGS_OF_A_JOB)
+    shares = rings.total(at - LATELY_S, at).shares()
+    used = [f"{percent(shares[name]['used'])} of its {what}" for name, what in _USED.items() if name in shares]
+    return ", ".join(used)
+
+
+_USED = {"cpu_millis": "cores", "memory_bytes": "memory", "storage_bytes": "disk"}
 
 
 def _request(job: Job) -> str:

@@ -61,6 +61,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("PUT", "/jobs/{id}/priority", jobs.prioritise, body=jobs.Priority),
     Operation("GET", "/jobs/{id}/log", jobs.log, query=jobs.Piece),
     Operation("GET", "/jobs/{id}/metrics", jobs.metrics, query=jobs.Curve),
+    Operation("GET", "/jobs/{id}/utilisation", machine.utilisation_of_job, query=machine.Span),
     Operation("GET", "/jobs/{id}/checkpoints", jobs.checkpoints, query=jobs.Verification),
     Operation("GET", "/jobs/{id}/explain", jobs.explain),
     Operation("GET", "/jobs/{id}/report", jobs.report),

@@ -72,6 +72,11 @@ class JobFiles:
         return self.directory / "progress.json"
 
     @property
+    def utilisation(self) -> Path:
+        """The rings of what it used of what it was granted."""
+        return self.directory / "utilisation"
+
+    @property
     def checkpoints(self) -> Path:
         return self.directory / "checkpoints"
 

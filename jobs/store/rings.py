@@ -30,19 +30,22 @@ class Ring:
 RINGS = (Ring("seconds", 1, 900), Ring("minutes", 60, 2880), Ring("hours", 3600, 9600))
 """A quarter of an hour by seconds, two days by minutes, a year and more by hours: 2 MB in all."""
 
+RINGS_OF_A_JOB = (Ring("seconds", 1, 300), Ring("minutes", 60, 720), Ring("hours", 3600, 2400))
+"""Five minutes, half a day, a hundred days: at most half a megabyte, and 12 KiB after the first minutes."""
+
 _SLOT = struct.Struct(f"<q{FIGURES}d")
 
 
 class Rings:
     """The rings in one directory, which is made by the first to write."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, rings: tuple[Ring, ...] = RINGS) -> None:
+        self._directory, self._rings = directory, rings
 
     def add(self, at: float, flow: Flow) -> None:
         """Add to the slots that `at` lies in. Raises OSError when they cannot be written."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
-        for ring in RINGS:
+        for ring in self._rings:
             descriptor = os.open(self._path(ring), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 number = int(at // ring.slot_s)
@@ -65,13 +68,14 @@ class Rings:
             if (flow := _read_slot(content[place : place + _SLOT.size], number)) is not None:
                 yield float(number * ring.slot_s), flow
 
+    def over(self, begin: float, end: float) -> Iterator[tuple[float, Flow]]:
+        """The same, from the finest ring that reaches back so far."""
+        fitting = [ring for ring in self._rings if end - begin <= ring.slot_s * (ring.slots - 1)]
+        return self.read(fitting[0] if fitting else self._rings[-1], begin, end)
+
     def total(self, begin: float, end: float) -> Flow:
-        """All that passed between two times, from the finest ring that reaches back so far."""
-        fitting = [ring for ring in RINGS if end - begin <= ring.slot_s * (ring.slots - 1)]
-        found = Flow()
-        for _, flow in self.read(fitting[0] if fitting else RINGS[-1], begin, end):
-            found = found + flow
-        return found
+        """All that passed between two times."""
+        return sum((flow for _, flow in self.over(begin, end)), Flow())
 
     def _path(self, ring: Ring) -> Path:
         return self._directory / f"{ring.name}.ring"

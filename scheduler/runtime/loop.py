@@ -42,7 +42,6 @@ from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.jobs.store.rings import Rings
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.host.state import Core, Host
 from singlepoint.scheduler.policy.host.strain import judged
@@ -139,7 +138,7 @@ class Scheduler:
         self.world = _empty_world(store.home, budget, cores, measure)
         self._choices = Choices(store.home, self.world, policy, budget_at, clock, monotonic)
         self.sight = Sight(store, self.world, clock, monotonic)
-        self._metering = Metering(Rings(store.home.utilisation), self.world, own_cpu_s)
+        self._metering = Metering(store.home, self.world, own_cpu_s)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
         self._redis: Telling | None = None
         self._connect = connect

@@ -1,4 +1,5 @@
-"""Measuring U(t): once a second, what there is, what is granted and what is used goes into the home's rings.
+"""Measuring U(t): once a second, what there is, what is granted and what is used goes into the home's rings, and what
+a job used of what it was granted into its own, once it has run some seconds.
 
 Used is what running attempts tell of themselves, and at their end what they had not told yet, so that over time the
 processor seconds are those of the ledger. What nobody measured (the scheduler was away, the machine slept) is in no
@@ -7,12 +8,14 @@ slot, neither as capacity nor as use.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 
 from singlepoint.jobs.lifecycle.flow import Flow, settled, standing, used_since
 from singlepoint.jobs.lifecycle.records import Attempt, Sample
-from singlepoint.jobs.store.rings import Rings
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
 from singlepoint.scheduler.world.world import World
 
 log = logging.getLogger("singlepoint.scheduler")
@@ -21,6 +24,9 @@ EVERY_S = 1.0
 OWN_EVERY_S = 10.0
 """How often our own processes are looked for: that reads all of /proc."""
 
+FIRST_S = 10.0
+"""What ends sooner has no rings of its own: its ledger says all there is to say."""
+
 LONGEST_S = 10.0
 """A longer span between two looks was not measured: something stood still."""
 
@@ -28,8 +34,9 @@ LONGEST_S = 10.0
 class Metering:
     """One world's. own_cpu_s: core-seconds that our own processes have used so far, all told."""
 
-    def __init__(self, rings: Rings, world: World, own_cpu_s: Callable[[], float]) -> None:
-        self._rings = rings
+    def __init__(self, home: Home, world: World, own_cpu_s: Callable[[], float]) -> None:
+        self._home = home
+        self._rings = Rings(home.utilisation)
         self._world = world
         self._own_cpu_s = own_cpu_s
         self._own_before: float | None = None
@@ -44,25 +51,31 @@ class Metering:
             return
         seconds = monotonic_s - self._last_s if self._last_s is not None else 0.0
         self._last_s = monotonic_s
-        flow = self._ended() + self._running(seconds) + self._own(monotonic_s)
+        flow = self._ended(now) + self._running(now, seconds) + self._own(monotonic_s)
         if 0 < seconds <= LONGEST_S:
             self._write(now, seconds, flow + standing(self._world.budget, self._world.reserved, seconds))
 
-    def _running(self, seconds: float) -> Flow:
+    def _running(self, now: float, seconds: float) -> Flow:
         flow, present = Flow(), {}
         for job in self._world.holders():
             sample, newest = self._world.sample(job.id), job.newest
             if sample is not None and newest is not None and _is_of(sample, newest):
                 key = (job.id, sample.attempt)
-                flow = flow + used_since(self._samples.get(key), sample, seconds)
-                present[key] = sample
+                used = used_since(self._samples.get(key), sample, seconds)
+                flow, present[key] = flow + used, sample
+                if job.terms is not None and now - (newest.started_at or now) >= FIRST_S and seconds <= LONGEST_S:
+                    granted = job.terms.resources
+                    self._write_of(job.id, now, used + standing(granted, granted, seconds))
         self._samples = present
         return flow
 
-    def _ended(self) -> Flow:
+    def _ended(self, now: float) -> Flow:
         flow = Flow()
         for job_id, attempt in self._world.take_ended():
-            flow = flow + settled(attempt, self._samples.pop((job_id, attempt.number), None))
+            rest = settled(attempt, self._samples.pop((job_id, attempt.number), None))
+            flow = flow + rest
+            if self._home.job_files(job_id).utilisation.is_dir():
+                self._write_of(job_id, now, rest)
         return flow
 
     def _own(self, monotonic_s: float) -> Flow:
@@ -72,6 +85,10 @@ class Metering:
         used = self._own_cpu_s()
         before, self._own_before = self._own_before, used
         return Flow(own_core_s=max(0.0, used - before) if before is not None else 0.0)
+
+    def _write_of(self, job_id: str, now: float, flow: Flow) -> None:
+        with contextlib.suppress(OSError):  # it was removed; or the disk is full, which the home's own rings tell
+            Rings(self._home.job_files(job_id).utilisation, RINGS_OF_A_JOB).add(now, flow)
 
     def _write(self, now: float, seconds: float, flow: Flow) -> None:
         """An idle scheduler looks every few seconds: what passed is spread over them."""

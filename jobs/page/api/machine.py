@@ -9,7 +9,7 @@ from pydantic import Field
 
 from singlepoint.jobs.amounts import parse_moment_s
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
-from singlepoint.jobs.client.find import find_model
+from singlepoint.jobs.client.find import find_job, find_model
 from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session, asked
 from singlepoint.jobs.clock import iso, now
@@ -23,7 +23,7 @@ from singlepoint.jobs.page.service import Answer, Call, Document, Service
 from singlepoint.jobs.services.draining import Drain, drain, end_drain, planned_drain
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.common import Moment
-from singlepoint.jobs.store.rings import RINGS, Rings
+from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
 
 
 class Draining(Part):
@@ -85,11 +85,21 @@ def granted(session: Session) -> Resources:
 
 def utilisation(service: Service, call: Call) -> Answer:
     """U(t) of each limited resource over time, in three readings, and the account of core-seconds."""
-    rings, until = Rings(service.session.home.utilisation), now()
+    return _over_time(Rings(service.session.home.utilisation), call)
+
+
+def utilisation_of_job(service: Service, call: Call) -> Answer:
+    """The same of one job: what it used of what it was granted."""
+    session = service.session
+    job_id = find_job(session.store, call.words["id"])
+    return _over_time(Rings(session.home.job_files(job_id).utilisation, RINGS_OF_A_JOB), call)
+
+
+def _over_time(rings: Rings, call: Call) -> Answer:
+    until = now()
     begin = until - call.query.span_s
-    ring = next((one for one in RINGS if call.query.span_s <= one.slot_s * (one.slots - 1)), RINGS[-1])
     spans: dict[int, Flow] = {}
-    for at, flow in rings.read(ring, begin, until):
+    for at, flow in rings.over(begin, until):
         place = int((at - begin) * call.query.points / call.query.span_s)
         spans[place] = spans[place] + flow if place in spans else flow
     total = sum(spans.values(), Flow())

@@ -10,7 +10,7 @@ import fakeredis
 import pytest
 
 from singlepoint.jobs.clock import now, seconds
-from singlepoint.jobs.lifecycle.flow import standing
+from singlepoint.jobs.lifecycle.flow import Flow, standing
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.page import predictions
@@ -20,7 +20,7 @@ from singlepoint.jobs.page.api.openapi import document
 from singlepoint.jobs.page.app import OPERATIONS, PATTERNS, PLAIN
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.jobs.store.rings import Rings
+from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
 from singlepoint.jobs.store.settings import Http
 from tests.conftest import accept
 from tests.jobs.page.client import Client, Serve
@@ -217,6 +217,19 @@ def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: 
     assert len(told["at"]) == len(told["shares"]["cpu_millis"]["used"]) == 20
     assert told["account"]["capacity_core_s"] == told["account"]["idle_core_s"] == 40
     assert client("GET", "/api/v1/utilisation?span_s=0").status == 422
+
+
+def test_what_a_job_used_of_what_it_was_granted_is_told_over_time(client: Client, store: JobStore) -> None:
+    job = accept(store)
+    granted = Resources(cpu_millis=1000, memory_bytes=2**30)
+    assert client("GET", f"/api/v1/jobs/{job.id}/utilisation").json["shares"] == {}
+    rings = Rings(store.home.job_files(job.id).utilisation, RINGS_OF_A_JOB)
+    for second in range(20):
+        flow = standing(granted, granted, 1.0) + Flow(used=(900.0, 2.0**28, 0.0, 0.0))
+        rings.add(now() - second, flow)
+    told = client("GET", f"/api/v1/jobs/{job.id}/utilisation?span_s=60").json
+    assert set(told["shares"]["cpu_millis"]["used"]) == {0.9} and set(told["shares"]["memory_bytes"]["used"]) == {0.25}
+    assert client("GET", "/api/v1/jobs/nobody/utilisation").status == 404
 
 
 # ---- what a job says ---------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ import pytest
 from singlepoint.jobs.lifecycle.records import Sample, Usage
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.jobs.store.rings import Rings
+from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
+from singlepoint.scheduler.runtime.metering import FIRST_S
 from tests.scheduler.pretend import Bench
 
 
@@ -45,6 +46,27 @@ def test_reserved_used_and_useful_of_a_job_that_was_killed(bench: Bench) -> None
     assert flow.repeated_core_s == pytest.approx(4.5 * 0.2)
     assert flow.capacity_core_s == pytest.approx(4 * flow.seconds)
     assert 0 < flow.shares()["cpu_millis"]["useful"] < flow.shares()["cpu_millis"]["used"] < 0.25
+
+
+def test_what_a_job_used_of_what_it_was_granted_is_kept_once_it_has_run_some_seconds(bench: Bench) -> None:
+    job_id = bench.submit()
+    bench.look()
+    bench.claim()
+    bench.look(1)
+    place = bench.store.home.job_files(job_id).utilisation
+    for second in range(1, 30):
+        tell(bench, job_id, cpu_s=second * 0.8)
+        bench.look(1)
+        assert place.exists() == (second + 1 >= FIRST_S)
+    shares = Rings(place, RINGS_OF_A_JOB).total(bench.now - 10, bench.now).shares()
+    assert shares["cpu_millis"]["used"] == pytest.approx(0.8, abs=0.02)
+    assert shares["memory_bytes"]["used"] == pytest.approx(1 / 512)
+    usage = Usage(wall_s=31.0, cpu_s=30.0, overhead_s=0.0).to_json()
+    bench.end(job_id, Event.SUCCEED, usage=usage)
+    bench.look(1)
+    total = Rings(place, RINGS_OF_A_JOB).total(0.0, bench.now)
+    assert 15 < total.used_core_s <= 30.0, "from then on, and at its end what it had not told"
+    assert sum(path.stat().st_blocks * 512 for path in place.iterdir()) < 64 * 2**10
 
 
 def test_a_time_that_nobody_measured_is_neither_idle_nor_used(bench: Bench) -> None:
