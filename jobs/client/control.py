@@ -6,7 +6,7 @@ written when Redis does not answer, NotFound for a job that is gone, and NotNow 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,13 @@ from .submit import announce
 _WITH_A_WORKER = frozenset({State.QUEUED, State.RUNNING})
 
 
-def cancel(session: Session, job_id: str, at: float) -> Job:
-    """End a waiting job now; ask a running one to end at its next step. Again: no harm."""
-    session.require_redis()
+def cancel(session: Session, job_id: str, at: float, tell: Callable[[Job], object] | None = None) -> Job:
+    """End a waiting job now; ask a running one to end at its next step. Again: no harm.
+
+    tell: of the many that are cancelled together, to an index that was found to answer; see `Index.together`.
+    """
+    if tell is None:
+        session.require_redis()
     with session.store.locked_history(job_id) as history:
         waiting = history.job
         if waiting.state is State.CANCELLED or Ask.CANCEL in waiting.asks:
@@ -42,7 +46,7 @@ def cancel(session: Session, job_id: str, at: float) -> Job:
             job = history.append(Note.ASK, at, {"ask": Ask.CANCEL})
         else:
             job = history.append(Event.CANCEL, at, {"end": "cancelled", "reason": "cancelled on request"})
-    session.index.tell(job)  # the scheduler takes a waiting one out of rq's queues
+    (tell or session.index.tell)(job)  # the scheduler takes a waiting one out of rq's queues
     return job
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import click
 
 from singlepoint.jobs.client import control
@@ -27,11 +30,16 @@ def cancel(settings: Settings, which: Which) -> None:
     """End jobs for good: a waiting one at once, a running one at its next step."""
     session = open_session(settings)
 
-    def act(job_id: str) -> None:
-        job = control.cancel(session, job_id, now())
+    def act(job_id: str, tell: Callable[[Job], None] | None = None) -> None:
+        job = control.cancel(session, job_id, now(), tell)
         _say(job, "cancelled" if job.is_final else "asked to stop")
 
-    which.each(session, GOES_ON, act, at_once=AT_ONCE)
+    if which.words:
+        which.each(session, GOES_ON, act)
+        return
+    session.require_redis()
+    with session.index.together() as tell:
+        which.each(session, GOES_ON, partial(act, tell=tell), at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint pause k3v", "singlepoint pause k3v && singlepoint resume k3v"))

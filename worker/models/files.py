@@ -26,7 +26,7 @@ from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.base import Count, Part
 from singlepoint.jobs.spec.data import Task
-from singlepoint.jobs.spec.network import Layer
+from singlepoint.jobs.spec.network import MOST_LAYERS, Layer
 from singlepoint.jobs.store.durable import SHARED, explained, put_in_place, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
 from singlepoint.worker.data.target_scale import TargetScale
@@ -69,7 +69,7 @@ class ModelDocument(Part):
     dtype: Literal["float32"] = "float32"
     input_shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=4)]
     vocabulary: Count | None
-    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=10_000)]
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1, max_length=3 * MOST_LAYERS)]
     preprocessing: Preprocessor | None
     target_scale: TargetScale | None = None
     metrics: dict[str, float]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import redis
 
-from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.index import TOLD_TOGETHER, Index
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Sample
 from singlepoint.jobs.lifecycle.states import Event
@@ -22,6 +24,21 @@ def test_a_tell_that_comes_late_does_not_undo_a_newer_one(store: JobStore, conne
     assert index.tell(new) and index.tell(old)
     assert index.summaries() == []  # it has ended
     assert index.wait_for_bell(1) == [job.id]  # both rang all the same
+
+
+def test_many_are_told_together_in_few_round_trips_and_none_is_forgotten(
+    store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, sent = Index(connection, store.home.uuid), []
+    jobs = [accept(store) for _ in range(TOLD_TOGETHER + 7)]
+    pipeline = connection.pipeline
+    monkeypatch.setattr(connection, "pipeline", lambda *a, **k: sent.append(1) or pipeline(*a, **k))
+    with pytest.raises(RuntimeError), index.together() as tell, ThreadPoolExecutor(4) as pool:
+        list(pool.map(tell, jobs))
+        raise RuntimeError("whoever tells gives up")
+    assert sorted(row["id"] for row in index.summaries()) == sorted(job.id for job in jobs)
+    assert sorted(index.wait_for_bell(1)) == sorted(job.id for job in jobs)
+    assert len(sent) == 2
 
 
 def test_a_late_end_of_an_earlier_round_does_not_take_the_progress_of_a_retried_job(
