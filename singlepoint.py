@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -337,7 +337,8 @@ def up(
         _require_free(http)
     ours = starting.ready_broker(home, settings.redis_url)
     if detach:
-        return starting.up_detached(home, settings.redis_url, again, environment, count)
+        page = _page_at(http) if http else None
+        return starting.up_detached(home, settings.redis_url, again, environment, count, page)
     # The last is stopped first: a scheduler that still ran would dispatch what the workers just handed back.
     children = [
         *([Child("broker", (*command, "broker"))] if ours else []),
@@ -365,6 +366,12 @@ def _require_free(place: str) -> None:
     from singlepoint.jobs.page.place import bound, parse_place
 
     bound(*parse_place(place)).close()
+
+
+def _page_at(place: str) -> Callable[[], bool]:
+    from singlepoint.jobs.page.place import is_answered, parse_place
+
+    return lambda: is_answered(*parse_place(place))
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint page\n  singlepoint page --http 0.0.0.0:8080")

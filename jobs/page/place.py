@@ -1,4 +1,4 @@
-"""Where the service listens: `[HOST:]PORT` as people write it, and a socket there."""
+"""Where the service listens: `[HOST:]PORT` as people write it, a socket there, and whether anybody answers."""
 
 from __future__ import annotations
 
@@ -39,3 +39,17 @@ def bound(host: str, port: int) -> socket.socket:
         raise UsageError(f"cannot listen at {host} port {port}: {error.strerror}", hint=hint) from None
     listening.set_inheritable(False)
     return listening
+
+
+_QUESTION = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+
+def is_answered(host: str, port: int, timeout_s: float = 1.0) -> bool:
+    """Whether a service speaks there: a socket listens before that. One with TLS speaks by hanging up."""
+    try:
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.sendall(_QUESTION)
+            connection.recv(1)
+    except OSError:
+        return False
+    return True

@@ -106,13 +106,21 @@ def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> D
 
 
 def up_detached(
-    home: Home, redis_url: str | None, argv: Sequence[str], environment: Mapping[str, str], workers: int
+    home: Home,
+    redis_url: str | None,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    workers: int,
+    page: Callable[[], bool] | None = None,
 ) -> int:
-    """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work."""
+    """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work.
+
+    page: whether it answers, where there is to be one.
+    """
     if _is_up_already(home):
         return EXIT_OK
     try:
-        services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers)
+        services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers, page)
     except BrokerAway as error:
         if error.exit_code == EXIT_NOT_NOW and _is_up_already(home):  # somebody else was faster by an instant
             return EXIT_OK
@@ -131,8 +139,10 @@ def _is_up_already(home: Home) -> bool:
     return True
 
 
-def await_ready(detached: Detached, look: Callable[[], Services], workers: int) -> Services:
-    """Wait until broker, scheduler and workers live.
+def await_ready(
+    detached: Detached, look: Callable[[], Services], workers: int, page: Callable[[], bool] | None = None
+) -> Services:
+    """Wait until broker, scheduler and workers live, and the page answers.
 
     Raises BrokerAway with the reason and the end of the log, when the supervisor ends first (and then with
     its exit code) or half a minute was not enough (and then it is stopped).
@@ -142,6 +152,8 @@ def await_ready(detached: Detached, look: Callable[[], Services], workers: int) 
     while (code := detached.process.poll()) is None and time.monotonic() < deadline:
         services = look()
         missing = next(services.missing(workers), "")
+        if not missing and page is not None and not page():
+            missing = "the page does not answer"
         if not missing:
             return services
         time.sleep(POLL_S)

@@ -191,6 +191,19 @@ def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Ho
     detached.process.wait()
 
 
+def test_a_detached_start_with_a_page_is_ready_once_that_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    detached = starting.detach(home, ("sleep", "60"), {})
+    answers = iter([False, False, True])
+    ready = Services(None, True, this_process(), ("w",))
+    assert starting.await_ready(detached, lambda: ready, 1, lambda: next(answers)) == ready
+    assert list(answers) == []
+
+    monkeypatch.setattr(starting, "READY_S", 0.1)
+    with pytest.raises(BrokerAway, match="the page does not answer"):
+        starting.await_ready(detached, lambda: ready, 1, lambda: False)
+    assert detached.process.wait(timeout=LONGEST_S) == -signal.SIGTERM
+
+
 def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
     argv = ("/opt/a python", "-m", "singlepoint", "--home", "/home/me/100%/$x", "up")
     text = unit_files.systemd_unit(argv, {"SINGLEPOINT_REDIS_URL": "redis://:a%20$b@h/0"})
