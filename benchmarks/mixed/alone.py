@@ -1,6 +1,7 @@
-"""What people write for one training or one prediction who have no queue: `alone.py train|predict SPEC.json`.
+"""What people write for one training or one prediction who have no queue: `alone.py train|predict SPEC.json [DONE]`.
 
 It does the work of the spec in this process, with our own numpy core, and keeps the result; nothing is saved meanwhile.
+DONE: a file to be made at its end.
 """
 
 from __future__ import annotations
@@ -37,3 +38,5 @@ def predict(spec: dict) -> None:
 
 if __name__ == "__main__":
     {"train": train, "predict": predict}[sys.argv[1]](json.loads(Path(sys.argv[2]).read_text()))
+    for done in sys.argv[3:]:
+        Path(done).touch()
