@@ -9,6 +9,7 @@ same id is harmless, because only one claim of an attempt can succeed.
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import cast
@@ -174,19 +175,29 @@ class DispatchQueue:
         except Exception:  # noqa: BLE001 - rq has several errors for a job that is gone or none, and gone is what we want
             self.drop_entry(name)
 
-    def turn_over(self, most: int, belongs: Callable[[str], bool]) -> list[str]:
-        """Move the first entries of `waiting` to its end, but for those that do not belong there; which those were.
+    def begin_turn(self) -> str:
+        """Put a mark at the end of `waiting`: once it comes first, all that stood there has been turned over, whatever
+        was put in or taken out meanwhile."""
+        mark = f"turn:{uuid.uuid4().hex}"
+        self.connection.rpush(self.waiting.key, mark)
+        return mark
 
-        Only the scheduler writes there, so that nothing comes between the reading and the moving.
+    def turn_over(self, most: int, belongs: Callable[[str], bool], mark: str) -> tuple[list[str], bool]:
+        """Move the first entries of `waiting` to its end, but for those that do not belong there: which those were, and
+        whether the turn is complete.
+
+        Only the scheduler takes from there, so that nothing comes between the reading and the moving.
         """
-        entries = cast("list[bytes]", self.connection.lrange(self.waiting.key, 0, most - 1))
+        found = cast("list[bytes]", self.connection.lrange(self.waiting.key, 0, most - 1))
+        entries = found[: found.index(mark.encode())] if mark.encode() in found else found
         kept = [entry for entry in entries if belongs(text_of(entry))]
         with self.transaction() as pipe:
-            pipe.ltrim(self.waiting.key, len(entries), -1)
+            pipe.ltrim(self.waiting.key, len(entries) + (entries is not found), -1)
             if kept:
                 pipe.rpush(self.waiting.key, *kept)
         stayed = set(kept)
-        return [text_of(entry) for entry in entries if entry not in stayed]
+        is_complete = entries is not found or not found
+        return [text_of(entry) for entry in entries if entry not in stayed], is_complete
 
     def waiting_count(self) -> int:
         return int(self.connection.llen(self.waiting.key))

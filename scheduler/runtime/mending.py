@@ -142,20 +142,33 @@ def _mend_waiting(sight: Sight, telling: Telling) -> Iterator[None]:
     length = telling.queue.waiting_count()
     if telling.is_in_line and length == len(should_wait):
         return
-    telling.is_in_line, seen = True, set[str]()
+    seen = yield from _turned_over(sight, telling, length)
+    telling.is_in_line = seen is not None
+    if seen is None:
+        return
+    for name, job in should_wait.items():
+        if name not in seen and _waits(sight, name):
+            telling.moved(None, job)
+
+
+def _turned_over(sight: Sight, telling: Telling, length: int) -> Generator[None, None, set[str] | None]:
+    """Take out what does not wait there; what does. None when somebody took the mark away: another time."""
+    seen: set[str] = set()
 
     def belongs(name: str) -> bool:
         first = name not in seen and _waits(sight, name)
         seen.add(name)
         return first
 
-    for _ in range(-(-length // ROWS_A_SLICE)):
-        for left_over in telling.queue.turn_over(ROWS_A_SLICE, belongs):
+    mark = telling.queue.begin_turn()
+    for _ in range(2 + 2 * length // ROWS_A_SLICE):
+        left_overs, is_complete = telling.queue.turn_over(ROWS_A_SLICE, belongs, mark)
+        for left_over in left_overs:
             _forget(sight, telling, left_over)
+        if is_complete:
+            return seen
         yield
-    for name, job in should_wait.items():
-        if name not in seen and _waits(sight, name):
-            telling.moved(None, job)
+    return None
 
 
 def _waits(sight: Sight, name: str) -> bool:

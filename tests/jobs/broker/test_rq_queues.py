@@ -63,8 +63,28 @@ def test_what_waits_far_inside_is_not_searched_for_and_goes_when_the_list_is_tur
         for job_id in "cbe":
             queue.stop_waiting(job_id, 1, pipe)
         assert pipe.execute() == [0, 1, 1]
-    assert queue.turn_over(3, lambda name: name != "c_1") == ["c_1"]
-    assert queue.waiting.job_ids == ["f_1", "a_1", "d_1"]
+    mark = queue.begin_turn()
+    assert queue.turn_over(3, lambda name: name != "c_1", mark) == (["c_1"], False)
+    assert queue.turn_over(3, lambda name: True, mark) == ([], True)
+    assert queue.waiting.job_ids == ["a_1", "d_1", "f_1"]
+
+
+def test_a_turn_is_complete_whatever_comes_and_goes_meanwhile(connection: redis.Redis) -> None:
+    queue = DispatchQueue(connection, UUID)
+    wait(queue, *"abcdefgh")
+    mark, seen = queue.begin_turn(), list[str]()
+
+    def belongs(name: str) -> bool:
+        seen.append(name)
+        return True
+
+    assert queue.turn_over(3, belongs, mark) == ([], False)
+    wait(queue, *"xy")
+    connection.lrem(queue.waiting.key, 0, "e_1")
+    assert queue.turn_over(3, belongs, mark) == ([], False)
+    assert queue.turn_over(3, belongs, mark) == ([], True)
+    assert seen == ["a_1", "b_1", "c_1", "d_1", "f_1", "g_1", "h_1"], "each once"
+    assert sorted(queue.waiting.job_ids) == sorted(f"{one}_1" for one in "abcdfghxy")
 
 
 def test_rq_holds_ids_and_one_constant_path_as_json(connection: redis.Redis) -> None:

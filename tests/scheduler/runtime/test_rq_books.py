@@ -10,7 +10,10 @@ from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.services.draining import Drain
+from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime import mending
 from tests.scheduler.pretend import Bench
 
 
@@ -39,3 +42,22 @@ def test_a_rescued_attempt_is_out_of_all_of_rqs_books(
     kept = {key.decode() for key in connection.scan_iter("rq:*")}
     assert not [key for key in kept if rq_id(job_id, 1) in key], kept
     assert connection.zrange(bench.queue.run.started_job_registry.key, 0, -1) == []
+
+
+def test_what_waits_in_rq_is_each_pending_job_once_however_many_there_are(
+    store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "ROWS_A_SLICE", 4)
+    bench = Bench(store, connection, cpu=1)
+    begin_drain(store.home, Drain(bench.now), bench.now)
+    ids = [bench.submit() for _ in range(11)]
+    for id_ in ids:
+        bench.ring(id_)
+    bench.look()
+    waiting = bench.queue.waiting
+    expected = sorted(rq_id(id_, 1) for id_ in ids)
+    connection.rpush(waiting.key, rq_id(ids[3], 1), "nonsense", rq_id(ids[0], 7))
+    connection.lrem(waiting.key, 1, rq_id(ids[5], 1))
+    for _ in range(40):
+        bench.look(1.0)
+    assert sorted(waiting.job_ids) == expected
