@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -204,10 +204,10 @@ def _told_of(plan: Drain, at: float) -> str:
     return f"from {local(plan.begins_at, at)} on the home is drained, {until}; before, work goes on"
 
 
-def total_account(session: Session, at: float) -> Account:
+def total_account(session: Session, going_on: Iterable[Job], at: float) -> Account:
     """What all attempts came to that ever ran here: by the ledger, and by the jobs that go on."""
     total = session.store.ledger.account()
-    for job in _going_on(session):
+    for job in going_on:
         total += account_of_round(job) + granted_so_far(job, at)
     return total
 
@@ -233,20 +233,21 @@ def report(settings: Settings, job: str | None, as_json: bool, html: Path | None
 
 def report_document(session: Session, job_id: str | None) -> dict[str, Any]:
     """The document of `report`: of one job, or of all that ever ran here."""
-    total = total_account(session, now())
+    going_on, at = list(_going_on(session)), now()
+    total = total_account(session, going_on, at)
     if job_id is not None:
         return job_report(session.store.load(job_id), total)
     capacity = read_capacity(session.home)
     budget = capacity.budget if capacity is not None else default_budget(this_machine())
-    known = {"account": account_document(session.home, now()), "projects": projects_document(session, now())}
-    return overall_report(total, budget, now()) | known
+    known = {"account": account_document(session.home, at), "projects": projects_document(session, going_on, at)}
+    return overall_report(total, budget, at) | known
 
 
-def projects_document(session: Session, at: float) -> dict[str, Any]:
+def projects_document(session: Session, going_on: Iterable[Job], at: float) -> dict[str, Any]:
     """What each project has had of late."""
     chosen = read_settings(session.home).shares
     shares = Shares({}, dict(chosen.projects), chosen.half_life_s)
-    return projects(session.store.ledger.newest(REMEMBERED_BYTES), _going_on(session), shares, at)
+    return projects(session.store.ledger.newest(REMEMBERED_BYTES), going_on, shares, at)
 
 
 def _going_on(session: Session) -> Iterator[Job]:
