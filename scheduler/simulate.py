@@ -168,8 +168,8 @@ def write_csv(played: Replay, file: TextIO) -> None:
 
 def text(document: dict[str, Any]) -> str:
     """The document for people."""
-    lengths_s = {name: value for name, value in document.items() if name.endswith("_s") and isinstance(value, float)}
-    hours = {name: f"{value / 3600:.2f} h" for name, value in lengths_s.items() if value}
+    numbers = {name: value for name, value in document.items() if isinstance(value, int | float) and value}
+    hours = {name: f"{value / 3600:.2f} h" for name, value in numbers.items() if name.endswith("_s")}
     shown = {
         "workload": f"{document['workload']}: {document['jobs']} jobs on {document['cores']} cores",
         "policy": document["policy"],
