@@ -30,6 +30,9 @@ OPTIMISER = "adam"
 BUDGETS = ("cpu=1,memory=700MiB", "cpu=1", "memory=700MiB", "cpu=2,memory=1GiB")
 """Each leaves room for some of what runs, and for none of the rest."""
 
+LONGER = 20
+"""Times the epochs: two have to run at once for one of them to be put down."""
+
 
 def failing_disk(machine: Machine) -> Iterator[Row]:
     """At each place where a training writes, all writes fail (EIO) for two seconds, of one network after another."""
@@ -48,13 +51,15 @@ def failing_disk(machine: Machine) -> Iterator[Row]:
 
 def changing_budget(machine: Machine, for_s: float, chance: random.Random) -> Iterator[Row]:
     """Trainings of every kind, submitted one after another, while the budget is lowered and raised all the time."""
-    calm = {network: _calm(machine, network) for network in NETWORKS}
+    calm = {network: _calm(machine, network, LONGER) for network in NETWORKS}
     jobs: list[tuple[str, str]] = []
     end_s, changes = time.monotonic() + for_s, 0
     while time.monotonic() < end_s:
         if sum(not machine.job(job_id).is_final for _, job_id in jobs) < 4:
             network = chance.choice(list(NETWORKS))
-            jobs.append((network, submit_spec(machine, training(f"{network}-pressed-{len(jobs)}", network, OPTIMISER))))
+            spec = training(f"{network}-pressed-{len(jobs)}", network, OPTIMISER)
+            spec["training"]["epochs"] *= LONGER
+            jobs.append((network, submit_spec(machine, spec)))
         machine.run("budget", chance.choice(BUDGETS))
         time.sleep(chance.uniform(0.2, 2.0))
         machine.run("budget", "--reset")
@@ -68,9 +73,11 @@ def changing_budget(machine: Machine, for_s: float, chance: random.Random) -> It
     yield Row(what, measured, "0 differing", differing == 0 and preempted > 0)
 
 
-def _calm(machine: Machine, network: str) -> Job:
+def _calm(machine: Machine, network: str, longer: int = 1) -> Job:
     """Undisturbed."""
-    return succeeded(machine, submit_spec(machine, training(f"{network}-undisturbed", network, OPTIMISER)))
+    spec = training(f"{network}-undisturbed", network, OPTIMISER)
+    spec["training"]["epochs"] *= longer
+    return succeeded(machine, submit_spec(machine, spec))
 
 
 def _differs(job: Job, calm: Job) -> bool:
