@@ -189,15 +189,15 @@ class DispatchQueue:
         Only the scheduler takes from there, so that nothing comes between the reading and the moving.
         """
         found = cast("list[bytes]", self.connection.lrange(self.waiting.key, 0, most - 1))
-        entries = found[: found.index(mark.encode())] if mark.encode() in found else found
+        meets_mark = mark.encode() in found
+        entries = found[: found.index(mark.encode())] if meets_mark else found
         kept = [entry for entry in entries if belongs(text_of(entry))]
         with self.transaction() as pipe:
-            pipe.ltrim(self.waiting.key, len(entries) + (entries is not found), -1)
+            pipe.ltrim(self.waiting.key, len(entries) + meets_mark, -1)
             if kept:
                 pipe.rpush(self.waiting.key, *kept)
         stayed = set(kept)
-        is_complete = entries is not found or not found
-        return [text_of(entry) for entry in entries if entry not in stayed], is_complete
+        return [text_of(entry) for entry in entries if entry not in stayed], meets_mark or not found
 
     def waiting_count(self) -> int:
         return int(self.connection.llen(self.waiting.key))

@@ -7,6 +7,7 @@ histories of those that are shown are read. Sorted by anything but the time of s
 from __future__ import annotations
 
 import fnmatch
+import functools
 import heapq
 import re
 from collections import Counter
@@ -80,22 +81,19 @@ class Wanted:
     def takes(self, job: Row) -> bool:
         """Whether a job matches, wherever it stands in the list. job: a row, or as much of one as a `Head` knows."""
         return (
-            self._takes_status(job)
+            self.takes_status(job)
             and (self._pattern is None or self._pattern.match(job["name"]) is not None)
             and (self.kind is None or job["kind"] == self.kind)
             and (self.project is None or job["project"] == self.project)
         )
 
-    def takes_all_that(self, ended: str) -> bool:
-        """Whether every job that has ended so matches, whatever else there is to it."""
-        return self._is_of_status and self._takes_status({"state": ended})
-
-    @cached_property
-    def _is_of_status(self) -> bool:
+    @property
+    def is_of_status(self) -> bool:
         """Whether the status alone decides."""
         return self.name is None and self.kind is None and self.project is None
 
-    def _takes_status(self, job: Row) -> bool:
+    def takes_status(self, job: Row) -> bool:
+        """Whether a job's status is one of those wanted; of one that has ended, its state is all there is to it."""
         state = job["state"]
         if not self.statuses:
             return self.ended or state not in FINAL
@@ -159,11 +157,16 @@ def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> It
         return
     known = {row["id"] for row in going_on}
     lines = session.store.catalogue.lines()
-    takes = {state.value: [one for one in wanted if not one.takes_all_that(state.value)] for state in FINAL}
+    in_doubt = [one for one in wanted if not one.is_of_status]  # of 100,000 lines few are taken apart
+
+    @functools.cache
+    def of_status(state: str) -> bool:
+        return all(one.takes_status({"state": state}) for one in wanted)
+
     for submitted_at, job_id, state, line in keys_and_states(lines):
         if job_id not in known:
-            in_doubt = takes.get(state, wanted)  # of 100,000 lines few are taken apart
-            yield state, (submitted_at, job_id), not in_doubt or all(one.takes(_row(line)) for one in in_doubt)
+            takes = of_status(state) and (not in_doubt or all(one.takes(_row(line)) for one in in_doubt))
+            yield state, (submitted_at, job_id), takes
     for job_id in session.store.not_in(lines):
         if job_id not in known and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
             yield looked_at(row)

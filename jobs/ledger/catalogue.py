@@ -77,7 +77,7 @@ def by_end(lines: Iterable[Line]) -> list[Line]:
 def by_end_in_slices(lines: Sequence[Line]) -> Generator[None, None, Iterator[Line]]:
     """The same, but each step is a slice of the work, and the rest is done as the answer is gone through."""
     runs = []
-    for part in _slices(lines):
+    for part in slices_of(lines):
         runs.append(by_end(part))
         yield
     return heapq.merge(*runs, key=_end_of, reverse=True)
@@ -87,7 +87,8 @@ def _end_of(line: Line) -> str:
     return line.split("\t", 3)[2]
 
 
-def _slices(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+def slices_of(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
+    """All of them, so many at a time that each takes some milliseconds."""
     return (lines[begin : begin + LINES_A_SLICE] for begin in range(0, len(lines), LINES_A_SLICE))
 
 
@@ -112,7 +113,7 @@ def merged(lines: list[Line], changed: Mapping[str, Line | None]) -> Generator[N
     if not changed:
         return lines
     kept: list[Line] = []
-    for part in _slices(lines):
+    for part in slices_of(lines):
         kept += [line for line in part if line.split("\t", 2)[1] not in changed]
         yield
     kept += sorted(line for line in changed.values() if line is not None)

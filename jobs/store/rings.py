@@ -31,7 +31,7 @@ RINGS = (Ring("seconds", 1, 900), Ring("minutes", 60, 2880), Ring("hours", 3600,
 """A quarter of an hour by seconds, two days by minutes, a year and more by hours: 2 MB in all."""
 
 RINGS_OF_A_JOB = (Ring("seconds", 1, 300), Ring("minutes", 60, 720), Ring("hours", 3600, 2400))
-"""Five minutes, half a day, a hundred days: at most half a megabyte, and 12 KiB after the first minutes."""
+"""Five minutes, half a day, a hundred days: at most half a megabyte, and some 50 KiB after the first minutes."""
 
 _SLOT = struct.Struct(f"<q{FIGURES}d")
 

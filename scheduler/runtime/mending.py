@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
-from singlepoint.jobs.ledger.catalogue import id_of
+from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
@@ -62,8 +62,8 @@ def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
     """`JobStore.unlisted_ids`, in slices; the answer is the generator's."""
     lines = yield from store.catalogue.slices()
     ended, found = set[str](), set[str]()
-    for begin in range(0, len(lines), ENTRIES_A_SLICE):
-        ended.update(map(id_of, lines[begin : begin + ENTRIES_A_SLICE]))
+    for part in slices_of(lines):
+        ended |= ids_of(part)
         yield
     for count, entry in enumerate(os.scandir(store.home.jobs), 1):
         if entry.name not in ended and store.exists(entry.name):

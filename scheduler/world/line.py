@@ -117,8 +117,11 @@ class _Block:
 
     def has(self, question: Question) -> bool:
         rank = self.orders[0][:3]
-        if question(rank, self.least) and not self.is_exact:
-            self.reckon()
+        if not question(rank, self.least):
+            return False
+        if self.is_exact:
+            return True
+        self.reckon()
         return question(rank, self.least)
 
 

@@ -118,13 +118,9 @@ class Fields:
     def lines(self, columns: int, dialect: Dialect) -> list[str] | None:
         """The records of so many cells as a CSV file has them, if that is what stands there: with commas between the
         cells only, and no quote needed."""
-        if (
-            dialect.separator != ","
-            or self.blocks[0].starts.shape[1] != columns
-            or any(b'"' in one.text for one in self.blocks)
-        ):
-            return None
-        if dialect.quote and any(dialect.quote.encode() in one.text for one in self.blocks):
+        quotes = {'"', dialect.quote} - {""}
+        quoted = any(quote.encode() in block.text for quote in quotes for block in self.blocks)
+        if quoted or dialect.separator != "," or self.blocks[0].starts.shape[1] != columns:
             return None
         return [line for block in self.blocks for line in block.lines()]
 
