@@ -26,8 +26,12 @@ PYTEST = -m pytest -q $(if $(ARGS),$(ARGS),-n 2 --dist worksteal)
 test: check
 	@$(VENV)/bin/python $(PYTEST)
 
+# A test that fails among the others is tried once more alone, and fails when it fails twice; both are printed.
+AGAIN = echo "== once more, one by one: what failed" && $(1) -m pytest -q --last-failed --last-failed-no-failures none
+
+test-all: export SINGLEPOINT_TEST_ALL = 1
 test-all: check $(READY_ALL)
-	@SINGLEPOINT_TEST_ALL=1 $(ALL)/bin/python $(PYTEST)
+	@$(ALL)/bin/python $(PYTEST) || { [ $$? = 1 ] && $(call AGAIN,$(ALL)/bin/python); }
 
 check: $(READY)
 	@$(VENV)/bin/ruff format --check .

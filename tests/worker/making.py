@@ -29,6 +29,7 @@ from singlepoint.jobs.store.home import open_home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit
+from singlepoint.worker.ground.stop_requests import StopRequests
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.pool.watch import Watch
 from tests.conftest import LONGEST_S
@@ -99,7 +100,7 @@ class Maker:
             die_with(parent)  # a child that stands still must not outlive tests that were given up
             os.setpgrp()
             failpoints._SETTING = failpoint  # read from the environment long ago
-            stop_requests.LOOK_S = 0.0  # what a test asks is heard at the next step, however fast the machine is
+            StopRequests.look_s = 0.0  # what a test asks is heard at the next step, however fast the machine is
             spoil()
             pipeline.work_at(self.place)
             pipeline.perform(job_id, number)

@@ -39,6 +39,8 @@ class StopRequests:
     for dead and replaced (it was stopped, and its lock was lost) learns here that it must not go on.
     """
 
+    look_s = LOOK_S
+
     def __init__(self, store: JobStore, job: Job, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
@@ -92,7 +94,7 @@ class StopRequests:
 
     def look(self) -> None:
         """Read the history now if it has grown. Raises Superseded when this attempt is over, NotFound without job."""
-        self._next_look = self._clock() + LOOK_S
+        self._next_look = self._clock() + self.look_s
         if self._store.size(self.job.id) != self.job.size:
             self.job = self._store.load(self.job.id)
         newest = self.job.newest
