@@ -21,7 +21,7 @@ from singlepoint.jobs.spec.job import Spec, from_json, likeness
 from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
 from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
 from singlepoint.scheduler.simulation.whatif import Known
-from singlepoint.scheduler.world.experience import REMEMBERED, Estimate, Experience
+from singlepoint.scheduler.world.learned.experience import REMEMBERED, Estimate, Experience
 from singlepoint.scheduler.world.tasks import Task
 
 LIKE_JOBS = 3 * REMEMBERED

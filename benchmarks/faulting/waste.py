@@ -26,7 +26,7 @@ from singlepoint.jobs.lifecycle.checkpoint_interval import (
     checkpoint_interval_s,
     young_s,
 )
-from singlepoint.scheduler.world.reliability import CAUSES, PRIOR_DEATHS, PRIOR_EXPOSURE_S
+from singlepoint.scheduler.world.learned.reliability import CAUSES, PRIOR_DEATHS, PRIOR_EXPOSURE_S
 from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from tests.system.machine import ROOT, Machine

@@ -10,7 +10,7 @@ from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.scheduler.world.job_times import save_s
-from singlepoint.scheduler.world.reliability import CAUSES, Posterior, Reliability, evidence_of
+from singlepoint.scheduler.world.learned.reliability import CAUSES, Posterior, Reliability, evidence_of
 
 from .account import account_rows
 from .request import request_report, request_rows

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from singlepoint.jobs.ledger.compaction import KEPT
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.world.reliability import evidence_of
+from singlepoint.scheduler.world.learned.reliability import evidence_of
 from singlepoint.scheduler.world.world import World
 
 log = logging.getLogger("singlepoint.scheduler")

@@ -1,7 +1,8 @@
 """When will it start, when will it end: the queue as it stands played forward, many times, with run times drawn anew.
 
 Each play goes through the same decisions as live. What nobody can estimate is drawn from wide bounds, so its interval
-says that. Arrivals to come are not foreseen, nor what goes on after a drain that was planned.
+says that. Jobs to come are drawn from those of late: as far apart, and as long. What goes on after a drain that was
+planned is not foreseen.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.world.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import Estimate, what_is_left
 from singlepoint.scheduler.world.tasks import NOTHING, Task
 
 from .machine import Life, Machine
-from .scene import Hope, Scene
+from .scene import UNKNOWN, Hope, Scene
 from .workload import Arrival
 
 MOST_PLAYS, LEAST_PLAYS, JOBS_PLAYED = 25, 10, 1000
 """How often, as long as that comes to no more jobs."""
+
+MOST_TO_COME, LEAST_OF_LATE = 50, 8
+"""Jobs that are not there yet, in one play; none are foreseen by fewer of late."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,9 @@ def foresee(scene: Scene, seed: int = 0) -> Foresight:
 
 def plays(scene: Scene, seed: int = 0) -> Iterator[Play]:
     """The scene played to its end, as often as a foresight needs; each takes some milliseconds."""
-    count = max(LEAST_PLAYS, min(MOST_PLAYS, JOBS_PLAYED // max(1, len(scene.left)))) if scene.left else 0
-    return (_play(scene, _drawn(scene.left, random.Random(seed + n))) for n in range(count))
+    most = len(scene.left) + (MOST_TO_COME if len(scene.lately) >= LEAST_OF_LATE else 0)
+    count = max(LEAST_PLAYS, min(MOST_PLAYS, JOBS_PLAYED // most)) if scene.left else 0
+    return (_play(scene, random.Random(seed + n)) for n in range(count))
 
 
 def foresight(scene: Scene, plays: Sequence[Play]) -> Foresight:
@@ -72,16 +78,40 @@ def _drawn(left: Mapping[str, Estimate], chance: random.Random) -> dict[str, flo
     return {job_id: estimate.at(chance.gauss(0.0, 1.0)) for job_id, estimate in left.items()}
 
 
-def _play(scene: Scene, left_s: Mapping[str, float]) -> Play:
-    machine = staged(scene, left_s)
-    machine.play((), begins_at=scene.now, until=scene.drains_at)
+def _play(scene: Scene, chance: random.Random) -> Play:
+    to_come = random.Random(chance.random())
+    known = dict(scene.left)
+    machine = staged(scene, _drawn(scene.left, chance), known)
+    for task, takes, run_s in _to_come(scene, to_come):
+        known[task.id] = takes
+        machine.expect(_life(task, run_s), task, task.submitted_at)
+    machine.play((), begins_at=scene.now, until=scene.drains_at, wanted=scene.left)
     running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
-    return {job_id: _course(life, job_id in running) for job_id, life in machine.lives.items()}
+    return {job_id: _course(machine.lives[job_id], job_id in running) for job_id in scene.left}
 
 
-def staged(scene: Scene, left_s: Mapping[str, float]) -> Machine:
-    """A machine on which the scene stands, with these seconds left to run."""
-    machine = Machine(len(scene.cores), POLICIES[scene.policy], 0.0, lambda _life: None)
+def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estimate, float]]:
+    """Jobs that may come, what is known of each and the seconds it takes: any of those of late again, after any of the
+    times between two of them. The first one after such a time that is longer than what has passed already: where a
+    hundred were handed in together, and nothing since, nothing follows."""
+    if len(scene.lately) < LEAST_OF_LATE:
+        return
+    at = scene.lately[-1].task.submitted_at
+    gaps = [one.gap_s for one in scene.lately if at + one.gap_s > scene.now]
+    for number in range(MOST_TO_COME if gaps else 0):
+        at += chance.choice(gaps)
+        gaps = [one.gap_s for one in scene.lately]
+        one = chance.choice(scene.lately)
+        if one.takes is not None and one.task.need.fits_in(scene.room):
+            run_s = one.takes.at(chance.gauss(0.0, 1.0))
+            task = replace(one.task, id=f"to come {number}", submitted_at=at, since=at)
+            yield replace(task, expected_s=one.takes.median_s, longest_s=one.takes.high_s), one.takes, run_s
+
+
+def staged(scene: Scene, left_s: Mapping[str, float], known: Mapping[str, Estimate] | None = None) -> Machine:
+    """A machine on which the scene stands, with these seconds left to run. known: what is expected of each job."""
+    expected_s = partial(_expected_s, scene.left if known is None else known)
+    machine = Machine(len(scene.cores), POLICIES[scene.policy], 0.0, expected_s)
     machine.books.resize(scene.room, scene.cores)
     machine.books.seen_at(scene.now)
     machine.books.drains_at = scene.drains_at
@@ -89,24 +119,31 @@ def staged(scene: Scene, left_s: Mapping[str, float]) -> Machine:
     for one in scene.holding:
         task = replace(one.task, pauses=False)
         if one.cores and one.leaving == NOTHING:
-            machine.go_on(_life(task, left_s), replace(one, task=task), scene.now)
+            machine.go_on(_life(task, left_s[task.id]), replace(one, task=task), scene.now)
         elif one.cores:
-            machine.enter(_life(task, left_s), task)  # it was asked to go, and waits in a moment
+            machine.enter(_life(task, left_s[task.id]), task)  # it was asked to go, and waits in a moment
         elif task.id not in waits:
             machine.books.take(one.granted, ())  # it stands still, for as long as nobody says otherwise
     for task in scene.waiting:
-        machine.enter(_life(task, left_s), replace(task, pauses=False))
+        machine.enter(_life(task, left_s[task.id]), replace(task, pauses=False))
     for coming in scene.coming:
         task = replace(coming.task, pauses=False)
-        machine.expect(_life(task, left_s), task, coming.at, coming.after)
+        machine.expect(_life(task, left_s[task.id]), task, coming.at, coming.after)
     machine.books.usage.begin_with(scene.shares)
     machine.books.seen_at(scene.now)  # who stands back is known once all are there
     return machine
 
 
-def _life(task: Task, left_s: Mapping[str, float]) -> Life:
-    run_s = left_s[task.id]
+def _life(task: Task, run_s: float) -> Life:
     return Life(Arrival(task.id, task.submitted_at, run_s, task.cores), run_s)
+
+
+def _expected_s(known: Mapping[str, Estimate], life: Life) -> float | None:
+    """Seconds that one which is put down in a play should still take, by what was known before the play."""
+    whole = known[life.arrival.id]
+    if whole.source == UNKNOWN.source:
+        return None
+    return what_is_left(whole, life.arrival.run_s - life.left_s).median_s
 
 
 def _course(life: Life, runs_already: bool) -> Course:
@@ -122,8 +159,15 @@ def _eta(courses: Sequence[Course]) -> Eta | None:
 
 
 def _quantiles(ordered: Sequence[float]) -> tuple[float, float, float]:
-    last = len(ordered) - 1
-    return ordered[round(0.1 * last)], ordered[round(0.5 * last)], ordered[round(0.9 * last)]
+    """Such that another play is below each as often as it says (Weibull's plotting positions): the outermost of ten
+    plays are further out than a tenth."""
+    return _quantile(ordered, 0.1), _quantile(ordered, 0.5), _quantile(ordered, 0.9)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    place = min(max(share * (len(ordered) + 1) - 1, 0.0), len(ordered) - 1.0)
+    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
+    return low if low == high else low + (place - math.floor(place)) * (high - low)
 
 
 def _chance(scene: Scene, courses: Sequence[Course], hope: Hope) -> float:

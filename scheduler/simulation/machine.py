@@ -91,11 +91,21 @@ class Machine:
 
     # --- time --------------------------------------------------------------------------------------------
 
-    def play(self, arrivals: Iterable[Arrival], begins_at: float = math.inf, until: float = math.inf) -> None:
-        """Until everybody has ended, or until a time. begins_at: when to decide first, though nothing has happened."""
+    def play(
+        self,
+        arrivals: Iterable[Arrival],
+        begins_at: float = math.inf,
+        until: float = math.inf,
+        wanted: Collection[str] | None = None,
+    ) -> None:
+        """Until everybody has ended, or all that are wanted, or until a time.
+
+        begins_at: when to decide first, though nothing has happened.
+        """
         coming = list(reversed(tuple(arrivals)))
         look_again_at = self._settle(begins_at) if begins_at < math.inf else math.inf
-        while coming or self._ends or self._later:
+        open_still = {*self.lives, *(one.id for one in coming)} if wanted is None else set(wanted)
+        while open_still and (coming or self._ends or self._later):
             comes_at = coming[-1].submit_s if coming else math.inf
             now = min(comes_at, *(line[0][0] for line in (self._ends, self._later) if line), look_again_at)
             if now > until:
@@ -104,6 +114,7 @@ class Machine:
             for job_id in self._ended_by(now):
                 self.books.let_go(job_id)
                 self._follow(job_id, now)
+                open_still.discard(job_id)
             while self._later and self._later[0][0] <= now:
                 task, _, _ = self._apart.pop(heapq.heappop(self._later)[1])
                 self.books.wait(replace(task, since=now))

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
+from itertools import islice, pairwise
 
 from singlepoint.jobs.lifecycle.checkpoint_interval import checkpoint_interval_s
 from singlepoint.jobs.lifecycle.dependencies import Condition
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.booking import RESTART_S, task_of
-from singlepoint.scheduler.world.experience import Estimate
 from singlepoint.scheduler.world.job_times import begin_at, save_s
+from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.places import Place
-from singlepoint.scheduler.world.reliability import Posterior
 from singlepoint.scheduler.world.sharing.usage import Shares
 from singlepoint.scheduler.world.tasks import Holding, Task
 from singlepoint.scheduler.world.world import World
@@ -48,12 +48,21 @@ class Hope:
 
 
 @dataclass(frozen=True)
+class Came:
+    """A job of late, and how long it takes; None where nobody can tell.  gap_s: seconds after the one before it."""
+
+    gap_s: float
+    task: Task
+    takes: Estimate | None
+
+
+@dataclass(frozen=True)
 class Scene:
     """now: seconds since the epoch, as all times here.  room: what jobs may have, all together.  cores: their ids.
 
     drains_at: from when on nothing runs, as was planned.  waiting: first in line first.  left: what each should still
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
-    shares: what projects have had.
+    shares: what projects have had.  lately: the newest jobs that came, oldest first, whatever became of them.
     """
 
     now: float
@@ -68,6 +77,7 @@ class Scene:
     hopes: Mapping[str, Hope] = field(default_factory=dict)
     survival: Posterior = field(default_factory=lambda: Posterior(0.0, 1.0))
     shares: Shares = field(default_factory=Shares)
+    lately: tuple[Came, ...] = ()
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -131,7 +141,14 @@ def scene_of(world: World, rules: Rules) -> Scene:
         hopes=dict(_hopes(world, left)),
         survival=world.reliability.overall,
         shares=world.books.usage.as_of_now(),
+        lately=tuple(_lately(world)),
     )
+
+
+def _lately(world: World) -> Iterator[Came]:
+    for before, newest in pairwise(world.arrivals):
+        gap_s = newest.task.submitted_at - before.task.submitted_at
+        yield Came(gap_s, newest.task, world.experience.run_time(newest.like))
 
 
 def _coming(world: World, known: set[str]) -> Iterator[Coming]:

@@ -14,12 +14,12 @@ from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Document, Malformed
 from singlepoint.jobs.lifecycle.records import MOST_CORES, Resources, is_job_id
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.world.experience import Estimate
-from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.sharing.usage import Shares
 from singlepoint.scheduler.world.tasks import Holding, Task
 
-from .scene import Coming, Hope, Scene
+from .scene import Came, Coming, Hope, Scene
 
 T = TypeVar("T")
 SCHEMA = 1
@@ -38,7 +38,7 @@ def to_json(scene: Scene) -> dict[str, Any]:
         "waiting": [_task(task) for task in scene.waiting],
         "holding": [_holding(one) for one in scene.holding],
         "coming": [{"task": _task(one.task), "at": one.at, "after": list(one.after)} for one in scene.coming],
-        "left": {job_id: [one.low_s, one.median_s, one.high_s, one.source] for job_id, one in scene.left.items()},
+        "left": {job_id: _values(one) for job_id, one in scene.left.items()},
         "hopes": {job_id: [one.deadline_at, _finite(one.setback_s)] for job_id, one in scene.hopes.items()},
         "survival": [scene.survival.a, scene.survival.b],
         "shares": {
@@ -46,6 +46,7 @@ def to_json(scene: Scene) -> dict[str, Any]:
             "weights": dict(scene.shares.weights),
             "half_life_s": scene.shares.half_life_s,
         },
+        "lately": [_came(one) for one in scene.lately],
     }
 
 
@@ -77,6 +78,7 @@ def _read(document: Document) -> Scene:
         hopes={job_id: Hope(_number(at), _number(setback)) for job_id, (at, setback) in hopes.items()},
         survival=Posterior(a, b),
         shares=_shares(documents.mapping(document, "shares")),
+        lately=_each(document, "lately", _came_of),
     )
 
 
@@ -87,6 +89,10 @@ def _shares(document: Document) -> Shares:
         {name: documents.number(weights, name, least=1e-9) for name in weights},
         documents.number(document, "half_life_s", least=1.0),
     )
+
+
+def _values(one: Estimate) -> list[Any]:
+    return [one.low_s, one.median_s, one.high_s, one.source]
 
 
 def _estimate(values: Any) -> Estimate:
@@ -125,6 +131,15 @@ def _holding_of(document: Document) -> Holding:
 def _coming_of(document: Document) -> Coming:
     task = _task_of(documents.mapping(document, "task"))
     return Coming(task, documents.number(document, "at"), documents.texts(document, "after"))
+
+
+def _came(one: Came) -> dict[str, Any]:
+    return {"gap_s": one.gap_s, "task": _task(one.task), "takes": None if one.takes is None else _values(one.takes)}
+
+
+def _came_of(document: Document) -> Came:
+    task, takes = _task_of(documents.mapping(document, "task")), document["takes"]
+    return Came(documents.number(document, "gap_s"), task, None if takes is None else _estimate(takes))
 
 
 # --- values -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.lifecycle.outlook import GOOD, Change, Outlook
 from singlepoint.jobs.lifecycle.reasons import Eta
-from singlepoint.scheduler.world.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import Estimate
 from singlepoint.scheduler.world.tasks import Task
 
 from .forecast import foresee

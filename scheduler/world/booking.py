@@ -7,8 +7,8 @@ import math
 from singlepoint.jobs.lifecycle.records import Job, Resources, Terms
 from singlepoint.jobs.lifecycle.states import Ask, State
 
-from .experience import Estimate
 from .job_times import save_s, served_s, stint_s
+from .learned.experience import Estimate
 from .places import Place
 from .tasks import NOTHING, Holding, Task
 

@@ -19,14 +19,15 @@ from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
 from .booking import holding_of, task_of
 from .books import Books, Ranking, by_arrival
-from .experience import Estimate, Experience
 from .job_times import begin_at, ended_since, save_s, served_s
-from .lessons import Lessons
+from .learned.arrivals import Arrivals
+from .learned.experience import Estimate, Experience
+from .learned.lessons import Lessons
+from .learned.progress import Progress
+from .learned.reliability import Evidence, Reliability
 from .line import Line
 from .locks import Locks, is_news_of_its_lock
 from .places import HOLDING, WAITING, Place, Places
-from .progress import Progress
-from .reliability import Evidence, Reliability
 from .succession import Succession
 from .tasks import NOTHING, Holding, Task
 
@@ -65,6 +66,7 @@ class World:
         self.now = 0.0
         self.books = Books(self.room, self.cores, ranking)
         self.experience = Experience()
+        self.arrivals = Arrivals()
         self._jobs: dict[str, Job] = {}
         self._places = Places()
         self._succession = Succession(keeps_outcomes=keeps_outcomes)
@@ -87,6 +89,8 @@ class World:
         if job.is_final:
             self._end(before, job)
             return
+        if before is None:
+            self.arrivals.came(task_of(job, Place.READY, self.need(job), job.submitted_at, None, self.now), job.like)
         if self._lessons.goes_on(job):
             self._reliability = None
         if is_news_of_its_lock(before, job):

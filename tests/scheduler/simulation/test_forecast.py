@@ -16,15 +16,15 @@ from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Resources, Sample
-from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.simulation.forecast import foresee
 from singlepoint.scheduler.simulation.paper import Paper
-from singlepoint.scheduler.simulation.scene import Coming, Hope, scene_of
+from singlepoint.scheduler.simulation.scene import Coming, Hope, Scene, scene_of
 from singlepoint.scheduler.simulation.scene_document import from_json, to_json
-from singlepoint.scheduler.world.experience import Estimate
-from singlepoint.scheduler.world.reliability import Posterior
+from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.tasks import Task
 from singlepoint.scheduler.world.world import World
 
@@ -203,3 +203,55 @@ def test_time_that_a_job_stood_still_makes_nobody_later() -> None:
     paper.end("run")
     entry = Entry.of(paper.jobs["run"])
     assert (entry.account.wall_s, entry.account.paused_s) == (pytest.approx(300, abs=1), pytest.approx(200, abs=1))
+
+
+def _coming(gap_s: float, policy: str) -> Paper:
+    """A short job every so often, of which only the last has not ended; then a long one."""
+    paper = Paper(cpu=1, rules=POLICIES[policy])
+    for like, took_s in (("short", 10.0), ("long", 1000.0)):
+        entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like=like, account=Account(wall_s=took_s))
+        paper.world.experience.learn([entry] * 20)
+    for number in range(12):
+        paper.submit(f"short-{number}", like="short")
+        paper.pass_time(gap_s)
+    for number in range(11):
+        paper.move(f"short-{number}", Event.CANCEL)
+    paper.submit("long", like="long")
+    return paper
+
+
+def test_short_jobs_that_keep_coming_are_foreseen_to_go_before_a_longer_one() -> None:
+    end_s = {}
+    for gap_s in (20.0, 2000.0):
+        paper = _coming(gap_s, "feedback")
+        end_s[gap_s] = forecast(paper.world, POLICIES["feedback"])["long"].end[1] - paper.now
+    assert end_s[2000.0] == pytest.approx(1010, rel=0.1)
+    assert end_s[20.0] > end_s[2000.0] + 300
+
+
+def test_after_many_that_came_together_nothing_is_foreseen_to_follow() -> None:
+    paper = _coming(0.5, "feedback")
+    at_once = forecast(paper.world, POLICIES["feedback"])["long"].end[1] - paper.now
+    paper.pass_time(5)
+    later = forecast(paper.world, POLICIES["feedback"])["long"].end[1] - paper.now
+    assert at_once > later + 300
+    assert later == pytest.approx(1010, rel=0.1)
+
+
+def test_the_outermost_of_few_plays_are_further_out_than_a_tenth() -> None:
+    paper = Paper(cpu=1)
+    entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="ten", account=Account(wall_s=10.0))
+    paper.world.experience.learn([entry] * 3)
+    paper.submit("one", like="ten")
+    scene = scene_of(paper.world, POLICIES["fifo"])
+    low, middle, high = _all_of(scene)
+    estimate = scene.left["one"]
+    assert low == pytest.approx(estimate.low_s, rel=0.03)
+    assert middle == pytest.approx(estimate.median_s, rel=0.03)
+    assert high == pytest.approx(estimate.high_s, rel=0.03)
+
+
+def _all_of(scene: Scene) -> list[float]:
+    """The mean of each quantile over many foresights of ten plays or so."""
+    found = [foresee(scene, seed=1000 * n).eta["one"].end for n in range(200)]
+    return [sum(end[place] for end in found) / len(found) - scene.now for place in range(3)]

@@ -17,7 +17,7 @@ from singlepoint.scheduler.simulation.paper import MIB, Paper
 from singlepoint.scheduler.simulation.scene import Scene, scene_of
 from singlepoint.scheduler.simulation.situation import situation
 from singlepoint.scheduler.simulation.whatif import Known, outlook, sooner
-from singlepoint.scheduler.world.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import Estimate
 
 NOTHING_KNOWN = Known()
 

@@ -9,9 +9,9 @@ from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.spent import account, account_of_round
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.simulation.paper import BOOT, Paper
+from singlepoint.scheduler.world.learned.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.places import Place
-from singlepoint.scheduler.world.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.world import LEAVING_S, World
 from tests.scheduler.pretend import a_dependency
 

@@ -11,7 +11,7 @@ import pytest
 from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Terms
 from singlepoint.jobs.lifecycle.spent import account
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.scheduler.world.reliability import (
+from singlepoint.scheduler.world.learned.reliability import (
     CAUSES,
     PRIOR_EXPOSURE_S,
     Cause,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from singlepoint.jobs.lifecycle.records import Job, Sample
+from singlepoint.scheduler.world.job_times import served_s, stint_s
 
 from .experience import Estimate, Experience, by_progress, what_is_left
-from .job_times import served_s, stint_s
 
 
 class Progress:

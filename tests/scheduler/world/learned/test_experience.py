@@ -10,7 +10,7 @@ from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.scheduler.world.experience import Experience, by_progress, what_is_left
+from singlepoint.scheduler.world.learned.experience import Experience, by_progress, what_is_left
 
 
 def ended(wall_s: float, like: str = "a", state: State = State.SUCCEEDED) -> Entry:
