@@ -65,7 +65,7 @@ def with_spec(session: Session, scene: Scene, spec: Spec, at: float, name: str) 
     hope = None
     if spec.deadline is not None:
         hope = Hope(seconds(spec.deadline), setback_s(spec.kind, UNMEASURED_SAVE_S, scene.survival.rate_per_s))
-    coming = Coming(task, max(scene.now, seconds(spec.begin) if spec.begin else 0.0), after)
+    coming = Coming(task, max(scene.now, at, seconds(spec.begin) if spec.begin else 0.0), after)
     return scene.with_job(coming, took or UNKNOWN, hope)
 
 

@@ -25,7 +25,7 @@ from .upkeep import Duty, Upkeep
 
 TELL_EVERY_S = 0.25
 FORECAST_EVERY_S = 0.5
-FORECAST_SHARE = 0.02
+AHEAD_SHARE = 0.02
 
 
 class Publishing:
@@ -38,8 +38,9 @@ class Publishing:
         self._next_told = 0.0
         self._foresight = Foresight()
         self._said_to: tuple[Index, Rules] | None = None
-        forecast = Duty("forecast", self._look_ahead, every_s=FORECAST_EVERY_S, share=FORECAST_SHARE)
-        self._ahead = Upkeep([forecast], monotonic)
+        scene = Duty("scene", self._show, every_s=TELL_EVERY_S, share=AHEAD_SHARE)
+        forecast = Duty("forecast", self._look_ahead, every_s=FORECAST_EVERY_S, share=AHEAD_SHARE)
+        self._ahead = Upkeep([scene, forecast], monotonic)
         self.is_behind = False
 
     def begin_anew(self) -> None:
@@ -59,13 +60,18 @@ class Publishing:
             self._next_told = self._monotonic() + TELL_EVERY_S
         return more_to_do
 
-    def _look_ahead(self) -> Iterator[None]:
-        """Play the line forward, and publish what was played. Of a home that is being drained nothing is foreseen."""
+    def _show(self) -> Iterator[None]:
+        """Publish the line, for whoever wants to play it with something changed."""
         assert self._said_to is not None
         index, rules = self._said_to
-        scene, played = scene_of(self._world, rules), []
+        index.publish_scene(to_json(scene_of(self._world, rules)))
+        yield
+
+    def _look_ahead(self) -> Iterator[None]:
+        """Play the line forward. Of a home that is being drained nothing is foreseen."""
+        assert self._said_to is not None
+        scene, played = scene_of(self._world, self._said_to[1]), []
         for play in () if self._world.draining else plays(scene):
             played.append(play)
             yield
         self._foresight = foresight(scene, played)
-        index.publish_scene(to_json(scene))

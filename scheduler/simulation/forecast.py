@@ -22,7 +22,7 @@ from .machine import Life, Machine
 from .scene import UNKNOWN, Hope, Scene
 from .workload import Arrival
 
-MOST_PLAYS, LEAST_PLAYS, JOBS_PLAYED = 25, 10, 1000
+MOST_PLAYS, LEAST_PLAYS, JOBS_PLAYED = 25, 10, 600
 """How often, as long as that comes to no more jobs."""
 
 MOST_TO_COME, LEAST_OF_LATE = 50, 8
@@ -73,21 +73,23 @@ def foresight(scene: Scene, plays: Sequence[Play]) -> Foresight:
     )
 
 
-def _drawn(left: Mapping[str, Estimate], chance: random.Random) -> dict[str, float]:
-    """Run times of one play. One job more, at the end, or another estimate changes no other's."""
-    return {job_id: estimate.at(chance.gauss(0.0, 1.0)) for job_id, estimate in left.items()}
+def _drawn(estimates: Mapping[str, Estimate], chance: random.Random) -> dict[str, float]:
+    """Seconds of one play. One job more, at the end, or another estimate changes no other's."""
+    return {job_id: estimate.at(chance.gauss(0.0, 1.0)) for job_id, estimate in estimates.items()}
 
 
 def _play(scene: Scene, chance: random.Random) -> Play:
-    to_come = random.Random(chance.random())
+    to_come, starting = random.Random(chance.random()), random.Random(chance.random())
+    running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
+    starts_s = _drawn({job_id: scene.starting for job_id in scene.left if job_id not in running}, starting)
     known = dict(scene.left)
-    machine = staged(scene, _drawn(scene.left, chance), known)
+    left_s = {job_id: takes_s + starts_s.get(job_id, 0.0) for job_id, takes_s in _drawn(known, chance).items()}
+    machine = staged(scene, left_s, known)
     for task, takes, run_s in _to_come(scene, to_come):
         known[task.id] = takes
         machine.expect(_life(task, run_s), task, task.submitted_at)
     machine.play((), begins_at=scene.now, until=scene.drains_at, wanted=scene.left)
-    running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
-    return {job_id: _course(machine.lives[job_id], job_id in running) for job_id in scene.left}
+    return {job_id: _course(machine.lives[job_id], starts_s.get(job_id)) for job_id in scene.left}
 
 
 def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estimate, float]]:
@@ -103,7 +105,7 @@ def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estima
         gaps = [one.gap_s for one in scene.lately]
         one = chance.choice(scene.lately)
         if one.takes is not None and one.task.need.fits_in(scene.room):
-            run_s = one.takes.at(chance.gauss(0.0, 1.0))
+            run_s = one.takes.at(chance.gauss(0.0, 1.0)) + scene.starting.median_s
             task = replace(one.task, id=f"to come {number}", submitted_at=at, since=at)
             yield replace(task, expected_s=one.takes.median_s, longest_s=one.takes.high_s), one.takes, run_s
 
@@ -146,9 +148,10 @@ def _expected_s(known: Mapping[str, Estimate], life: Life) -> float | None:
     return what_is_left(whole, life.arrival.run_s - life.left_s).median_s
 
 
-def _course(life: Life, runs_already: bool) -> Course:
-    start = life.stints[0][0] if life.stints else math.inf if life.begun_at is None else life.begun_at
-    return Course(None if runs_already else start, life.ended_at, life.arrival.run_s)
+def _course(life: Life, starts_s: float | None) -> Course:
+    """starts_s: from its grant to its work; None of one that runs already."""
+    granted_at = life.stints[0][0] if life.stints else math.inf if life.begun_at is None else life.begun_at
+    return Course(None if starts_s is None else granted_at + starts_s, life.ended_at, life.arrival.run_s)
 
 
 def _eta(courses: Sequence[Course]) -> Eta | None:

@@ -17,7 +17,7 @@ from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.booking import RESTART_S, task_of
 from singlepoint.scheduler.world.job_times import begin_at, save_s
-from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import STARTING, Estimate
 from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.sharing.usage import Shares
@@ -63,6 +63,7 @@ class Scene:
     drains_at: from when on nothing runs, as was planned.  waiting: first in line first.  left: what each should still
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
     shares: what projects have had.  lately: the newest jobs that came, oldest first, whatever became of them.
+    starting: seconds between a grant and the work.
     """
 
     now: float
@@ -78,6 +79,7 @@ class Scene:
     survival: Posterior = field(default_factory=lambda: Posterior(0.0, 1.0))
     shares: Shares = field(default_factory=Shares)
     lately: tuple[Came, ...] = ()
+    starting: Estimate = STARTING
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -142,6 +144,7 @@ def scene_of(world: World, rules: Rules) -> Scene:
         survival=world.reliability.overall,
         shares=world.books.usage.as_of_now(),
         lately=tuple(_lately(world)),
+        starting=world.experience.starting(),
     )
 
 

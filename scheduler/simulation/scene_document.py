@@ -47,6 +47,7 @@ def to_json(scene: Scene) -> dict[str, Any]:
             "half_life_s": scene.shares.half_life_s,
         },
         "lately": [_came(one) for one in scene.lately],
+        "starting": _values(scene.starting),
     }
 
 
@@ -79,6 +80,7 @@ def _read(document: Document) -> Scene:
         survival=Posterior(a, b),
         shares=_shares(documents.mapping(document, "shares")),
         lately=_each(document, "lately", _came_of),
+        starting=_estimate(document["starting"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -39,7 +40,8 @@ def the_worker(machine: Machine, job_id: str) -> None:
 
 def all_workers(machine: Machine, _job_id: str) -> None:
     for pid in machine.pids("worker"):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it went with its pool
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("kill", [the_attempt, the_worker, all_workers])

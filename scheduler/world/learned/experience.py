@@ -49,12 +49,16 @@ class Estimate:
         return self.median_s * math.exp(normal / Z80 * spread)
 
 
+STARTING = Estimate(0.02, 0.06, 0.3, "nothing")
+
+
 class Experience:
     """What like jobs took, by their likeness."""
 
     def __init__(self) -> None:
         self._took: dict[str, deque[tuple[float, float]]] = {}
         self._stands: dict[str, Estimate] = {}
+        self._started: deque[float] = deque(maxlen=REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
         """Jobs that have ended, oldest first; those that succeeded teach. The likenesses of which another estimate
@@ -66,6 +70,8 @@ class Experience:
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 known = self._took.setdefault(entry.like, deque(maxlen=REMEMBERED))
                 known.append((took_s, account.cpu_s))
+                if entry.cores and (attempts := sum(account.ends.values())):
+                    self._started.append((account.granted_core_s / entry.cores - account.wall_s) / attempts)
                 if self._is_news(entry.like):
                     news.add(entry.like)
         return news
@@ -80,6 +86,10 @@ class Experience:
             return False
         self._stands[like] = new
         return True
+
+    def starting(self) -> Estimate:
+        """Seconds between a grant and the beginning of the work: a process starts, whatever the job."""
+        return _log_normal(list(self._started)) or STARTING
 
     def run_time(self, like: str) -> Estimate | None:
         """Seconds from nothing to the end, None when no like job is known."""

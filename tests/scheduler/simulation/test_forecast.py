@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
+from statistics import NormalDist, fmean
 
 import pytest
 
@@ -19,11 +21,11 @@ from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.rules import Rules
-from singlepoint.scheduler.simulation.forecast import foresee
+from singlepoint.scheduler.simulation.forecast import foresee, foresight, plays
 from singlepoint.scheduler.simulation.paper import Paper
-from singlepoint.scheduler.simulation.scene import Coming, Hope, Scene, scene_of
+from singlepoint.scheduler.simulation.scene import Coming, Hope, scene_of
 from singlepoint.scheduler.simulation.scene_document import from_json, to_json
-from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import Z80, Estimate
 from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.tasks import Task
 from singlepoint.scheduler.world.world import World
@@ -87,7 +89,7 @@ def test_what_waits_for_a_failure_or_is_held_has_no_eta_and_neither_has_what_com
 def test_a_job_with_a_begin_starts_no_earlier(paper: Paper) -> None:
     paper.submit("late", like="fifty", begin_at=iso(paper.now + 1000))
     start = forecast(paper.world, POLICIES["feedback"])["late"].start
-    assert start is not None and start[0] == pytest.approx(paper.now + 1000, abs=0.01)
+    assert start is not None and start[0] == pytest.approx(paper.now + 1000, abs=0.5)
 
 
 def test_what_would_go_on_when_the_home_is_drained_has_no_eta(paper: Paper) -> None:
@@ -238,20 +240,19 @@ def test_after_many_that_came_together_nothing_is_foreseen_to_follow() -> None:
     assert later == pytest.approx(1010, rel=0.1)
 
 
-def test_the_outermost_of_few_plays_are_further_out_than_a_tenth() -> None:
+def test_a_time_is_below_each_quantile_as_often_as_it_says_however_few_the_plays() -> None:
     paper = Paper(cpu=1)
     entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="ten", account=Account(wall_s=10.0))
     paper.world.experience.learn([entry] * 3)
     paper.submit("one", like="ten")
     scene = scene_of(paper.world, POLICIES["fifo"])
-    low, middle, high = _all_of(scene)
-    estimate = scene.left["one"]
-    assert low == pytest.approx(estimate.low_s, rel=0.03)
-    assert middle == pytest.approx(estimate.median_s, rel=0.03)
-    assert high == pytest.approx(estimate.high_s, rel=0.03)
-
-
-def _all_of(scene: Scene) -> list[float]:
-    """The mean of each quantile over many foresights of ten plays or so."""
-    found = [foresee(scene, seed=1000 * n).eta["one"].end for n in range(200)]
-    return [sum(end[place] for end in found) / len(found) - scene.now for place in range(3)]
+    drawn, found = list(plays(scene)), []
+    takes = scene.left["one"]
+    spread, starts_s = math.log(takes.high_s / takes.median_s) / Z80, scene.starting.median_s
+    for seed in range(300):
+        etas = foresight(scene, list(islice(plays(scene, 1000 * seed), 10))).eta["one"].end
+        logs = [math.log((at - scene.now - starts_s) / takes.median_s) / spread for at in etas]
+        found.append([NormalDist().cdf(value) for value in logs])
+    assert len(drawn) > 10
+    for share, shares in zip((0.1, 0.5, 0.9), zip(*found, strict=True), strict=True):
+        assert fmean(shares) == pytest.approx(share, abs=0.02)
