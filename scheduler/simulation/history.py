@@ -1,4 +1,4 @@
-"""What a home has run, as a workload: submitted when it was, running for as long as its attempts ran."""
+"""What a home has run, as a workload: submitted when it was, running for as long as its attempts held their cores."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def from_histories(store: JobStore, home: Home) -> Workload:
 
 
 def run_s(job: Job) -> float:
-    """Seconds its attempts ran, all together, less what they had to do again."""
-    spans = ((a.ended_at - a.started_at, a.lost_s or 0.0) for a in job.attempts if a.started_at and a.ended_at)
-    return sum(max(0.0, ran_s - lost_s) for ran_s, lost_s in spans)
+    """Seconds its attempts held their cores, from grant to end, all together; less what they had to do again."""
+    ran = (a for a in job.attempts if a.started_at and a.ended_at)
+    return sum(max(0.0, (a.ended_at or 0.0) - a.dispatched_at - a.paused_s - (a.lost_s or 0.0)) for a in ran)
 
 
 def _arrival(job: Job, first: float) -> Arrival:
