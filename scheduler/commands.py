@@ -44,9 +44,7 @@ from singlepoint.scheduler.reporting.account import account, account_rows
 from singlepoint.scheduler.reporting.chart import chart_page
 from singlepoint.scheduler.reporting.projects import projects
 from singlepoint.scheduler.reporting.report import job_report, overall_report, page
-from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
-from singlepoint.scheduler.runtime.seeing import REMEMBERED_BYTES
-from singlepoint.scheduler.world.sharing.usage import Shares
+from singlepoint.scheduler.world.sharing.usage import REMEMBERED_BYTES, Shares
 
 YEAR_S = 365 * 86_400.0
 
@@ -63,6 +61,8 @@ YEAR_S = 365 * 86_400.0
 @click.pass_obj
 def scheduler(settings: Settings, budget: str | None, policy: str | None) -> None:
     """Run the scheduler in the foreground, until SIGTERM. One per home; a second one ends with code 75."""
+    from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler  # the other commands do without
+
     session = open_session(settings)
     machine = this_machine()
 

@@ -7,7 +7,6 @@ module's logger: on stderr, unless logging says otherwise); `NAME~1` is the one 
 
 from __future__ import annotations
 
-import heapq
 import logging
 import os
 import re
@@ -31,10 +30,10 @@ def find_job(store: JobStore, word: str) -> str:
         return word
     name, back = _back(word)
     if name == "last":
-        everybody = store.submissions()
-        if not everybody:
+        newest, count = store.latest(back + 1)
+        if not count:
             raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
-        return _nth(everybody, word, back)
+        return _nth(newest, word, back, count)
     if not word:
         raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
     submissions = store.submissions(name)
@@ -45,7 +44,7 @@ def find_job(store: JobStore, word: str) -> str:
         return begun.pop()
     if not named:
         raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
-    found = _nth(submissions, word, back)
+    found = _nth(sorted(submissions, reverse=True), word, back, len(submissions))
     if len(named) > 1 and name == word:
         _log.warning(
             "%s: the newest of %d jobs of that name, %s; %s~1 is the one before", word, len(named), found, name
@@ -59,11 +58,11 @@ def _back(word: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (word, 0)
 
 
-def _nth(submissions: Sequence[tuple[str, str]], word: str, back: int) -> str:
-    """The one that so many newer ones follow; see `JobStore.submissions`."""
-    if back < len(submissions):
-        return heapq.nlargest(back + 1, submissions)[back][1]
-    raise NotFound(f"no {word}: there are only {len(submissions)} of that name")
+def _nth(newest: Sequence[tuple[str, str]], word: str, back: int, count: int) -> str:
+    """The one that so many newer ones follow. newest: the last to be submitted first.  count: of all."""
+    if back < len(newest):
+        return newest[back][1]
+    raise NotFound(f"no {word}: there are only {count} of that name")
 
 
 def _ambiguous(word: str, begun: set[str], named: set[str]) -> UsageError:

@@ -174,18 +174,21 @@ class JobStore:
         ended = ids_of(lines)
         return [name for name in os.listdir(self._jobs) if name not in ended and self.exists(name)]
 
-    def submissions(self, name: str | None = None) -> list[tuple[str, str]]:
-        """When each job was submitted, as text that sorts like the time, and its id; of all, or of those of a name.
+    def submissions(self, name: str) -> list[tuple[str, str]]:
+        """When each job of a name was submitted, as text that sorts like the time, and its id.
 
         Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
         """
         lines = self.catalogue.lines()
-        found = [key_of(line) for line in (lines if name is None else of_name(lines, name))]
-        for job_id in self.not_in(lines):
-            began = self.began(job_id)
-            if name is None or began.get("name") == name:
-                found.append((str(began.get("at", "")), job_id))
-        return found
+        going_on = ((job_id, self.began(job_id)) for job_id in self.not_in(lines))
+        live = [(str(began.get("at", "")), job_id) for job_id, began in going_on if began.get("name") == name]
+        return [*map(key_of, of_name(lines, name)), *live]
+
+    def latest(self, count: int) -> tuple[list[tuple[str, str]], int]:
+        """The same of so many jobs, the last to be submitted first, and how many there are in all."""
+        lines = self.catalogue.lines()
+        live = [(str(self.began(job_id).get("at", "")), job_id) for job_id in self.not_in(lines)]
+        return sorted([*map(key_of, lines[-count:]), *live], reverse=True)[:count], len(lines) + len(live)
 
     def _beginning(self, job_id: str) -> bytes:
         try:

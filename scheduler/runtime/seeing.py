@@ -18,14 +18,12 @@ from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.places import Place
+from singlepoint.scheduler.world.sharing.usage import REMEMBERED_BYTES
 from singlepoint.scheduler.world.world import World
 
 log = logging.getLogger("singlepoint.scheduler")
 
 SUSPECT_FOR_S = 2.0
-REMEMBERED_BYTES = 2**20
-"""Of the end of the ledger: some two thousand jobs, in a tenth of a second."""
-
 PROBE_EVERY_S = 1.0
 BURIAL_S = 1.0
 """A worker that lives writes down the death of its attempt within this."""

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 
 HALF_LIFE_S = 7 * 86_400.0
 
+REMEMBERED_BYTES = 2**20
+"""Of the end of the ledger, which tell what was of late: some two thousand jobs, in a tenth of a second."""
+
 Above = tuple[frozenset[str], float]
 Sharing = Callable[[Mapping[str, float], Mapping[str, float], frozenset[str]], Above]
 """By what projects have had, what they have now a second, each over its weight, and who was above its share: who is

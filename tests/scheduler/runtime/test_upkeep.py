@@ -121,12 +121,12 @@ def test_what_jobs_taught_is_known_after_they_were_removed_and_after_a_restart(b
     bench.now += 10
     bench.end(job_id)
     bench.look()
-    before = bench.scheduler.world.learned.reliability.evidence
+    before = bench.scheduler.world.reliability.evidence
     assert before.exposure_ms == pytest.approx(20_000, abs=10) and before.deaths == (1, 0, 0)
     store.remove(job_id)
     bench.new_scheduler()
     bench.look()
-    assert bench.scheduler.world.learned.reliability.evidence == before
+    assert bench.scheduler.world.reliability.evidence == before
 
 
 def test_a_retried_job_is_counted_once(bench: Bench, store: JobStore) -> None:
@@ -142,10 +142,10 @@ def test_a_retried_job_is_counted_once(bench: Bench, store: JobStore) -> None:
     bench.now += 5
     bench.end(job_id)
     bench.look()
-    here = bench.scheduler.world.learned.reliability.exposure_s
+    here = bench.scheduler.world.reliability.exposure_s
     bench.new_scheduler()
     bench.look()
-    assert here == bench.scheduler.world.learned.reliability.exposure_s == pytest.approx(15.0, abs=0.01)
+    assert here == bench.scheduler.world.reliability.exposure_s == pytest.approx(15.0, abs=0.01)
 
 
 def test_jobs_that_ended_long_ago_are_deleted_as_the_settings_say_and_told_before(
