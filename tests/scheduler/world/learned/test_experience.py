@@ -10,7 +10,7 @@ from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.scheduler.world.learned.experience import Experience, by_progress, what_is_left
+from singlepoint.scheduler.world.learned.experience import STARTING, Experience, by_progress, what_is_left
 
 
 def ended(wall_s: float, like: str = "a", state: State = State.SUCCEEDED) -> Entry:
@@ -66,3 +66,16 @@ def test_who_outran_the_expectation_is_expected_to_go_on_for_a_while() -> None:
     assert estimate is not None
     assert what_is_left(estimate, 40).median_s == pytest.approx(60, rel=0.01)
     assert 0 < what_is_left(estimate, 500).median_s < what_is_left(estimate, 500).high_s
+
+
+def test_the_time_from_a_grant_to_the_work_is_learned_from_all_jobs_whatever_they_do() -> None:
+    experience = Experience()
+    assert experience.starting() == STARTING
+    for number in range(30):
+        account = Account(wall_s=2.0, granted_core_s=2 * (2.0 + 0.05), ends={"succeeded": 1})
+        kind = f"kind-{number}"
+        entry = Entry(str(number), 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like=kind, cores=2, account=account)
+        experience.learn([entry])
+    starting = experience.starting()
+    assert 0.03 < starting.low_s < starting.median_s < starting.high_s < 0.08
+    assert abs(starting.median_s - 0.05) < 1e-6
