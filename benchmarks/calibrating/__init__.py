@@ -1,0 +1,1 @@
+"""What calibration is measured with: a day on paper, and a real one."""
