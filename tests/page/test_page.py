@@ -54,6 +54,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    sync_api.expect.set_options(timeout=WITHIN_MS)
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium
@@ -251,7 +252,7 @@ def test_two_thousand_jobs_stay_quick(visit: Open, machine: Machine) -> None:
         )
         session.index.tell(machine.store.load(directory.name), ring=False)
     page = visit()
-    expect(page.locator("tr[data-id]").nth(150)).to_be_attached(timeout=WITHIN_MS)
+    expect(page.locator("tr[data-id]").nth(150)).to_be_attached()
     slowest_ms = page.evaluate(
         """async () => {
             const more = document.querySelector("button.more");
