@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from singlepoint.jobs.ledger.entries import Entry
@@ -30,6 +30,8 @@ DAY_S = 86_400.0
 CORES, LOAD = 4, 0.8
 KINDS = 30
 SWITCH_S = 2.0
+AT_ONCE = Estimate(1e-6, 1e-6, 1e-6, "paper")
+"""On paper no process has to start."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class Day:
         ids = [*(task.id for task in waiting), *(one.task.id for one in holding)]
         left = {job_id: self._left(lives[job_id], now) or UNKNOWN for job_id in ids}
         lately = tuple(self._lately())
-        return Scene(
-            now, books.room, tuple(range(CORES)), self.policy, math.inf, waiting, holding, (), left, lately=lately
-        )
+        cores = tuple(range(CORES))
+        scene = Scene(now, books.room, cores, self.policy, math.inf, waiting, holding, (), left, lately=lately)
+        return replace(scene, starting=AT_ONCE)
 
     def _lately(self) -> Iterator[Came]:
         for before, newest in pairwise(self.arrived):

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from singlepoint.jobs.lifecycle.reasons import Quantiles
 
+SAME_S = 0.01
+"""So little is no difference."""
+
 
 @dataclass
 class Tally:
@@ -17,7 +20,7 @@ class Tally:
     late: int = 0
 
     def add(self, foreseen: Quantiles, came: float) -> None:
-        low, _, high = foreseen
+        low, high = foreseen[0] - SAME_S, foreseen[-1] + SAME_S
         self.early += came < low
         self.late += came > high
         self.inside += low <= came <= high

@@ -207,9 +207,9 @@ def test_the_home_is_drained_and_no_longer(client: Client) -> None:
 
 
 def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: Client, home: Home) -> None:
-    rings, budget = Rings(home.utilisation), Resources(cpu_millis=2000, memory_bytes=2**30)
+    rings, budget, at = Rings(home.utilisation), Resources(cpu_millis=2000, memory_bytes=2**30), now()
     for second in range(20):
-        rings.add(now() - second, standing(budget, Resources(cpu_millis=1000), 1.0))
+        rings.add(at - second, standing(budget, Resources(cpu_millis=1000), 1.0))
     told = client("GET", "/api/v1/utilisation?span_s=60").json
 
     assert set(told["shares"]) == {"cpu_millis", "memory_bytes"}
@@ -223,10 +223,10 @@ def test_what_a_job_used_of_what_it_was_granted_is_told_over_time(client: Client
     job = accept(store)
     granted = Resources(cpu_millis=1000, memory_bytes=2**30)
     assert client("GET", f"/api/v1/jobs/{job.id}/utilisation").json["shares"] == {}
-    rings = Rings(store.home.job_files(job.id).utilisation, RINGS_OF_A_JOB)
+    rings, at = Rings(store.home.job_files(job.id).utilisation, RINGS_OF_A_JOB), now()
     for second in range(20):
         flow = standing(granted, granted, 1.0) + Flow(used=(900.0, 2.0**28, 0.0, 0.0))
-        rings.add(now() - second, flow)
+        rings.add(at - second, flow)
     told = client("GET", f"/api/v1/jobs/{job.id}/utilisation?span_s=60").json
     assert set(told["shares"]["cpu_millis"]["used"]) == {0.9} and set(told["shares"]["memory_bytes"]["used"]) == {0.25}
     assert client("GET", "/api/v1/jobs/nobody/utilisation").status == 404

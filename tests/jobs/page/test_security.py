@@ -263,7 +263,7 @@ def test_a_page_of_the_list_is_bounded(client: Client) -> None:
 def test_an_error_tells_neither_the_home_nor_a_trace(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     home = str(client.service.session.home.path)
     refused = client("GET", "/api/v1/models/none")
-    monkeypatch.setattr(JobStore, "submissions", lambda *_: 1 / 0)
+    monkeypatch.setattr(JobStore, "latest", lambda *_: 1 / 0)
     defect = client("GET", "/api/v1/jobs/last")
 
     assert refused.status == 404
@@ -279,7 +279,7 @@ def test_a_refusal_by_permissions_hides_the_name_of_the_home(client: Client, mon
     def refuse(*_: object) -> list[str]:
         raise NotPermitted(f"cannot write {home}/jobs", hint=f"mend {home}")
 
-    monkeypatch.setattr(JobStore, "submissions", refuse)
+    monkeypatch.setattr(JobStore, "latest", refuse)
     answer = client("GET", "/api/v1/jobs/last")
 
     assert (answer.status, answer.json["detail"], answer.json["hint"]) == (403, "cannot write HOME/jobs", "mend HOME")
