@@ -27,7 +27,7 @@ test: check
 	@$(VENV)/bin/python $(PYTEST)
 
 # A test that fails among the others is tried once more alone, and fails when it fails twice; both are printed.
-AGAIN = echo "== once more, one by one: what failed" && $(1) -m pytest -q --last-failed --last-failed-no-failures none
+AGAIN = echo "== once more, one by one: what failed" && $(1) -m pytest -q --last-failed --last-failed-no-failures none $(ARGS)
 
 test-all: export SINGLEPOINT_TEST_ALL = 1
 test-all: check $(READY_ALL)

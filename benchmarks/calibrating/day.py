@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from singlepoint.jobs.ledger.entries import Entry
@@ -98,10 +98,19 @@ class Day:
         waiting, holding = tuple(books.waiting()), tuple(books.holders())
         ids = [*(task.id for task in waiting), *(one.task.id for one in holding)]
         left = {job_id: self._left(lives[job_id], now) or UNKNOWN for job_id in ids}
-        lately = tuple(self._lately())
-        cores = tuple(range(CORES))
-        scene = Scene(now, books.room, cores, self.policy, math.inf, waiting, holding, (), left, lately=lately)
-        return replace(scene, starting=AT_ONCE)
+        return Scene(
+            now=now,
+            room=books.room,
+            cores=tuple(range(CORES)),
+            policy=self.policy,
+            drains_at=math.inf,
+            waiting=waiting,
+            holding=holding,
+            coming=(),
+            left=left,
+            lately=tuple(self._lately()),
+            starting=AT_ONCE,
+        )
 
     def _lately(self) -> Iterator[Came]:
         for before, newest in pairwise(self.arrived):

@@ -32,7 +32,7 @@ LOAD = 0.8
 
 
 def short_specs(directory: Path) -> list[Mapping[str, Any]]:
-    """Of each kind one: trainings of half a second to three, and commands whose time is not always the same."""
+    """Of each kind one: trainings of a second or less, and commands whose time is not always the same."""
     write_digits(directory)
     specs: list[Mapping[str, Any]] = []
     for network, epochs in (("dense", 40), ("cnn", 3), ("rnn", 2)):
@@ -85,8 +85,9 @@ def _handed_in(
         scene, at = read_scene(session), now()
         ids.append(submit(spec, home=machine.home.path))
         foreseen = scene and with_spec(session, scene, parse_document(spec, Path.cwd(), "job"), at, "it")
-        if foreseen:
-            told[ids[-1]] = foresee(foreseen).eta["it"]
+        eta = foresee(foreseen).eta.get("it") if foreseen else None
+        if eta is not None:
+            told[ids[-1]] = eta
         time.sleep(max(0.0, due - time.monotonic()))
     return told, ids
 

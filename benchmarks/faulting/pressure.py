@@ -40,7 +40,7 @@ def failing_disk(machine: Machine) -> Iterator[Row]:
     for place, network in zip(PLACES, cycle(NETWORKS), strict=False):
         calm = _calm(machine, network)
         with machine.failing(place, "eio"):
-            job_id = submit_spec(machine, training(f"{network}-{place.replace('.', '-')}", network, OPTIMISER))
+            job_id = _submitted(machine, network, place.replace(".", "-"))
             time.sleep(2.0)
         job = succeeded(machine, job_id)
         differing += _differs(job, calm)
@@ -57,9 +57,7 @@ def changing_budget(machine: Machine, for_s: float, chance: random.Random) -> It
     while time.monotonic() < end_s:
         if sum(not machine.job(job_id).is_final for _, job_id in jobs) < 4:
             network = chance.choice(list(NETWORKS))
-            spec = training(f"{network}-pressed-{len(jobs)}", network, OPTIMISER)
-            spec["training"]["epochs"] *= LONGER
-            jobs.append((network, submit_spec(machine, spec)))
+            jobs.append((network, _submitted(machine, network, f"pressed-{len(jobs)}", LONGER)))
         machine.run("budget", chance.choice(BUDGETS))
         time.sleep(chance.uniform(0.2, 2.0))
         machine.run("budget", "--reset")
@@ -75,9 +73,13 @@ def changing_budget(machine: Machine, for_s: float, chance: random.Random) -> It
 
 def _calm(machine: Machine, network: str, longer: int = 1) -> Job:
     """Undisturbed."""
-    spec = training(f"{network}-undisturbed", network, OPTIMISER)
+    return succeeded(machine, _submitted(machine, network, "undisturbed", longer))
+
+
+def _submitted(machine: Machine, network: str, name: str, longer: int = 1) -> str:
+    spec = training(f"{network}-{name}", network, OPTIMISER)
     spec["training"]["epochs"] *= longer
-    return succeeded(machine, submit_spec(machine, spec))
+    return submit_spec(machine, spec)
 
 
 def _differs(job: Job, calm: Job) -> bool:

@@ -99,10 +99,10 @@ def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estima
     if len(scene.lately) < LEAST_OF_LATE:
         return
     at = scene.lately[-1].task.submitted_at
-    gaps = [one.gap_s for one in scene.lately if at + one.gap_s > scene.now]
-    for number in range(MOST_TO_COME if gaps else 0):
-        at += chance.choice(gaps)
-        gaps = [one.gap_s for one in scene.lately]
+    gaps = [one.gap_s for one in scene.lately]
+    longer = [gap_s for gap_s in gaps if at + gap_s > scene.now]
+    for number in range(MOST_TO_COME if longer else 0):
+        at += chance.choice(gaps if number else longer)
         one = chance.choice(scene.lately)
         if one.takes is not None and one.task.need.fits_in(scene.room):
             run_s = one.takes.at(chance.gauss(0.0, 1.0)) + scene.starting.median_s

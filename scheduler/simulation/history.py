@@ -29,8 +29,8 @@ def from_histories(store: JobStore, home: Home) -> Workload:
 
 def run_s(job: Job) -> float:
     """Seconds its attempts held their cores, from grant to end, all together; less what they had to do again."""
-    ran = (a for a in job.attempts if a.started_at and a.ended_at)
-    return sum(max(0.0, (a.ended_at or 0.0) - a.dispatched_at - a.paused_s - (a.lost_s or 0.0)) for a in ran)
+    ran = ((a, a.ended_at - a.dispatched_at) for a in job.attempts if a.started_at and a.ended_at)
+    return sum(max(0.0, held_s - attempt.paused_s - (attempt.lost_s or 0.0)) for attempt, held_s in ran)
 
 
 def _arrival(job: Job, first: float) -> Arrival:

@@ -150,8 +150,8 @@ def scene_of(world: World, rules: Rules) -> Scene:
 
 def _lately(world: World) -> Iterator[Came]:
     for before, newest in pairwise(world.arrivals):
-        gap_s = newest.task.submitted_at - before.task.submitted_at
-        yield Came(gap_s, newest.task, world.experience.run_time(newest.like))
+        task = task_of(newest, Place.READY, world.need(newest), newest.submitted_at, None, world.now)
+        yield Came(newest.submitted_at - before.submitted_at, task, world.experience.run_time(newest.like))
 
 
 def _coming(world: World, known: set[str]) -> Iterator[Coming]:

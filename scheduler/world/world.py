@@ -90,7 +90,7 @@ class World:
             self._end(before, job)
             return
         if before is None:
-            self.arrivals.came(task_of(job, Place.READY, self.need(job), job.submitted_at, None, self.now), job.like)
+            self.arrivals.came(job)
         if self._lessons.goes_on(job):
             self._reliability = None
         if is_news_of_its_lock(before, job):

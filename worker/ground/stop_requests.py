@@ -37,6 +37,8 @@ class StopRequests:
 
     Also carries the attempt's terms, which are read again whenever the history grows. An attempt that was taken
     for dead and replaced (it was stopped, and its lock was lost) learns here that it must not go on.
+
+    look_s: between two looks at the history, at least.
     """
 
     look_s = LOOK_S

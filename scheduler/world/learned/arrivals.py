@@ -1,38 +1,32 @@
 """Which jobs came of late, whatever became of them: what is yet to come is taken to be like them. Pure.
 
-Told of each once, in any order. Only those are known that a scheduler has seen unfinished since it began.
+Told of each as it is first seen, in any order; of those that ended before a scheduler began it knows nothing.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from singlepoint.scheduler.world.tasks import Task
+from singlepoint.jobs.lifecycle.records import Job
 
 REMEMBERED = 51
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """task: as it came.  like: the same for jobs that take alike, "" where none are."""
-
-    task: Task
-    like: str
 
 
 class Arrivals:
     """The newest `REMEMBERED` of them, the oldest first."""
 
     def __init__(self) -> None:
-        self._newest: list[Arrived] = []
+        self._newest: list[Job] = []
 
-    def __iter__(self) -> Iterator[Arrived]:
+    def __iter__(self) -> Iterator[Job]:
         return iter(self._newest)
 
-    def came(self, task: Task, like: str) -> None:
+    def came(self, job: Job) -> None:
         """One came; or came back, which is no news."""
-        if all(one.task.id != task.id for one in self._newest):
-            insort(self._newest, Arrived(task, like), key=lambda one: one.task.submitted_at)
-            del self._newest[:-REMEMBERED]
+        newest = self._newest
+        if len(newest) == REMEMBERED and job.submitted_at < newest[0].submitted_at:
+            return  # as of most of a hundred thousand that wait when a scheduler begins
+        if all(one.id != job.id for one in newest):
+            insort(newest, job, key=lambda one: one.submitted_at)
+            del newest[:-REMEMBERED]

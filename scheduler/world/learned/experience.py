@@ -50,6 +50,7 @@ class Estimate:
 
 
 STARTING = Estimate(0.02, 0.06, 0.3, "nothing")
+"""Seconds between a grant and the work, where nothing was learned yet."""
 
 
 class Experience:

@@ -246,13 +246,12 @@ def test_a_time_is_below_each_quantile_as_often_as_it_says_however_few_the_plays
     paper.world.experience.learn([entry] * 3)
     paper.submit("one", like="ten")
     scene = scene_of(paper.world, POLICIES["fifo"])
-    drawn, found = list(plays(scene)), []
+    found = []
     takes = scene.left["one"]
     spread, starts_s = math.log(takes.high_s / takes.median_s) / Z80, scene.starting.median_s
     for seed in range(300):
         etas = foresight(scene, list(islice(plays(scene, 1000 * seed), 10))).eta["one"].end
         logs = [math.log((at - scene.now - starts_s) / takes.median_s) / spread for at in etas]
         found.append([NormalDist().cdf(value) for value in logs])
-    assert len(drawn) > 10
     for share, shares in zip((0.1, 0.5, 0.9), zip(*found, strict=True), strict=True):
         assert fmean(shares) == pytest.approx(share, abs=0.02)
