@@ -8,11 +8,14 @@
 
 PYTHON ?=
 VENV ?= .venv
-BENCH ?= throughput decision faults prediction network serving reading memory fuzz_models accuracy
+BENCH ?= throughput decision many short_job faults restart prediction network serving reading memory home budget makespan calibration fuzz_models accuracy
 READY := $(VENV)/.ready
 ALL ?= .venv-all
 READY_ALL := $(ALL)/.ready
 PIP = $(1)/bin/python -m pip --disable-pip-version-check install -qq
+
+# The tests start hundreds of processes: the sources are compiled once, not in each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check bench lock clean
 .DEFAULT_GOAL := test
