@@ -3,7 +3,8 @@
     singlepoint --help                      needs click and nothing else, so it answers at once
     from singlepoint import Model, Classifier, Regressor, submit   the numpy core is loaded by the first use of a model
 
-Here, and only here, the three packages meet: what `worker` says of a spec is handed to the client commands.
+Here stands which services `up` starts; and here, and only here, the three packages meet: what `worker` says of a spec
+is handed to the client commands.
 An error of ours ends a command with its own exit code, its message and a hint; a mistake of the user's never
 shows a traceback (`SINGLEPOINT_DEBUG=1` shows them all).
 """
@@ -74,7 +75,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Services": {
         "up": ("singlepoint:up", "Start Redis, the scheduler and the workers."),
-        "down": ("singlepoint.jobs.commands.services:down", "Stop what `up` started; running work is checkpointed."),
+        "down": ("singlepoint.jobs.commands.down:down", "Stop what `up` started; running work is checkpointed."),
         "drain": (
             "singlepoint.scheduler.commands:drain",
             "Start nothing and have running work handed back, until --off.",
@@ -88,7 +89,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "demo": ("singlepoint.jobs.demo:demo", "Train, kill, resume and predict, on real data."),
     },
     "": {
-        "broker": ("singlepoint.jobs.commands.services:broker", "Run the home's Redis in the foreground."),
+        "broker": ("singlepoint.jobs.commands.down:broker", "Run the home's Redis in the foreground."),
         "serving": ("singlepoint.worker.commands:serving", "Answer predictions at once, for the page."),
     },
 }

@@ -1,4 +1,5 @@
-"""For how long jobs that have ended are kept: the owner's rules, held against the ledger. Deletes nothing itself."""
+"""For how long jobs that have ended are kept: the owner's rules, held against the ledger. Deletes nothing itself;
+`scheduler.runtime.deleting` does."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """What to do, given what is known: the heart of the scheduler. Pure; the same live, in a simulation and in what-if.
 
 Promises: what is granted never exceeds the budget less our own reserve, in any resource. Who goes first, who may
-overtake and who gives way is a policy's table of rules (`feedback` unless another is chosen), and `arrange` goes by
-it. A job that asks for more than there is stands aside and keeps nobody waiting. Nothing is granted while a lock has
-not been tried, while work has to be put down, or while the home is being drained.
+overtake and who gives way is a policy's table of rules (`feedback.ranking` unless another is chosen), and `arrange`
+picks by it. A job that asks for more than there is stands aside and keeps nobody waiting. Nothing is granted while a
+lock has not been tried, while work has to be put down, or while the home is being drained.
 
 Won't do: look at all jobs. Each call reads the heads of lines and the few jobs that hold something.
 """

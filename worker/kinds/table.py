@@ -1,7 +1,7 @@
 """The kinds of jobs, one entry each: how each is checked before it is accepted, and how it is done.
 
-`jobs.spec.kinds` has the same names, and says what may be asked. A kind's file is loaded when it is needed: to hand
-in a job of one kind takes nothing that only another needs.
+`jobs.spec.kinds` has the same names, and says what may be asked; `jobs.commands.submit` has a command for each. A
+kind's file is loaded when it is needed: to hand in a job of one kind takes nothing that only another needs.
 """
 
 from __future__ import annotations

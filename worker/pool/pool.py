@@ -34,7 +34,7 @@ from singlepoint.worker.ground.workplace import GRACE_S, Workplace
 from singlepoint.worker.models import row_independence
 
 from . import rq_worker
-from .abandoned import end_abandoned
+from .orphans import end_orphans
 from .preload import rehearse
 from .rq_worker import RETIRE
 
@@ -76,7 +76,7 @@ class Pool:
         with contextlib.suppress(StorageFull, NotPermitted):  # told again by the next pool, and by the doctor
             row_independence.record(self._home)
         tree.adopt_orphans()
-        end_abandoned(self._home)
+        end_orphans(self._home)
         for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))

@@ -1,5 +1,8 @@
 """What a parent does for an attempt in its child: hold it to its terms from outside, and record its death.
 
+What follows of a death is a table of `jobs.lifecycle.retry`; where this process died as well, the scheduler records it
+(`scheduler.runtime.acting.rescue`).
+
 What cannot be read is never the child's fault, nor a reason for the worker to end (its child would die with it): it is
 logged, once, and looked at again.
 """

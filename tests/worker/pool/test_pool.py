@@ -18,7 +18,7 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import tree
 from singlepoint.worker.pool import rq_worker
-from singlepoint.worker.pool.abandoned import end_abandoned
+from singlepoint.worker.pool.orphans import end_orphans
 from singlepoint.worker.pool.pool import REQUESTS_TO_STOP, Pool
 from tests.conftest import accept
 from tests.worker.making import ends
@@ -108,7 +108,7 @@ def test_what_a_killed_pool_left_of_a_command_is_ended_by_the_next_unless_its_at
     try:
         if not attempt_lives:
             os.close(lock)  # the attempt, here this process, has gone with its pool
-        end_abandoned(home)
+        end_orphans(home)
         assert ends(command.pid) if not attempt_lives else command.poll() is None
     finally:
         command.kill()

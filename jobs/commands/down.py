@@ -1,4 +1,4 @@
-"""`broker` (what the supervisor runs to have a Redis) and `down`."""
+"""`down`, and `broker` (what the supervisor runs to have a Redis). What `up` starts stands in `singlepoint.py`."""
 
 from __future__ import annotations
 

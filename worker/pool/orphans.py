@@ -21,7 +21,7 @@ from singlepoint.worker.ground import tree
 log = logging.getLogger("singlepoint.worker")
 
 
-def end_abandoned(home: Home) -> None:
+def end_orphans(home: Home) -> None:
     """End the processes of each command of this home that alone hold its job's lock."""
     for job_id, holders in _holders(home.jobs.resolve()).items():
         if holders <= set(tree.carrying(job_id)):
