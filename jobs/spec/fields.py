@@ -1,4 +1,4 @@
-"""Which fields stand at which place of a spec, read from its classes: for shorthand, and what `problems` suggests. Pure.
+"""Which fields stand at which place of a spec, read from its classes: for shorthand and what `problems` suggests. Pure.
 
 A place is named by its keys and list positions, such as `("model", "layers", 2, "kernel")`. A dict that a
 union of parts may hold is told apart by its `type`.
