@@ -1,9 +1,10 @@
 """The numpy core beside what a user would pick instead, in one run, on one thread each.
 
-    python -m benchmarks.network [--quick] [--only WORD]
+    python -m benchmarks.network [--quick] [--only WORD] [--part training|text|inference]
 
 Training: time of one optimiser step (gather, forward, backward, Adam), our Trainer against eager PyTorch with fused
-Adam (for convolutions the better of both memory formats) and, where it has the network, scikit-learn's MLP. Inference:
+Adam (for convolutions the better of both memory formats) and, where it has the network, scikit-learn's MLP. Text: one
+step on TF-IDF rows that are kept sparse, against the same rows as a dense array, in ours and in PyTorch. Inference:
 against PyTorch and onnxruntime. Competitors take turns in short blocks, and the medians are compared, so that what
 else the machine does falls on all of them. Ratios are our time / PyTorch's: below 1, ours is faster.
 """
@@ -38,7 +39,9 @@ with needed("parity"):
 
 from singlepoint.jobs.spec.network import Layer
 from singlepoint.jobs.spec.training import TrainingSpec
+from singlepoint.worker.data.preprocessing.rows import SparseRows, sparse_rows
 from singlepoint.worker.ground.numeric_environment import fingerprint
+from singlepoint.worker.nn.arrays import Input
 from singlepoint.worker.nn.inference import InferenceSession
 from singlepoint.worker.nn.learning.trainer import Trainer
 from singlepoint.worker.nn.network import Network
@@ -113,9 +116,10 @@ def data(case: Case, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((rows, *case.input_shape), np.float32), rng.integers(0, classes, rows)
 
 
-def ours(case: Case) -> Run:
-    x, y = data(case, 8 * case.batch)
-    spec = {"epochs": 10**6, "batch_size": case.batch, "optimiser": {"type": "adam"}}
+def ours(case: Case, x: Input | None = None, optimiser: str = "adam") -> Run:
+    drawn, y = data(case, 8 * case.batch)
+    x = drawn if x is None else x
+    spec = {"epochs": 10**6, "batch_size": case.batch, "optimiser": {"type": optimiser}}
     trainer = Trainer(
         a_network(case), TrainingSpec.model_validate(spec), x, y, task="classification", n_classes=int(y.max()) + 1
     )
@@ -165,21 +169,21 @@ def torch_module(case: Case) -> torch.nn.Module:
     return torch.nn.Sequential(*parts)
 
 
-def pytorch(case: Case, channels_last: bool = False) -> Run:
+def pytorch(case: Case, channels_last: bool = False, optimiser: str = "Adam") -> Run:
     module = torch_module(case)
     if channels_last:
         module = module.to(memory_format=torch.channels_last)
     x, y = (torch.from_numpy(array) for array in data(case, 8 * case.batch))
-    optimiser = torch.optim.Adam(module.parameters(), fused=True)
+    updater = getattr(torch.optim, optimiser)(module.parameters(), fused=True)
     starts = range(0, len(x), case.batch)
     order = torch.randperm(len(x))
 
     def run(steps: int) -> int:
         for step in range(steps):
             rows = order[starts[step % len(starts)] :][: case.batch]
-            optimiser.zero_grad()
+            updater.zero_grad()
             torch.nn.functional.cross_entropy(module(x[rows]), y[rows]).backward()
-            optimiser.step()
+            updater.step()
         return steps
 
     return run
@@ -246,6 +250,34 @@ def compare_training(cases: list[Case], block_s: float, rounds: int) -> None:
         print(
             f"{case.name:<22}{case.batch:>6}{measured['ours'] * 1e3:9.3f}{theirs * 1e3:9.3f}{sklearn}{ratio:8.2f}  "
             f"{verdict(ratio, case)}",
+            flush=True,
+        )
+
+
+def text_rows(rows: int, terms: int = 20_000, words: int = 30) -> SparseRows:
+    """Made-up texts whose words are about as unequally frequent as those of a language."""
+    rng = np.random.default_rng(0)
+    frequency = 1 / np.arange(1.0, terms + 1)
+    texts = [np.unique(rng.choice(terms, words, p=frequency / frequency.sum())).tolist() for _ in range(rows)]
+    return sparse_rows([(text, rng.random(len(text)).tolist()) for text in texts], terms)
+
+
+def compare_text(block_s: float, rounds: int) -> None:
+    """What remains of a step on sparse rows is mostly the update, which Adam makes of every weight."""
+    print("\nTraining on TF-IDF rows, 20000-32-2, batch 64, one step, float32, one thread, ms")
+    print(f"{'optimiser':<22}{'sparse':>9}{'dense':>9}{'torch':>9}{'/dense':>8}{'/torch':>8}")
+    case = Case("text", mlp(32, 2), (20_000,), 64, 1.0)
+    x = text_rows(8 * case.batch)
+    for name in ("SGD", "Adam", "AdamW"):
+        runs = {
+            "sparse": ours(case, x, name.lower()),
+            "dense": ours(case, x[:], name.lower()),
+            "torch": pytorch(case, optimiser=name),
+        }
+        sparse, dense, theirs = medians_s(runs, block_s, rounds).values()
+        print(
+            f"{name:<22}{sparse * 1e3:9.3f}{dense * 1e3:9.3f}{theirs * 1e3:9.3f}"
+            f"{sparse / dense:8.2f}{sparse / theirs:8.2f}",
             flush=True,
         )
 
@@ -328,7 +360,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="shorter blocks and fewer batches: noisier")
     parser.add_argument("--only", default="", help="cases whose name contains this")
-    parser.add_argument("--part", choices=("training", "inference", "both"), default="both")
+    parser.add_argument("--part", choices=("training", "text", "inference"), help="only this one")
     arguments = parser.parse_args()
     cases = [case for case in CASES if arguments.only in case.name]
     block_s, rounds = (0.05, 7) if arguments.quick else (0.15, 15)
@@ -336,9 +368,11 @@ def main() -> None:
     print(f"numpy {np.__version__} for {blas['cpu_features']}; {blas['blas']}, kernel {blas['blas_architecture']}")
     print(f"torch {torch.__version__} for {torch.backends.cpu.get_cpu_capability()}")
     print(f"onnxruntime {onnxruntime.__version__}")
-    if arguments.part != "inference":
+    if arguments.part in (None, "training"):
         compare_training(cases, block_s, rounds)
-    if arguments.part != "training":
+    if arguments.part in (None, "text"):
+        compare_text(block_s, rounds)
+    if arguments.part in (None, "inference"):
         batches = (1, 16, 32) if arguments.quick else (1, 16, 32, 512, 4096)
         compare_inference(cases, block_s / 2, rounds // 2, batches)
 

@@ -129,10 +129,15 @@ class SparseRows(_Sliced):
         lengths = self.starts[indices + 1] - starts
         ends = np.cumsum(lengths)
         places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - (ends - lengths), lengths)
-        columns, where = np.unique(self.columns[places], return_inverse=True)
+        occurring = self.columns[places]
+        there = np.zeros(self.width, np.bool_)  # marking them takes a third of the time of sorting them
+        there[occurring] = True
+        columns = np.flatnonzero(there)
+        position = np.empty(self.width, np.intp)
+        position[columns] = np.arange(len(columns))
         values = np.zeros((len(indices), len(columns)), np.float32)
-        values[np.repeat(np.arange(len(indices)), lengths), where] = self.values[places]
-        return Compact(columns.astype(np.intp), values)
+        values[np.repeat(np.arange(len(indices)), lengths), position[occurring]] = self.values[places]
+        return Compact(columns, values)
 
 
 class LazyRows(_Sliced):
