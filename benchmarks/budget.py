@@ -5,7 +5,8 @@
 Trainings, predictions and scripts of scikit-learn that start as many threads as they like, jobs that take twice the
 memory they asked for (at once, by fork, mapped, after setsid), and kills; half-way the budget is lowered. Everything
 below the supervisor counts, our own processes too: processor seconds of the last second, and memory that is theirs
-(PSS without mapped files). Prints the share of samples within the budget and 2 % of the machine.
+(PSS without mapped files). Prints the share of samples within the budget and 2 % of the machine; and the account of
+core-seconds, beside what the kernel counted of all processes that there were.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ from singlepoint import submit
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.store.rings import Rings
+from singlepoint.jobs.store.settings import Prices
+from singlepoint.scheduler.reporting.account import account
+from singlepoint.scheduler.runtime.metering import OWN_EVERY_S
 from tests.system.machine import Machine
 
 MIB = 2**20
@@ -90,6 +95,15 @@ class Observer:
         now_s, self._cpu_s = time.monotonic(), cpu_s
         took_s, self._at_s = now_s - self._at_s, now_s
         return used_s / took_s, memory_bytes
+
+
+def counted_core_s(pid: int) -> float:
+    """What the kernel counted of a process and all that ever lived below it, as long as each was waited for."""
+    total = 0.0
+    for process in [(root := psutil.Process(pid)), *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def _own_bytes(pid: int) -> int:
@@ -157,7 +171,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         machine = Machine(Path(place), budget=options.budget, workers=2).start()
         try:
+            assert machine.supervisor is not None
+            time.sleep(2 * OWN_EVERY_S)  # until what it took to start is booked
+            began_at, before_s = time.time(), counted_core_s(machine.supervisor.pid)
             seen = list(observe(machine, load_of(Path(place), random.Random(7)), options.minutes))
+            flow = Rings(machine.home.utilisation).total(began_at, time.time())
+            counted_s = counted_core_s(machine.supervisor.pid) - before_s
             ends = machine.store.ledger.account().ends
         finally:
             machine.stop()
@@ -169,6 +188,14 @@ def main() -> None:
     print(
         f"  memory  within the budget in {100 * memory / len(steady):.2f}% (at worst {format_bytes(most.memory_bytes)}"
         f" of {format_bytes(most.budget_bytes)})"
+    )
+    told_s = flow.used_core_s + flow.own_core_s
+    for name, core_s in account(flow, Prices())["core_s"].items():
+        print(f"  {name:11} {core_s:8.1f} core-seconds, {100 * core_s / flow.capacity_core_s:5.2f}% of the budget")
+    print(
+        f"  the account comes to {100 * (told_s + flow.idle_core_s) / flow.capacity_core_s:.2f}% of C_max x time;"
+        f" used are {told_s:.1f} core-seconds by the account, {counted_s:.1f} by the kernel:"
+        f" {100 * (told_s - counted_s) / flow.capacity_core_s:+.2f}% of C_max x time"
     )
     print(f"  cores used on average {sum(s.cores for s in steady) / len(steady):.2f}")
 

@@ -38,7 +38,8 @@ from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.cores import CoreLoad, layout
 from singlepoint.scheduler.machine.in_force import budget_at
-from singlepoint.scheduler.machine.reserve import measured_reserve, own_cpu_s
+from singlepoint.scheduler.machine.own_processes import own_cpu
+from singlepoint.scheduler.machine.reserve import measured_reserve, page_reserve
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.reporting.account import account, account_rows
 from singlepoint.scheduler.reporting.chart import chart_page
@@ -84,8 +85,9 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         pressure=pressure.measure,
         load=CoreLoad(),
         layout=layout(machine.cores),
-        own_cpu_s=partial(own_cpu_s, session.home),
+        own_cpu=partial(own_cpu, session.home),
         measure=partial(measured_reserve, session.home),
+        page=partial(page_reserve, session.home),
         policy=partial(chosen_policy, session.home),
     ).run()
     assert lock >= 0  # held until the process ends

@@ -7,7 +7,7 @@ scheduler that has ended is still an answer for the former (`budget`), and says 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from singlepoint.jobs import documents
@@ -27,7 +27,8 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Capacity:
-    """budget: C_max.  reserve: what of it our own processes use.  cores: the ids of the cores that may be granted.
+    """budget: C_max.  reserve: what of it our own processes use, and page: what of that the page and the processes that
+    answer predictions do.  cores: the ids of the cores that may be granted.
 
     process: the scheduler that published it.  strain: why it starts nothing just now, `""` when it does.
     """
@@ -38,6 +39,7 @@ class Capacity:
     process: ProcessId
     published_at: float
     strain: str = ""
+    page: Resources = field(default_factory=Resources)
 
     @property
     def room(self) -> Resources:
@@ -57,6 +59,7 @@ class Capacity:
             "process": self.process.to_json(),
             "published_at": iso(self.published_at),
             "strain": self.strain,
+            "page": self.page.to_json(),
         }
 
     @classmethod
@@ -69,6 +72,7 @@ class Capacity:
             process=ProcessId.from_json(documents.mapping(document, "process")),
             published_at=documents.time(document, "published_at"),
             strain=documents.text(document, "strain", ""),
+            page=Resources.from_json(documents.mapping(document, "page", {})),
         )
 
 

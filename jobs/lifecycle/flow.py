@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from .records import RESOURCE_NAMES, UNLIMITED, Attempt, Resources, Sample
-from .retry import OWN_FAULT
+from .spent import Waste
 
 Amounts = tuple[float, ...]
 """One number for each of RESOURCE_NAMES, times seconds: `cpu_millis` times seconds are thousandths of core-seconds."""
@@ -60,7 +60,13 @@ class Flow:
 
     @property
     def idle_core_s(self) -> float:
+        """Not used by us, whatever others did with it meanwhile."""
         return max(0.0, self.capacity_core_s - self.used_core_s - self.own_core_s)
+
+    @property
+    def beyond_core_s(self) -> float:
+        """Used beyond the budget: our own processes are not kept to its cores."""
+        return max(0.0, self.used_core_s + self.own_core_s - self.capacity_core_s)
 
     def shares(self) -> dict[str, dict[str, float]]:
         """The three readings of each limited resource, by name; empty when nothing was measured."""
@@ -118,14 +124,5 @@ def settled(attempt: Attempt, last: Sample | None) -> Flow:
     """What an attempt that has ended used since its last sample, and what of all its use was of no use."""
     if attempt.usage is None:
         return Flow()
-    core_s = attempt.usage.cpu_s
-    rest_s = max(0.0, core_s - (last.cpu_s if last is not None else 0.0))
-    saving_s = min(core_s, attempt.usage.overhead_s)
-    lost_share = min(1.0, (attempt.lost_s or 0.0) / attempt.usage.wall_s) if attempt.usage.wall_s > 0 else 0.0
-    failed = attempt.end in OWN_FAULT
-    return Flow(
-        used=(1000 * rest_s, 0.0, 0.0, 0.0),
-        saving_core_s=0.0 if failed else saving_s,
-        repeated_core_s=0.0 if failed else (core_s - saving_s) * lost_share,
-        failed_core_s=core_s if failed else 0.0,
-    )
+    rest_s = max(0.0, attempt.usage.cpu_s - (last.cpu_s if last is not None else 0.0))
+    return Flow(used=(1000 * rest_s, 0.0, 0.0, 0.0), **vars(Waste.of(attempt)))

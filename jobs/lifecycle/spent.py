@@ -6,7 +6,8 @@ The sums of a job are kept by the fold of its history, so that nobody walks thou
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 from .account import Account, Sum
 from .records import Attempt, Job
@@ -21,20 +22,23 @@ def spent(attempt: Attempt) -> Account:
     held_s = max(0.0, attempt.ended_at - attempt.dispatched_at)
     ends = {attempt.end: 1} if attempt.end else {}
     wall_s = max(0.0, attempt.ended_at - attempt.started_at) if attempt.started_at is not None else 0.0
+    paused_s = wall_s - attempt.worked_s(attempt.ended_at)
     known = Account(
         ends=ends,
         own_ends={end: 1 for end in ends if end in OWN_FAULT},
         wall_s=wall_s,
-        paused_s=wall_s - attempt.worked_s(attempt.ended_at),
+        paused_s=paused_s,
         steps=attempt.steps or 0,
         lost_s=attempt.lost_s or 0.0,
-        granted_core_s=granted.cpu_millis / 1000 * held_s,
+        granted_core_s=granted.cpu_millis / 1000 * (held_s - paused_s),
         granted_byte_s=granted.memory_bytes * held_s,
         began_at=attempt.dispatched_at,
     )
     if usage is None:
         return known
-    share, used_byte_s = useful_share(attempt), usage.peak_memory_bytes * held_s
+    wasted = Waste.of(attempt)
+    useful_core_s, used_byte_s = max(0.0, usage.cpu_s - wasted.core_s), usage.peak_memory_bytes * held_s
+    share = useful_core_s / usage.cpu_s if usage.cpu_s > 0 else 1.0
     return replace(
         known,
         cpu_s=usage.cpu_s,
@@ -42,7 +46,7 @@ def spent(attempt: Attempt) -> Account:
         saves=usage.saves,
         saving_s=usage.overhead_s,
         used_byte_s=used_byte_s,
-        useful_core_s=share * usage.cpu_s,
+        useful_core_s=useful_core_s,
         useful_byte_s=share * used_byte_s,
     )
 
@@ -56,15 +60,32 @@ def account(attempts: Iterable[Attempt]) -> Account:
     return total.account()
 
 
-def useful_share(attempt: Attempt) -> float:
-    """Which part of an attempt's time moved its job on: 0..1; 1 while nothing else is known."""
-    if attempt.end in OWN_FAULT:
-        return 0.0
-    if attempt.started_at is None or attempt.ended_at is None:
-        return 1.0
-    wall_s = attempt.ended_at - attempt.started_at
-    wasted_s = (attempt.lost_s or 0.0) + (attempt.usage.overhead_s if attempt.usage else 0.0)
-    return max(0.0, 1 - wasted_s / wall_s) if wall_s > 0 else 1.0
+@dataclass(frozen=True)
+class Waste:
+    """What of an attempt's core-seconds did not move its job on: saves, work that has to be done again, and all of an
+    attempt that failed by its own fault. The rest was useful, whatever the work needed first: to load its libraries,
+    to read its data."""
+
+    saving_core_s: float = 0.0
+    repeated_core_s: float = 0.0
+    failed_core_s: float = 0.0
+
+    @property
+    def core_s(self) -> float:
+        return self.saving_core_s + self.repeated_core_s + self.failed_core_s
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """Of an attempt that has ended; nothing where nobody measured what it used."""
+        if attempt.usage is None:
+            return cls()
+        core_s = attempt.usage.cpu_s
+        if attempt.end in OWN_FAULT:
+            return cls(failed_core_s=core_s)
+        worked_s = attempt.worked_s(attempt.ended_at or 0.0)
+        saving_core_s = min(core_s, attempt.usage.overhead_s)
+        lost_share = min(1.0, (attempt.lost_s or 0.0) / worked_s) if worked_s > 0 else 0.0
+        return cls(saving_core_s, (core_s - saving_core_s) * lost_share)
 
 
 def account_of_round(job: Job) -> Account:
@@ -87,8 +108,9 @@ def granted_so_far(job: Job, at: float) -> Account:
     if newest is None or newest.ended_at is not None:
         return Account()
     granted, held_s = newest.terms.resources, max(0.0, at - newest.dispatched_at)
+    paused_s = max(0.0, at - (newest.started_at or at)) - newest.worked_s(at)
     return Account(
-        granted_core_s=granted.cpu_millis / 1000 * held_s,
+        granted_core_s=granted.cpu_millis / 1000 * (held_s - paused_s),
         granted_byte_s=granted.memory_bytes * held_s,
         began_at=newest.dispatched_at,
     )

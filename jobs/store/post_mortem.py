@@ -14,14 +14,15 @@ from typing import Any
 from singlepoint.jobs import documents
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.documents import Malformed
-from singlepoint.jobs.lifecycle.records import Attempt
+from singlepoint.jobs.lifecycle.records import Attempt, Sample, Usage
 
 from .job_files import CheckpointName, JobFiles
 
 
 @dataclass(frozen=True)
 class Remains:
-    """first_step, steps: where it began and how many steps it told of (None: it told nothing).
+    """first_step, steps: where it began and how many steps it told of (None: it told nothing).  usage: what it had used
+    when it last told; None when it never did.
 
     last_sign_at: when it last wrote anything.  saved_at: when its work was last safe: its newest
     checkpoint, or its start.
@@ -31,18 +32,20 @@ class Remains:
     steps: int | None
     last_sign_at: float
     saved_at: float
+    usage: Usage | None = None
 
     def facts(self, ended_at: float) -> dict[str, Any]:
         """The ledger's fields for an attempt that ended then."""
         steps = {} if self.steps is None else {"steps": self.steps}
+        usage = {} if self.usage is None else {"usage": self.usage.to_json()}
         lost_s = round(max(0.0, ended_at - self.saved_at), 6)
-        return {"first_step": self.first_step, **steps, "lost_s": lost_s, "ended_at": iso(ended_at)}
+        return {"first_step": self.first_step, **steps, "lost_s": lost_s, **usage, "ended_at": iso(ended_at)}
 
 
 def examine(files: JobFiles, attempt: Attempt) -> Remains:
     """What `attempt` left among its job's `files`. Missing or damaged files only mean that less is known."""
     began_at = attempt.started_at or attempt.dispatched_at
-    progress = _progress(files, attempt.number)
+    progress, sample = _progress(files, attempt.number)
     first_step = int(progress.get("first_step", attempt.first_step))
     saves = _own_checkpoints(files.checkpoints, attempt.number)
     step = max([int(progress["step"])] if "step" in progress else [], default=None)
@@ -53,16 +56,21 @@ def examine(files: JobFiles, attempt: Attempt) -> Remains:
         steps=None if reached is None else max(0, reached - first_step),
         last_sign_at=max([began_at, saved_at, *_written_since(began_at, files.progress, files.metrics, files.log)]),
         saved_at=saved_at,
+        usage=None if sample is None else Usage(sample.wall_s, sample.cpu_s, sample.memory_bytes),
     )
 
 
-def _progress(files: JobFiles, number: int) -> dict[str, Any]:
+def _progress(files: JobFiles, number: int) -> tuple[dict[str, int], Sample | None]:
+    """How far this attempt told it was, and its last sample."""
     try:
         document = documents.parse_object(files.progress.read_bytes())
         steps = {name: documents.whole(document, name, None) for name in ("first_step", "step", "attempt")}
+        sample = Sample.from_json(documents.mapping(document, "sample")) if "sample" in document else None
     except (OSError, Malformed):
-        return {}
-    return {name: step for name, step in steps.items() if step is not None} if steps["attempt"] == number else {}
+        return {}, None
+    if steps["attempt"] != number:
+        return {}, None
+    return {name: step for name, step in steps.items() if step is not None}, sample
 
 
 def _own_checkpoints(directory: Path, number: int) -> list[tuple[int, float]]:

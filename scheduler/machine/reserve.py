@@ -1,13 +1,15 @@
-"""What our own processes use of the memory budget: scheduler, supervisor, broker and workers, not the attempts.
+"""What our own processes use of the memory budget: scheduler, supervisor, broker and workers, not the attempts; and, a
+part of its own, the page with the processes that answer predictions.
 
-Measured, with head-room, from a beginning that reckons with the workers to come, and only ever raised as long as
-the budget is the same. No work is put down because it was raised: nothing is granted until enough has ended by itself.
+Measured, with head-room. The first part begins by reckoning with the workers to come, and is only ever raised as long
+as the budget is the same; the page's goes up and down with the models it holds. No work is put down because a part was
+raised: nothing is granted until enough has ended by itself. A page in another container has that one's memory, and is
+not seen here.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import psutil
@@ -15,6 +17,8 @@ import psutil
 from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home
+
+from .own_processes import own_processes, page_processes
 
 STEP_BYTES = 64 * 2**20
 """The reserve is a whole number of these, at least one."""
@@ -26,32 +30,29 @@ WORKER_BYTES = 24 * 2**20
 """What our own processes come to once they have worked: those there is one of together, and each worker. Reserved
 from the beginning, when the workers have yet to start, so that no job is accepted that will not fit a minute later."""
 
-_WORKER_DEPTH = 2
-"""supervisor -> pool -> worker; what a worker has below it is an attempt, whose memory is granted."""
-
 
 def measured_reserve(home: Home, floor: Resources | None = None, workers: int = 0) -> Resources:
     """The reserve for what runs now, never below `floor`, nor below what so many workers will need.
 
     workers: those that are registered; as many as the supervisor was told to have are reckoned with in any case.
     """
-    used = sum(map(_memory_bytes, _own_processes(home)))
+    page = {process.pid for process in page_processes(home)}
+    used = sum(_memory_bytes(process) for process in own_processes(home) if process.pid not in page)
     expected = OURS_BYTES + max(workers, _workers_to_come(home)) * WORKER_BYTES
-    steps = -(-max(int(used * HEAD_ROOM), expected) // STEP_BYTES)
+    steps = _steps(max(used * HEAD_ROOM, expected))
     return Resources(memory_bytes=max(floor.memory_bytes if floor else 0, steps * STEP_BYTES))
 
 
-def own_cpu_s(home: Home) -> float:
-    """Core-seconds that our own processes have used since each of them began."""
-    return sum(map(_cpu_s, _own_processes(home)))
+def page_reserve(home: Home, before: Resources) -> Resources:
+    """The page's part, which was `before`: nothing where none is served; lowered by two steps at least, so that it does
+    not go to and fro."""
+    used = sum(map(_memory_bytes, page_processes(home)))
+    wanted, had = _steps(used * HEAD_ROOM), before.memory_bytes // STEP_BYTES
+    return Resources(memory_bytes=STEP_BYTES * (had if 0 < wanted == had - 1 else wanted))
 
 
-def _cpu_s(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.Error:
-        return 0.0
-    return float(times.user + times.system)
+def _steps(memory_bytes: float) -> int:
+    return -(-int(memory_bytes) // STEP_BYTES)
 
 
 def _workers_to_come(home: Home) -> int:
@@ -67,25 +68,6 @@ def _workers_to_come(home: Home) -> int:
 def _workers_asked_for(words: Sequence[str]) -> int:
     asked = [count for word, count in pairwise(words) if word == "--workers" and "worker" in words]
     return int(asked[-1]) if asked and asked[-1].isdecimal() else 0
-
-
-def _own_processes(home: Home) -> Iterator[psutil.Process]:
-    yield psutil.Process(os.getpid())
-    supervisor = holder(home.lock("supervisor"))
-    if supervisor is not None:
-        yield from _tree(supervisor.pid, _WORKER_DEPTH)
-
-
-def _tree(pid: int, depth: int) -> Iterator[psutil.Process]:
-    try:
-        process = psutil.Process(pid)
-        children = process.children() if depth else []
-    except psutil.Error:
-        return
-    if pid != os.getpid():  # it was counted already
-        yield process
-    for child in children:
-        yield from _tree(child.pid, depth - 1)
 
 
 def _memory_bytes(process: psutil.Process) -> int:

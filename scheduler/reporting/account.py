@@ -1,6 +1,7 @@
 """The account of core-seconds: what the time of the machine went into, and what that came to in money. Pure.
 
 useful + checkpoints + repeated + failed + our own + idle  =  C_max times the time that was measured
+                                                              + what was used beyond the budget
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def account(flow: Flow, prices: Prices) -> dict[str, Any]:
         "measured_s": round(flow.seconds, 3),
         "capacity_core_s": round(flow.capacity_core_s, 3),
         "core_s": {name: round(amount, 3) for name, amount in zip(PARTS, _parts(flow), strict=True)},
+        "beyond_core_s": round(flow.beyond_core_s, 3),
         "utilisation": flow.shares(),
         "cost": cost(flow, prices),
     }
@@ -94,6 +96,8 @@ def account_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield unit, f"{capacity / one_s:,.1f}, all that there were in the {measured_s / one_s:,.1f} that were measured"
     for name, core_s in document["core_s"].items():
         yield f"  {_NAMES[name]}", f"{core_s / one_s:,.1f} ({100 * core_s / capacity:.1f}%)"
+    if beyond := document["beyond_core_s"]:
+        yield "  beyond the budget", f"{beyond / one_s:,.1f} ({100 * beyond / capacity:.1f}%)"
     money = document["cost"]
     if money is not None:
         parts = ", ".join(f"{name} {money[name]:.2f}" for name in ("cores", "memory", "energy"))

@@ -42,6 +42,7 @@ from singlepoint.jobs.services.live import live_workers
 from singlepoint.jobs.store.durable import may_pass
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.machine.own_processes import OwnCpu
 from singlepoint.scheduler.policy.decide import decide
 from singlepoint.scheduler.policy.host.state import Core, Host
 from singlepoint.scheduler.policy.host.strain import judged
@@ -82,9 +83,14 @@ HOST_EVERY_S = 1.0
 
 
 def _empty_world(
-    home: Home, budget: Resources, cores: Iterable[int], measure: Callable[[Resources | None, int], Resources]
-) -> World:
-    """A world without jobs, whose reserve is what was published for this budget before, or more.
+    home: Home,
+    budget: Resources,
+    cores: Iterable[int],
+    measure: Callable[[Resources | None, int], Resources],
+    page: Callable[[Resources], Resources],
+) -> tuple[World, Resources]:
+    """A world without jobs, whose reserve is what was published for this budget before, or more; and what of it is the
+    page's.
 
     Unless the budget was lowered, whatever is granted beyond it was granted before our own reserve grew.
     """
@@ -94,8 +100,9 @@ def _empty_world(
         before = None
     same = before is not None and before.budget == budget
     lowered = before is None or not before.budget.fits_in(budget)
-    reserve = measure(before.reserve if before is not None and same else None, 0)
-    return World(
+    pages = page(before.page if before is not None else Resources())
+    reserve = measure(before.reserve - before.page if before is not None and same else None, 0) + pages
+    world = World(
         budget,
         cores,
         reserve=reserve,
@@ -103,17 +110,19 @@ def _empty_world(
         boot_id=boot_id(),
         keeps_outcomes=False,
     )
+    return world, pages
 
 
 class Scheduler:
     """The loop over one home. Whoever runs it holds the home's scheduler lock.
 
-    connect: opens Redis; raises BrokerAway or redis.RedisError while it is away.  measure: the reserve for our
-    own processes, never below the one it is given, with room for so many workers.  clock, monotonic: seconds, the
-    latter for waiting.  policy: the name of the one that was chosen, asked at every look.  own_cpu_s: core-seconds that
-    our own processes have used so far.  budget_at: the budget and the cores that hold at a time, where they may change;
-    raises SinglepointError when that cannot be told, and then nothing changes.  pressure: how hard-pressed the machine
-    is now.  load: how busy each core was since the last time, and layout: where it is.
+    connect: opens Redis; raises BrokerAway or redis.RedisError while it is away. measure: the reserve for our own
+    processes, never below the one it is given, with room for so many workers. page: the page's part of it besides, by
+    what that was before. clock, monotonic: seconds, the latter for waiting. policy: the name of the one that was
+    chosen, asked at every look. own_cpu: what our own processes have used of the processor so far. budget_at: the
+    budget and the cores that hold at a time, where they may change; raises SinglepointError when that cannot be told,
+    and then nothing changes. pressure: how hard-pressed the machine is now. load: how busy each core was since the
+    last time, and layout: where it is.
     is_unfinished: more is to do at once.
     """
 
@@ -125,8 +134,9 @@ class Scheduler:
         cores: Iterable[int],
         *,
         measure: Callable[[Resources | None, int], Resources] = lambda floor, _workers: floor or Resources(),
+        page: Callable[[Resources], Resources] = lambda _before: Resources(),
         policy: Callable[[], str] = lambda: DEFAULT,
-        own_cpu_s: Callable[[], float] = lambda: 0.0,
+        own_cpu: Callable[[], OwnCpu] = OwnCpu,
         pressure: Callable[[], Pressure] = Pressure,
         load: Callable[[], Mapping[int, float]] = dict,
         layout: Mapping[int, Core] | None = None,
@@ -135,14 +145,15 @@ class Scheduler:
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
-        self.world = _empty_world(store.home, budget, cores, measure)
+        self.world, self._pages = _empty_world(store.home, budget, cores, measure, page)
         self._choices = Choices(store.home, self.world, policy, budget_at, clock, monotonic)
         self.sight = Sight(store, self.world, clock, monotonic)
-        self._metering = Metering(store.home, self.world, own_cpu_s)
+        self._metering = Metering(store.home, self.world, own_cpu)
         self._disk = DiskActs(store, clock, self.sight.alive_at)
         self._redis: Telling | None = None
         self._connect = connect
         self._measure = measure
+        self._page = page
         self._clock = clock
         self._monotonic = monotonic
         self._upkeep = self._duties()
@@ -346,16 +357,18 @@ class Scheduler:
         yield
 
     def _measure_again(self) -> None:
-        reserve = self._measure(self.world.reserve, self._workers)
+        services = self._measure(self.world.reserve - self._pages, self._workers)
+        self._pages = self._page(self._pages)
+        reserve = services + self._pages
         if reserve != self.world.reserve:
-            log.info("reserve_raised memory_bytes=%d", reserve.memory_bytes)
+            log.info("reserve_changed memory_bytes=%d page_bytes=%d", reserve.memory_bytes, self._pages.memory_bytes)
             self.world.budget_changed(self.world.budget, reserve)
             self._publish_capacity()
 
     def _publish_capacity(self) -> None:
         world = self.world
         strain = "" if self._host.strain is None else self._host.strain.why
-        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock(), strain)
+        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock(), strain, self._pages)
         publish_capacity(self.store.home, record)
 
     # --- running -----------------------------------------------------------------------------------------

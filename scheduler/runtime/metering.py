@@ -2,7 +2,9 @@
 a job used of what it was granted into its own, once it has run some seconds.
 
 Used is what running attempts tell of themselves, and at their end what they had not told yet, so that over time the
-processor seconds are those of the ledger. What nobody measured (the scheduler was away, the machine slept) is in no
+processor seconds are those of the ledger. Our own is all that the kernel counted of our processes and of those below
+them that have ended, less what attempts told: so what an attempt's process takes to begin and to end, and what a killed
+worker used, is ours and not idle. What nobody measured (the scheduler was away, the machine slept) is in no
 slot, neither as capacity nor as use.
 """
 
@@ -16,13 +18,15 @@ from singlepoint.jobs.lifecycle.flow import Flow, settled, standing, used_since
 from singlepoint.jobs.lifecycle.records import Attempt, Sample
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
+from singlepoint.scheduler.machine.own_processes import OwnCpu
 from singlepoint.scheduler.world.world import World
 
 log = logging.getLogger("singlepoint.scheduler")
 
 EVERY_S = 1.0
 OWN_EVERY_S = 10.0
-"""How often our own processes are looked for: that reads all of /proc."""
+"""How often our own processes are looked for: that reads all of /proc. What they were seen to have used is booked at
+the next measuring: by then the end of every attempt is known whose process had gone."""
 
 FIRST_S = 10.0
 """What ends sooner has no rings of its own: its ledger says all there is to say."""
@@ -32,14 +36,16 @@ LONGEST_S = 10.0
 
 
 class Metering:
-    """One world's. own_cpu_s: core-seconds that our own processes have used so far, all told."""
+    """One world's. own_cpu: what our own processes have used so far, and those below them."""
 
-    def __init__(self, home: Home, world: World, own_cpu_s: Callable[[], float]) -> None:
+    def __init__(self, home: Home, world: World, own_cpu: Callable[[], OwnCpu]) -> None:
         self._home = home
         self._rings = Rings(home.utilisation)
         self._world = world
-        self._own_cpu_s = own_cpu_s
-        self._own_before: float | None = None
+        self._own_cpu = own_cpu
+        self._own_seen: OwnCpu | None = None
+        self._own_booked_s: float | None = None
+        self._ended_s = 0.0  # core-seconds of attempts that have ended
         self._next_own_s = 0.0
         self._last_s: float | None = None
         self._samples: dict[tuple[str, int], Sample] = {}
@@ -72,19 +78,26 @@ class Metering:
     def _ended(self, now: float) -> Flow:
         flow = Flow()
         for job_id, attempt in self._world.take_ended():
-            rest = settled(attempt, self._samples.pop((job_id, attempt.number), None))
+            last = self._samples.pop((job_id, attempt.number), None)
+            rest = settled(attempt, last)
             flow = flow + rest
+            self._ended_s += max(attempt.usage.cpu_s if attempt.usage else 0.0, last.cpu_s if last else 0.0)
             if self._home.job_files(job_id).utilisation.is_dir():
                 self._write_of(job_id, now, rest)
         return flow
 
     def _own(self, monotonic_s: float) -> Flow:
-        if monotonic_s < self._next_own_s:
+        """What was seen of our own at the last measuring, and is not booked yet."""
+        seen, self._own_seen = self._own_seen, None
+        if monotonic_s >= self._next_own_s:
+            self._next_own_s = monotonic_s + OWN_EVERY_S
+            self._own_seen = self._own_cpu()
+        if seen is None:
             return Flow()
-        self._next_own_s = monotonic_s + OWN_EVERY_S
-        used = self._own_cpu_s()
-        before, self._own_before = self._own_before, used
-        return Flow(own_core_s=max(0.0, used - before) if before is not None else 0.0)
+        own_s = seen.own_s if seen.ended_s is None else seen.own_s + seen.ended_s - self._ended_s
+        before_s = own_s if self._own_booked_s is None else self._own_booked_s
+        self._own_booked_s = max(own_s, before_s)
+        return Flow(own_core_s=self._own_booked_s - before_s)
 
     def _write_of(self, job_id: str, now: float, flow: Flow) -> None:
         with contextlib.suppress(OSError):  # it was removed; or the disk is full, which the home's own rings tell

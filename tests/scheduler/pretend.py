@@ -23,6 +23,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.machine.own_processes import OwnCpu
 from singlepoint.scheduler.runtime.loop import Scheduler
 from singlepoint.scheduler.simulation.paper import MIB, budget
 
@@ -53,6 +54,8 @@ class Bench:
         self.locks: dict[str, int] = {}
         self.trouble: SinglepointError | None = None
         self.cpu, self.memory_mib, self.measure = cpu, memory_mib, measure
+        self.own_cpu: Callable[[], OwnCpu] = OwnCpu
+        self.page = Resources()
         self.scheduler = self.new_scheduler()
 
     def clock(self) -> float:
@@ -66,6 +69,8 @@ class Bench:
             budget(self.cpu, self.memory_mib),
             range(self.cpu),
             measure=self.measure,
+            own_cpu=self.own_cpu,
+            page=lambda _before: self.page,
             policy=lambda: self.policy,
             budget_at=self.budget_at,
             clock=clock,

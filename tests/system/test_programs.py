@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -76,3 +78,28 @@ def test_a_command_that_runs_while_redis_loses_everything_is_not_run_again(machi
 
     assert [attempt.end for attempt in machine.finished(job_id).attempts] == ["succeeded"]
     assert (machine.directory / "runs").read_text() == ".\n"
+
+
+BURN = """
+import os, pathlib, time
+if os.environ["SINGLEPOINT_RESTARTS"] == "0":
+    while time.process_time() < 0.6: pass
+    pathlib.Path("burnt").touch()
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("kill", [the_attempt, the_worker])
+def test_what_a_killed_command_used_of_the_processor_is_in_the_account(
+    machine: Machine, kill: Callable[[Machine, str], None]
+) -> None:
+    machine.start()
+    job_id = machine.submit("run", "--", sys.executable, "-c", BURN)
+    wait_until((machine.directory / "burnt").exists, lambda: machine.job(job_id))
+    told = machine.home.job_files(job_id).progress
+    wait_until(lambda: json.loads(told.read_text())["sample"]["cpu_s"] >= 0.6, told.read_text)
+    kill(machine, job_id)
+
+    usage = machine.finished(job_id).attempts[0].usage
+
+    assert usage is not None and usage.cpu_s >= 0.6

@@ -239,7 +239,7 @@ class AttemptWorker(Worker):
             _, status, usage = os.wait4(pid, 0)
         except ChildProcessError:
             return pid, 0, None
-        self._watch.ended(status, usage)
+        self._watch.ended(status)
         return pid, 0, usage  # 0: nothing is left for rq to handle
 
     def _end_orphans(self, pid: int) -> None:

@@ -67,7 +67,7 @@ class Watch:
         self._complained = False
         self._oom_kills = oom_kills()
         self._inherited_bytes = inherited_bytes()
-        self._rusage: resource.struct_rusage | None = None
+        self._children_s = children_cpu_s()
 
     def drain_began(self) -> None:
         self._drain_began_s = self._place.monotonic()
@@ -180,12 +180,9 @@ class Watch:
         self._asked_s = {one: self._asked_s.get(one, now_s) for one in open_}
         return self._asked_s
 
-    def ended(self, status: int, rusage: resource.struct_rusage | None = None) -> None:
-        """The child has ended. When it did not settle its attempt, write down what became of it, and tell all.
-
-        rusage: what it used of the processor, with its children that ended.
-        """
-        self._rusage = rusage
+    def ended(self, status: int) -> None:
+        """The child has ended, and was waited for. When it did not settle its attempt, write down what became of it,
+        and tell all."""
         job = None
         with contextlib.suppress(*_UNREADABLE):
             job = self._look()
@@ -216,9 +213,10 @@ class Watch:
             self._place.index.ring(self._job_id)
 
     def _usage(self, job: Job, at: float) -> Usage:
-        """What the dead child used, as far as it can be seen from outside; what its saves cost died with it."""
+        """What the dead child used, and what it left to us, as far as it can be seen from outside; what its saves cost
+        died with it."""
         began_at = job.attempts[-1].started_at or at
-        cpu_s = self._rusage.ru_utime + self._rusage.ru_stime if self._rusage else 0.0
+        cpu_s = children_cpu_s() - self._children_s
         return Usage(round(max(0.0, at - began_at), 6), round(cpu_s, 6), max(0, self._peak_bytes))
 
     def _verdict(self, job: Job, status: int) -> retry.Verdict:
@@ -234,6 +232,12 @@ class Watch:
             job, end, cause, first_step=left.first_step, steps=left.steps, at=at, peak_bytes=self._peak_bytes
         )
         return event, {**left.facts(at), "usage": self._usage(job, at).to_json(), **facts}
+
+
+def children_cpu_s() -> float:
+    """Processor seconds of all children of ours that were waited for; a worker has one attempt at a time."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def inherited_bytes() -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -34,7 +33,6 @@ class Program:
         assert process.stdout is not None
         self.pid = process.pid
         self.status: int | None = None
-        self.rusage: resource.struct_rusage | None = None
         self._process = process
         self._take = take
         self._output = process.stdout.fileno()
@@ -95,12 +93,11 @@ class Program:
         """Take note of its end, and bury what it left to us that has ended too."""
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status, rusage = os.wait4(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
                 if pid == self.pid:
                     self.status = self._process.returncode = os.waitstatus_to_exitcode(status)
-                    self.rusage = rusage
 
     @property
     def lives(self) -> bool:

@@ -120,7 +120,7 @@ def _over_time(rings: Rings, call: Call) -> Answer:
 READINGS = ("reserved", "used", "useful")
 ACCOUNT = (
     *("capacity_core_s", "used_core_s", "useful_core_s", "saving_core_s", "repeated_core_s", "failed_core_s"),
-    *("own_core_s", "idle_core_s"),
+    *("own_core_s", "idle_core_s", "beyond_core_s"),
 )
 
 

@@ -71,7 +71,7 @@ class Experience:
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 known = self._took.setdefault(entry.like, deque(maxlen=REMEMBERED))
                 known.append((took_s, account.cpu_s))
-                if entry.cores and (attempts := sum(account.ends.values())):
+                if entry.cores and not account.paused_s and (attempts := sum(account.ends.values())):
                     self._started.append((account.granted_core_s / entry.cores - account.wall_s) / attempts)
                 if self._is_news(entry.like):
                     news.add(entry.like)

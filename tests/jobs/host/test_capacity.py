@@ -19,6 +19,7 @@ CAPACITY = Capacity(
     cores=(0, 1),
     process=this_process(),
     published_at=1_900_000_000.25,
+    page=Resources(memory_bytes=64 * MIB),
 )
 
 

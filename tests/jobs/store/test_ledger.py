@@ -23,7 +23,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
 
 TERMS = Terms(Resources(2000, 2**20), (0, 1)).to_json()
-USAGE = Usage(wall_s=8.0, cpu_s=6.0, peak_memory_bytes=1000, saves=2, save_s=0.5, overhead_s=1.0).to_json()
+USAGE = Usage(wall_s=8.0, cpu_s=6.0, peak_memory_bytes=1000, saves=2, save_s=0.75, overhead_s=1.5).to_json()
 
 
 def run_once(store: JobStore, job: Job, event: Event, at: float = 100.0, **facts: object) -> Job:
@@ -58,7 +58,7 @@ def test_a_job_that_ends_is_in_the_ledger_with_what_its_attempts_came_to(store: 
     assert (came_to.wall_s, came_to.cpu_s, came_to.steps, came_to.saves, came_to.lost_s) == (16.0, 12.0, 100, 4, 3.0)
     assert (came_to.granted_core_s, came_to.granted_byte_s) == (40.0, 20.0 * 2**20)
     assert (came_to.used_byte_s, came_to.began_at) == (20000.0, 100.0)
-    assert came_to.useful_core_s == pytest.approx(6 * (1 - 4 / 8) + 6 * (1 - 1 / 8))
+    assert came_to.useful_core_s == pytest.approx((6 - 1.5) * (1 - 3 / 8) + (6 - 1.5), abs=0.001)
     assert Entry.from_line(entry.line()) == entry
 
 

@@ -8,7 +8,14 @@ import sys
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home
-from singlepoint.scheduler.machine.reserve import HEAD_ROOM, OURS_BYTES, STEP_BYTES, WORKER_BYTES, measured_reserve
+from singlepoint.scheduler.machine.reserve import (
+    HEAD_ROOM,
+    OURS_BYTES,
+    STEP_BYTES,
+    WORKER_BYTES,
+    measured_reserve,
+    page_reserve,
+)
 
 
 def test_the_reserve_is_whole_steps_and_covers_this_process(home: Home) -> None:
@@ -53,6 +60,35 @@ def test_the_supervisors_children_are_ours_too(home: Home) -> None:
         for stream in (child.stdin, child.stdout):
             if stream is not None:
                 stream.close()
+
+
+def test_the_page_has_a_part_of_its_own_that_goes_with_what_it_holds(home: Home) -> None:
+    acquire(home.lock("supervisor"))  # this process plays the supervisor, and its child answers predictions
+    alone, nothing = measured_reserve(home), Resources()
+    assert page_reserve(home, nothing) == nothing
+    serving = (
+        "import pathlib, sys; from singlepoint.jobs.host.singleton import acquire\n"
+        "lock = acquire(pathlib.Path(sys.argv[1])); model = b'x' * (256 * 2**20); print('loaded', flush=True)\n"
+        "input(); del model; print('put away', flush=True); input()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", serving, home.serving(1)[0]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None and child.stdout is not None
+    try:
+        child.stdout.readline()
+        loaded = page_reserve(home, nothing)
+        assert loaded.memory_bytes >= 256 * 2**20 * HEAD_ROOM
+        assert page_reserve(home, loaded + Resources(memory_bytes=STEP_BYTES)) != loaded, "by a step it is not lowered"
+        assert measured_reserve(home).memory_bytes <= alone.memory_bytes + STEP_BYTES, "it is no part of the other"
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert page_reserve(home, loaded).memory_bytes < 256 * 2**20
+    finally:
+        child.kill()
+        child.communicate()
+    assert page_reserve(home, loaded) == nothing
 
 
 def test_what_an_attempt_uses_is_not_reserved_but_granted(home: Home) -> None:

@@ -33,7 +33,7 @@ def test_used_is_what_was_measured_and_useful_is_less_saves_and_repeated_work() 
     reading = of_account(account([an_attempt(1, 101, end="killed", usage=usage, lost_s=15.0)]), BUDGET, 101)
     assert reading is not None
     assert reading.used == {"cpu_millis": pytest.approx(0.4), "memory_bytes": pytest.approx(0.2)}
-    assert reading.useful["cpu_millis"] == pytest.approx(0.4 * 0.75)
+    assert reading.useful["cpu_millis"] == pytest.approx((80 - 10) * 0.85 / 200)
 
 
 @pytest.mark.parametrize("end", ["failed", "crashed"])

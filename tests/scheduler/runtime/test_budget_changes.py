@@ -7,8 +7,11 @@ import pytest
 
 from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime.upkeep import EVERY_S
+from singlepoint.scheduler.simulation.paper import MIB
 from tests.scheduler.pretend import Bench
 
 
@@ -42,6 +45,23 @@ def test_raised_more_of_what_waits_is_started(bench: Bench) -> None:
     bench.cpu = 3
     bench.look(2)
     assert states(bench, *jobs) == [State.QUEUED] * 3
+
+
+def test_what_the_page_puts_away_is_granted_to_work(bench: Bench) -> None:
+    bench.page = Resources(memory_bytes=3800 * MIB)
+    bench.new_scheduler()
+    job_id = bench.submit()
+    bench.look()
+    assert states(bench, job_id) == [State.PENDING]
+    capacity = read_capacity(bench.store.home)
+    assert capacity is not None and capacity.page == capacity.reserve == bench.page
+
+    bench.page = Resources(memory_bytes=64 * MIB)
+    assert bench.new_scheduler().world.reserve == bench.page, "a restart takes it for no floor"
+    bench.page = Resources()
+    bench.look(EVERY_S)
+    assert states(bench, job_id) == [State.QUEUED]
+    assert bench.scheduler.world.reserve == Resources()
 
 
 def test_a_budget_that_cannot_be_told_changes_nothing_and_is_told_once(
