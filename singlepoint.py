@@ -389,7 +389,7 @@ def page(settings: Settings, place: str) -> None:
     from singlepoint.jobs.page.server import serve
 
     log_to_stderr()
-    serve(open_session(settings), _sources(settings), place)
+    serve(open_session(settings, brief=False), _sources(settings), place)
 
 
 def _sources(settings: Settings) -> Sources:

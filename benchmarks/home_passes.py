@@ -16,7 +16,8 @@ from pathlib import Path
 import redis
 
 from benchmarks.home_maker import TERMS, history, write
-from singlepoint.jobs.broker.connection import connect, locate
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.broker.embedded import answers
 from singlepoint.jobs.broker.server_program import command, prepare
 from singlepoint.jobs.ledger.entries import Entry

@@ -21,6 +21,7 @@ from pathlib import Path
 import redis
 
 from singlepoint import submit_many
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.worker.ground.process import resident_bytes
 from tests.system.machine import Machine, wait_until, write_training
@@ -35,7 +36,8 @@ def hand_in_and_cancel(machine: Machine, jobs: int) -> None:
     begun = time.perf_counter()
     ids = submit_many([spec] * jobs, home=machine.home.path)
     handed_in_s = time.perf_counter() - begun
-    waiting = open_session(Settings(machine.home.path)).queue.waiting
+    session = open_session(Settings(machine.home.path), brief=False)
+    waiting = DispatchQueue(session.connection, session.home.uuid).waiting
     wait_until(lambda: waiting.count == jobs, lambda: waiting.count, 600)
     seen_s = time.perf_counter() - begun
     begun = time.perf_counter()

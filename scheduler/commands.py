@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from singlepoint.jobs.amounts import amount_text, parse_length_s, parse_moment_s
-from singlepoint.jobs.broker.connection import connect, locate
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from singlepoint.jobs.broker import embedded, server_program
-from singlepoint.jobs.broker.connection import locate
+from singlepoint.jobs.broker.address import locate
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import BrokerAway

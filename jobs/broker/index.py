@@ -22,9 +22,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
-
-import redis
+from typing import TYPE_CHECKING, Any
 
 from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Malformed
@@ -32,6 +30,11 @@ from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.jobs.lifecycle.records import Job, Sample, is_job_id
 from singlepoint.jobs.lifecycle.summary import read_progress, read_summary, summary
+
+from . import redis_errors
+
+if TYPE_CHECKING:
+    import redis
 
 log = logging.getLogger("singlepoint.broker")
 
@@ -97,7 +100,7 @@ class Index:
             pipe.publish(self.key("news"), job.id)
             if pipeline is None:
                 pipe.execute()
-        except redis.RedisError:
+        except redis_errors.RedisError:
             return False
         return True
 
@@ -109,11 +112,14 @@ class Index:
         lock = threading.Lock()
 
         def send() -> None:
-            with contextlib.suppress(redis.RedisError), self.connection.pipeline(transaction=False) as pipe:
+            with self.connection.pipeline(transaction=False) as pipe:
                 for job in waiting:
                     self.tell(job, pipeline=pipe)
                 waiting.clear()
-                pipe.execute()
+                try:
+                    pipe.execute()
+                except redis_errors.RedisError:
+                    return
 
         def tell(job: Job) -> None:
             with lock:
@@ -151,7 +157,7 @@ class Index:
         """Ask the scheduler to look at a job, or at `LOOK_AT_EVERYTHING`."""
         try:
             (self.connection if pipeline is None else pipeline).rpush(self.key("bell"), what)
-        except redis.RedisError:
+        except redis_errors.RedisError:
             return False
         return True
 
@@ -196,7 +202,7 @@ class Index:
     def report_progress(self, job_id: str, progress: dict[str, Any]) -> bool:
         try:
             self.connection.hset(self.key("live"), job_id, json.dumps(progress, separators=(",", ":")))
-        except redis.RedisError:
+        except redis_errors.RedisError:
             return False
         return True
 
@@ -219,7 +225,7 @@ class Index:
             held: Any
             try:
                 cursor, held = self.connection.hscan(self.key("jobs"), cursor, count=about)
-            except redis.ResponseError:
+            except redis_errors.ResponseError:
                 cursor, held = 0, _UNREADABLE
             yield {job_id: row.get("size") or 0 for job_id, row in self._read(held, read_summary).items()}
             if cursor == 0:
@@ -230,7 +236,7 @@ class Index:
         try:
             content = self.connection.hget(self.key("live"), job_id)
             return read_progress(content) if content else {}
-        except (Malformed, redis.ResponseError):
+        except (Malformed, redis_errors.ResponseError):
             self.spoilt()
             return {}
 
@@ -246,7 +252,7 @@ class Index:
         """What stands in a hash by the id of its job, as far as it can be read."""
         try:
             held: Any = self.connection.hgetall(self.key(name))
-        except redis.ResponseError:
+        except redis_errors.ResponseError:
             held = _UNREADABLE
         return self._read(held, read)
 
@@ -277,7 +283,7 @@ class Index:
         try:
             content = self.connection.get(self.key("told"))
             return Told.from_json(documents.parse_object(content)) if content else Told()
-        except (Malformed, redis.ResponseError):
+        except (Malformed, redis_errors.ResponseError):
             self.spoilt()
             return Told()
 
@@ -289,7 +295,7 @@ class Index:
         try:
             content = self.connection.get(self.key("scene"))
             return documents.parse_object(content) if content else None
-        except (Malformed, redis.ResponseError):
+        except (Malformed, redis_errors.ResponseError):
             self.spoilt()
             return None
 

@@ -29,15 +29,8 @@ from rq.registry import (
 )
 from rq.serializers import JSONSerializer
 
-from singlepoint.jobs.lifecycle.records import is_job_id
-
 from .index import drop_of_wrong_type, text_of
-
-FUNCTION = "singlepoint.worker.attempt.perform"
-"""The one function rq may ever call. Stored in Redis: never move it, never add another."""
-
-FUNCTION_OF_0_1 = "worker.attempt.perform"
-"""What version 0.1.0 called it: entries that it left in Redis are still taken."""
+from .rq_names import FUNCTION, rq_id, run_queue_name, waiting_queue_name
 
 RESULT_TTL_S = 0
 """Nobody reads what rq keeps of an attempt that ended: the history has it."""
@@ -60,22 +53,6 @@ return 0
 
 KEYS: the list.  ARGV: the entry, and how far to look.
 """
-
-
-def rq_id(job_id: str, attempt: int) -> str:
-    return f"{job_id}_{attempt}"
-
-
-def parse_rq_id(text: str) -> tuple[str, int]:
-    """(job, attempt); raises ValueError for an id that is not ours: a job's id names a directory."""
-    job_id, _, number = text.rpartition("_")
-    if not (is_job_id(job_id) and number.isdecimal() and len(number) < 10 and rq_id(job_id, int(number)) == text):
-        raise ValueError(f"{text[:80]!r} is no attempt of a job")
-    return job_id, int(number)
-
-
-def run_queue_name(home_uuid: str) -> str:
-    return f"singlepoint-run-{home_uuid[:8]}"
 
 
 _REGISTRIES = (
@@ -107,7 +84,7 @@ class DispatchQueue:
     def __init__(self, connection: redis.Redis, home_uuid: str) -> None:
         self.connection = connection
         self.run = Queue(run_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
-        self.waiting = Queue(f"singlepoint-waiting-{home_uuid[:8]}", connection=connection, serializer=JSONSerializer)
+        self.waiting = Queue(waiting_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[redis.client.Pipeline]:

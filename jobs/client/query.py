@@ -63,7 +63,7 @@ def _told(session: Session) -> tuple[Told | None, BrokerAway | None]:
 
     An index that takes nothing any more is behind, and not asked either.
     """
-    from singlepoint.jobs.broker.connection import require_writable
+    from singlepoint.jobs.broker.refusals import require_writable
 
     def ask(index: Index) -> Told:
         require_writable(index.connection)

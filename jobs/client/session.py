@@ -1,7 +1,7 @@
 """One client's or service's view of a home: its directories at once, Redis when it is first needed.
 
-Importing this costs nothing: redis and rq are loaded by the first use of `connection`, `index` or `queue`,
-which raises BrokerAway when nobody answers.
+Importing this costs nothing: what speaks to Redis is loaded by the first use of `connection` or `index`, which raises
+BrokerAway when nobody answers. A client that ends after a few words does not even load redis-py (`broker.wire`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.host.singleton import holder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import redis
 
     from singlepoint.jobs.broker.index import Index
-    from singlepoint.jobs.broker.rq_queues import DispatchQueue
     from singlepoint.jobs.lifecycle.outlook import Outlook
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
@@ -52,19 +51,28 @@ class Settings:
 
 @dataclass(frozen=True)
 class Session:
-    """A home with its store, and its Redis once somebody asks."""
+    """A home with its store, and its Redis once somebody asks. patient: waits for a Redis that is away.
+
+    brief: for a process that says a few words to Redis and ends.
+    """
 
     home: Home
     store: JobStore
     redis_url: str | None = None
     patient: bool = False
+    brief: bool = False
 
     @cached_property
     def connection(self) -> redis.Redis:
         """Raises BrokerAway when Redis does not answer; a patient session waits for it instead."""
-        from singlepoint.jobs.broker.connection import connect, locate
+        from singlepoint.jobs.broker.address import locate
+        from singlepoint.jobs.broker.wire import dial
 
         broker = locate(self.home, self.redis_url)
+        if self.brief and not self.patient and (wire := dial(broker)) is not None:
+            return cast("redis.Redis", wire)  # as much of one as a command asks of it
+        from singlepoint.jobs.broker.connection import connect
+
         try:
             return connect(broker, patient=self.patient)
         except BrokerAway as error:
@@ -78,34 +86,28 @@ class Session:
 
         return Index(self.connection, self.home.uuid)
 
-    @cached_property
-    def queue(self) -> DispatchQueue:
-        from singlepoint.jobs.broker.rq_queues import DispatchQueue
-
-        return DispatchQueue(self.connection, self.home.uuid)
-
     def require_redis(self) -> None:
-        """Have everything at hand that speaks to Redis; raises BrokerAway when it does not answer now."""
+        """Raises BrokerAway when Redis does not answer now."""
         self._require(lambda connection: connection.ping())  # a session that lives long may have lost it
 
     def require_writable(self) -> None:
         """As `require_redis`, for what adds to Redis; raises BrokerRefuses when it answers but takes nothing."""
-        from singlepoint.jobs.broker.connection import require_writable
+        from singlepoint.jobs.broker.refusals import require_writable
 
         self._require(require_writable)
 
     def _require(self, answer: Callable[[redis.Redis], object]) -> None:
-        _ = self.queue, self.index
+        _ = self.index
         try:
             answer(self.connection)
         except Exception as error:
             raise redis_error(error) or error from error
 
 
-def open_session(settings: Settings, patient: bool = False) -> Session:
+def open_session(settings: Settings, *, patient: bool = False, brief: bool = True) -> Session:
     """The session of this home, created when it is new. Raises NotPermitted; does not touch Redis yet."""
     home = open_home(settings.home_path)
-    return Session(home, JobStore(home, patience_s=HISTORY_PATIENCE_S), settings.redis_url, patient)
+    return Session(home, JobStore(home, patience_s=HISTORY_PATIENCE_S), settings.redis_url, patient, brief)
 
 
 def asked(session: Session, question: Callable[[Index], T]) -> tuple[T | None, BrokerAway | None]:
@@ -122,10 +124,12 @@ def asked(session: Session, question: Callable[[Index], T]) -> tuple[T | None, B
 @contextlib.contextmanager
 def redis_may_be_away() -> Iterator[None]:
     """For telling Redis what is already safe on disk: its absence is no error, it learns of it when it returns."""
-    import redis
+    from singlepoint.jobs.broker import redis_errors
 
-    with contextlib.suppress(redis.RedisError):
+    try:
         yield
+    except redis_errors.RedisError:
+        return
 
 
 def redis_error(error: BaseException) -> BrokerAway | None:
@@ -133,7 +137,7 @@ def redis_error(error: BaseException) -> BrokerAway | None:
     module = sys.modules.get("redis")
     if module is None or not isinstance(error, module.RedisError):
         return None
-    from singlepoint.jobs.broker.connection import refusal
+    from singlepoint.jobs.broker.refusals import refusal
 
     return refusal(error) or BrokerAway(
         f"Redis does not answer: {error}",

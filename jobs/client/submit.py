@@ -208,15 +208,16 @@ def announce(session: Session, *jobs: Job) -> int | None:
 
     Answers how many waited before them, or None when Redis is away: then they are queued when Redis returns.
     """
-    import redis
+    from singlepoint.jobs.broker import redis_errors
+    from singlepoint.jobs.broker.rq_names import waiting_key
 
     try:
         with session.connection.pipeline() as pipe:
             for job in jobs:
                 session.index.tell(job, pipeline=pipe)
-            pipe.llen(session.queue.waiting.key)
+            pipe.llen(waiting_key(session.home.uuid))
             return int(pipe.execute()[-1])
-    except redis.RedisError:
+    except redis_errors.RedisError:
         return None
 
 

@@ -152,7 +152,7 @@ def _watch(session: Session, wanted: Wanted) -> None:
         return any(row["state"] == "running" and not row["paused"] for row in found.rows)
 
     with contextlib.suppress(KeyboardInterrupt):
-        watch_over(session.index.news(REDRAW_EVERY_S), draw)
+        watch_over(replace(session, brief=False).index.news(REDRAW_EVERY_S), draw)
     raise click.exceptions.Exit(0)
 
 

@@ -18,7 +18,9 @@ from typing import Any
 
 from singlepoint.jobs.amounts import amount_text, format_bytes
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.broker.connection import Broker, connect, locate, memory_level, require_writable, shortcomings
+from singlepoint.jobs.broker.address import Broker, locate
+from singlepoint.jobs.broker.connection import connect, memory_level, shortcomings
+from singlepoint.jobs.broker.refusals import require_writable
 from singlepoint.jobs.broker.server_program import find_server
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from singlepoint.jobs.broker.connection import connect, locate
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import ProcessId, is_stopped, started

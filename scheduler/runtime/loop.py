@@ -16,9 +16,10 @@ from functools import partial
 
 import redis
 
-from singlepoint.jobs.broker.connection import refusal
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
+from singlepoint.jobs.broker.refusals import refusal
+from singlepoint.jobs.broker.rq_names import rq_id
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.clock import Clock, now
 from singlepoint.jobs.errors import (
     BrokerAway,

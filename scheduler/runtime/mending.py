@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Generator, Iterator
 
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import parse_rq_id, rq_id
+from singlepoint.jobs.broker.rq_names import parse_rq_id, rq_id
 from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import redis
 
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State

@@ -14,7 +14,8 @@ from typing import Any
 import redis
 
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, parse_rq_id
+from singlepoint.jobs.broker.rq_names import parse_rq_id
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id

@@ -20,9 +20,11 @@ from types import FrameType
 
 import redis
 
-from singlepoint.jobs.broker.connection import connect, connect_fleetingly, locate, refusal
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect, connect_fleetingly
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
-from singlepoint.jobs.broker.rq_queues import run_queue_name
+from singlepoint.jobs.broker.refusals import refusal
+from singlepoint.jobs.broker.rq_names import run_queue_name
 from singlepoint.jobs.errors import NotPermitted, StorageFull
 from singlepoint.jobs.host.processes import worker_name
 from singlepoint.jobs.store.home import Home

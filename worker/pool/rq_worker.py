@@ -30,7 +30,7 @@ from rq.queue import Queue as RqQueue
 from rq.timeouts import HorseMonitorTimeoutException
 from rq.worker import Worker, WorkerStatus
 
-from singlepoint.jobs.broker.rq_queues import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
+from singlepoint.jobs.broker.rq_names import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit

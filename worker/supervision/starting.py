@@ -15,7 +15,8 @@ from pathlib import Path
 
 import click
 
-from singlepoint.jobs.broker.connection import connect, locate, shortcomings
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect, shortcomings
 from singlepoint.jobs.broker.server_program import prepare
 from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
 from singlepoint.jobs.host.processes import is_stopped

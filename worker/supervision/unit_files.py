@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from singlepoint.jobs.broker.connection import redacted
+from singlepoint.jobs.broker.address import redacted
 from singlepoint.jobs.store.home import Home
 
 from .starting import log_path

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.broker.connection import Broker, connect, locate, redacted, shortcomings
+from singlepoint.jobs.broker.address import Broker, locate, redacted
+from singlepoint.jobs.broker.connection import connect, shortcomings
 from singlepoint.jobs.errors import BrokerAway, UsageError
 from singlepoint.jobs.store.home import Home, open_home
 from tests.conftest import LONGEST_S

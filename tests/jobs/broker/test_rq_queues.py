@@ -11,9 +11,11 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from singlepoint.jobs.broker import rq_queues
-from singlepoint.jobs.broker.connection import Broker, connect_fleetingly
+from singlepoint.jobs.broker.address import Broker
+from singlepoint.jobs.broker.connection import connect_fleetingly
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
-from singlepoint.jobs.broker.rq_queues import FUNCTION, DispatchQueue, parse_rq_id, rq_id
+from singlepoint.jobs.broker.rq_names import FUNCTION, parse_rq_id, rq_id
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore

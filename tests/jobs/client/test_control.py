@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.client import control
 from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session
@@ -23,8 +24,9 @@ def dispatched(session: Session) -> Job:
     job = accept(session.store)
     announce(session, job)
     job = session.store.move(job.id, Event.DISPATCH, 1.0, attempt=1, terms=TERMS)
-    with session.queue.transaction() as pipe:
-        session.queue.push(job.id, 1, pipe)
+    queue = DispatchQueue(session.connection, session.home.uuid)
+    with queue.transaction() as pipe:
+        queue.push(job.id, 1, pipe)
     return job
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 import singlepoint
-from singlepoint.jobs.broker.connection import connect, locate
+from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.client.query import from_disk
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_NOT_NOW, BrokerAway, NotNow

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store.job_store import JobStore
 from tests.scheduler.pretend import Bench

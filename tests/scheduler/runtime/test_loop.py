@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
-from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import worker_name
 from singlepoint.jobs.lifecycle.history import Note

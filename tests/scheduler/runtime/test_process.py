@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from singlepoint.jobs.broker.connection import locate
+from singlepoint.jobs.broker.address import locate
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import DispatchQueue, rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Event, State

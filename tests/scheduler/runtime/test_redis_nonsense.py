@@ -10,7 +10,7 @@ import fakeredis
 import pytest
 import redis
 
-from singlepoint.jobs.broker.rq_queues import parse_rq_id
+from singlepoint.jobs.broker.rq_names import parse_rq_id
 from singlepoint.jobs.client import query
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import BrokerRefuses

@@ -9,7 +9,7 @@ from rq.job import Job as RqJob
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.services.draining import Drain
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.job_store import JobStore

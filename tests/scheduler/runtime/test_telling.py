@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from singlepoint.jobs.broker import rq_queues
-from singlepoint.jobs.broker.rq_queues import rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.upkeep import EVERY_S

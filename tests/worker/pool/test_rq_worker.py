@@ -18,7 +18,7 @@ from rq.serializers import JSONSerializer
 from rq.timeouts import HorseMonitorTimeoutException
 
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_queues import FUNCTION
+from singlepoint.jobs.broker.rq_names import FUNCTION
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.pool import rq_worker

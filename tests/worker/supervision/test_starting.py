@@ -119,7 +119,8 @@ def test_down_now_ends_a_supervisor_that_is_stopped(
 
 
 def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor: subprocess.Popen[bytes]) -> None:
-    from singlepoint.jobs.broker.connection import connect, locate
+    from singlepoint.jobs.broker.address import locate
+    from singlepoint.jobs.broker.connection import connect
 
     first = embedded.server_process(home)
     assert first is not None

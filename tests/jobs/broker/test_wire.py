@@ -1,0 +1,148 @@
+"""A few words with our own Redis without redis-py: the same answers, the same errors, the same patience."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from singlepoint.jobs.broker import redis_errors
+from singlepoint.jobs.broker.address import Broker, locate
+from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.refusals import require_writable
+from singlepoint.jobs.broker.rq_names import waiting_key
+from singlepoint.jobs.broker.rq_queues import DispatchQueue
+from singlepoint.jobs.broker.wire import Wire, dial
+from singlepoint.jobs.errors import BrokerRefuses
+from singlepoint.jobs.store.home import Home
+from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import accept
+
+KEY = "sp:x:jobs"
+
+
+@pytest.fixture
+def line(redis_url: str) -> Wire:
+    found = dial(Broker(redis_url, ours=True))
+    assert found is not None
+    return found
+
+
+def test_it_is_answered_as_redis_py_is(line: Wire, redis_url: str) -> None:
+    peer: Any = redis.Redis.from_url(redis_url)
+    peer.hset(KEY, mapping={"a": b"\r\n\xff", "b": "é" * 100_000})
+    peer.set("text", "+OK")
+    questions: list[tuple[str, tuple[Any, ...]]] = [
+        ("ping", ()),
+        ("get", ("text",)),
+        ("get", ("nothing",)),
+        ("exists", (KEY,)),
+        ("hget", (KEY, "a")),
+        ("hget", (KEY, "nothing")),
+        ("hgetall", (KEY,)),
+        ("hgetall", ("nothing",)),
+        ("setrange", ("nothing", 0, "")),
+        ("delete", ("nothing", "neither")),
+    ]
+    for name, words in questions:
+        assert getattr(line, name)(*words) == getattr(peer, name)(*words), name
+
+
+def test_what_is_told_over_it_the_scheduler_hears(line: Any, redis_url: str, store: JobStore) -> None:
+    peer = Index(redis.Redis.from_url(redis_url), "x")
+    jobs = [accept(store), accept(store)]
+
+    assert Index(line, "x").tell(jobs[0])
+    with Index(line, "x").together() as tell:
+        tell(jobs[1])
+
+    assert {row["id"] for row in peer.summaries()} == {job.id for job in jobs}
+    assert Index(line, "x").summaries() == peer.summaries()
+    assert peer.wait_for_bell(1.0) == [job.id for job in jobs]
+    Index(line, "x").forget(jobs[0].id)
+    assert [row["id"] for row in peer.summaries()] == [jobs[1].id]
+
+
+def test_what_is_refused_is_redis_pys_error(line: Any, redis_url: str) -> None:
+    peer = redis.Redis.from_url(redis_url)
+    peer.set(KEY, "of another type")
+
+    with pytest.raises(redis.ResponseError, match="WRONGTYPE"):
+        line.hgetall(KEY)
+    with pytest.raises(redis_errors.ResponseError, match="WRONGTYPE"), line.pipeline() as pipe:
+        pipe.llen("nothing")
+        pipe.hdel(KEY, "a")
+        pipe.execute()
+    assert Index(line, "x").summaries() == []  # healed, as over redis-py
+
+    peer.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerRefuses, match="full"):
+            require_writable(line)
+        assert not Index(line, "x").ring("a")
+    finally:
+        peer.config_set("maxmemory", 0)
+
+
+def test_a_connection_that_broke_is_made_again(line: Wire, redis_url: str) -> None:
+    peer = redis.Redis.from_url(redis_url)
+    peer.set("text", "kept")
+    peer.client_kill_filter(_type="normal", skipme=True)
+
+    assert line.get("text") == b"kept"
+    with line.pipeline() as pipe:
+        pipe.rpush("bell", "a")
+        assert pipe.execute() == [1]
+
+
+def test_only_a_server_of_ours_that_answers_is_spoken_to(home: Home, redis_url: str) -> None:
+    assert dial(locate(home)) is None  # nothing was started
+    assert dial(Broker(redis_url, ours=False)) is None
+
+
+@pytest.mark.parametrize("answer", [b"", b"+PONG", b"+PONG\r\n$-9\r\n", b"+PONG\r\n?\r\n", b"+PONG\r\n$9\r\nshort"])
+def test_an_answer_that_is_none_is_left_to_redis_py(
+    answer: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+
+    path = tmp_path / "s"
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(path.name)
+        server.listen()
+
+        def answering() -> None:
+            with server.accept()[0] as peer:
+                peer.recv(100)
+                peer.sendall(answer)
+
+        thread = threading.Thread(target=answering)
+        thread.start()
+        monkeypatch.setattr(Broker, "socket", property(lambda _self: Path("s")))
+        asked: list[Any] = []
+        monkeypatch.setattr(Wire, "_said_by_redis_py", lambda _self, words, transaction: [asked.append(words)])
+        found = dial(Broker("unix://s", ours=True))
+        thread.join()
+        assert found is None or (found.get("a") is None and asked)
+
+
+def test_rq_calls_our_list_as_we_do(connection: redis.Redis, home: Home) -> None:
+    assert waiting_key(home.uuid) == DispatchQueue(connection, home.uuid).waiting.key
+
+
+def test_a_command_that_lists_loads_no_redis_py(home: Home) -> None:
+    """It takes longer to load than all the rest."""
+    loaded = "import sys, singlepoint.jobs.commands.ps, singlepoint.jobs.broker.index, singlepoint.jobs.broker.wire"
+    asked = subprocess.run(
+        [sys.executable, "-c", f"{loaded}; print(*{{'redis', 'rq', 'pydantic'}} & set(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert asked.stdout.split() == []
