@@ -5,7 +5,7 @@ Nothing in a steady step allocates: each kernel asks for its buffers once, when 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -91,13 +91,15 @@ class Memory:
 
     A pass calls `rewind`, then asks for buffers in a fixed order. The next pass to do so is given the same
     blocks again, so only one pass may be between its forward and its backward half at a time. Contents are
-    undefined: whoever needs zeros that last asks for `zeros`, which is never shared.
+    undefined: whoever needs zeros that last asks for `zeros`, which is never shared, and what is made of the
+    weights is `lasting`: the same for every pass.
     """
 
     def __init__(self, dtype: npt.DTypeLike) -> None:
         self.dtype = np.dtype(dtype)
         self._blocks: list[npt.NDArray[np.uint8]] = []
         self._next = 0
+        self._lasting: dict[Hashable, Array] = {}
 
     def rewind(self) -> None:
         self._next = 0
@@ -116,7 +118,13 @@ class Memory:
 
     def zeros(self, shape: Shape) -> Array:
         """A private buffer of zeros."""
-        return np.zeros(shape, self.dtype)
+        return aligned_zeros(prod(shape), self.dtype).reshape(shape)
+
+    def lasting(self, name: Hashable, shape: Shape) -> Array:
+        """The buffer of that name, for all passes: zeros until one of them fills it."""
+        if name not in self._lasting:
+            self._lasting[name] = self.zeros(shape)
+        return self._lasting[name]
 
     def scalar(self, value: float) -> Array:
         """A number as a 0-d array: a ufunc takes it at half the price of a Python number."""

@@ -40,6 +40,7 @@ class BoundPass:
 class InferenceSession:
     """A network made ready to predict, by one thread at a time; any number of sessions may share the network.
 
+    Whoever changes the weights while it lives says so: `weights_changed`.
     logits: leave out the last activation, for a loss fused with it.  rows: in one pass, at most.
     product: one with which a row's bits depend on that row alone, on the BLAS at hand (see `layers.products`).
     """
@@ -101,8 +102,14 @@ class InferenceSession:
                 memory=self._memory,
                 product=self._product,
             )
+            forward.prepare()
             self._bound[size] = BoundPass(entering, forward)
         return self._bound[size]
+
+    def weights_changed(self) -> None:
+        """Makes anew what was made of the weights; one pass does it for all."""
+        for bound in list(self._bound.values())[:1]:
+            bound.forward.prepare()
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""

@@ -56,6 +56,11 @@ class Pass:
         """Whether rows may enter without the columns that are all 0."""
         return isinstance(self._kernels[0], DenseKernel)
 
+    def prepare(self) -> None:
+        """Before the first prediction, and whenever the weights have changed. A training does so itself."""
+        for kernel in self._kernels:
+            kernel.prepare()
+
     def forward(self, x: Array | Compact, moment: Moment | None = None) -> Array:
         """Outputs (rows, *output_shape) for x (rows, *input_shape), overwritten by the next call.
 

@@ -97,6 +97,18 @@ def test_a_bound_pass_has_the_same_bits_whatever_the_session_did_before(name):
         assert answers.tobytes() == whole[:rows].tobytes(), rows
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_session_told_that_the_weights_have_changed_answers_with_the_new_ones(name):
+    network = a_network(name)
+    x, session = rows_for(network, 40), InferenceSession(network)
+    for rows in (1, 40):
+        session.predict(x[:rows])
+    network.initialise(seed=2)
+    session.weights_changed()
+    for rows in (40, 1):
+        assert session.predict(x[:rows]).tobytes() == InferenceSession(network).predict(x[:rows]).tobytes()
+
+
 def test_a_session_for_each_thread_answers_alike():
     network = a_network("wide")
     x = rows_for(network, 64)

@@ -180,6 +180,9 @@ class Kernel:
     def __init__(self, plan: LayerPlan, tensors: Tensors, setting: Setting) -> None:
         self.lengths: Array | None = setting.lengths  # layers that change the steps set it anew
 
+    def prepare(self) -> None:
+        """Makes what a prediction takes of the weights alone; before the first, and when they have changed."""
+
     def forward(self, x: Array, moment: Moment | None) -> Array:
         """The output for x (rows, *input_shape). x must stay as it is until `backward` is done."""
         raise NotImplementedError

@@ -10,6 +10,7 @@ Sigmoids are 1 / (1 + exp(-z)), the sign folded into a copy of the weights: half
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from .products import Product
 class Cell:
     """A recurrence bound to its weights and buffers.
 
+    name: of its weights among those of the network, for what is made of them.
     w: (features + 1 + units + 1, gates * units), rows as in [x, 1, h, 1].  dw: its gradient, None for prediction.
     block: (blocks, lanes); one block for training.  count: steps of this pass.  product: see `products`.
     used: lanes that hold rows. In the others there is nothing, and nothing is done but the product.
@@ -36,6 +38,7 @@ class Cell:
 
     def __init__(
         self,
+        name: Hashable,
         w: Array,
         dw: Array | None,
         units: int,
@@ -45,7 +48,7 @@ class Cell:
         memory: Memory,
         product: Product,
     ) -> None:
-        (blocks, lanes), self.units, self.count = block, units, steps
+        (blocks, lanes), self.units, self.count, self.name = block, units, steps, name
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
         self.w_h = w[self.features + 1 : -1]
         self.product = np.matmul if dw is not None else product
@@ -73,6 +76,10 @@ class Cell:
         """Buffers of the one recurrence, after those of all."""
         raise NotImplementedError
 
+    def lasting(self, what: str, shape: tuple[int, int], memory: Memory) -> Array:
+        """Where something made of the weights is kept: one for all passes."""
+        return memory.lasting((self.name, what), shape)
+
     def part(self, array: Array, index: int, end: int | None = None) -> Array:
         """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
         return array[..., index * self.units : (end or index + 1) * self.units, :]
@@ -81,15 +88,17 @@ class Cell:
         """Where what a step comes to is kept."""
         return step if self.dw is not None else 0
 
-    def taken(self, at: int) -> Array:
-        """z, after the products, of the lanes that hold rows: side by side, for what is done value by value."""
+    def take(self, at: int) -> None:
+        """After the products, z := the lanes that hold rows, side by side, for what is done value by value."""
         if self.z is not self.multiplied:
             np.copyto(self.z[at], self.multiplied[at, ..., : self.z.shape[-1]])
-        z: Array = self.z[at]
-        return z
+
+    def prepare(self) -> None:
+        """Makes of the weights what the products of all steps take."""
+        raise NotImplementedError
 
     def begin(self, count: int) -> None:
-        """State zero, before `count` steps; subclasses also prepare their weights."""
+        """State zero, before `count` steps."""
         self.count = count
         self.xh[:count, :, self.features] = 1
         self.xh[:count, :, -1] = 1
@@ -147,16 +156,16 @@ class SimpleCell(Cell):
     gates = kept = gradients = 1
 
     def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
-        self.w_turned = memory.array((self.units, len(self.w)))
+        self.w_turned = self.lasting("turned", (self.units, len(self.w)), memory)
 
-    def begin(self, count: int) -> None:
-        super().begin(count)
+    def prepare(self) -> None:
         np.copyto(self.w_turned, self.w.T)
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
         self.product(self.w_turned, self.xh[step], self.multiplied[at])
-        np.tanh(self.taken(at), out=self.h[step + 1])
+        self.take(at)
+        np.tanh(self.z[at], out=self.h[step + 1])
 
     def backward(self, step: int) -> None:
         h, dz = self.h[step + 1], self.dz
@@ -177,27 +186,38 @@ class LSTMCell(Cell):
         blocks, lanes = block
         self.c = memory.array((self.kept_steps + 1, blocks, self.units, used))
         self.tanh_c = memory.array((self.kept_steps, blocks, self.units, used))
-        self.w_signed = memory.array((4 * self.units, len(self.w)))
+        self.w_signed = self.lasting("signed", (4 * self.units, len(self.w)), memory)
         # tanh(z) = 2 sigmoid(2 z) - 1: one exponential serves all four gates.
         self.sign = np.repeat(np.array([-1, -1, -2, -1], self.w.dtype), self.units)[:, None]
         if self.dw is not None:
             self.dc = memory.array((blocks, self.units, lanes))
+        self.views = [self._views(at) for at in range(self.kept_steps)]
+
+    def _views(self, at: int) -> tuple[Array, ...]:
+        """What a step works on: z, its gates, the memory before and after, tanh of the latter.
+
+        Named once: to take them apart anew is a tenth of a short step.
+        """
+        z = self.z[at]
+        gates = (self.part(z, gate) for gate in range(4))
+        return z, *gates, self.c[at], self.c_after(at), self.tanh_c[at]
+
+    def prepare(self) -> None:
+        np.copyto(self.w_signed, self.w.T)  # alone: turning and multiplying at once takes three times as long
+        np.multiply(self.w_signed, self.sign, out=self.w_signed)
 
     def begin(self, count: int) -> None:
         super().begin(count)
-        np.copyto(self.w_signed, self.w.T)  # alone: turning and multiplying at once takes three times as long
-        np.multiply(self.w_signed, self.sign, out=self.w_signed)
         self.c[0] = 0
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
-        before, c, tanh_c = self.c[at], self.c_after(step), self.tanh_c[at]
+        z, i, f, g, o, before, c, tanh_c = self.views[at]
         self.product(self.w_signed, self.xh[step], self.multiplied[at])
-        z = self.taken(at)
+        self.take(at)
         np.exp(z, out=z)
         np.add(z, self.one, out=z)
-        np.reciprocal(z, out=z)
-        i, f, g, o = (self.part(z, gate) for gate in range(4))
+        np.divide(self.one, z, out=z)  # two thirds of the time of a reciprocal, and its bits
         np.multiply(g, self.two, out=g)
         np.subtract(g, self.one, out=g)
         np.multiply(f, before, out=c)
@@ -259,14 +279,21 @@ class GRUCell(Cell):
 
     def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
         own, units = self.features + 1, self.units
-        # Turned once a pass: a product that is handed a turned matrix turns it at every step.
-        self.w_gates = memory.array((2 * units, len(self.w)))
-        self.w_nx, self.w_nh = memory.array((units, own)), memory.array((units, units + 1))
+        # A product that is handed a turned matrix turns it at every step.
+        self.w_gates = self.lasting("gates", (2 * units, len(self.w)), memory)
+        self.w_nx = self.lasting("nx", (units, own), memory)
+        self.w_nh = self.lasting("nh", (units, units + 1), memory)
         self.xh_x, self.xh_h = self.xh[:, :, :own], self.xh[:, :, own:]
         self.dh_through = memory.array((block[0], units, block[1]))
+        self.views = [self._views(at) for at in range(self.kept_steps)]
 
-    def begin(self, count: int) -> None:
-        super().begin(count)
+    def _views(self, at: int) -> tuple[Array, ...]:
+        """Where the three products go; z, both gates together, and its parts."""
+        multiplied, z = self.multiplied[at], self.z[at]
+        gates, n_x, n_h = self.part(multiplied, 0, 2), self.part(multiplied, 2), self.part(multiplied, 3)
+        return gates, n_x, n_h, self.part(z, 0, 2), *(self.part(z, index) for index in range(4))
+
+    def prepare(self) -> None:
         np.copyto(self.w_gates, self.w[:, : 2 * self.units].T)
         np.negative(self.w_gates, out=self.w_gates)
         own = self.features + 1
@@ -275,21 +302,15 @@ class GRUCell(Cell):
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
-        multiplied, h, after = self.multiplied[at], self.h[step], self.h[step + 1]
-        self.product(self.w_gates, self.xh[step], self.part(multiplied, 0, 2))
-        self.product(self.w_nx, self.xh_x[step], self.part(multiplied, 2))
-        self.product(self.w_nh, self.xh_h[step], self.part(multiplied, 3))
-        z = self.taken(at)
-        gates, r, update, n, n_h = (
-            self.part(z, 0, 2),
-            self.part(z, 0),
-            self.part(z, 1),
-            self.part(z, 2),
-            self.part(z, 3),
-        )
+        to_gates, to_n_x, to_n_h, gates, r, update, n, n_h = self.views[at]
+        h, after = self.h[step], self.h[step + 1]
+        self.product(self.w_gates, self.xh[step], to_gates)
+        self.product(self.w_nx, self.xh_x[step], to_n_x)
+        self.product(self.w_nh, self.xh_h[step], to_n_h)
+        self.take(at)
         np.exp(gates, out=gates)
         np.add(gates, self.one, out=gates)
-        np.reciprocal(gates, out=gates)
+        np.divide(self.one, gates, out=gates)
         np.multiply(r, n_h, out=self.scratch)
         np.add(n, self.scratch, out=n)
         np.tanh(n, out=n)

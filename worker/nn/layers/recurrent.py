@@ -75,7 +75,7 @@ class RecurrentKernel(Kernel):
         layer, memory, rows = plan.layer, setting.memory, setting.rows
         assert isinstance(layer, Recurrent)
         self.units, self.sequence, self.training = layer.units, layer.return_sequence, setting.training
-        self.steps, features = plan.input_shape
+        self.steps = plan.input_shape[0]
         self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
         blocks, lanes = (1, rows) if setting.training else (lane_blocks(rows), LANES)
         # Of a lonely row only its own lane: what happens between products is then a sixteenth of the work.
@@ -84,7 +84,7 @@ class RecurrentKernel(Kernel):
         # Prediction fills the last block up with rows of nothing.
         self.x = memory.zeros((places, *plan.input_shape)) if places > rows else None
         self.steps_real = np.zeros(places, np.intp)
-        self.directions = self._bind(layer, features, tensors, setting, (blocks, lanes))
+        self.directions = self._bind(plan, tensors, setting, (blocks, lanes))
         self.filled_up = memory.array((places, *plan.output_shape))
         self.y = self.filled_up[:rows]
         self.alive = memory.array((self.steps, self.block[0], 1, self.block[1]))
@@ -92,18 +92,27 @@ class RecurrentKernel(Kernel):
             self.outer = memory.array((self.steps, *self.block[:1], self.units, self.block[1]))
         self.dx = memory.array((rows, *plan.input_shape)) if setting.input_gradient else self.y
 
-    def _bind(
-        self, layer: Recurrent, features: int, tensors: Tensors, setting: Setting, block: tuple[int, int]
-    ) -> list[_Direction]:
+    def _bind(self, plan: LayerPlan, tensors: Tensors, setting: Setting, block: tuple[int, int]) -> list[_Direction]:
+        layer, features = plan.layer, plan.input_shape[1]
+        assert isinstance(layer, Recurrent)
         kind, names = CELLS[type(layer)], _directions(layer)
         shape = (len(names), features + layer.units + 2, kind.gates * layer.units)
         w = tensors.flat.reshape(shape)
         dw = tensors.flat_gradient.reshape(shape) if setting.training else (None, None)
         used, memory, product = self.block[1], setting.memory, setting.product
-        cells = [kind(w[i], dw[i], layer.units, self.steps, block, used, memory, product) for i in range(len(names))]
+        cells = [
+            kind((plan.index, name), w[i], dw[i], layer.units, self.steps, block, used, memory, product)
+            for i, name in enumerate(names)
+        ]
         return [_Direction(cell, reverse=i == 1) for i, cell in enumerate(cells)]
 
+    def prepare(self) -> None:
+        for direction in self.directions:
+            direction.cell.prepare()
+
     def forward(self, x: Array, moment: Moment | None) -> Array:
+        if self.training:  # every step has other weights
+            self.prepare()
         count = self._note_lengths()
         if self.x is not None:
             self.x[: self.rows] = x

@@ -187,7 +187,7 @@ class Trainer:
             self.network.buffers[...] = self._best[size:]
         if not (_all_finite(self.network.parameters) and _all_finite(self.network.buffers)):
             raise Diverged(f"the weights are not finite after step {self.step}; {_REMEDY}")
-        for rows, answers in self._inference.passes(self._x):
+        for rows, answers in self._answers(self._x):
             if not np.isfinite(answers).all():
                 row = rows.start + int(np.argmin(np.isfinite(answers).all(axis=1)))
                 raise Diverged(f"the answer to training row {row + 1} is not finite after step {self.step}; {_REMEDY}")
@@ -299,13 +299,18 @@ class Trainer:
         """Mean loss and outputs (n, k) for rows x."""
         total, weight = 0.0, 0.0
         outputs = np.empty((x.shape[0], self.objective.outputs), self.network.dtype)
-        for rows, part in self._inference.passes(x):
+        for rows, part in self._answers(x):
             sums = self._loss(part, targets[rows])
             total, weight = total + sums[0], weight + sums[1]
             outputs[rows] = part
         if self.objective.fused:
             _activate(outputs, self.objective.activation)
         return total / weight, outputs
+
+    def _answers(self, x: Input) -> Iterator[tuple[slice, Array]]:
+        """See `InferenceSession.passes`; with the weights as they are now."""
+        self._inference.weights_changed()
+        return self._inference.passes(x)
 
     # -- what a checkpoint holds ---------------------------------------------------------------------------------
 
