@@ -13,14 +13,14 @@ import ssl
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
-from functools import reduce
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from singlepoint.jobs import errors
 from singlepoint.jobs.errors import BrokerAway, NotPermitted, Problem, UsageError
-from singlepoint.jobs.spec.job import RunSpec, Spec, outputs, paths
+from singlepoint.jobs.spec.job import RunSpec, Spec, anchored, outputs
 from singlepoint.jobs.store.home import Home, default_path
 
 from .entry import service_token
@@ -103,14 +103,19 @@ class Server:
         if isinstance(spec, RunSpec):  # masked in any document; there they are needed
             document["env"] = {name: value.get_secret_value() for name, value in spec.env.items()}
         written = outputs(spec)
-        for field, path in paths(spec).items():
-            keys = field.split(".")
-            holder = reduce(lambda inner, key: inner[key], keys[:-1], document)
+        upload = cache(self.upload)  # a file that several fields name goes up once
+
+        def there(path: str) -> str:
             if path in written:
-                holder[keys[-1]] = os.path.basename(path)
-            elif os.path.isfile(path):
-                holder[keys[-1]] = self.upload(Path(path))
-        return {**document, "kind": spec.kind}
+                return os.path.basename(path)
+            archive, inside, array = path.partition(".npz[")
+            file = f"{archive}.npz" if inside else path
+            return upload(Path(file)) + (f"[{array}" if inside else "") if os.path.isfile(file) else path
+
+        document = {**anchored(document, spec.kind, there), "kind": spec.kind}
+        if document.get("cwd") == os.getcwd():  # means "here", which is nowhere there; any other is one of theirs
+            del document["cwd"]
+        return document
 
     def upload(self, path: Path) -> str:
         """Send a file; answers its path in a spec."""

@@ -120,12 +120,14 @@ def anchored(document: dict[str, Any], kind: str, resolve: Callable[[str], str])
 
 
 def paths(spec: Spec) -> dict[str, str]:
-    """What a spec says of files, by field."""
-    found = {}
+    """What a spec says of files, by field; of several in one field each by itself, as `data.path[1]`."""
+    found: dict[str, str] = {}
     for place in KINDS[spec.kind].paths:
-        value: Any = reduce(getattr, place, spec)
-        if value is not None:
-            found[".".join(place)] = value if isinstance(value, str) else ", ".join(value)
+        field, value = ".".join(place), reduce(getattr, place, cast(Any, spec))
+        if isinstance(value, str):
+            found[field] = value
+        elif value is not None:
+            found |= {f"{field}[{number}]": path for number, path in enumerate(value)}
     return found
 
 

@@ -266,7 +266,7 @@ def _spec(service: Service, document: Any) -> Spec:
     if kind == "run" and not service.settings.commands:
         raise NotPermitted("commands are not taken here", hint="the owner sets `commands = true` under [http]")
     home = service.session.home
-    if kind == "predict" and isinstance(document.get("output"), str) and not document["output"].startswith("/"):
+    if kind in ("predict", "run") and isinstance(document.get("output"), str) and document["output"][:1] != "/":
         document = {**document, "output": str(home.outputs / document["output"])}
     spec = parse_document(document, home.uploads, "job")
     return permitted(spec, home, service.settings.roots)

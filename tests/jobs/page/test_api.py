@@ -124,6 +124,15 @@ def test_what_a_job_reads_lies_where_it_may(client: Client, home: Home, path: st
     assert "nobody may point" in answer.json["problems"][0]["message"]
 
 
+def test_each_of_several_files_lies_where_it_may(client: Client, home: Home) -> None:
+    spec = training(home)
+    own = spec["data"]["path"]
+    answer = client("POST", "/api/v1/jobs", {**spec, "data": {**spec["data"], "path": [own, "/etc/passwd"]}})
+
+    assert (answer.status, answer.json["problems"][0]["field"]) == (422, "data.path[1]")
+    assert "nobody may point" in answer.json["problems"][0]["message"]
+
+
 def test_what_a_job_writes_lies_where_it_may(client: Client, home: Home, tmp_path: Path) -> None:
     def answer(output: str, model: str = "wdbc") -> Any:
         spec = {"kind": "predict", "name": "p", "model": model, "input": "a2345678/x.csv", "output": output}

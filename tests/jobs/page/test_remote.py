@@ -7,6 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -47,6 +48,32 @@ def test_a_job_is_submitted_with_its_data(there: str, store: JobStore, home: Hom
     assert path.is_relative_to(home.uploads)
     assert path.read_bytes() == Path("wdbc.csv").read_bytes()
     assert not Path("not-here").exists()
+
+
+def test_each_of_several_files_is_sent_once_and_named_there(
+    there: str, store: JobStore, home: Home, tmp_path: Path
+) -> None:
+    rows = (tmp_path / "wdbc.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "one.csv").write_text("".join(rows[:300]))
+    (tmp_path / "two.csv").write_text("".join(rows[:1] + rows[300:]))
+    files = ["one.csv", "two.csv"]
+
+    done = run(there, "submit", "train", "wdbc.toml", "--set", f"data.path={json.dumps(files)}", "-q")
+
+    paths = json.loads(store.spec(done.stdout.strip()))["data"]["path"]
+    assert [Path(path).read_bytes() for path in paths] == [Path(name).read_bytes() for name in files]
+    assert all(Path(path).is_relative_to(home.uploads) for path in paths)
+
+
+def test_an_array_of_an_archive_is_named_there_too(there: str, store: JobStore, home: Home, tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", a=np.arange(80.0).reshape(40, 2), b=np.arange(40) % 2)
+    data = {"path": "m.npz[a]", "target_path": "m.npz[b]"}
+
+    job = singlepoint.submit({"kind": "train", "name": "m", "data": data, "model": {"hidden": [2]}}, server=there)
+
+    kept = json.loads(store.spec(job))["data"]
+    assert kept["path"].removesuffix("[a]") == kept["target_path"].removesuffix("[b]")
+    assert len(list(home.uploads.rglob("m.npz"))) == 1
 
 
 def test_a_job_is_submitted_from_python(there: str, store: JobStore) -> None:
