@@ -34,6 +34,7 @@ except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a co
 
 if TYPE_CHECKING:
     from singlepoint.jobs.client.session import Session, Settings
+    from singlepoint.jobs.client.submit import JobId
     from singlepoint.jobs.lifecycle.outlook import Outlook
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.common import Checked
@@ -421,14 +422,18 @@ def submit(
     home: Path | str | None = None,
     redis_url: str | None = None,
     server: str | None = None,
-) -> str:
-    """Submit a job from Python, and return its id once it is kept.
+) -> JobId:
+    """Submit a job from Python, and return its id once it is kept: a str, whose `told` are lines on data and shapes.
 
     spec: the path of a .toml or .json file, or its content as a dict (paths relative to the current directory).
     server: the address of a singlepoint elsewhere; files that the spec names are uploaded to it.
+    Warnings among the lines go to the log `singlepoint.submit` as well, which Python shows where nobody set it up.
     Raises what the command would say: InvalidInput with every problem, BrokerAway, StorageFull, …
     """
+    import logging
+
     from singlepoint.jobs.client.session import Settings, open_session
+    from singlepoint.jobs.client.submit import JobId
     from singlepoint.jobs.client.submit import submit as hand_in
     from singlepoint.jobs.clock import now
 
@@ -437,9 +442,16 @@ def submit(
     if server is not None:
         from singlepoint.jobs.client.remote import open_server
 
-        return str(open_server(settings).submit(parsed)["id"])
-    session = open_session(settings)
-    return hand_in(session, parsed, now(), _check).job.id
+        answer = open_server(settings).submit(parsed)
+        job = JobId(answer["id"], answer.get("told", ()))
+    else:
+        lines: list[str] = []
+        kept = hand_in(open_session(settings), parsed, now(), _check, lambda checked: lines.extend(checked.lines))
+        job = JobId(kept.job.id, lines)
+    for line in job.told:
+        if line.startswith("warning: "):
+            logging.getLogger("singlepoint.submit").warning(line.removeprefix("warning: "))
+    return job
 
 
 def submit_many(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from singlepoint.jobs.amounts import parse_moment_s
 from singlepoint.jobs.clock import iso
@@ -51,9 +51,20 @@ class Submitted:
     is_new: bool = True
 
 
-def submit(session: Session, spec: Spec, at: float, check: Check | None = None) -> Submitted:
+class JobId(str):
+    """A job's id. told: lines on its data and shapes, as the command tells them when a job is handed in."""
+
+    told: tuple[str, ...]
+
+    def __new__(cls, job_id: str, told: Iterable[str] = ()) -> Self:
+        made = super().__new__(cls, job_id)
+        made.told = tuple(told)
+        return made
+
+
+def submit(session: Session, spec: Spec, at: float, check: Check | None = None, tell: Tell | None = None) -> Submitted:
     """Accept a job; see `prepare` and `accept` for what can be raised."""
-    return accept(session, prepare(session, spec, at, check), at)
+    return accept(session, prepare(session, spec, at, check, tell), at)
 
 
 def prepare(session: Session, spec: Spec, at: float, check: Check | None = None, tell: Tell | None = None) -> Spec:

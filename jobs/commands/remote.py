@@ -34,8 +34,9 @@ def submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
     answer = server.submit(spec)
     job_id = answer["id"]
     click.echo(json.dumps(answer) if options["as_json"] else job_id)
+    told = answer.get("told", [])
     foreseen = {**(answer.get("outlook") or {}), "deadline_at": answer.get("deadline_at")}
-    for line in () if options["quiet"] else foreseen_lines(foreseen, now()):
+    for line in () if options["quiet"] else (*told, *foreseen_lines(foreseen, now())):
         click.echo(line, err=True)
     if options["wait"] or options["follow"]:
         _follow(server, job_id, show_log=options["follow"], log_to_stderr=True, quiet=options["quiet"])

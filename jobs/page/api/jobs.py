@@ -226,7 +226,8 @@ CURVES = Curves()
 def submit(service: Service, call: Call) -> Answer:
     """Hand in a job: the body is its spec.
 
-    The answer's `outlook` says when it should start and end; null where nothing is foreseen.
+    The answer's `outlook` says when it should start and end; null where nothing is foreseen. Its `told` are lines on
+    data and shapes.
     With `unique`, while a job with that key lives, it is answered (200) and no other is made.
     With an `Idempotency-Key` the same request may be sent again: the job it made is answered, and no other is made.
     """
@@ -246,15 +247,15 @@ def submit(service: Service, call: Call) -> Answer:
         submitted = accept(session, settled, now(), job_id=job_id)
         if not submitted.is_new:
             return _kept(session, submitted.job, 200)
-        return _kept(session, submitted.job, 201, foreseen)
+        return _kept(session, submitted.job, 201, {**foreseen, "told": told})
     except OSError as error:
         if job_id is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         return _kept(session, session.store.load(job_id), 200)  # the same, sent twice at once
 
 
-def _kept(session: Session, job: Job, status: int, foreseen: Document | None = None) -> Answer:
-    document = {**job_document(session, job), **(foreseen or {})}
+def _kept(session: Session, job: Job, status: int, found: Document | None = None) -> Answer:
+    document = {**job_document(session, job), **(found or {})}
     return Answer(document, status, {"location": f"/api/v1/jobs/{job.id}"})
 
 

@@ -442,6 +442,21 @@ def test_python_submits_the_same_from_a_dict_or_a_file(
     assert find_job(store, first) == first
 
 
+def test_python_is_told_of_the_data_what_the_command_tells(
+    spec: Path, home: Home, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{n},{n % 7},{'ab'[n % 2]}" for n in range(60)]
+    (spec.parent / "rows.csv").write_text("\n".join(["id,x,label", *rows]))
+
+    told = singlepoint.submit(spec, home.path, redis_url).told
+
+    assert any("60 rows" in line for line in told)
+    assert [f"warning: {record.message}" for record in caplog.records] == [
+        line for line in told if line.startswith("warning: ")
+    ]
+    assert any("'id'" in record.message for record in caplog.records)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="this machine has no /proc")
 def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
     session: Session, spec: Path, monkeypatch: pytest.MonkeyPatch
