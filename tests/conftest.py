@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import redis
 
 from singlepoint.jobs.broker import embedded, server_program
 from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import BrokerAway
@@ -129,6 +130,13 @@ def session(home: Home, store: JobStore, connection: redis.Redis) -> Session:
     made = Session(home, store)
     made.__dict__["connection"] = connection  # where cached_property keeps it
     return made
+
+
+def fill(index: Index, jobs: Iterable[Job]) -> None:
+    """Have these in the index, which is complete then."""
+    mark = index.begin_filling()
+    index.put(jobs)
+    assert index.filled(mark)
 
 
 def accept(store: JobStore, *, at: float | None = None, **facts: Any) -> Job:

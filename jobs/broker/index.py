@@ -1,6 +1,7 @@
 """What Redis knows of the jobs: an index of the directories, and the bell that wakes people up.
 
     sp:<uuid>:epoch      set when the index is complete; gone when Redis lost its data
+    sp:<uuid>:filling    set while it is being filled; by whom
     sp:<uuid>:jobs       hash   id -> summary (JSON) of each job that has not ended: what `ps` prints
     sp:<uuid>:ended:<id> bytes of history of one that has; for a minute
     sp:<uuid>:live       hash   id -> progress of the running attempt (JSON)
@@ -21,6 +22,7 @@ import contextlib
 import json
 import logging
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +42,12 @@ log = logging.getLogger("singlepoint.broker")
 
 LOOK_AT_EVERYTHING = "*"
 
-_TYPES = {"epoch": "string", "jobs": "hash", "live": "hash", "bell": "list", "told": "string", "scene": "string"}
+_TYPES = {
+    **dict.fromkeys(("epoch", "filling", "told", "scene"), "string"),
+    "jobs": "hash",
+    "live": "hash",
+    "bell": "list",
+}
 
 _PUT = """
 local size, ended = tonumber(ARGV[3]), redis.pcall('GET', KEYS[3])
@@ -65,6 +72,13 @@ from more history: whoever is late must not undo what is newer.
 KEYS: jobs, live, ended:<id>.  ARGV: the job's id, its summary, bytes of history, 1 for one that has ended, and for how
 many seconds to remember that.
 """
+
+_FILLED = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('RENAME', KEYS[1], KEYS[2])
+return 1
+"""
+"""KEYS: filling, epoch.  ARGV: the mark of this filling."""
 
 _UNREADABLE: Mapping[bytes | str, bytes | str] = {b"": b""}
 """What a key of another type is read as."""
@@ -168,7 +182,7 @@ class Index:
 
     def spoilt(self) -> None:
         """Something that we cannot have written stands in the index: it has to be built anew."""
-        self.connection.delete(self.key("epoch"))
+        self.connection.delete(self.key("epoch"), self.key("filling"))
 
     def wait_for_bell(self, timeout_s: float, most: int = 1000) -> list[str]:
         """Block until something rings or the time is up; all that has rung by then, in order, each once."""
@@ -182,22 +196,31 @@ class Index:
         """Whether this Redis knows all jobs; False after a wipe or on a new server."""
         return bool(self.connection.exists(self.key("epoch")))
 
-    def ask_whether_complete(self, pipe: redis.client.Pipeline) -> None:
-        """As `is_complete`, whose answer is the pipeline's."""
-        pipe.exists(self.key("epoch"))
+    def ask_whether_at_hand(self, pipe: redis.client.Pipeline) -> None:
+        """Whether it is complete or being filled; the answer is the pipeline's."""
+        pipe.exists(self.key("epoch"), self.key("filling"))
 
-    def rebuild(self, jobs: Iterable[Job], epoch: str) -> None:
-        """Fill the index from the directories; complete only once all of it is in."""
-        # At once: what is told from here on is newer than what we read.
-        self.connection.delete(self.key("jobs"), self.key("live"), self.key("told"), self.key("scene"))
-        with self.connection.pipeline(transaction=False) as pipe:
-            for count, job in enumerate(jobs, 1):
-                self._put(job, pipe)
-                if count % 500 == 0:
-                    pipe.execute()
+    def begin_filling(self) -> str:
+        """Empty it: whoever calls this puts all jobs in that go on, and then says `filled`. Answers a mark for that."""
+        mark = uuid.uuid4().hex
+        with self.connection.pipeline() as pipe:
+            # At once: what is told from here on is newer than what we read.
+            pipe.delete(*map(self.key, ("epoch", "jobs", "live", "told", "scene")))
+            pipe.set(self.key("filling"), mark)
             pipe.execute()
+        return mark
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        """Put their summaries in, where they are newer than what is there; nobody is woken."""
+        with self.connection.pipeline(transaction=False) as pipe:
+            for job in jobs:
+                self._put(job, pipe)
+            pipe.execute()
+
+    def filled(self, mark: str) -> bool:
+        """It is complete from now on; unless what was put in since the mark was lost meanwhile, which is the answer."""
         reach("index.epoch")
-        self.connection.set(self.key("epoch"), epoch)
+        return bool(self.connection.eval(_FILLED, 2, self.key("filling"), self.key("epoch"), mark))
 
     def report_progress(self, job_id: str, progress: dict[str, Any]) -> bool:
         try:

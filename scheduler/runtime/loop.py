@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -50,21 +50,22 @@ from singlepoint.scheduler.policy.host.strain import judged
 from singlepoint.scheduler.policy.named import DEFAULT
 from singlepoint.scheduler.policy.plan import Decision, Plan, PushAgain, Rescue
 from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.runtime.upkeep.deleting import Deleting
+from singlepoint.scheduler.runtime.upkeep.duties import Duty, Upkeep
+from singlepoint.scheduler.runtime.upkeep.filling import FILLING, fill
+from singlepoint.scheduler.runtime.upkeep.learning import LEARNING, learn
+from singlepoint.scheduler.runtime.upkeep.mending import MENDING, look_through, reach_redis, see_unlisted
+from singlepoint.scheduler.runtime.upkeep.reserving import RESERVING, reserve
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
-from . import learning
 from .acting import DiskActs
 from .choices import BudgetAt, Choices
-from .deleting import Deleting
-from .learning import learn
-from .mending import look_through, reach_redis, see_unlisted
 from .metering import Metering
 from .publishing import TELL_EVERY_S, Publishing
 from .seeing import Sight
 from .stopping import Stopping, StopSignals
 from .telling import Telling
-from .upkeep import EVERY_S, Duty, Upkeep
 
 log = logging.getLogger("singlepoint.scheduler")
 
@@ -306,10 +307,11 @@ class Scheduler:
         deleting = Deleting(self.store, self.world, self._clock)
         return Upkeep(
             [
-                Duty("mend", lambda: look_through(sight, self._at_hand())),
-                Duty("learn", lambda: learn(self.world, self.store), every_s=learning.EVERY_S),
-                Duty("reserve", self._measuring, due_at=self._monotonic() + EVERY_S),
-                Duty("retention", lambda: deleting.slices(lambda: self._at_hand().index), every_s=600.0),
+                Duty("fill", lambda: fill(self.world, self._at_hand().index), FILLING),
+                Duty("mend", lambda: look_through(sight, self._at_hand(), MENDING), MENDING),
+                Duty("learn", lambda: learn(self.world, self.store), LEARNING),
+                Duty("reserve", lambda: reserve(self._measure_again), RESERVING),
+                Duty("retention", lambda: deleting.slices(lambda: self._at_hand().index), deleting.settings),
             ],
             self._monotonic,
         )
@@ -324,18 +326,25 @@ class Scheduler:
         if telling is None:
             connection, home = self._connect(), self.store.home
             telling = Telling(Index(connection, home.uuid), DispatchQueue(connection, home.uuid))
-            reach_redis(self.sight, telling)
+            self._bring_in_line(telling)
             self._redis = telling
-            self._publishing.begin_anew()
-            self._upkeep.at_once("mend")  # what happened meanwhile rang no bell
             log.info("redis_reached")
-        complete, registered = telling.standing()
-        if not complete:  # another server, or its data was lost, faster than we could notice
-            reach_redis(self.sight, telling)
-            self._upkeep.at_once("mend")
-            self._publishing.begin_anew()
+            _, registered = telling.standing()
+        else:
+            is_at_hand, registered = telling.standing()
+            if not is_at_hand:  # another server, or its data was lost, faster than we could notice
+                self._bring_in_line(telling)
         self._count_workers(telling, registered)
         return telling
+
+    def _bring_in_line(self, telling: Telling) -> None:
+        """What workers go by at once; the rest in slices: nobody told us what happened meanwhile."""
+        reach_redis(self.sight, telling)
+        if not telling.index.is_complete():
+            telling.is_in_line = False
+            self._upkeep.at_once("fill")
+        self._upkeep.at_once("mend")
+        self._publishing.begin_anew()
 
     def _count_workers(self, telling: Telling, registered: frozenset[str]) -> None:
         """New workers need room of their own, before they work on anything."""
@@ -352,10 +361,6 @@ class Scheduler:
         if self._redis is not None:
             log.warning("%s error=%r", "redis_refuses" if refusal(error) else "redis_away", str(error))
         self._redis = None
-
-    def _measuring(self) -> Iterator[None]:
-        self._measure_again()
-        yield
 
     def _measure_again(self) -> None:
         services = self._measure(self.world.reserve - self._pages, self._workers)

@@ -15,18 +15,16 @@ from singlepoint.jobs.lifecycle.reasons import Told
 from singlepoint.scheduler.policy.plan import Plan
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.policy.shortage import told
+from singlepoint.scheduler.runtime.upkeep.duties import Duty, Pace, Upkeep
 from singlepoint.scheduler.simulation.forecast import Foresight, foresight, plays
 from singlepoint.scheduler.simulation.scene import scene_of
 from singlepoint.scheduler.simulation.scene_document import to_json
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
-from .upkeep import Duty, Upkeep
-
 TELL_EVERY_S = 0.25
-FORECAST_EVERY_S = 0.5
-AHEAD_SHARE = 0.01
-"""Of the time, for each of the two: to tell the line, and to play it."""
+SCENE = Pace(every_s=TELL_EVERY_S)
+FORECAST = Pace(every_s=0.5)
 
 
 class Publishing:
@@ -39,8 +37,8 @@ class Publishing:
         self._next_told = 0.0
         self._foresight = Foresight()
         self._said_to: tuple[Index, Rules] | None = None
-        scene = Duty("scene", self._show, every_s=TELL_EVERY_S, share=AHEAD_SHARE)
-        forecast = Duty("forecast", self._look_ahead, every_s=FORECAST_EVERY_S, share=AHEAD_SHARE)
+        scene = Duty("scene", self._show, SCENE)
+        forecast = Duty("forecast", self._look_ahead, FORECAST)
         self._ahead = Upkeep([scene, forecast], monotonic)
         self.is_behind = False
 

@@ -46,12 +46,12 @@ class Telling:
         self._moves: dict[str, Move] = {}
 
     def standing(self) -> tuple[bool, frozenset[str]]:
-        """Whether Redis has all of the index, and the keys of the registered workers; in one round trip."""
+        """Whether Redis has all of the index, or is being told it, and the keys of the registered workers: one trip."""
         with self.queue.connection.pipeline(transaction=False) as pipe:
-            self.index.ask_whether_complete(pipe)
+            self.index.ask_whether_at_hand(pipe)
             self.queue.ask_for_registered(pipe)
-            complete, registered = pipe.execute()
-        return bool(complete), self.queue.read_registered(registered)
+            at_hand, registered = pipe.execute()
+        return bool(at_hand), self.queue.read_registered(registered)
 
     def moved(self, before: Job | None, job: Job, *, is_news: bool = False, again: bool = False) -> None:
         """A job moved; `send` tells of it. before: as it was; None when Redis may know nothing of it.

@@ -13,7 +13,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Sample
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
-from tests.conftest import accept
+from tests.conftest import accept, fill
 
 
 def test_a_tell_that_comes_late_does_not_undo_a_newer_one(store: JobStore, connection: redis.Redis) -> None:
@@ -69,7 +69,7 @@ def test_a_job_that_was_forgotten_or_damaged_in_the_index_is_put_in_again(
     assert [row["id"] for row in index.summaries()] == [job.id]
 
 
-def test_a_rebuild_does_not_undo_what_is_told_meanwhile(store: JobStore, connection: redis.Redis) -> None:
+def test_to_fill_it_does_not_undo_what_is_told_meanwhile(store: JobStore, connection: redis.Redis) -> None:
     index = Index(connection, store.home.uuid)
     job = accept(store)
     assert index.tell(accept(store))  # and removed since
@@ -78,7 +78,7 @@ def test_a_rebuild_does_not_undo_what_is_told_meanwhile(store: JobStore, connect
         yield job
         index.tell(store.move(job.id, Event.CANCEL, 2.0, end="cancelled", reason="r"))
 
-    index.rebuild(read_before_it_moved(), "epoch")
+    fill(index, read_before_it_moved())
     assert index.summaries() == []  # it has ended, and who was removed is not there
 
 

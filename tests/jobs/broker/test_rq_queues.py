@@ -19,6 +19,7 @@ from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import fill
 
 UUID = "0123456789abcdef0123456789abcdef"
 
@@ -125,14 +126,15 @@ def test_a_running_job_is_listed_with_its_progress_and_a_final_one_is_not(
     assert index.summaries() == [] and index.progress(job.id) == {}
 
 
-def test_an_index_is_complete_only_after_a_rebuild(connection: redis.Redis, store: JobStore) -> None:
+def test_an_index_is_complete_only_once_it_was_filled(connection: redis.Redis, store: JobStore) -> None:
     index, jobs = Index(connection, UUID), [a_job(store) for _ in range(3)]
     index.tell(jobs[0])
     assert not index.is_complete()
-    index.rebuild((store.load(job.id) for job in jobs), "epoch-1")
+    fill(index, (store.load(job.id) for job in jobs))
     assert index.is_complete() and {row["id"] for row in index.summaries()} == {job.id for job in jobs}
+    mark = index.begin_filling()
     connection.flushall()
-    assert not index.is_complete()
+    assert not index.filled(mark) and not index.is_complete()
 
 
 def test_telling_a_redis_that_is_away_is_no_error(store: JobStore) -> None:

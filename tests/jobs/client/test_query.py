@@ -16,7 +16,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from tests.conftest import accept
+from tests.conftest import accept, fill
 
 ROOM = Resources(cpu_millis=2000, memory_bytes=2**32)
 TOLD = Told(first="head", why={"head": "needs 2 cores (1 free)"})
@@ -86,7 +86,7 @@ def test_the_index_and_the_directories_tell_the_same(session: Session, store: Jo
     store.note(first.id, Note.HOLD, 3.0)
     from_disk = listing(session).rows
 
-    session.index.rebuild([store.load(second.id), store.load(first.id)], "epoch")
+    fill(session.index, [store.load(second.id), store.load(first.id)])
 
     assert listing(session).rows == from_disk
     assert [row["id"] for row in from_disk] == [first.id, second.id]

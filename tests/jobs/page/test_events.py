@@ -20,7 +20,7 @@ from singlepoint.jobs.page.events import Feed
 from singlepoint.jobs.page.security import Limits
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from tests.conftest import accept
+from tests.conftest import accept, fill
 from tests.jobs.page.client import Client, Serve
 
 Told = tuple[str, str, Any]
@@ -57,7 +57,7 @@ def until(told: Iterator[Told], kind: str, **facts: Any) -> Told:
 @pytest.fixture
 def fresh(session: Session, store: JobStore) -> Session:
     """With an index that is filled, so that rows come from it."""
-    session.index.rebuild([], "epoch")
+    fill(session.index, [])
     return session
 
 

@@ -10,7 +10,7 @@ from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.runtime.upkeep import EVERY_S
+from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from singlepoint.scheduler.simulation.paper import MIB
 from tests.scheduler.pretend import Bench
 
@@ -59,7 +59,7 @@ def test_what_the_page_puts_away_is_granted_to_work(bench: Bench) -> None:
     bench.page = Resources(memory_bytes=64 * MIB)
     assert bench.new_scheduler().world.reserve == bench.page, "a restart takes it for no floor"
     bench.page = Resources()
-    bench.look(EVERY_S)
+    bench.look(MENDING.every_s)
     assert states(bench, job_id) == [State.QUEUED]
     assert bench.scheduler.world.reserve == Resources()
 

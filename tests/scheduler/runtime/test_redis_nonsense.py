@@ -16,7 +16,7 @@ from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import BrokerRefuses
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.runtime.upkeep import EVERY_S
+from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from tests.scheduler.pretend import Bench
 
 Spoil = Callable[[redis.Redis, str], object]
@@ -56,7 +56,7 @@ def is_well(bench: Bench, waiting: str) -> None:
     drop_foreign(bench)
     assert bench.claim() == waiting
     bench.end(waiting)
-    bench.now += EVERY_S  # what nobody needed meanwhile is found by then
+    bench.now += MENDING.every_s  # what nobody needed meanwhile is found by then
     go(bench, 2)
     assert bench.index.is_complete() and bench.told() == bench.states()
     assert bench.told()[waiting] == "succeeded"

@@ -13,7 +13,7 @@ from singlepoint.jobs.broker import rq_queues
 from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.runtime.upkeep import EVERY_S
+from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from tests.scheduler.pretend import Bench
 
 
@@ -103,7 +103,7 @@ def test_what_is_left_over_deep_inside_the_list_is_gone_by_the_next_mending(
     bench.look()
     assert rq_id(ids[3], 1) in bench.queue.waiting.job_ids
     then(bench)
-    bench.look(EVERY_S + 1)
+    bench.look(MENDING.every_s + 1)
     assert sorted(bench.queue.waiting.job_ids) == sorted(rq_id(ids[n], 1) for n in (1, 2, 4, 5))
     assert not connection.exists(f"rq:job:{rq_id(ids[3], 1)}")
 
@@ -115,6 +115,6 @@ def test_what_stands_twice_or_is_missing_is_put_right(store: JobStore, connectio
     key = bench.queue.waiting.key
     connection.lrem(key, 1, rq_id(ids[1], 1))
     connection.rpush(key, rq_id(ids[2], 1), rq_id(ids[2], 1), rq_id(ids[0], 1))
-    bench.look(EVERY_S + 1)
+    bench.look(MENDING.every_s + 1)
     assert sorted(bench.queue.waiting.job_ids) == sorted(rq_id(job_id, 1) for job_id in ids[1:])
     assert bench.queue.run.job_ids == [rq_id(ids[0], 1)] and connection.exists(f"rq:job:{rq_id(ids[0], 1)}")

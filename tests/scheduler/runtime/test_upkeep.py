@@ -14,7 +14,9 @@ from singlepoint.jobs.ledger.catalogue import by_end, id_of
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler.runtime.upkeep import EVERY_S, SLICE_S, Duty, Upkeep
+from singlepoint.scheduler.runtime.upkeep.duties import SLICE_S, Duty, Pace, Upkeep
+from singlepoint.scheduler.runtime.upkeep.filling import Filling, fill
+from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from tests.scheduler.pretend import Bench
 
 YEAR_S = 366 * 86400.0
@@ -52,7 +54,7 @@ def test_a_pass_gives_the_duties_their_slice_and_goes_on_where_it_stopped() -> N
 
 def test_what_takes_long_begins_again_the_later() -> None:
     watch = Watch()
-    duty = Duty("slow", lambda: watch.slices("slow", 1, 2.0), share=0.01)
+    duty = Duty("slow", lambda: watch.slices("slow", 1, 2.0), pace=Pace(every_s=30.0, share=0.01))
     upkeep = Upkeep([duty], lambda: watch.at)
     upkeep.run()
     upkeep.run()
@@ -83,6 +85,38 @@ def finished(bench: Bench, event: Event = Event.SUCCEED, **facts: object) -> str
     return job_id
 
 
+def test_a_lost_index_is_filled_in_slices_and_what_moves_meanwhile_stays(
+    bench: Bench, connection: redis.Redis, store: JobStore
+) -> None:
+    ids = [bench.submit() for _ in range(5)]
+    bench.look()
+    connection.flushall()
+
+    filling = fill(bench.scheduler.world, bench.index, Filling(rows_a_slice=2))
+    next(filling)
+    next(filling)
+    assert len(bench.index.summaries()) == 2 and not bench.index.is_complete()
+    for id_ in ids[:1] + ids[-1:]:
+        bench.index.tell(store.note(id_, Note.HOLD, 9.0))
+    list(filling)
+    assert bench.index.is_complete() and bench.told() == bench.states()
+    assert {row["id"] for row in bench.index.summaries() if row["held"]} == {ids[0], ids[-1]}
+
+
+def test_an_index_that_is_lost_again_while_it_is_filled_is_filled_again(bench: Bench, connection: redis.Redis) -> None:
+    for _ in range(5):
+        bench.submit()
+    bench.look()
+    filling = fill(bench.scheduler.world, bench.index, Filling(rows_a_slice=2))
+    next(filling)
+    next(filling)
+    connection.flushall()
+    list(filling)
+    assert not bench.index.is_complete()
+    bench.look(0.1)
+    assert bench.index.is_complete() and bench.told() == bench.states()
+
+
 def listed(store: JobStore) -> list[str]:
     return [id_of(line) for line in by_end(store.catalogue.lines())]
 
@@ -90,8 +124,8 @@ def listed(store: JobStore) -> list[str]:
 def test_an_end_that_a_crash_kept_from_the_ledger_is_noted_once(bench: Bench, store: JobStore) -> None:
     job_id = finished(bench)
     store.ledger.path.unlink()
-    bench.look(EVERY_S * 200)
-    bench.look(EVERY_S * 200)
+    bench.look(MENDING.every_s * 200)
+    bench.look(MENDING.every_s * 200)
     assert listed(store) == [job_id] and len(store.ledger.path.read_bytes().splitlines()) == 1
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-import uuid
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_names import parse_rq_id, rq_id
@@ -17,48 +17,54 @@ from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime.seeing import Sight
+from singlepoint.scheduler.runtime.telling import Telling
 from singlepoint.scheduler.world.places import Place
 
-from .seeing import Sight
-from .telling import Telling
+from .duties import Pace
 
 log = logging.getLogger("singlepoint.scheduler")
 
-ENTRIES_A_SLICE = 5000
-JOBS_A_SLICE = 50
-ROWS_A_SLICE = 50
-LINES_A_SLICE = 2000
+
+@dataclass(frozen=True)
+class Mending(Pace):
+    """How much is gone through in a slice: entries of the directory of all jobs, histories looked at, rows told to
+    Redis or read from it, jobs looked at in memory."""
+
+    entries_a_slice: int = 5000
+    histories_a_slice: int = 50
+    rows_a_slice: int = 50
+    jobs_a_slice: int = 2000
+
+
+MENDING = Mending()
 
 
 def reach_redis(sight: Sight, telling: Telling) -> None:
-    """Have in Redis what workers and commands go by; the rest is `look_through`'s. Raises redis.RedisError."""
+    """Have in Redis what workers go by; the rest is `fill`'s and `look_through`'s. Raises redis.RedisError."""
     telling.index.heal()
     telling.queue.heal()
-    if not telling.index.is_complete():
-        telling.index.rebuild(_going_on(sight), uuid.uuid4().hex)
-        log.info("index_rebuilt jobs=%d", sum(1 for _ in sight.world.ids()))
-        telling.is_in_line = False
     _mend_run_queue(sight, telling)
 
 
-def look_through(sight: Sight, telling: Telling) -> Iterator[None]:
+def look_through(sight: Sight, telling: Telling, settings: Mending = MENDING) -> Iterator[None]:
     """Find what changed on disk unnoticed, then have all of that in Redis, and nothing else; in slices."""
-    unlisted = yield from unlisted_slices(sight.store)
+    unlisted = yield from unlisted_slices(sight.store, settings.entries_a_slice)
     for count, job_id in enumerate(unlisted, 1):
         see_unlisted(sight, job_id)
-        if count % JOBS_A_SLICE == 0:
+        if count % settings.histories_a_slice == 0:
             yield
     for count, job_id in enumerate(set(sight.world.ids()) - unlisted, 1):
         sight.see(job_id)  # it has ended, or is gone
-        if count % JOBS_A_SLICE == 0:
+        if count % settings.histories_a_slice == 0:
             yield
     yield
     reach_redis(sight, telling)
-    yield from _mend_index(sight, telling)
-    yield from _mend_waiting(sight, telling)
+    yield from _mend_index(sight, telling, settings)
+    yield from _mend_waiting(sight, telling, settings)
 
 
-def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
+def unlisted_slices(store: JobStore, entries_a_slice: int) -> Generator[None, None, set[str]]:
     """`JobStore.unlisted_ids`, in slices; the answer is the generator's."""
     lines = yield from store.catalogue.slices()
     ended, found = set[str](), set[str]()
@@ -68,7 +74,7 @@ def unlisted_slices(store: JobStore) -> Generator[None, None, set[str]]:
     for count, entry in enumerate(os.scandir(store.home.jobs), 1):
         if entry.name not in ended and store.exists(entry.name):
             found.add(entry.name)
-        if count % ENTRIES_A_SLICE == 0:
+        if count % entries_a_slice == 0:
             yield
     return found
 
@@ -85,10 +91,10 @@ def _going_on(sight: Sight) -> Iterator[Job]:
     return (job for job_id in sight.world.ids() if (job := sight.world.job(job_id)) is not None)
 
 
-def _mend_index(sight: Sight, telling: Telling) -> Iterator[None]:
+def _mend_index(sight: Sight, telling: Telling, settings: Mending) -> Iterator[None]:
     """Every job that goes on is told of as it is, and no other."""
     index, seen = telling.index, set[str]()
-    for rows in index.slices(ROWS_A_SLICE):
+    for rows in index.slices(settings.rows_a_slice):
         for job_id, size in rows.items():
             seen.add(job_id)
             job = sight.world.job(job_id)
@@ -99,8 +105,19 @@ def _mend_index(sight: Sight, telling: Telling) -> Iterator[None]:
                     index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
                 telling.moved(job, job, is_news=True)
         yield
-    for job in [job for job in _going_on(sight) if job.id not in seen]:
-        telling.moved(job, job, is_news=True)
+    unknown = [job for job in _going_on(sight) if job.id not in seen]
+    yield from _moved_in_slices(telling, ((job, job) for job in unknown), settings, is_news=True)
+
+
+def _moved_in_slices(
+    telling: Telling, moves: Iterable[tuple[Job | None, Job]], settings: Mending, *, is_news: bool = False
+) -> Iterator[None]:
+    """Tell of many at once, some at a time. moves: a job as Redis was told of it, and as it is."""
+    for count, (before, job) in enumerate(moves, 1):
+        telling.moved(before, job, is_news=is_news)
+        if count % settings.rows_a_slice == 0:
+            telling.send()
+            yield
 
 
 def _drop_row(sight: Sight, index: Index, job_id: str) -> None:
@@ -131,27 +148,26 @@ def _mend_run_queue(sight: Sight, telling: Telling) -> None:
                 queue.withdraw(*ours, pipe)
 
 
-def _mend_waiting(sight: Sight, telling: Telling) -> Iterator[None]:
+def _mend_waiting(sight: Sight, telling: Telling, settings: Mending) -> Iterator[None]:
     """Every pending job waits in rq, once, and nothing else does; looked through only when there is a doubt."""
     should_wait = {}
     for count, job in enumerate(list(_going_on(sight)), 1):
         if job.state is State.PENDING:
             should_wait[rq_id(job.id, job.attempt + 1)] = job
-        if count % LINES_A_SLICE == 0:
+        if count % settings.jobs_a_slice == 0:
             yield
     length = telling.queue.waiting_count()
     if telling.is_in_line and length == len(should_wait):
         return
-    seen = yield from _turned_over(sight, telling, length)
+    seen = yield from _turned_over(sight, telling, length, settings.rows_a_slice)
     telling.is_in_line = seen is not None
     if seen is None:
         return
-    for name, job in should_wait.items():
-        if name not in seen and _waits(sight, name):
-            telling.moved(None, job)
+    left_out = ((None, job) for name, job in should_wait.items() if name not in seen and _waits(sight, name))
+    yield from _moved_in_slices(telling, left_out, settings)
 
 
-def _turned_over(sight: Sight, telling: Telling, length: int) -> Generator[None, None, set[str] | None]:
+def _turned_over(sight: Sight, telling: Telling, length: int, rows: int) -> Generator[None, None, set[str] | None]:
     """Take out what does not wait there; what does. None when somebody took the mark away: another time."""
     seen: set[str] = set()
 
@@ -161,8 +177,8 @@ def _turned_over(sight: Sight, telling: Telling, length: int) -> Generator[None,
         return first
 
     mark = telling.queue.begin_turn()
-    for _ in range(2 + 2 * length // ROWS_A_SLICE):
-        left_overs, is_complete = telling.queue.turn_over(ROWS_A_SLICE, belongs, mark)
+    for _ in range(2 + 2 * length // rows):
+        left_overs, is_complete = telling.queue.turn_over(rows, belongs, mark)
         for left_over in left_overs:
             _forget(sight, telling, left_over)
         if is_complete:

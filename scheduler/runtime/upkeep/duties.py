@@ -17,22 +17,30 @@ from singlepoint.jobs.errors import SinglepointError
 
 log = logging.getLogger("singlepoint.scheduler")
 
-EVERY_S = 30.0
 SLICE_S = 0.02
 """What a pass gives the duties, all together; one slice may end a little after that."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """When a duty is done; the settings of each are one of these, with what is its own.
+
+    every_s: from an end to the next beginning, at least.  share: of the time it may take.  first_s: from the start of
+    the scheduler to the first beginning.
+    """
+
+    every_s: float = 30.0
+    share: float = 0.01
+    first_s: float = 0.0
+
+
 @dataclass
 class Duty:
-    """name: for the log.  every_s: from an end to the next beginning, at least.  share: of the time it may take.
-
-    slices: begins it; each step of the iterator is a slice.
-    """
+    """name: for the log.  slices: begins it; each step of the iterator is a slice."""
 
     name: str
     slices: Callable[[], Iterator[None]]
-    every_s: float = EVERY_S
-    share: float = 0.01
+    pace: Pace = Pace()
     due_at: float = 0.0
     took_s: float = 0.0
     under_way: Iterator[None] | None = field(default=None, repr=False)
@@ -47,6 +55,8 @@ class Upkeep:
     def __init__(self, duties: Iterable[Duty], monotonic: Clock) -> None:
         self._duties = {duty.name: duty for duty in duties}
         self._monotonic = monotonic
+        for duty in self._duties.values():
+            duty.due_at = monotonic() + duty.pace.first_s
 
     def at_once(self, name: str) -> None:
         """Have a duty begin anew with the next pass, whatever it has done so far."""
@@ -85,4 +95,4 @@ class Upkeep:
         ended = self._monotonic()
         duty.took_s += ended - began
         duty.under_way = None
-        duty.due_at = ended + max(duty.every_s, duty.took_s / duty.share)
+        duty.due_at = ended + max(duty.pace.every_s, duty.took_s / duty.pace.share)

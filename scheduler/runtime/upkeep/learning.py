@@ -5,25 +5,37 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from singlepoint.jobs.ledger.compaction import KEPT
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.learned.reliability import evidence_of
 from singlepoint.scheduler.world.world import World
 
+from .duties import Pace
+
 log = logging.getLogger("singlepoint.scheduler")
 
-EVERY_S = 60.0
+
+@dataclass(frozen=True)
+class Learning(Pace):
+    """keep: lines of the ledger that stay though they are not the last word on a job that is there."""
+
+    every_s: float = 60.0
+    keep: int = KEPT
 
 
-def learn(world: World, store: JobStore) -> Iterator[None]:
+LEARNING = Learning()
+
+
+def learn(world: World, store: JobStore, settings: Learning = LEARNING) -> Iterator[None]:
     """In slices; at the end the world knows what all jobs taught that have ended, those that are gone too."""
     superfluous = yield from store.catalogue.write()
     before = world.taught_by_ended()
     account = yield from store.ledger.sum_up()
     world.learned(evidence_of(account), before)
-    if superfluous > 2 * KEPT:
-        yield from store.ledger.compact()
-        log.info("ledger_compacted lines=%d", superfluous - KEPT)
+    if superfluous > 2 * settings.keep:
+        yield from store.ledger.compact(settings.keep)
+        log.info("ledger_compacted lines=%d", superfluous - settings.keep)
         yield from store.catalogue.write()
         yield from store.ledger.sum_up()

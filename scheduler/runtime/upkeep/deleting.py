@@ -21,12 +21,21 @@ from singlepoint.jobs.store.retention import Doom
 from singlepoint.jobs.store.settings import Retention, read_settings
 from singlepoint.scheduler.world.world import World
 
+from .duties import Pace
+
 log = logging.getLogger("singlepoint.scheduler")
 
-MOST_AT_ONCE = 1000
-"""Deleted in one go; the rest goes with the next."""
 
-LINES_A_SLICE = 1000
+@dataclass(frozen=True)
+class Deletion(Pace):
+    """most_at_once: jobs deleted in one go; the rest goes with the next.  lines_a_slice: of the list of ended jobs."""
+
+    every_s: float = 600.0
+    most_at_once: int = 1000
+    lines_a_slice: int = 1000
+
+
+DELETION = Deletion()
 
 
 @dataclass
@@ -36,6 +45,7 @@ class Deleting:
     store: JobStore
     world: World
     clock: Clock
+    settings: Deletion = DELETION
     told: str = ""
     trouble: str = ""
 
@@ -44,14 +54,14 @@ class Deleting:
         rule = self._rule()
         if rule is None:
             return
-        oldest: deque[Head] = deque(maxlen=MOST_AT_ONCE)
+        oldest: deque[Head] = deque(maxlen=self.settings.most_at_once)
         doom = Doom(rule, self.clock())
         ended = yield from self.store.catalogue.slices()
         newest_first = yield from by_end_in_slices(ended)
         for count, head in enumerate(map(head_of, newest_first), 1):
             if doom.takes(head):
                 oldest.append(head)
-            if count % LINES_A_SLICE == 0:
+            if count % self.settings.lines_a_slice == 0:
                 yield
         for head in reversed(oldest):
             if not self.world.is_needed(head.id):
