@@ -5,7 +5,7 @@ from __future__ import annotations
 import litserve as ls
 import numpy as np
 
-from benchmarks.serving_peers import network
+from benchmarks.serving_network import network
 
 
 class Api(ls.LitAPI):

@@ -18,27 +18,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
-
-def network(path: str):  # type: ignore[no-untyped-def]
-    """The scaling and the network of the benchmark, in PyTorch, as a function from (n, 30) to probabilities."""
-    import torch
-
-    torch.set_num_threads(1)
-    saved = np.load(path)
-    layers: list[torch.nn.Module] = []
-    for number in range(3):
-        weight, bias = torch.from_numpy(saved[f"w{number}"]), torch.from_numpy(saved[f"b{number}"])
-        linear = torch.nn.Linear(*reversed(weight.shape))
-        linear.weight.data, linear.bias.data = weight, bias
-        layers += [linear, torch.nn.ReLU()] if number < 2 else [linear, torch.nn.Softmax(1)]
-    module = torch.nn.Sequential(*layers).eval()
-    offset, scale = (torch.from_numpy(saved[name]) for name in ("offset", "scale"))
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module(((torch.from_numpy(rows) - offset) / scale).float()).numpy()
-
-    return predict
+from benchmarks.serving_network import network
 
 
 def plain(port: int, path: str) -> None:
