@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import click
 
-from singlepoint.jobs.amounts import format_bytes
+from singlepoint.jobs.amounts import amount_text, format_bytes
 from singlepoint.jobs.client.listing import SORTS, Selection, Wanted, select
 from singlepoint.jobs.client.query import Row
 from singlepoint.jobs.client.session import Session, Settings, open_session
@@ -32,6 +32,7 @@ COLUMNS = (
     "priority",
     "cpu",
     "memory",
+    "counted",
     "submitted",
     "running",
     "ended",
@@ -128,6 +129,7 @@ def cells(row: Row, at: float) -> dict[str, str]:
         "priority": str(row["priority"]) if row["priority"] else "",
         "cpu": f"{row['cpu']:g}",
         "memory": format_bytes(row["memory_bytes"]),
+        "counted": ", ".join(amount_text(name, count) for name, count in (row.get("counted") or {}).items()),
         "submitted": age(seconds(row["submitted_at"]), at),
         "running": duration(at - started) if started is not None and row["state"] == "running" else "",
         "ended": age(ended, at),

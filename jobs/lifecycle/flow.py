@@ -8,8 +8,8 @@ What was of no use is known only when an attempt ends, so it is booked then; ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from .records import RESOURCE_NAMES, UNLIMITED, Attempt, Resources, Sample
@@ -20,13 +20,17 @@ Amounts = tuple[float, ...]
 
 NONE: Amounts = (0.0,) * len(RESOURCE_NAMES)
 
+Counted = Mapping[str, tuple[float, float]]
+"""Of resources that are counted, by name: capacity and what was granted of it, times seconds."""
+
 
 @dataclass(frozen=True)
 class Flow:
     """seconds: how long somebody measured.  capacity, reserved, used: amounts times seconds.
 
     own_core_s: what our own processes used.  saving_core_s, repeated_core_s, failed_core_s: of `used`, what went into
-    checkpoints, into work that had to be done again, and into attempts that failed by their own fault.
+    checkpoints, into work that had to be done again, and into attempts that failed by their own fault.  counted: of
+    what the owner names besides; nobody measures what is done with it.
     """
 
     seconds: float = 0.0
@@ -37,13 +41,19 @@ class Flow:
     saving_core_s: float = 0.0
     repeated_core_s: float = 0.0
     failed_core_s: float = 0.0
+    counted: Counted = field(default_factory=dict)
 
     def __add__(self, other: Flow) -> Flow:
         pairs = zip(self.figures(), other.figures(), strict=True)
-        return Flow.from_figures([a + b for a, b in pairs])
+        counted = dict(self.counted)
+        for name, (capacity, granted) in other.counted.items():
+            before = counted.get(name, (0.0, 0.0))
+            counted[name] = (before[0] + capacity, before[1] + granted)
+        return Flow.from_figures([a + b for a, b in pairs], counted)
 
     def __mul__(self, share: float) -> Flow:
-        return Flow.from_figures([share * figure for figure in self.figures()])
+        counted = {name: (share * capacity, share * granted) for name, (capacity, granted) in self.counted.items()}
+        return Flow.from_figures([share * figure for figure in self.figures()], counted)
 
     @property
     def used_core_s(self) -> float:
@@ -69,36 +79,40 @@ class Flow:
         return max(0.0, self.used_core_s + self.own_core_s - self.capacity_core_s)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """The three readings of each limited resource, by name; empty when nothing was measured."""
+        """The three readings of each limited resource, by name, of what is counted the first; empty when nothing was
+        measured."""
         useful = self.useful_core_s / self.used_core_s if self.used_core_s > 0 else 1.0
-        return {
+        measured = {
             name: {"reserved": reserved / capacity, "used": used / capacity, "useful": used * useful / capacity}
             for name, capacity, reserved, used in zip(
                 RESOURCE_NAMES, self.capacity, self.reserved, self.used, strict=True
             )
             if capacity > 0
         }
+        counted = {name: {"reserved": granted / all_} for name, (all_, granted) in self.counted.items() if all_ > 0}
+        return measured | counted
 
     def figures(self) -> list[float]:
-        """All of it as numbers in a fixed order, as it is stored."""
+        """All of it as numbers in a fixed order, as it is stored; but for what is counted."""
         found: list[float] = []
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for one in _MEASURED:
+            value = getattr(self, one.name)
             found += value if isinstance(value, tuple) else (value,)
         return found
 
     @classmethod
-    def from_figures(cls, figures: Sequence[float]) -> Self:
+    def from_figures(cls, figures: Sequence[float], counted: Counted | None = None) -> Self:
         """The inverse of `figures`."""
         rest = list(figures)
-        values: dict[str, Any] = {}
-        for field in fields(cls):
-            is_vector = isinstance(field.default, tuple)
+        values: dict[str, Any] = {"counted": counted or {}}
+        for one in _MEASURED:
+            is_vector = isinstance(one.default, tuple)
             taken, rest = rest[: len(NONE) if is_vector else 1], rest[len(NONE) if is_vector else 1 :]
-            values[field.name] = tuple(taken) if is_vector else taken[0]
+            values[one.name] = tuple(taken) if is_vector else taken[0]
         return cls(**values)
 
 
+_MEASURED = [one for one in fields(Flow) if one.name != "counted"]
 FIGURES = len(Flow().figures())
 
 
@@ -111,6 +125,7 @@ def standing(budget: Resources, reserved: Resources, seconds: float) -> Flow:
         reserved=tuple(
             seconds * amount if limit else 0.0 for amount, limit in zip(reserved.amounts(), limits, strict=True)
         ),
+        counted={name: (count * seconds, reserved.of(name) * seconds) for name, count in budget.counted},
     )
 
 

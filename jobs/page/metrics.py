@@ -127,6 +127,8 @@ class _Home:
         for name in RESOURCE_NAMES:
             if budget.get(name):
                 reserved.add_metric((name,), machine["granted"].get(name, 0) / budget[name])
+        for name, count in budget.get("counted", {}).items():
+            reserved.add_metric((name,), machine["granted"].get("counted", {}).get(name, 0) / count)
         yield reserved
 
     def describe(self) -> Iterator[Metric]:

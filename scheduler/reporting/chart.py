@@ -44,9 +44,10 @@ def _section(name: str, slot_s: float, points: Sequence[Point]) -> str:
     resources = dict.fromkeys(resource for _, flow in points for resource in flow.shares())
     begin, end = points[0][0], points[-1][0] + slot_s
     span = f"{iso(begin)[:19]}Z to {iso(end)[:19]}Z"
+    titles = {resource: escape(_TITLES.get(resource, resource)) for resource in resources}
     return "".join(
-        f"<h2>{_TITLES[resource]}, {escape(name)}</h2>"
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{_TITLES[resource]}, {span}">'
+        f"<h2>{titles[resource]}, {escape(name)}</h2>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{titles[resource]}, {span}">'
         f"{_bars(resource, slot_s, points)}"
         f'<text x="4" y="{HEIGHT - 4}">{span}</text><text x="4" y="12">100 %</text></svg>'
         for resource in resources

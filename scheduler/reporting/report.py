@@ -137,8 +137,12 @@ def _waste_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _utilisation_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """By the ledger; of what that does not know, by what was measured."""
+    measured = document["account"]["utilisation"] if "account" in document else {}
     for reading, values in (document.get("utilisation") or {}).items():
-        yield f"utilisation, {reading}", ", ".join(f"{_WORD[name]} {100 * u:.1f}%" for name, u in values.items())
+        others = {name: told[reading] for name, told in measured.items() if name not in values and reading in told}
+        told = [f"{_WORD.get(name, name)} {100 * u:.1f}%" for name, u in (values | others).items()]
+        yield f"utilisation, {reading}", ", ".join(told)
 
 
 def _project_rows(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from singlepoint.jobs.lifecycle.flow import Flow, settled, standing, used_since
 from singlepoint.jobs.lifecycle.records import Attempt, Sample
@@ -70,7 +71,7 @@ class Metering:
                 used = used_since(self._samples.get(key), sample, seconds)
                 flow, present[key] = flow + used, sample
                 if job.terms is not None and now - (newest.started_at or now) >= FIRST_S and seconds <= LONGEST_S:
-                    granted = job.terms.resources
+                    granted = replace(job.terms.resources, counted=())  # it has them all the time
                     self._write_of(job.id, now, used + standing(granted, granted, seconds))
         self._samples = present
         return flow

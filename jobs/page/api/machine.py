@@ -69,8 +69,8 @@ def machine_document(session: Session) -> Document:
     }
 
 
-def _limited(budget: Resources) -> dict[str, int]:
-    return {name: amount for name, amount in budget.to_json().items() if amount < UNLIMITED}
+def _limited(budget: Resources) -> Document:
+    return {name: amount for name, amount in budget.to_json().items() if name == "counted" or amount < UNLIMITED}
 
 
 def granted(session: Session) -> Resources:
@@ -79,7 +79,8 @@ def granted(session: Session) -> Resources:
     for row in listing(session).rows:
         if row["state"] in ("queued", "running"):
             cpu = 0 if row["paused"] else round(1000 * row["cpu"])
-            total += Resources(cpu, row["memory_bytes"], counted=as_counted(row.get("counted") or {}))
+            rest = (row["memory_bytes"], row["storage_bytes"], row["network_bytes_s"])
+            total += Resources(cpu, *rest, counted=as_counted(row.get("counted") or {}))
     return total
 
 
@@ -109,15 +110,14 @@ def _over_time(rings: Rings, call: Call) -> Answer:
         "until": until,
         "at": [begin + (place + 1) * call.query.span_s / call.query.points for place in spans],
         "shares": {
-            name: {reading: [one.get(name, {}).get(reading) for one in shares] for reading in READINGS}
-            for name in total.shares()
+            name: {reading: [one.get(name, {}).get(reading) for one in shares] for reading in readings}
+            for name, readings in total.shares().items()
         },
         "account": {name: getattr(total, name) for name in ACCOUNT},
     }
     return Answer(document)
 
 
-READINGS = ("reserved", "used", "useful")
 ACCOUNT = (
     *("capacity_core_s", "used_core_s", "useful_core_s", "saving_core_s", "repeated_core_s", "failed_core_s"),
     *("own_core_s", "idle_core_s", "beyond_core_s"),

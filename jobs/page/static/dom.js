@@ -93,6 +93,9 @@ export function bytes(amount) {
   return `${trimmed(size, 1)} TiB`;
 }
 
+// What a job asks for, a word for each resource.
+export const request = (job) => [`${job.cpu} cpu`, bytes(job.memory_bytes), ...Object.entries(job.counted || {}).map(([name, count]) => `${count} ${name}`)];
+
 export function duration(seconds) {
   if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "";
   if (seconds > 0 && seconds < 0.1) return `${trimmed(1000 * seconds, 1)} ms`;

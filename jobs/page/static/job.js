@@ -2,7 +2,7 @@
 
 import { ask, get, listen } from "./api.js";
 import { Charts, overEpochs } from "./charts.js";
-import { clock, at, badge, bar, bytes, duration, entitle, facts, figure, fill, h, heading, now, percent, refill, section, table, when } from "./dom.js";
+import { clock, at, badge, bar, bytes, duration, entitle, facts, figure, fill, h, heading, now, percent, refill, request, section, table, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
@@ -38,7 +38,7 @@ export function view(place, id) {
     if (!again) head.querySelector("h1").focus({ preventScroll: true });
     fill(top, reason ? h("p", { class: "reason large" }, reason) : "", live(job), facts({
       "Submitted": when(job.submitted_at), "Ended": job.ended_at ? when(job.ended_at) : "",
-      "Asks for": `${job.cpu} cpu, ${bytes(job.memory_bytes)}`, "Priority": priority || "", "After": job.after.join(" "), "Bits": bits,
+      "Asks for": request(job).join(", "), "Priority": priority || "", "After": job.after.join(" "), "Bits": bits,
       "Begins": job.begin_at && !job.attempt ? clock(job.begin_at) : "", "Deadline": job.deadline_at ? [clock(job.deadline_at), job.deadline_probability === null ? "" : `, met with ${Math.round(100 * job.deadline_probability)} %`] : "",
       "Starts": job.eta?.start ? clock(job.eta.start.p50) : "", "Ends": job.eta ? clock(job.eta.end.p50) : "",
     }));

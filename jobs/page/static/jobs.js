@@ -1,7 +1,7 @@
 // The list: what works and waits, and why; below it what has ended, newest first.
 
 import { ask, get, listen } from "./api.js";
-import { age, at, badge, bar, bytes, duration, fill, h, heading, now, percent, when } from "./dom.js";
+import { age, at, badge, bar, bytes, duration, fill, h, heading, now, percent, request, when } from "./dom.js";
 import { attempt } from "./notice.js";
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
@@ -107,7 +107,7 @@ export function view(place) {
       h("td", {}, badge(row.paused || row.held ? "paused" : row.state), row.attempt > 1 ? h("span", { class: "quiet" }, ` attempt ${row.attempt}`) : ""),
       h("td", { class: "progress" }, progress(row)),
       h("td", { class: "reason" }, row.reason || "", expected(row)),
-      h("td", { class: "figure" }, `${row.cpu} cpu · ${bytes(row.memory_bytes)}`, row.priority ? h("span", { class: "quiet" }, ` · priority ${row.priority}`) : ""),
+      h("td", { class: "figure" }, request(row).join(" · "), row.priority ? h("span", { class: "quiet" }, ` · priority ${row.priority}`) : ""),
       h("td", { class: "figure since" }, since(row)));
     line.dataset.id = row.id;
     return line;

@@ -9,8 +9,12 @@ const WORDS = { cpu_millis: "Cores", memory_bytes: "Memory", storage_bytes: "Dis
 
 function amount(name, value) {
   if (name === "cpu_millis") return `${figure((value || 0) / 1000)}`;
+  if (!(name in WORDS)) return figure(value || 0);
   return bytes(value || 0) + (name === "network_bytes_s" ? "/s" : "");
 }
+
+// Amounts by name, those that are counted beside the others.
+const flat = ({ counted, ...amounts }) => ({ ...amounts, ...counted });
 
 const rough = (value) => (value === undefined ? "" : value < 0.001 ? "0" : String(Number(value.toPrecision(3))));
 
@@ -35,17 +39,17 @@ export function view(place) {
   }
 
   function drawNow(machine) {
-    const budget = machine.budget || {};
+    const [budget, granted, reserve] = [machine.budget, machine.granted, machine.reserve].map((amounts) => flat(amounts || {}));
     const since = machine.draining_since;
     fill(now,
       machine.complaint ? h("p", { class: "problem" }, machine.complaint) : "",
       machine.scheduler ? "" : h("p", { class: "problem" }, "No scheduler runs: nothing is started until `singlepoint up`."),
       machine.redis ? "" : h("p", { class: "problem" }, "Redis does not answer; what is accepted is kept on disk."),
       section("Use of the budget", machine.budget ? h("div", { class: "gauges" }, Object.keys(budget).map((name) => {
-        const [granted, whole] = [machine.granted[name] || 0, budget[name]];
-        const text = `${amount(name, granted)} of ${amount(name, whole)} granted`;
-        const own = machine.reserve && machine.reserve[name] ? `, ${amount(name, machine.reserve[name])} kept for singlepoint itself` : "";
-        return h("div", { class: "gauge" }, h("h3", {}, WORDS[name] || name), bar(granted / whole, text, "wide"), h("p", { class: "figure" }, text, own));
+        const [had, whole] = [granted[name] || 0, budget[name]];
+        const text = `${amount(name, had)} of ${amount(name, whole)} granted`;
+        const own = reserve[name] ? `, ${amount(name, reserve[name])} kept for singlepoint itself` : "";
+        return h("div", { class: "gauge" }, h("h3", {}, WORDS[name] || name), bar(had / whole, text, "wide"), h("p", { class: "figure" }, text, own));
       })) : h("p", { class: "quiet" }, "Known once a scheduler runs.")),
       h("p", { class: "actions" }, h("button", { type: "button", onclick: async () => {
         const found = await attempt(() => ask("PUT", "/machine/draining", { draining: !since }), since ? "work is started again" : "draining: running work is saved and handed back");

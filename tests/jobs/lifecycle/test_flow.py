@@ -59,6 +59,13 @@ def test_the_account_comes_to_all_there_was() -> None:
     assert sum(parts) + flow.idle_core_s == pytest.approx(flow.capacity_core_s) == 400
 
 
+def test_of_what_is_counted_it_is_known_what_was_granted() -> None:
+    budget, granted = replace(BUDGET, counted=(("gpu", 2), ("licence", 3))), replace(BUDGET, counted=(("gpu", 1),))
+    flow = standing(budget, granted, 3.0) + standing(budget, budget, 1.0) * 3
+
+    assert (flow.shares()["gpu"], flow.shares()["licence"]) == ({"reserved": 0.75}, {"reserved": 0.5})
+
+
 def test_only_what_has_a_limit_has_a_share() -> None:
     shares = standing(BUDGET, Resources(1000, 2**30, 5, 5), 2.0).shares()
 

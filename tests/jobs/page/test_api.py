@@ -10,6 +10,8 @@ import fakeredis
 import pytest
 
 from singlepoint.jobs.clock import now, seconds
+from singlepoint.jobs.host.capacity import Capacity, publish_capacity
+from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.lifecycle.flow import Flow, standing
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event, State
@@ -226,6 +228,17 @@ def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: 
     assert len(told["at"]) == len(told["shares"]["cpu_millis"]["used"]) == 20
     assert told["account"]["capacity_core_s"] == told["account"]["idle_core_s"] == 40
     assert client("GET", "/api/v1/utilisation?span_s=0").status == 422
+
+
+def test_what_is_counted_is_told_wherever_cores_and_memory_are(client: Client, store: JobStore) -> None:
+    budget, granted = (Resources(cpu_millis=2000, memory_bytes=2**30, counted=(("gpu", n),)) for n in (4, 1))
+    publish_capacity(store.home, Capacity(budget, Resources(), (0, 1), this_process(), now()))
+    Rings(store.home.utilisation).add(now(), standing(budget, granted, 1.0))
+    machine, told = client("GET", "/api/v1/machine").json, client("GET", "/api/v1/utilisation?span_s=60").json
+
+    assert machine["budget"]["counted"] == {"gpu": 4}
+    assert told["shares"]["gpu"] == {"reserved": [0.25]}
+    assert 'singlepoint_budget_reserved_ratio{resource="gpu"} 0.0' in client("GET", "/metrics").body.decode()
 
 
 def test_what_a_job_used_of_what_it_was_granted_is_told_over_time(client: Client, store: JobStore) -> None:

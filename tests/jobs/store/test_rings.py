@@ -22,6 +22,16 @@ def test_what_is_added_to_a_slot_adds_up_in_every_ring(tmp_path: Path) -> None:
     assert rings.total(T, T + 2) == minute
 
 
+def test_what_is_counted_is_kept_beside_the_rest_also_where_it_was_not_counted_before(tmp_path: Path) -> None:
+    rings = Rings(tmp_path / "u")
+    rings.add(T, Flow(seconds=1.0))
+    for second in range(2):
+        rings.add(T + 1 + second, Flow(seconds=1.0, counted={"gpu": (2.0, 1.0)}))
+
+    assert [flow.counted for _, flow in rings.read(SECONDS, T, T + 2)] == [{}, *[{"gpu": (2.0, 1.0)}] * 2]
+    assert rings.total(T, T + 3600).counted == {"gpu": (4.0, 2.0)}
+
+
 def test_a_slot_of_the_round_before_is_not_taken_for_this_one(tmp_path: Path) -> None:
     rings = Rings(tmp_path / "u")
     rings.add(T, Flow(seconds=1.0))
