@@ -23,6 +23,7 @@ from singlepoint.jobs.clock import local, now
 from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
 from singlepoint.jobs.host import pressure
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
+from singlepoint.jobs.host.free_space import grantable_bytes
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.account import Account
@@ -69,8 +70,9 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
     machine = this_machine()
 
     def budget_and_cores(at: float) -> tuple[Resources, tuple[int, ...]]:
-        amounts = budget_at(session.home, budget, machine, at).amounts
-        return amounts, chosen_cores(amounts, machine)
+        here = this_machine()  # a container's limits may change while it runs
+        amounts = budget_at(session.home, budget, here, at, before=machine).amounts
+        return amounts, chosen_cores(amounts, here)
 
     granted, cores = budget_and_cores(now())
     lock = acquire(session.home.lock("scheduler"))
@@ -83,6 +85,7 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         granted,
         cores,
         budget_at=budget_and_cores,
+        disk_bytes=partial(grantable_bytes, session.home.path),
         pressure=pressure.measure,
         load=CoreLoad(),
         layout=layout(machine.cores),

@@ -12,9 +12,9 @@ import click
 from singlepoint.jobs.amounts import format_bytes
 from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.commands.options import as_json, examples
+from singlepoint.jobs.host.free_space import FLOOR_BYTES
 from singlepoint.jobs.host.pressure import measure
 from singlepoint.jobs.services.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
-from singlepoint.worker.ground.disk import FLOOR_BYTES
 
 
 def numerics(_patient: Patient) -> Finding:
@@ -59,13 +59,20 @@ def storage(_patient: Patient) -> Finding:
 
 
 def network(_patient: Patient) -> Finding:
-    return Finding("network", Grade.LIMITED, "unmetered: what is asked for counts against the budget, nothing is held")
+    """Control groups count no bytes of a network by themselves: that takes programs in the kernel (eBPF, tc), which an
+    administrator's rights load, and which would be no part of a job's process."""
+    found = "unmetered: what is asked for counts against the budget, but nothing is measured or held"
+    return Finding("network", Grade.LIMITED, f"{found}, which would take eBPF or tc and an administrator's rights")
 
 
 def control_groups(_patient: Patient) -> Finding:
     writable = os.access("/sys/fs/cgroup/cgroup.subtree_control", os.W_OK)
     found = "writable" if writable else "not writable"
-    return Finding("control_groups", Grade.OK if writable else Grade.LIMITED, f"{found}; limits are read, none are set")
+    return Finding(
+        "control_groups",
+        Grade.OK if writable else Grade.LIMITED,
+        f"{found}; limits above us are read, again each second, none are set",
+    )
 
 
 def orphans(_patient: Patient) -> Finding:

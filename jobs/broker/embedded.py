@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
 from singlepoint.jobs.errors import NotNow, StorageFull
+from singlepoint.jobs.host.free_space import free_bytes
 from singlepoint.jobs.host.processes import ProcessId
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.store.home import Home
@@ -133,10 +133,6 @@ def stop(process: ProcessId, *, grace_s: float) -> None:
             _wait_for_end(process.pid, 0.2)
         if not process.is_alive():
             return
-
-
-def free_bytes(path: Path) -> int:
-    return shutil.disk_usage(path).free
 
 
 def _keep_log_small(log: Path, most_bytes: int = 2**20) -> None:

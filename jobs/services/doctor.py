@@ -25,6 +25,7 @@ from singlepoint.jobs.broker.server_program import find_server
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError
 from singlepoint.jobs.host.capacity import read_capacity
+from singlepoint.jobs.host.free_space import free_bytes
 from singlepoint.jobs.host.neighbours import neighbours as all_neighbours
 from singlepoint.jobs.host.standstill import all_halted
 from singlepoint.jobs.lifecycle.records import Resources
@@ -117,7 +118,7 @@ def home(patient: Patient) -> Finding:
 
 
 def disk(patient: Patient) -> Finding:
-    free = embedded.free_bytes(patient.home.path)
+    free = free_bytes(patient.home.path)
     found = f"{format_bytes(free)} free at {patient.home.path}"
     if free < embedded.FREE_TO_START_BYTES:
         return Finding("disk", Grade.BROKEN, found, "free some space; singlepoint prune deletes old jobs")

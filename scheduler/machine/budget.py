@@ -56,11 +56,12 @@ def default_budget(machine: Machine) -> Resources:
     )
 
 
-def parse_budget(text: str | None, machine: Machine) -> Resources:
+def parse_budget(text: str | None, machine: Machine, before: Machine | None = None) -> Resources:
     """`cpu=2,memory=4GiB,storage=…,network=…`, each of them optional: the default stands for what is left out; and
     how many there are of what the owner counts besides: `gpu=1,licence=2`.
 
-    Raises UsageError for anything else, and for more than the machine has.
+    before: the machine as it was when somebody began to go by these words: what it had room for then is cut to what it
+    has now. Raises UsageError for anything else, and for more than the machine has.
     """
     amounts = dict(zip(_NAMES.values(), default_budget(machine).amounts(), strict=True))
     counted: dict[str, int] = {}
@@ -70,7 +71,7 @@ def parse_budget(text: str | None, machine: Machine) -> Resources:
             meant = f" (did you mean {_MEANT[name]}?)" if name in _MEANT else ""
             raise UsageError(f"--budget: {part!r} is not NAME=AMOUNT with one of {_KNOWN}{meant}", hint=_HINT)
         if name in _READ:
-            amounts[name] = _amount(name, value, machine)
+            amounts[name] = _amount(name, value, machine, before or machine)
         else:
             counted[name] = _count(name, value)
     return Resources.made_of(amounts.values(), as_counted(counted))
@@ -84,14 +85,15 @@ def _count(name: str, value: str) -> int:
     return int(value)
 
 
-def _amount(name: str, value: str, machine: Machine) -> int:
+def _amount(name: str, value: str, machine: Machine, before: Machine) -> int:
     try:
         amount = _READ[name](value)
     except ValueError as error:
         raise UsageError(f"--budget: {name}: {error}", hint=_HINT) from None
     if amount <= 0:
         raise UsageError(f"--budget: {name}={value} leaves nothing to run with", hint=_HINT)
-    if name == "cpu" and amount > 1000 * len(machine.cores):
+    there, most = _most(name, machine), max(_most(name, machine), _most(name, before))
+    if name == "cpu" and amount > most:
         raise UsageError(f"--budget: cpu={value}, but this process may run on {len(machine.cores)} cores only")
     if name == "memory" and amount < LEAST_MEMORY_BYTES:
         raise UsageError(
@@ -99,9 +101,13 @@ def _amount(name: str, value: str, machine: Machine) -> int:
             f"{format_bytes(LEAST_MEMORY_BYTES)}",
             hint=_HINT,
         )
-    if name == "memory" and amount > machine.memory_bytes:
+    if name == "memory" and amount > most:
         raise UsageError(f"--budget: memory={value}, but this machine has {format_bytes(machine.memory_bytes)}")
-    return amount
+    return min(amount, there)
+
+
+def _most(name: str, machine: Machine) -> int:
+    return {"cpu": 1000 * len(machine.cores), "memory": machine.memory_bytes}.get(name, UNLIMITED)
 
 
 def _whole_cores(text: str) -> int:

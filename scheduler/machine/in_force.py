@@ -40,13 +40,13 @@ class Budget:
     layers: tuple[Layer, ...]
 
 
-def budget_at(home: Home, option: str | None, machine: Machine, at: float) -> Budget:
-    """The budget of this home at a time. option: what `--budget` said.
+def budget_at(home: Home, option: str | None, machine: Machine, at: float, before: Machine | None = None) -> Budget:
+    """The budget of this home at a time. option: what `--budget` said.  before: see `parse_budget`.
 
     Raises UsageError for words that mean no budget on this machine, InvalidInput for settings that cannot be read.
     """
     layers = tuple(_layers(home, option, datetime.fromtimestamp(at)))
-    return Budget(parse_budget(",".join(layer.words for layer in layers), machine), layers)
+    return Budget(parse_budget(",".join(layer.words for layer in layers), machine, before), layers)
 
 
 def _layers(home: Home, option: str | None, local: datetime) -> Iterator[Layer]:

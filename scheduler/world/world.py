@@ -180,8 +180,8 @@ class World:
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
         """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
-        was_lowered = not self.budget.fits_in(budget)
-        self.outgrown = NOTHING if was_lowered else (self.outgrown + reserve - self.reserve).above_nothing()
+        outgrown, lowered = (self.outgrown + reserve - self.reserve).above_nothing(), self.budget.lacking_in(budget)
+        self.outgrown = NOTHING if any(map(outgrown.of, lowered)) else outgrown
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         self.books.resize(self.room, self.cores)

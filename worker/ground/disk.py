@@ -7,16 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from singlepoint.jobs.host.free_space import FLOOR_BYTES
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.spec.job import Spec, outputs
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_files import staged_outputs
 
-FLOOR_BYTES = 256 * 2**20
-"""Free space below which a job that goes on writing is stopped, until there is room again ..."""
-
 FLOOR_OWN_BYTES = 64 * 2**20
-"""... if it has written this much since it began: what others did is not its fault."""
+"""A job is stopped at the floor of free space if it has written this much since it began: what others did is not its
+fault."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from singlepoint.jobs.spec.job import Spec, from_json
 from singlepoint.jobs.store.durable import put_in_place
 from singlepoint.jobs.store.job_files import SPEC, JobFiles
 
-from .disk import stored_bytes
+from .disk import Disk
 from .stop_requests import Stop, StopRequests
 from .usage import Meter
 from .workplace import Workplace
@@ -75,6 +75,10 @@ class Work:
             problem = Problem(f"jobs/{self.job.id}/{SPEC}", "is damaged", "submit the job again")
             raise HistoryDamaged(problem) from None
 
+    @cached_property
+    def _disk(self) -> Disk:
+        return Disk.of_job(self.place.home, self.spec, self.job)
+
     @property
     def files(self) -> JobFiles:
         return self.place.home.job_files(self.job.id)
@@ -128,7 +132,7 @@ class Work:
             self.meter.sample(self.attempt, self.place.clock()),
             progress=round(self.step / total, 6) if total else 0.0,
             began_progress=round(self.first_step / total, 6) if total else 0.0,
-            storage_bytes=stored_bytes(self.directory),
+            storage_bytes=self._disk.used_bytes(),
         )
         progress = {
             "progress": round(sample.progress, 4),

@@ -54,7 +54,7 @@ def test_a_home_that_cannot_be_one_is_a_finding_and_not_a_crash(tmp_path: Path) 
 
 def test_little_space_is_told_and_none_is_broken(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     for free, grade in ((2**40, Grade.OK), (2**28, Grade.LIMITED), (2**12, Grade.BROKEN)):
-        monkeypatch.setattr("singlepoint.jobs.broker.embedded.free_bytes", lambda _path, free=free: free)
+        monkeypatch.setattr("singlepoint.jobs.services.doctor.free_bytes", lambda _path, free=free: free)
         assert doctor.disk(patient).grade is grade
 
 

@@ -61,6 +61,17 @@ def test_more_than_the_machine_has_is_refused(home: Home) -> None:
         budget_at(home, None, MACHINE, MONDAY_NOON)
 
 
+def test_while_it_runs_the_budget_is_cut_to_what_the_machine_has_left_and_grows_again_with_it(home: Home) -> None:
+    home.settings.write_text(SETTINGS)
+    for limit, cores_left, expected in ((4, 3, (3000, 4)), (6, 8, (6000, 6)), (16, 8, (6000, 8))):
+        here = Machine(tuple(range(cores_left)), limit * 2**30)
+        amounts = budget_at(home, None, here, datetime(2026, 11, 22, 12).timestamp(), before=MACHINE).amounts
+        assert (amounts.cpu_millis, amounts.memory_bytes // 2**30) == expected
+    home.settings.unlink()
+    here = Machine((0,), 5 * 2**30)
+    assert budget_at(home, None, here, MONDAY_NOON, before=MACHINE).amounts.memory_bytes == 4 * 2**30, "4/5, as ever"
+
+
 @pytest.mark.parametrize(
     "table", ['[budget]\nbase = "two cores"', '[budget.times]\n"now and then" = "cpu=2"', "[budget]\ncores = 2"]
 )

@@ -1,0 +1,19 @@
+"""Disk space that is left, and how much of it is left to everybody else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+FLOOR_BYTES = 256 * 2**20
+"""Free space that no job is granted, and below which one that goes on writing is stopped, until there is room again."""
+
+
+def free_bytes(path: Path) -> int:
+    """Where `path` lies. Raises OSError."""
+    return shutil.disk_usage(path).free
+
+
+def grantable_bytes(path: Path) -> int:
+    """Of that, what jobs may still be granted."""
+    return max(0, free_bytes(path) - FLOOR_BYTES)
