@@ -127,7 +127,8 @@ def _choose(session: Session, amounts: tuple[str, ...]) -> None:
 
 
 def budget_document(home: Home, machine: Machine, at: float) -> dict[str, Any]:
-    """The document of `budget`: C_max, our own reserve and what jobs may have, by resource; and who said so."""
+    """The document of `budget`: C_max, our own reserve and what of it is the page's, and what jobs may have, by
+    resource; and who said so."""
     capacity = read_capacity(home)
     live = capacity is not None and capacity.is_live()
     option = None  # what `--budget` said is known to the scheduler alone, which publishes what came of it
@@ -139,6 +140,7 @@ def budget_document(home: Home, machine: Machine, at: float) -> dict[str, Any]:
         "in_force": live,
         "budget": amounts.to_json(),
         "reserve": reserve.to_json(),
+        "page": (capacity.page if capacity is not None and live else Resources()).to_json(),
         "room": (amounts - reserve).to_json(),
         "layers": [{"source": layer.source, "words": layer.words} for layer in known.layers],
     }
@@ -149,7 +151,7 @@ def budget_page(document: dict[str, Any]) -> str:
     lines = [
         f"{word.ljust(8)}{_amount_of(name, document['budget'])}"
         + (
-            f", of which singlepoint itself needs {amount_text(name, own)}"
+            f", of which singlepoint itself needs {amount_text(name, own)}{_of_the_page(name, document)}"
             if (own := document["reserve"].get(name))
             else ""
         )
@@ -159,6 +161,11 @@ def budget_page(document: dict[str, Any]) -> str:
     said = [f"by {layer['source']}: {layer['words']}" for layer in document["layers"]]
     running = [] if document["in_force"] else ["no scheduler runs: this is what one that starts now would go by"]
     return "\n".join([*lines, *said, *running])
+
+
+def _of_the_page(name: str, document: dict[str, Any]) -> str:
+    page = document["page"].get(name)
+    return f", {amount_text(name, page)} of that for the page and the models it holds" if page else ""
 
 
 def _amount_of(name: str, amounts: dict[str, int]) -> str:

@@ -20,6 +20,9 @@ Amounts = tuple[float, ...]
 
 NONE: Amounts = (0.0,) * len(RESOURCE_NAMES)
 
+UNMETERED = frozenset({"network_bytes_s"})
+"""Whose use nobody measures."""
+
 Counted = Mapping[str, tuple[float, float]]
 """Of resources that are counted, by name: capacity and what was granted of it, times seconds."""
 
@@ -79,8 +82,8 @@ class Flow:
         return max(0.0, self.used_core_s + self.own_core_s - self.capacity_core_s)
 
     def shares(self) -> dict[str, dict[str, float]]:
-        """The three readings of each limited resource, by name, of what is counted the first; empty when nothing was
-        measured."""
+        """The three readings of each limited resource, by name, of the network and what is counted the first; empty
+        when nothing was measured."""
         useful = self.useful_core_s / self.used_core_s if self.used_core_s > 0 else 1.0
         measured = {
             name: {"reserved": reserved / capacity, "used": used / capacity, "useful": used * useful / capacity}
@@ -89,6 +92,8 @@ class Flow:
             )
             if capacity > 0
         }
+        for name in measured.keys() & UNMETERED:
+            measured[name] = {"reserved": measured[name]["reserved"]}
         counted = {name: {"reserved": granted / all_} for name, (all_, granted) in self.counted.items() if all_ > 0}
         return measured | counted
 

@@ -65,6 +65,7 @@ def machine_document(session: Session) -> Document:
         "drain": plan.to_json() if plan is not None else None,
         "budget": _limited(capacity.budget) if capacity is not None else None,
         "reserve": capacity.reserve.to_json() if capacity is not None else None,
+        "page": capacity.page.to_json() if capacity is not None else None,
         "granted": granted(session).to_json(),
     }
 

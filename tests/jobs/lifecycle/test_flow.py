@@ -61,6 +61,9 @@ def test_the_account_comes_to_all_there_was() -> None:
 
 def test_of_what_is_counted_it_is_known_what_was_granted() -> None:
     budget, granted = replace(BUDGET, counted=(("gpu", 2), ("licence", 3))), replace(BUDGET, counted=(("gpu", 1),))
+    assert standing(Resources(1000, network_bytes_s=8), Resources(network_bytes_s=2), 1.0).shares()[
+        "network_bytes_s"
+    ] == {"reserved": 0.25}, "likewise of the network"
     flow = standing(budget, granted, 3.0) + standing(budget, budget, 1.0) * 3
 
     assert (flow.shares()["gpu"], flow.shares()["licence"]) == ({"reserved": 0.75}, {"reserved": 0.5})
