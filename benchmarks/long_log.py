@@ -3,8 +3,8 @@
     python -m benchmarks.long_log [--mib 1024]
 
 On two cores, a core each; the neighbour does the same arithmetic beside it and beside a command that sleeps. The ratio
-is the time it took beside the one to that beside the other. What is printed goes through the attempt, which cuts the log
-under way.
+is the time it took beside the one to that beside the other. What is printed goes through the attempt, which cuts the
+log under way.
 """
 
 from __future__ import annotations
