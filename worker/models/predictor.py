@@ -77,6 +77,11 @@ class ModelPredictor:
         self._session = InferenceSession(model.network, product=product_here())
         self.rows = self._session.rows
 
+    @property
+    def working_bytes(self) -> int:
+        """What it works in by now, besides the model: more once more rows were asked for together."""
+        return self._session.size_bytes
+
     def predict(self, raw: Raw) -> Scores:
         """See `Predictor`."""
         outputs, unseen = self._outputs(raw)

@@ -100,6 +100,12 @@ class Memory:
         self._blocks: list[npt.NDArray[np.uint8]] = []
         self._next = 0
         self._lasting: dict[Hashable, Array] = {}
+        self._private_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all that was asked for, shared buffers once."""
+        return sum(block.size for block in self._blocks) + self._private_bytes
 
     def rewind(self) -> None:
         self._next = 0
@@ -118,6 +124,7 @@ class Memory:
 
     def zeros(self, shape: Shape) -> Array:
         """A private buffer of zeros."""
+        self._private_bytes += prod(shape) * self.dtype.itemsize
         return aligned_zeros(prod(shape), self.dtype).reshape(shape)
 
     def lasting(self, name: Hashable, shape: Shape) -> Array:
@@ -132,7 +139,9 @@ class Memory:
 
     def ones(self, shape: Shape) -> Array:
         """A private buffer of ones."""
-        return np.ones(shape, self.dtype)
+        ones = self.zeros(shape)
+        ones[...] = 1
+        return ones
 
 
 class HollowMemory(Memory):
@@ -141,12 +150,10 @@ class HollowMemory(Memory):
     def __init__(self, dtype: npt.DTypeLike) -> None:
         super().__init__(dtype)
         self._shared: list[int] = []
-        self._private = 0
 
     @property
     def size_bytes(self) -> int:
-        """Of all that was asked for, shared buffers once."""
-        return sum(self._shared) + self._private
+        return sum(self._shared) + self._private_bytes
 
     def array(self, shape: Shape, dtype: npt.DTypeLike | None = None) -> Array:
         size_bytes = prod(shape) * np.dtype(dtype or self.dtype).itemsize
@@ -157,11 +164,8 @@ class HollowMemory(Memory):
         return hollow(shape, dtype or self.dtype)
 
     def zeros(self, shape: Shape) -> Array:
-        self._private += prod(shape) * self.dtype.itemsize
+        self._private_bytes += prod(shape) * self.dtype.itemsize
         return hollow(shape, self.dtype)
-
-    def ones(self, shape: Shape) -> Array:
-        return self.zeros(shape)
 
 
 def hollow(shape: Shape, dtype: npt.DTypeLike) -> Array:

@@ -106,6 +106,11 @@ class InferenceSession:
             self._bound[size] = BoundPass(entering, forward)
         return self._bound[size]
 
+    @property
+    def size_bytes(self) -> int:
+        """Of what it works in, by now; the network's weights are not among that."""
+        return self._memory.size_bytes + sum(bound.x.nbytes for bound in self._bound.values())
+
     def weights_changed(self) -> None:
         """Makes anew what was made of the weights; one pass does it for all."""
         for bound in list(self._bound.values())[:1]:

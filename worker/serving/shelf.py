@@ -69,13 +69,18 @@ class Listed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """One model, ready to answer."""
+    """One model, ready to answer. file_bytes: of its files, which is about what its weights and categories take."""
 
     name: str
     version: int
     predictor: ModelPredictor
     signature: Signature
-    bytes: int
+    file_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        """What it takes by now, with what it works in."""
+        return self.file_bytes + self.predictor.working_bytes
 
 
 class Shelf:
@@ -172,13 +177,13 @@ class Shelf:
             log.warning("model_not_loaded model=%s/%d error=%s", name, version, type(error).__name__)
             raise Refused(422, "the model cannot be read; `singlepoint models show` says why") from None
         predictor = ModelPredictor(model)
-        loaded = Loaded(name, version, predictor, signature(predictor), _weights_bytes(place))
+        loaded = Loaded(name, version, predictor, signature(predictor), _file_bytes(place))
         _warm(loaded)
         log.info("model_loaded model=%s/%d bytes=%d", name, version, loaded.bytes)
         return loaded
 
 
-def _weights_bytes(place: Path) -> int:
+def _file_bytes(place: Path) -> int:
     return sum(os.stat(entry.path).st_size for entry in os.scandir(place))
 
 

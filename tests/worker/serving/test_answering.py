@@ -252,6 +252,14 @@ def test_models_make_room_for_each_other(models: Home) -> None:
     assert (shelf.is_loaded("numbers", 1), shelf.is_loaded("values", 1)) == (False, True)
 
 
+def test_a_model_counts_with_what_it_works_in(models: Home) -> None:
+    loaded = Shelf(models).get("numbers")
+    warm = loaded.bytes
+    loaded.predictor.predict(np.zeros((200, 4), np.float32))
+
+    assert loaded.file_bytes < warm < loaded.bytes
+
+
 def test_models_take_a_quarter_of_the_memory_budget_shared_by_the_processes(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home")
     assert budgeted_bytes(home) == MEMORY_BYTES
