@@ -59,6 +59,25 @@ def each(words: Sequence[str], act: Callable[[str], None], *, at_once: int = 1) 
         raise click.exceptions.Exit(code)
 
 
+class ListsFiles(click.Command):
+    """A command whose `--input` takes several files, by itself (as a shell's pattern gives them) or again and again."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _repeated(args))
+
+
+def _repeated(args: Sequence[str]) -> list[str]:
+    """`--input a b` as `--input a --input b`, up to the next option, or to what could be a spec (.toml, .json)."""
+    words: list[str] = []
+    is_value = is_further = False
+    for word in args:
+        is_further = is_further and not word.startswith("-") and not word.endswith((".toml", ".json"))
+        words += ["--input", word] if is_further else [word]
+        is_further = is_further or is_value or word.startswith("--input=")
+        is_value = word == "--input" and not is_value
+    return words
+
+
 @dataclass(frozen=True)
 class Which:
     """The jobs that a command is to do something with: words for single ones, or all of some."""

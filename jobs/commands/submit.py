@@ -29,7 +29,7 @@ from singlepoint.jobs.spec.job import Spec, is_model_name
 
 from . import remote
 from .logs import detaching
-from .options import examples
+from .options import ListsFiles, examples
 from .text import coloured, plural
 
 COUNTED = "resources.counted"
@@ -143,14 +143,16 @@ def train(settings: Settings, /, specs: tuple[Path, ...], sets: tuple[str, ...],
 
 
 @submit.command(
+    cls=ListsFiles,
     epilog=examples(
         "singlepoint submit predict --model wdbc --input new.csv --output answers.csv",
+        "singlepoint submit predict --model wdbc --input parts/*.csv --output answers.csv",
         "singlepoint submit predict score.toml --set tile=4096 --wait",
-    )
+    ),
 )
 @click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option("--model", metavar="MODEL", help="NAME, NAME/n, a directory, or the id of a training job.")
-@click.option("--input", metavar="FILE", help="The rows to score.")
+@click.option("--input", "inputs", multiple=True, metavar="FILE...", help="The rows: files, folders, patterns.")
 @click.option("--output", metavar="FILE", help="Where the answers go: .csv or .npy.")
 @_common
 @click.pass_obj
@@ -160,18 +162,23 @@ def predict(
     spec: Path | None,
     sets: tuple[str, ...],
     model: str | None,
-    input: str | None,
+    inputs: tuple[str, ...],
     output: str | None,
     **options: Any,
 ) -> None:
     """Score a data set with a model.
 
-    What to score is said by SPEC (.toml or .json), by options, or by both.
+    What to score is said by SPEC (.toml or .json), by options, or by both. The rows of several files are scored
+    one file after another, into one output.
     """
     given = _given(options)
     if model is not None:
         given["model"] = model if is_model_name(model) else os.path.abspath(model)
-    given.update({name: os.path.abspath(path) for name, path in (("input", input), ("output", output)) if path})
+    if inputs:
+        sources = list(map(os.path.abspath, inputs))
+        given["input"] = sources if len(sources) > 1 else sources[0]
+    if output:
+        given["output"] = os.path.abspath(output)
     if spec is not None:
         _submit(settings, parse_file(spec, sets, given, kind="predict"), options)
     else:
@@ -179,7 +186,7 @@ def predict(
         _submit(settings, parse_document({}, Path.cwd(), name, sets, given, kind="predict"), options)
 
 
-class WithCommand(click.Command):
+class WithCommand(ListsFiles):
     """A command whose words after `--` are another command's; they are left as they are, in the context."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -204,7 +211,7 @@ COMMAND = "singlepoint.command"
 @click.argument("spec", metavar="[SPEC]", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option("--env", "env", multiple=True, metavar="K=V", help="A variable of its own; K alone takes yours. Masked.")
 @click.option("--cwd", metavar="DIR", help="Where it runs  [here, or where SPEC is]")
-@click.option("--input", "inputs", multiple=True, metavar="FILE", help="A file it reads: no attempt runs on another.")
+@click.option("--input", "inputs", multiple=True, metavar="FILE...", help="What it reads: no attempt runs on others.")
 @click.option("--output", metavar="DIR", help="Where its output directory ends up  [outputs/NAME/N in the home]")
 @_common
 @click.pass_context

@@ -310,6 +310,38 @@ def test_a_model_by_name_is_the_version_that_was_newest_when_it_was_asked_for(
     assert (code, stored.name, stored.model) == (0, "out", str(model))
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--input", "b.csv", "--input", "a.csv", "--input=parts"],
+        ["--input", "b.csv", "a.csv", "parts"],
+        ["--input=b.csv", "a.csv", "score.toml", "--input", "parts/*.csv"],
+        ["score.toml", "--input", "b.csv", "a.csv", "parts"],
+    ],
+)
+def test_every_file_that_is_named_is_scored_in_the_order_given(
+    command: Callable[..., tuple[int, str, str]],
+    model: Path,
+    store: JobStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "score.toml").write_text("")
+    files = [tmp_path / name for name in ("b.csv", "a.csv", "parts/1.csv", "parts/2.csv")]
+    for file in files:
+        file.write_text("a,b\n1,2\n")
+
+    code, out, err = command("submit", "predict", "--model", "tiny", "--output", "out.csv", *words)
+
+    assert code == 0, err
+    stored = from_json(store.spec(out.strip()))
+    assert isinstance(stored, PredictSpec)
+    assert stored.input == tuple(map(str, files))
+
+
 def test_a_prediction_waits_for_the_training_that_makes_its_model(session: Session, spec: Path, tmp_path: Path) -> None:
     training = submit(session, parse_file(spec), 0.0).job
     options = {"model": training.name, "input": str(tmp_path / "rows.csv"), "output": str(tmp_path / "out.csv")}
