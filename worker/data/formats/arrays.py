@@ -29,7 +29,8 @@ _IDX_NAME = re.compile(r"(\.idx|-idx\d-[a-z]+|-ubyte)$")
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _TROUBLE = (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile, struct.error, NotImplementedError)
 _READ_BYTES = 1 << 24
-_GZIP_RATIO = 1032  # the most that deflate can unpack from one byte
+_DEFLATE_RATIO = 1032  # the most that it can unpack from one byte
+_ZSTD_RATIO = 1 << 15  # a block of 4 bytes may stand for 128 KiB of one value
 _PICKLED = "it holds Python objects (a pickle), which are never loaded"
 _MEMBER = re.compile(r"(.+\.npz)\[([^\[\]]+)\]")
 
@@ -175,7 +176,8 @@ def _native(values: Array) -> Array:
 
 def _open_npy(path: Path) -> ArrayFile:
     with path.open("rb") as file:
-        _npy_header(file)  # so that a pickle is told in our words
+        shape, dtype, _ = _npy_header(file)
+        _check_size(prod(shape) * dtype.itemsize, path.stat().st_size - file.tell())
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(mapped, np.memmap):
         raise ValueError("not a .npy file")
@@ -192,7 +194,7 @@ def _open_member(path: Path, name: str) -> ArrayFile:
         with archive.open(member) as file:
             shape, dtype, fortran = _npy_header(file)
             size_bytes = info.file_size - file.tell()
-    _check_packed(info.file_size, info.compress_size)
+    _check_size(info.file_size, info.compress_size, _DEFLATE_RATIO)
 
     def start() -> IO[bytes]:
         file = zipfile.ZipFile(path).open(member)  # noqa: SIM115 - the caller closes it
@@ -212,15 +214,18 @@ def _open_packed_npy(path: Path) -> ArrayFile:
         _npy_header(file)
         return file
 
-    if path.suffix == ".gz":
-        _check_packed(prod(shape) * dtype.itemsize, path.stat().st_size)
+    ratio = _DEFLATE_RATIO if path.suffix == ".gz" else _ZSTD_RATIO
+    _check_size(prod(shape) * dtype.itemsize, path.stat().st_size, ratio)
     found = ArrayFile(path, unpacked_name(path).stem, shape, dtype, open=start)
     return _by_rows(found) if fortran else found
 
 
-def _check_packed(size_bytes: int, packed_bytes: int) -> None:
-    """A header is not believed when it promises more than deflate can have packed."""
-    if size_bytes > packed_bytes * _GZIP_RATIO:
+def _check_size(size_bytes: int, there_bytes: int, ratio: int = 1) -> None:
+    """A header is not believed when it promises more than the bytes that are there can hold.
+
+    ratio: how many bytes each of them may stand for.
+    """
+    if size_bytes > there_bytes * ratio:
         raise ValueError(f"its header promises {size_bytes} bytes, more than the file can hold")
 
 
@@ -237,6 +242,8 @@ def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError(_PICKLED)
+    if any(length < 0 for length in shape):
+        raise ValueError(f"its header says that it has shape {shape}")
     return shape, dtype, fortran and len(shape) > 1
 
 
@@ -257,7 +264,7 @@ def _open_idx(path: Path) -> ArrayFile:
     header_bytes = 4 + 4 * axes
     dtype = np.dtype(_IDX_TYPES[kind])
     if packed:
-        _check_packed(prod(shape) * dtype.itemsize, path.stat().st_size)
+        _check_size(prod(shape) * dtype.itemsize, path.stat().st_size, _DEFLATE_RATIO)
         return ArrayFile(path, path.stem, shape, dtype, open=start)
     _measured(ArrayFile(path, path.stem, shape, dtype), path.stat().st_size - header_bytes)
     mapped = np.memmap(path, dtype, mode="r", offset=header_bytes, shape=shape)

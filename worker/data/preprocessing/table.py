@@ -361,9 +361,10 @@ def _first_look(raw: Raw, rows: Indices, names: Sequence[str]) -> tuple[Doubles,
 def _deviation(raw: Raw, rows: Indices, names: Sequence[str], mean: Doubles, count: Doubles) -> Doubles:
     """Standard deviation of each column (divided by n), in a second pass: exact where one pass would cancel."""
     total = np.zeros(len(names))
-    for block in _chunks(raw, rows, names):
-        away = block - mean
-        total += np.where(np.isnan(away), 0.0, np.square(away)).sum(axis=0)
+    with np.errstate(over="ignore"):  # numbers too large to scale are refused, by what comes out here
+        for block in _chunks(raw, rows, names):
+            away = block - mean
+            total += np.where(np.isnan(away), 0.0, np.square(away)).sum(axis=0)
     return np.sqrt(total / count)
 
 

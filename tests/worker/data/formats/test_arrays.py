@@ -18,6 +18,7 @@ from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.formats.arrays import ArrayFile, open_array
 from singlepoint.worker.data.formats.paths import Arrays
 from singlepoint.worker.data.formats.training import read_training_data
+from tests.worker.data.formats.test_packed import by_zstd
 
 X = np.arange(50 * 3 * 2, dtype=np.float32).reshape(50, 3, 2)
 
@@ -144,6 +145,25 @@ def test_a_header_that_promises_too_much_allocates_nothing(tmp_path: Path) -> No
         open_array(tmp_path / "x.idx.gz").read()
     assert tracemalloc.get_traced_memory()[1] < 1 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(10**12, 5), (2**40, 2**40), (-5, -5)])
+@pytest.mark.parametrize("name", ["x.npy", "x.npy.gz", "x.npy.zst", "x.npz"])
+@pytest.mark.filterwarnings("error")
+def test_a_shape_that_the_values_cannot_have_is_refused_before_there_is_room_for_it(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    content = written.getvalue() + bytes(100)
+    if name == "x.npz":
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("x.npy", content)
+    else:
+        pack = {".gz": gzip.compress, ".zst": by_zstd}.get(Path(name).suffix, bytes)
+        (tmp_path / name).write_bytes(pack(content))
+    with pytest.raises(InvalidInput, match="header|should have"):
+        open_array(tmp_path / name)
 
 
 def test_a_packed_file_that_ends_early_is_an_error(tmp_path: Path) -> None:
