@@ -25,7 +25,7 @@ from singlepoint.worker.fitting.training import as_problem
 
 P = TypeVar("P", bound=Part)
 
-_ARGUMENTS = {"data.path": "x", "data.text": "x", "data.target": "y", "data.positive": "y"}
+_ROWS, _TARGETS = ("data.path", "data.text"), ("data.target", "data.positive")
 _SECTIONS = ("training.", "model.", "data.")
 
 
@@ -57,10 +57,10 @@ def not_trained() -> NotTrained:
 
 
 @contextlib.contextmanager
-def refusals(model: ModelSpec | None = None) -> Iterator[None]:
+def refusals(model: ModelSpec | None = None, rows: str = "x") -> Iterator[None]:
     """What is refused inside is an InvalidArgument or a BadArgumentRow.
 
-    model: whose layers a complaint of the network may be about.
+    model: whose layers a complaint of the network may be about.  rows: what the argument is called that holds them.
     """
     try:
         yield
@@ -68,11 +68,11 @@ def refusals(model: ModelSpec | None = None) -> Iterator[None]:
         raise
     except BadRow as bad:
         (problem,) = bad.problems
-        raise BadArgumentRow(bad.row, bad.column, bad.reason, _hint(problem), problem.cell) from bad
+        raise BadArgumentRow(bad.row, bad.column, bad.reason, _hint(problem, rows), problem.cell) from bad
     except InvalidInput as error:
-        raise InvalidArgument([_of_argument(problem) for problem in error.problems], hint=error.hint) from error
+        raise InvalidArgument([_of_argument(problem, rows) for problem in error.problems], hint=error.hint) from error
     except ValueError as error:  # of network or trainer: the message names a field
-        raise InvalidArgument(_of_argument(as_problem(str(error), model or ModelSpec()))) from error
+        raise InvalidArgument(_of_argument(as_problem(str(error), model or ModelSpec()), rows)) from error
 
 
 def refused(argument: str, what: str, hint: str = "") -> InvalidArgument:
@@ -100,17 +100,18 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list | tuple | np.ndarray) else value
 
 
-def _of_argument(problem: Problem) -> Problem:
-    field = _ARGUMENTS.get(problem.field, problem.field)
+def _of_argument(problem: Problem, rows: str) -> Problem:
+    field = rows if problem.field in _ROWS else "y" if problem.field in _TARGETS else problem.field
     for section in _SECTIONS:
         field = field.removeprefix(section)
-    return replace(problem, field=field, hint=_hint(problem))
+    return replace(problem, field=field, hint=_hint(problem, rows))
 
 
-def _hint(problem: Problem) -> str:
+def _hint(problem: Problem, rows: str) -> str:
     hint = problem.hint
     for name, argument in (
-        ("data.ignore", "what is left out of x"),
+        ("add it to data.ignore", f"leave it out of {rows}"),
+        ("data.ignore", f"what is left out of {rows}"),
         ("data.target", "y"),
         ("data.", ""),
         ("model.", ""),

@@ -152,7 +152,7 @@ class _Tabular:
             raise refused("X", "has only one row (n_samples=1)", "give more: one tells nothing of others")
         values = self._own_targets(values)
         recipe = self._recipe(raw, named)
-        with refusals(recipe.model):
+        with refusals(recipe.model, "X"):
             target = targets.encode(values, self._task)
             text = "" if isinstance(raw, np.ndarray) and raw.dtype.kind == "O" else None
             examples = Examples(raw, target, target_names_of(y), text, header=isinstance(raw, Mapping))
@@ -177,7 +177,7 @@ class _Tabular:
     def _scores(self, X: Any) -> Scores:
         model = self._fitted()
         known = getattr(model.preprocessor, "categorical", ())
-        with refusals():
+        with refusals(rows="X"):
             raw = raw_rows(X, "X", categorical=tuple(column.name for column in known))
             return self._predictor.predict(aligned(raw, model.preprocessor, "X", model=type(self).__name__))
 

@@ -66,6 +66,12 @@ def test_texts_are_rows_too() -> None:
     assert Classifier(epochs=60).fit(texts, y).score(texts, y) == 1.0
 
 
+def test_what_is_wrong_with_the_rows_is_told_by_the_name_of_their_argument() -> None:
+    x, y = np.column_stack([np.arange(8.0), np.full(8, np.nan)]), [0, 1] * 4
+    with pytest.raises(InvalidArgument, match=r"^X: column '1' has no value in any training row \(leave it out of X\)"):
+        Classifier().fit(x, y)
+
+
 def test_parameters_are_kept_as_given_and_checked_by_fit() -> None:
     odd = Classifier(hidden="x", epochs=-1)  # type: ignore[arg-type]
     assert odd.get_params()["epochs"] == -1 and repr(odd) == "Classifier(hidden='x', epochs=-1)"
