@@ -162,7 +162,7 @@ def test_a_shape_that_the_values_cannot_have_is_refused_before_there_is_room_for
     else:
         pack = {".gz": gzip.compress, ".zst": by_zstd}.get(Path(name).suffix, bytes)
         (tmp_path / name).write_bytes(pack(content))
-    with pytest.raises(InvalidInput, match="header|should have"):
+    with pytest.raises(InvalidInput, match=r"header|should have"):
         open_array(tmp_path / name)
 
 
