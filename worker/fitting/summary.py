@@ -24,6 +24,8 @@ from .training_set import TrainingSet, task_of_loss
 _FEW_ROWS = 10
 _SHOWN = 8
 _ID_NAME = re.compile(r"(.*[_\W])?(id|uuid|guid|index|key|nr|no|rowid)", re.IGNORECASE)
+_NO_NAME = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # an index that pandas wrote beside the columns
+_LIKE_AN_ID = {"has no name of its own": _NO_NAME, "has the name of an id": _ID_NAME}
 _FAR = 1000.0  # standard deviations between a target's mean and 0
 _STEP_S, _WEIGHTS_A_SECOND = 1.5e-4, 3e9  # of a dense network in training, a rough measure of one core
 
@@ -147,10 +149,9 @@ def _suspicion(name: str, column: Array) -> str:
         return f"has another word in each of {rows:,} rows" if len(set(column.tolist())) == rows else ""
     steps = np.diff(column)
     if bool(np.all(steps == 1)):
-        return "has no name and counts the rows" if not name or name.startswith("Unnamed") else "counts the rows"
-    if _ID_NAME.fullmatch(name) and len(np.unique(column)) == rows:
-        return "has the name of an id, and another value in each row"
-    return ""
+        return "has no name and counts the rows" if _NO_NAME.fullmatch(name) else "counts the rows"
+    called = next((what for what, names in _LIKE_AN_ID.items() if names.fullmatch(name)), "")
+    return f"{called}, and another value in each row" if called and len(np.unique(column)) == rows else ""
 
 
 def _seconds(rows: float, training: TrainingSpec, plan: Plan) -> float:

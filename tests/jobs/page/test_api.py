@@ -162,6 +162,15 @@ def test_a_command_is_taken_only_where_the_owner_says_so(client: Client) -> None
     assert (answer.status, answer.json["exit_code"]) == (403, 77)
 
 
+def test_the_output_of_a_command_lies_with_the_others(serve: Serve, home: Home, tmp_path: Path) -> None:
+    client = serve(Http(commands=True))
+    spec = {"kind": "run", "command": ["true"], "output": "results"}
+
+    assert client("POST", "/api/v1/jobs", spec).json["spec"]["output"] == str(home.outputs / "results")
+    elsewhere = client("POST", "/api/v1/jobs", {**spec, "output": str(tmp_path / "results")}).json
+    assert [one["field"] for one in elsewhere["problems"]] == ["output"]
+
+
 # ---- control -----------------------------------------------------------------------------------------------
 
 

@@ -48,6 +48,13 @@ def test_what_usually_goes_wrong_is_warned_of(tmp_path: Path) -> None:
     assert "class 'rare' has 3 rows" in warnings
 
 
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_the_index_of_a_shuffled_frame_is_warned_of(tmp_path: Path, name: str) -> None:
+    content = f"{name},x,y\n" + "".join(f"{i * 37 % 60},{i % 5},{'pq'[i % 2]}\n" for i in range(60))
+    [warning] = told(tmp_path, content).warnings
+    assert warning.startswith(f"column '{name}' has no name of its own, and another value in each row")
+
+
 def test_a_monitor_that_will_have_no_value_is_refused(tmp_path: Path) -> None:
     content = "a,y\n" + "".join(f"{i},{'pos' if i == 7 else 'neg'}\n" for i in range(100))
     with pytest.raises(InvalidInput, match="roc_auc has no value: the validation part has rows of 1 of 2 classes"):
