@@ -22,7 +22,6 @@ import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
-from singlepoint.worker.data.preprocessing.decimals import Places
 from singlepoint.worker.nn.arrays import Array
 
 from . import fields, streams
@@ -33,6 +32,7 @@ from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table,
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
+_SPACE, _LINE_END = 32, 10
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -98,8 +98,8 @@ class CsvFile(Table):
 
     def _next_records(self, lines: streams.Lines, most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
-        content, ends = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
-        rows = self._lines_that_are_records(content, ends)
+        content = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
+        rows = self._lines_that_are_records(content)
         if rows is not None:
             return content, rows, None
         most = min(most, content.count(b"\n") + 1) if len(content) >= PIECE_BYTES else most
@@ -113,25 +113,27 @@ class CsvFile(Table):
         records = list(islice(self._records(chain(io.BytesIO(content), further())), most))
         return b"".join(chain([content], more)), len(records), records
 
-    def _lines_that_are_records(self, content: bytes, ends: Places) -> int | None:
-        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes.
-
-        ends: places of the line ends, and of the end of a last line without one.
-        """
+    def _lines_that_are_records(self, content: bytes) -> int | None:
+        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes."""
         buffer = np.frombuffer(content, np.uint8)
-        starts = np.concatenate([[0], ends[:-1] + 1]) if len(ends) else ends
         quote, comment = self.dialect.quote.encode(), self.dialect.comment.encode()
-        special = [*b" \t\r\n\v\f", *comment[:1]]
-        for start in starts[np.isin(buffer[starts], special)].tolist():
+        line_ends = buffer == _LINE_END
+        special = buffer[1:] <= _SPACE  # it may be blank
+        if comment:
+            special |= buffer[1:] == comment[0]
+        special &= line_ends[:-1]
+        for start in [0, *(np.flatnonzero(special) + 1).tolist()] if content else []:
             line = content[start : content.find(b"\n", start) + 1 or len(content)]
-            blank = self._is_blank(line.decode("utf-8", "replace"))
-            if blank or (comment and line.startswith(comment)):
+            if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
                 return None
-        if len(quote) == 1 and quote in content:
+        if len(quote) > 1:
+            return None
+        line_ends[-1:] = True  # of the last line, if it has none
+        if quote and quote in content:
             quotes = np.flatnonzero(buffer == quote[0])
-            if (np.searchsorted(quotes, ends) & 1).any():
+            if (np.searchsorted(quotes, np.flatnonzero(line_ends), "right") & 1).any():
                 return None
-        return None if len(quote) > 1 else len(ends)
+        return int(np.count_nonzero(line_ends))
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
         """Record by record, without blank lines, comments and empty cells after a last separator."""

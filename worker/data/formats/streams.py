@@ -11,6 +11,7 @@ import gzip
 import importlib
 import io
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, cast
@@ -18,7 +19,6 @@ from typing import IO, Any, cast
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.worker.data.preprocessing.decimals import Places
 
 PACKED = (".gz", ".zst")
 """Endings of names that say that the rest is packed."""
@@ -29,7 +29,7 @@ LINE_BYTES = 1 << 26
 TROUBLE = (UnicodeError, EOFError, OSError, zlib.error)
 """What reading a stream may raise."""
 
-_BLOCK_BYTES = 1 << 17
+_BLOCK_BYTES = 1 << 18
 _LINE_END = 10
 _BOM = b"\xef\xbb\xbf"
 
@@ -108,14 +108,13 @@ class Lines:
         while True:
             while not self._read.lines and self._read.add(self._block()):
                 pass
-            line, _ = self._read.take(1)
+            line = self._read.take(1)
             if not line:
                 return
             yield line
 
-    def many(self, most: int, most_bytes: int, multiple: int) -> tuple[bytes, Places]:
+    def many(self, most: int, most_bytes: int, multiple: int) -> bytes:
         """The next `most` lines; if they are more than so many bytes, fewer, but a multiple. b"" at the end.
-        With the place of each line's last byte, or behind it where the last line has no end.
 
         How many is a function of the bytes that follow, wherever reading began. Raises LineTooLong.
         """
@@ -126,8 +125,7 @@ class Lines:
             most = min(most, max(multiple, read.lines_within(most_bytes) // multiple * multiple))
         while read.lines < most and read.add(self._block()):
             pass
-        content, ends = read.take(most)
-        return content, ends if content.endswith(b"\n") or not content else np.append(ends, len(content))
+        return read.take(most)
 
     def _block(self) -> bytes:
         """More bytes; b"" at the end of the stream."""
@@ -143,52 +141,59 @@ class Lines:
 
 
 class _Read:
-    """Bytes that were read and not yet taken, and the line ends in them, each looked for once.
+    """Bytes that were read and not yet taken. Line ends are counted, and looked for only where lines are cut off.
 
     size: how many bytes.  lines: how many line ends.
     """
 
     def __init__(self) -> None:
-        self._text, self._ends = b"", np.empty(0, np.int64)
-        self._at = self._line = 0  # how far these have been taken
-        self._blocks: list[bytes] = []  # what follows, and the ends in each
-        self._block_ends: list[Places] = []
+        self._blocks: deque[tuple[bytes, int]] = deque()  # with the line ends in each, of the first those after `_at`
+        self._at = 0  # how far the first has been taken
         self.size = self.lines = 0
 
     def add(self, block: bytes) -> bool:
         """Go on with this block. False if it is empty."""
-        ends = np.flatnonzero(np.frombuffer(block, np.uint8) == _LINE_END)
-        self._blocks.append(block)
-        self._block_ends.append(ends)
-        self.size += len(block)
-        self.lines += len(ends)
+        if block:
+            self._blocks.append((block, block.count(b"\n")))
+            self.size += len(block)
+            self.lines += self._blocks[-1][1]
         return bool(block)
 
     def lines_within(self, size: int) -> int:
         """How many lines end within the first `size` bytes."""
-        self._join()
-        return int(np.searchsorted(self._ends, self._at + size)) - self._line
+        found, at = 0, self._at
+        for block, lines in self._blocks:
+            if len(block) - at > size:
+                return found + block.count(b"\n", at, at + size)
+            found, size, at = found + lines, size - (len(block) - at), 0
+        return found
 
-    def take(self, lines: int) -> tuple[bytes, Places]:
-        """So many lines, all there are if they are fewer, and the places of their ends."""
-        self._join()
-        first, at = self._line, self._at
-        self._line = min(first + lines, len(self._ends))
-        self._at = int(self._ends[self._line - 1]) + 1 if self.lines >= lines else len(self._text)
-        self.size -= self._at - at
-        self.lines -= self._line - first
-        return self._text[at : self._at], self._ends[first : self._line] - at
+    def take(self, lines: int) -> bytes:
+        """So many lines, all there is if they are fewer."""
+        parts: list[memoryview] = []
+        while lines and self._blocks:
+            block, there = self._blocks[0]
+            end = _after(block, self._at, lines) if there >= lines else len(block)
+            taken = min(lines, there)
+            parts.append(memoryview(block)[self._at : end])
+            lines -= taken
+            self.lines -= taken
+            self._at = end
+            if end == len(block):
+                self._blocks.popleft()
+                self._at = 0
+            else:
+                self._blocks[0] = block, there - taken
+        self.size -= sum(map(len, parts))
+        return b"".join(parts)
 
-    def _join(self) -> None:
-        if not self._blocks:
-            return
-        rest = memoryview(self._text)[self._at :]
-        starts = np.cumsum([len(rest), *map(len, self._blocks[:-1])])
-        later = [ends + start for ends, start in zip(self._block_ends, starts, strict=True)]
-        self._ends = np.concatenate([self._ends[self._line :] - self._at, *later])
-        self._text = b"".join((rest, *self._blocks))
-        self._blocks, self._block_ends = [], []
-        self._at = self._line = 0
+
+def _after(block: bytes, at: int, lines: int) -> int:
+    """The place after so many lines from `at` on."""
+    if lines == 1:
+        return block.index(b"\n", at) + 1
+    ends = np.flatnonzero(np.frombuffer(block, np.uint8, offset=at) == _LINE_END)
+    return at + int(ends[lines - 1]) + 1
 
 
 class _Recoded(io.RawIOBase):
