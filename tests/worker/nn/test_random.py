@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from singlepoint.worker.nn.random import Purpose, normal, permutation, random_words, uniform
+from singlepoint.worker.nn.random import Purpose, normal, order_of, permutation, random_words, uniform
 
 
 def test_words_are_a_function_of_their_arguments():
@@ -58,3 +59,12 @@ def test_words_may_be_drawn_from_any_place_on():
     words = random_words(7, Purpose.INITIALISE, 23, stream=1)
     for start in range(23):
         assert np.array_equal(random_words(7, Purpose.INITIALISE, 23 - start, stream=1, start=start), words[start:])
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 1000, 1025])
+@pytest.mark.parametrize("bits", [1, 3, 12, 56, 64])
+def test_words_are_put_in_the_order_of_a_stable_sort(rows: int, bits: int) -> None:
+    """Also where many are the same, or differ in their first or last bits alone."""
+    words = random_words(7, Purpose.SHUFFLE, rows)
+    for few in (words >> np.uint64(64 - bits), words >> np.uint64(64 - bits) << np.uint64(64 - bits)):
+        np.testing.assert_array_equal(order_of(few), np.argsort(few, kind="stable"))
