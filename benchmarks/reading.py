@@ -1,10 +1,10 @@
-"""Reading a table for training, against pandas and pyarrow, in one run: processor time and the most memory.
+"""Reading a table for training, against pandas and pyarrow, in one run: time and the most memory.
 
     python -m benchmarks.reading [ROWS] [--in FOLDER]
 
 Each reading is a process of its own, so that its memory is its own. Ratios below 1 are in our favour. pandas reads to a
-DataFrame, pyarrow a Parquet file to a Table; we read to the columns a training is made of, of CSV with pyarrow
-installed and as if it were not. One core each. Tables in FOLDER are made once, and stay.
+DataFrame, pyarrow a Parquet file to a Table, both in one thread; we read to the columns a training is made of, of CSV
+with pyarrow installed and as if it were not, on one core and on two. Tables in FOLDER are made once, and stay.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,14 +86,15 @@ COMPARED = {
 }
 
 
-def measure(reader: str, path: Path) -> dict[str, float]:
-    """In this process: processor seconds, and the memory above what the imports took."""
+def measure(reader: str, cores: int, path: Path) -> dict[str, float]:
+    """In this process, on so many cores: seconds, and the memory above what the imports took."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     small = path.with_name(f"small{path.suffix}")
     READERS[reader](small)  # imports and first calls
     before = most_kib()
-    began = time.process_time()
+    began = time.perf_counter()
     READERS[reader](path)
-    seconds = time.process_time() - began
+    seconds = time.perf_counter() - began
     return {"seconds": seconds, "mib": (most_kib() - before) / 1024}
 
 
@@ -102,9 +104,9 @@ def most_kib() -> int:
     return int(line.split()[1])
 
 
-def apart(reader: str, path: Path, times: int = 3) -> dict[str, float]:
+def apart(reader: str, cores: int, path: Path, times: int = 3) -> dict[str, float]:
     """The best of some processes."""
-    command = [sys.executable, "-m", "benchmarks.reading", "--measure", reader, str(path)]
+    command = [sys.executable, "-m", "benchmarks.reading", "--measure", reader, str(cores), str(path)]
     runs: list[dict[str, Any]] = [json.loads(subprocess.check_output(command)) for _ in range(times)]
     return {name: min(run[name] for run in runs) for name in runs[0]}
 
@@ -118,16 +120,19 @@ def main(rows: int, folder: Path | None) -> None:
         place.mkdir(parents=True, exist_ok=True)
         if not (place / "mixed.csv").exists():
             make(place, rows)
-        print(f"{'table':18}{'read by':20}{'s':>8}{'MiB':>8}{'time':>8}{'memory':>8}")
+        print(f"{'table':18}{'read by':20}{'cores':>6}{'s':>8}{'MiB':>8}{'time':>8}{'memory':>8}")
+        most_cores = min(2, len(os.sched_getaffinity(0)))
         for file, (other, readers) in COMPARED.items():
             path = place / file
             shrink(path)
-            they = apart(other, path)
-            print(f"{file:18}{other:20}{they['seconds']:8.2f}{they['mib']:8.0f}")
-            for reader in readers:
-                we = apart(reader, path)
+            they = apart(other, 1, path)
+            print(f"{file:18}{other:20}{1:6}{they['seconds']:8.2f}{they['mib']:8.0f}")
+            for reader, cores in product(readers, range(1, most_cores + 1)):
+                we = apart(reader, cores, path)
                 ratios = we["seconds"] / they["seconds"], we["mib"] / max(1.0, they["mib"])
-                print(f"{'':18}{reader:20}{we['seconds']:8.2f}{we['mib']:8.0f}{ratios[0]:8.2f}{ratios[1]:8.2f}")
+                print(
+                    f"{'':18}{reader:20}{cores:6}{we['seconds']:8.2f}{we['mib']:8.0f}{ratios[0]:8.2f}{ratios[1]:8.2f}"
+                )
 
 
 def shrink(path: Path) -> None:
@@ -144,7 +149,7 @@ def shrink(path: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
-        print(json.dumps(measure(sys.argv[2], Path(sys.argv[3]))))
+        print(json.dumps(measure(sys.argv[2], int(sys.argv[3]), Path(sys.argv[4]))))
     else:
         options = ArgumentParser()
         options.add_argument("rows", nargs="?", type=int, default=ROWS)

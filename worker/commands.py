@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.store.home import Home
 
+from .ground.process import usable_cores
 from .models import registry
 
 
@@ -56,7 +56,7 @@ def _default_workers(home: Home) -> int:
     capacity = read_capacity(home)
     if capacity is not None:
         return max(1, capacity.budget.cpu_millis // 1000)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return usable_cores()
 
 
 @click.command(epilog="Examples:  singlepoint checkpoints last   |   singlepoint checkpoints wdbc verify")

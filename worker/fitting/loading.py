@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,6 +9,8 @@ from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.data import targets
+from singlepoint.worker.data.files_digest import FilesDigest
+from singlepoint.worker.data.formats.streams import plainly
 from singlepoint.worker.data.formats.training import RawData, data_files, read_training_data, read_validation_data
 from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.data.targets import Target
@@ -48,7 +48,10 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
     """
     data = spec.data
     files = data_files(data, base)
-    raw, second = read_training_data(data, spec.preprocessing, base, most_cells=most_cells), None
+    digest = FilesDigest(files) if most_cells is None else None
+    opener = plainly if digest is None else digest.open
+    raw = read_training_data(data, spec.preprocessing, base, most_cells=most_cells, opener=opener)
+    second = None
     task = data.task or task_of_loss(spec.training.loss)
     try:
         target = targets.encode(
@@ -59,7 +62,7 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
             positive=data.positive,
             identity=spec.preprocessing.identity,
         )
-        second = read_validation_data(data, spec.preprocessing, base, raw, most_cells=most_cells)
+        second = read_validation_data(data, spec.preprocessing, base, raw, most_cells=most_cells, opener=opener)
         apart = None if second is None else (second.x, _encoded_like(second, target))
         examples = Examples(
             x=raw.x,
@@ -68,7 +71,7 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
             text=raw.text,
             header=data.header,
             missing=data.missing,
-            digest=digest_of(files) if most_cells is None else "",
+            digest="" if digest is None else digest.hexdigest(),
             complete=raw.complete,
             about_rows=raw.about_rows,
         )
@@ -84,14 +87,3 @@ def _encoded_like(second: RawData, target: Target) -> Array:
         return targets.encode_like(second.y, target, name=second.target_name)
     except BadRow as bad:
         raise second.located(bad) from None
-
-
-def digest_of(files: Sequence[Path]) -> str:
-    """sha256 over the files' bytes, each preceded by its length so that no two lists of files look alike."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.stat().st_size.to_bytes(8, "little"))
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    return digest.hexdigest()

@@ -18,6 +18,11 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 
 
+def usable_cores() -> int:
+    """On how many cores this process may run."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def prctl(option: int, value: int) -> None:
     """Linux prctl(2); raises OSError where it fails or does not exist."""
     if not sys.platform.startswith("linux"):

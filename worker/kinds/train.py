@@ -28,12 +28,13 @@ from singlepoint.worker.checkpoints import checkpoint
 from singlepoint.worker.checkpoints.checkpoint import Counters
 from singlepoint.worker.checkpoints.saver import Saver
 from singlepoint.worker.checkpoints.when_due import CheckpointDue
+from singlepoint.worker.data.files_digest import FilesDigest
 from singlepoint.worker.data.formats.training import data_files
 from singlepoint.worker.data.preprocessing.rows import LazyRows
 from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.fitting import prepared, shared
 from singlepoint.worker.fitting.check import check_training
-from singlepoint.worker.fitting.loading import digest_of, load_training_set
+from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
 from singlepoint.worker.fitting.training_set import TrainingSet
 from singlepoint.worker.ground import numeric_environment
@@ -281,7 +282,7 @@ def _prepared(work: Work, spec: TrainSpec, sources: Sequence[Path], witness: Wit
     """Rows that no earlier attempt kept: from another job on the same data, or read; kept for those that follow."""
     own, home, recipe = work.files.prepared, work.place.home, shared.recipe_of(spec)
     signs = prepared.signs_of(sources)
-    data = shared.take(home, recipe, own, sources, lambda: digest_of(sources))
+    data = shared.take(home, recipe, own, sources, lambda: FilesDigest(sources).hexdigest())
     if data is None:
         data = load_training_set(spec, work.directory)
     else:

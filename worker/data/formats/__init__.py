@@ -32,7 +32,7 @@ from .delimited import CsvFile
 from .folders import ImageFiles
 from .json_lines import JsonLinesFile
 from .paths import Arrays, Tables, files_of
-from .streams import PACKED, unpacked_name
+from .streams import PACKED, Opener, plainly, unpacked_name
 from .tile import Cursor, Piece, RowSource, Table, Tile, Wanted, existing, unreadable
 
 Format = Literal["csv", "parquet", "arrow", "json", "array", "images", "folder"]
@@ -78,10 +78,11 @@ def open_table(
     header: bool = True,
     said: DialectFields | None = None,
     field: str = "data.path",
+    opener: Opener = plainly,
 ) -> Table:
     """A table in a file, or in several with the same columns. Raises NotFound, InvalidInput.
 
-    header, said: of CSV files.  field: of the spec that names the files.
+    header, said: of CSV files.  field: of the spec that names the files.  opener: of files that are streamed.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
     section = "data." if field.startswith("data.") else ""
@@ -93,9 +94,9 @@ def open_table(
             case "arrow":
                 return FeatherFile(existing(path, field))
             case "json":
-                return JsonLinesFile(existing(path, field))
+                return JsonLinesFile(existing(path, field), opener)
             case "csv":
-                return CsvFile(existing(path, field), header=header, said=said, section=section)
+                return CsvFile(existing(path, field), header=header, said=said, section=section, opener=opener)
             case kind:
                 raise InvalidInput(Problem(field, f"{path.name} is no table ({kind})", "name files of one kind"))
 

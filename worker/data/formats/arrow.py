@@ -20,7 +20,7 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.worker.nn.arrays import Array
 
 from .cells import ColumnParser, dates_refused
-from .tile import Cursor, Piece, Reject, Table, Tile, Wanted, unreadable
+from .tile import Cursor, Piece, Reject, Table, Tile, Wanted, parsed, unreadable
 
 _BUFFER_BYTES = 1 << 20
 
@@ -62,18 +62,20 @@ class ArrowFile(Table):
     def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
         """See `Table`."""
         tile = self._tile_of(wanted)
-        return lambda piece: tile(piece.first_row, _unpacked(piece.content))
+        return lambda piece: tile((piece.first_row, _unpacked(piece.content)))
 
-    def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted) -> Iterator[Tile]:
+    def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
         """See `Table`; here, nothing has to be packed on the way."""
-        tile = self._tile_of(wanted)
-        return (tile(row, table) for row, table in self._runs(cursor, tile_rows, list(wanted.names)))
+        return parsed(
+            [self._tile_of(wanted) for _ in range(threads)], self._runs(cursor, tile_rows, list(wanted.names))
+        )
 
-    def _tile_of(self, wanted: Wanted) -> Callable[[int, Any], Tile]:
+    def _tile_of(self, wanted: Wanted) -> Callable[[tuple[int, Any]], Tile]:
         numbers = [ColumnParser(name, wanted.missing) for name in wanted.numbers]
         words = [ColumnParser(name, wanted.missing) for name in wanted.words]
 
-        def tile(row: int, table: Any) -> Tile:
+        def tile(found: tuple[int, Any]) -> Tile:
+            row, table = found
             raw: dict[str, Array] = {}
             rejects: list[Reject] = []
             for parsers, read in ((numbers, _numbers), (words, _words)):

@@ -43,9 +43,15 @@ class CsvFile(Table):
     """
 
     def __init__(
-        self, path: Path, *, header: bool = True, said: DialectFields | None = None, section: str = "data."
+        self,
+        path: Path,
+        *,
+        header: bool = True,
+        said: DialectFields | None = None,
+        section: str = "data.",
+        opener: streams.Opener = streams.plainly,
     ) -> None:
-        self.path, self.header, self._section = path, header, section
+        self.path, self.header, self._section, self._opener = path, header, section, opener
         self.dialect = self._sniffed(said or DialectFields())
         self._is_wide = True  # a line of spaces is no row, but for a table of one column
         self.names, self.first_offset = self._names()
@@ -115,25 +121,28 @@ class CsvFile(Table):
 
     def _lines_that_are_records(self, content: bytes) -> int | None:
         """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes."""
-        buffer = np.frombuffer(content, np.uint8)
         quote, comment = self.dialect.quote.encode(), self.dialect.comment.encode()
-        line_ends = buffer == _LINE_END
-        special = buffer[1:] <= _SPACE  # it may be blank
-        if comment:
-            special |= buffer[1:] == comment[0]
-        special &= line_ends[:-1]
-        for start in [0, *(np.flatnonzero(special) + 1).tolist()] if content else []:
-            line = content[start : content.find(b"\n", start) + 1 or len(content)]
-            if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
-                return None
         if len(quote) > 1:
             return None
-        line_ends[-1:] = True  # of the last line, if it has none
-        if quote and quote in content:
-            quotes = np.flatnonzero(buffer == quote[0])
-            if (np.searchsorted(quotes, np.flatnonzero(line_ends), "right") & 1).any():
-                return None
-        return int(np.count_nonzero(line_ends))
+        rows, quoted = 0, bool(quote) and quote in content
+        for start, end in streams.runs_of_lines(content):
+            lines = np.frombuffer(content, np.uint8, end - start, start)
+            line_ends = lines == _LINE_END
+            line_ends[-1] = True  # of the last line, if it has none
+            special = lines[1:] <= _SPACE  # it may be blank
+            if comment:
+                special |= lines[1:] == comment[0]
+            special &= line_ends[:-1]
+            for first in [start, *(np.flatnonzero(special) + start + 1).tolist()]:
+                line = content[first : content.find(b"\n", first) + 1 or len(content)]
+                if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
+                    return None
+            if quoted:
+                quotes = np.flatnonzero(lines == quote[0])
+                if (np.searchsorted(quotes, np.flatnonzero(line_ends), "right") & 1).any():
+                    return None
+            rows += int(np.count_nonzero(line_ends))
+        return rows
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
         """Record by record, without blank lines, comments and empty cells after a last separator."""
@@ -199,7 +208,7 @@ class CsvFile(Table):
 
     def _sniffed(self, said: DialectFields) -> Dialect:
         try:
-            with streams.open_bytes(self.path) as file:
+            with streams.open_bytes(self.path, self._opener) as file:
                 start = file.read(SNIFFED_BYTES)
                 complete = not file.read(1)
         except _TROUBLE as error:
@@ -229,7 +238,7 @@ class CsvFile(Table):
         return names, lines.offset
 
     def _open(self) -> IO[bytes]:
-        return streams.open_text(self.path, self.dialect.encoding, self.dialect.newline)
+        return streams.open_text(self.path, self.dialect.encoding, self.dialect.newline, self._opener)
 
 
 @dataclass(frozen=True)

@@ -7,21 +7,21 @@ caller has the csv module decide. Both give the same cells.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from singlepoint.worker.data.preprocessing.decimals import PADDING, Bytes, Flags, Places, decimals
 from singlepoint.worker.nn.arrays import Array
 
-from . import arrow_decimals
+from . import arrow_decimals, streams
 from .cells import ColumnParser
 from .dialect import Dialect
 from .tile import Reject
 
-_BLOCK_BYTES = 1 << 18  # what is made of them stays in the processor's cache
 _SPACE, _LINE_END, _RETURN = 32, 10, 13
 _FRONT = b" " * (PADDING - 1) + b"\n"
 _BACK = b" " * PADDING
@@ -31,11 +31,10 @@ _MOST_SPACES = 64
 
 @dataclass(frozen=True)
 class Block:
-    """The cells of some records. starts, ends: their places in `text`, (rows, columns).  marks: the places of their
+    """The cells of some records. starts, ends: their places in the text, (rows, columns).  marks: the places of their
     decimal marks, or their ends; None where they are points, which `arrow_decimals` can do without.
     """
 
-    text: bytes
     starts: Places
     ends: Places
     marks: Places | None
@@ -45,88 +44,35 @@ class Block:
         """How many."""
         return len(self.starts)
 
-    @property
-    def buffer(self) -> Bytes:
-        """The text as an array."""
-        return np.frombuffer(self.text, np.uint8)
-
-    def texts(self, column: int) -> list[str]:
-        """One column's cells, as they stand there."""
-        places = zip(self.starts[:, column].tolist(), self.ends[:, column].tolist(), strict=True)
-        if self._ascii is None:
-            return [self.text[start:end].decode() for start, end in places]
-        text = self._ascii
-        return [text[start:end] for start, end in places]
-
-    @cached_property
-    def _ascii(self) -> str | None:
-        """The text, if each of its characters takes a byte."""
-        return self.text.decode("ascii") if self.text.isascii() else None
-
-    def lines(self) -> list[str]:
-        """The records, as they stand there."""
-        return self.text[PADDING:-PADDING].decode().replace("\r\n", "\n").split("\n")[:-1]
-
-    def words(self, column: int, parser: ColumnParser) -> Array:
-        """One column's cells as words."""
-        return parser.words_at(self.text, self.starts[:, column].copy(), self.ends[:, column].copy())
-
-    def numbers(
-        self, columns: Sequence[int], parsers: Sequence[ColumnParser], first_row: int
-    ) -> tuple[Array, list[Reject]]:
-        """These columns' cells as float64 (rows, columns), NaN for "no value", and those that are neither.
-
-        first_row: of the block, in the piece.
-        """
-        chosen = _run_of(columns)
-        starts, ends = (one[:, chosen].ravel() for one in (self.starts, self.ends))
-        if self.text.find(b" ", PADDING, -PADDING) >= 0:
-            starts, ends = _without_spaces(self.buffer, starts, ends)
-        values, left = self._parsed(starts, ends, chosen)
-        rejects: list[Reject] = []
-        for place in np.flatnonzero(left).tolist():
-            row, column = divmod(place, len(columns))
-            cell = self.text[starts[place] : ends[place]]
-            found = parsers[column].number(cell)
-            values[place] = np.nan if found is None else found
-            if found is None:
-                whole = self.text[self.starts[row, columns[column]] : self.ends[row, columns[column]]]
-                rejects.append(parsers[column].reject(first_row + row, whole.decode()))
-        return values.reshape(-1, len(columns)), rejects
-
-    def _parsed(self, starts: Places, ends: Places, chosen: slice | Places) -> tuple[Array, Flags]:
-        if self.marks is not None:
-            marks = self.marks[:, chosen].ravel()
-        elif (found := arrow_decimals.decimals(self.text, starts, ends)) is not None:
-            return found
-        else:
-            marks = _points(self.buffer, starts, ends)
-        return decimals(self.buffer, starts, ends, np.minimum(marks, ends))
-
 
 @dataclass(frozen=True)
 class Fields:
-    """The cells of a piece, in blocks."""
+    """The cells of a piece: its text, between paddings, and where they are in it, a block of records after another."""
 
+    text: bytes
     blocks: Sequence[Block]
     ragged: tuple[Reject, ...] = ()  # never any: see `find`
 
     def texts(self, column: int) -> list[str]:
         """One column's cells, as they stand there."""
-        return [cell for block in self.blocks for cell in block.texts(column)]
+        places = zip(*(places.tolist() for places in self._places(column)), strict=True)
+        if self._ascii is None:
+            return [self.text[start:end].decode() for start, end in places]
+        text = self._ascii
+        return [text[start:end] for start, end in places]
 
     def lines(self, columns: int, dialect: Dialect) -> list[str] | None:
         """The records of so many cells as a CSV file has them, if that is what stands there: with commas between the
         cells only, and no quote needed."""
         quotes = {'"', dialect.quote} - {""}
-        quoted = any(quote.encode() in block.text for quote in quotes for block in self.blocks)
+        quoted = any(quote.encode() in self.text for quote in quotes)
         if quoted or dialect.separator != "," or self.blocks[0].starts.shape[1] != columns:
             return None
-        return [line for block in self.blocks for line in block.lines()]
+        return self.text[PADDING:-PADDING].decode().replace("\r\n", "\n").split("\n")[:-1]
 
     def words(self, column: int, parser: ColumnParser) -> Array:
         """One column's cells as words."""
-        return np.concatenate([block.words(column, parser) for block in self.blocks])
+        return parser.words_at(self.text, *self._places(column))
 
     def numbers(self, columns: Sequence[int], parsers: Sequence[ColumnParser]) -> tuple[list[Array], list[Reject]]:
         """These columns as float64, NaN for "no value", and the cells that are neither."""
@@ -134,11 +80,48 @@ class Fields:
         rejects: list[Reject] = []
         row = 0
         for block in self.blocks if columns else ():
-            found, bad = block.numbers(columns, parsers, row)
+            found, bad = self._numbers(block, columns, parsers, row)
             values[:, row : row + block.rows] = found.T
             row += block.rows
             rejects += bad
         return [parser.no_value.taken_out(column) for parser, column in zip(parsers, values, strict=True)], rejects
+
+    def _places(self, column: int) -> tuple[Places, Places]:
+        """Where one column's cells begin and end."""
+        starts = [block.starts[:, column] for block in self.blocks]
+        return np.concatenate(starts), np.concatenate([block.ends[:, column] for block in self.blocks])
+
+    @cached_property
+    def _ascii(self) -> str | None:
+        """The text, if each of its characters takes a byte."""
+        return self.text.decode("ascii") if self.text.isascii() else None
+
+    def _numbers(
+        self, block: Block, columns: Sequence[int], parsers: Sequence[ColumnParser], first_row: int
+    ) -> tuple[Array, list[Reject]]:
+        """As `numbers`, of a block, (rows, columns). first_row: of it, in the piece."""
+        chosen = _run_of(columns)
+        starts, ends = (one[:, chosen].ravel() for one in (block.starts, block.ends))
+        if self.text.find(b" ", int(block.starts[0, 0]), int(block.ends[-1, -1])) >= 0:
+            starts, ends = _without_spaces(np.frombuffer(self.text, np.uint8), starts, ends)
+        values, left = self._parsed(starts, ends, None if block.marks is None else block.marks[:, chosen].ravel())
+        rejects: list[Reject] = []
+        for place in np.flatnonzero(left).tolist():
+            row, column = divmod(place, len(columns))
+            found = parsers[column].number(self.text[starts[place] : ends[place]])
+            values[place] = np.nan if found is None else found
+            if found is None:
+                whole = self.text[block.starts[row, columns[column]] : block.ends[row, columns[column]]]
+                rejects.append(parsers[column].reject(first_row + row, whole.decode()))
+        return values.reshape(-1, len(columns)), rejects
+
+    def _parsed(self, starts: Places, ends: Places, marks: Places | None) -> tuple[Array, Flags]:
+        buffer = np.frombuffer(self.text, np.uint8)
+        if marks is None:
+            if (found := arrow_decimals.decimals(self.text, starts, ends)) is not None:
+                return found
+            marks = _points(buffer, starts, ends)
+        return decimals(buffer, starts, ends, np.minimum(marks, ends))
 
 
 def find(content: bytes | memoryview, rows: int, columns: int, dialect: Dialect) -> Fields | None:
@@ -151,79 +134,76 @@ def find(content: bytes | memoryview, rows: int, columns: int, dialect: Dialect)
         return None
     if dialect.padded:
         return None
-    content = bytes(content)
-    if not content.isascii():
-        content.decode()
+    text = b"".join((_FRONT, content, b"" if content[-1:] in (b"\n", b"") else b"\n", _BACK))
+    if not text.isascii():
+        text.decode()
     blocks: list[Block] = []
-    for part in _parts(content):
-        block = _found(part, columns, dialect)
+    for start, end in streams.runs_of_lines(text, PADDING, len(text) - PADDING):
+        block = _found(text, start, end, columns, dialect)
         if block is None:
             return None
         blocks.append(block)
-    return Fields(blocks) if sum(block.rows for block in blocks) == rows else None
+    return Fields(text, blocks) if sum(block.rows for block in blocks) == rows else None
 
 
-def _parts(content: bytes) -> Iterator[memoryview]:
-    """Runs of whole lines."""
-    start, view = 0, memoryview(content)
-    while start < len(content):
-        end = content.find(b"\n", start + _BLOCK_BYTES) + 1 or len(content)
-        yield view[start:end]
-        start = end
-
-
-def _found(content: memoryview, columns: int, dialect: Dialect) -> Block | None:
+def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) -> Block | None:
+    """The cells of the lines in text[start:end]; a line end stands before them."""
     separator, decimal, quote = ord(dialect.separator), ord(dialect.decimal), ord(dialect.quote or '"')
-    text = b"".join((_FRONT, content, b"" if content[-1] == _LINE_END else b"\n", _BACK))
-    quoted = bool(dialect.quote) and dialect.quote.encode() in text
+    quoted = bool(dialect.quote) and text.find(dialect.quote.encode(), start, end) >= 0
     with_marks = dialect.decimal != "." or not arrow_decimals.installed()
     buffer = np.frombuffer(text, np.uint8)
-    seen = buffer == separator
-    seen |= buffer == _LINE_END
-    for mark in [decimal] * with_marks + [quote] * quoted:
-        seen |= buffer == mark
-    events = np.flatnonzero(seen)
+    events = _places_of((separator, _LINE_END, *[decimal] * with_marks, *[quote] * quoted), buffer, start - 1, end)
     kinds = buffer.take(events)
-    other = kinds == decimal if with_marks else np.zeros(len(events), np.bool_)
-    if quoted:
-        quotes = np.cumsum(kinds == quote)
-        other |= kinds == quote
-        other |= quotes & 1 == 1  # it stands inside of quotes
-    closing = np.flatnonzero(~other)
-    rows, spare = divmod(len(closing) - 1, columns)
-    at_ends = kinds.take(closing) == _LINE_END
-    if spare or not at_ends[::columns].all() or np.count_nonzero(at_ends) != rows + 1 or other[-1]:
+    closing: Any = slice(None)  # the events that end a cell
+    quotes = np.cumsum(kinds == quote) if quoted else np.zeros(len(events), np.int64)
+    if with_marks or quoted:
+        closing = np.flatnonzero(((kinds == separator) | (kinds == _LINE_END)) & (quotes & 1 == 0))
+    places, at_ends = events[closing], kinds[closing] == _LINE_END
+    rows, spare = divmod(len(places) - 1, columns)
+    if places[-1] != end - 1 or spare or not at_ends[::columns].all() or np.count_nonzero(at_ends) != rows + 1:
         return None
-    places = events.take(closing)
-    starts, ends = places[:-1] + 1, places[1:].copy()
-    before = closing[1:] - 1
-    if b"\r" in text and not _take_returns(buffer, starts[columns - 1 :: columns], ends[columns - 1 :: columns]):
+    starts, ends = places[:-1] + 1, places[1:]
+    if not _take_returns(text, start, end, starts[columns - 1 :: columns], ends[columns - 1 :: columns]):
         return None
-    if quoted:
-        unquoted = _take_quotes(buffer, starts, ends, np.diff(quotes.take(closing)), quote)
-        if unquoted is None:
-            return None
-        before -= unquoted
+    unquoted = _take_quotes(buffer, starts, ends, np.diff(quotes[closing]), quote) if quoted else np.bool_(False)
+    if unquoted is None:
+        return None
     marks = None
     if with_marks:
+        before = closing[1:] - 1 - unquoted
         marks = np.where(kinds.take(before) == decimal, events.take(before), ends).reshape(rows, columns)
-    return Block(text, starts.reshape(rows, columns), ends.reshape(rows, columns), marks)
+    return Block(starts.reshape(rows, columns), ends.reshape(rows, columns), marks)
+
+
+def _places_of(characters: Sequence[int], buffer: Bytes, start: int, end: int) -> Places:
+    """Where in buffer[start:end] one of these stands."""
+    looked_at = buffer[start:end]
+    seen = looked_at == characters[0]
+    for character in characters[1:]:
+        seen |= looked_at == character
+    places = np.flatnonzero(seen)
+    places += start
+    return places
 
 
 def _points(buffer: Bytes, starts: Places, ends: Places) -> Places:
     """The last point in each cell, or its end."""
-    points = np.flatnonzero(buffer == ord("."))
+    first = int(starts.min())
+    points = np.flatnonzero(buffer[first : int(ends.max())] == ord("."))
     if not len(points):
         return ends
+    points += first
     last = points.take(np.searchsorted(points, ends) - 1)  # the very last point where there is none before
     return np.where((last >= starts) & (last < ends), last, ends)
 
 
-def _take_returns(buffer: Bytes, starts: Places, ends: Places) -> bool:
-    """Take a carriage return before a line end off the last cells, in place. False if there are others."""
-    returned = (buffer.take(ends - 1) == _RETURN) & (ends > starts)
+def _take_returns(text: bytes, start: int, end: int, starts: Places, ends: Places) -> bool:
+    """Take a carriage return before a line end off the last cells, in place. False if text[start:end] has others."""
+    if text.find(b"\r", start, end) < 0:
+        return True
+    returned = (np.frombuffer(text, np.uint8).take(ends - 1) == _RETURN) & (ends > starts)
     ends -= returned
-    return bool(np.count_nonzero(buffer == _RETURN) == np.count_nonzero(returned))
+    return text.count(b"\r", start, end) == np.count_nonzero(returned)
 
 
 def _take_quotes(buffer: Bytes, starts: Places, ends: Places, count: Places, quote: int) -> Flags | None:

@@ -28,9 +28,9 @@ _TROUBLE = (streams.LineTooLong, *streams.TROUBLE)
 class JsonLinesFile(Table):
     """A file of JSON objects, one a line."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._troubles(0), streams.open_bytes(path) as file:
+    def __init__(self, path: Path, opener: streams.Opener = streams.plainly) -> None:
+        self.path, self._opener = path, opener
+        with self._troubles(0), streams.open_bytes(path, opener) as file:
             lines = list(islice(filter(bytes.strip, streams.Lines(file)), _FIRST_ROWS))
         keys = (key for row, line in enumerate(lines) for key in self._object(line, row))
         self.names = tuple(dict.fromkeys(keys))
@@ -41,7 +41,7 @@ class JsonLinesFile(Table):
         """Runs of `tile_rows` lines. columns: all are read anyway."""
         at = cursor or {"offset": 0, "row": 0}
         row, offset = at["row"], at["offset"]
-        with streams.open_bytes(self.path) as file:
+        with streams.open_bytes(self.path, self._opener) as file:
             with self._troubles(row):
                 streams.skip_to(file, offset)
             lines = streams.Lines(file)

@@ -12,11 +12,13 @@ import importlib
 import io
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 
@@ -29,7 +31,8 @@ LINE_BYTES = 1 << 26
 TROUBLE = (UnicodeError, EOFError, OSError, zlib.error)
 """What reading a stream may raise."""
 
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 17
+_RUN_BYTES = 1 << 18
 _LINE_END = 10
 _BOM = b"\xef\xbb\xbf"
 
@@ -43,18 +46,32 @@ def unpacked_name(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in PACKED else path
 
 
-def open_bytes(path: Path) -> IO[bytes]:
+Opener = Callable[[Path], IO[bytes]]
+"""Opens a file as it is. Raises OSError."""
+
+
+def plainly(path: Path) -> IO[bytes]:
+    """The usual `Opener`."""
+    return path.open("rb")
+
+
+def open_bytes(path: Path, opener: Opener = plainly) -> IO[bytes]:
     """The file's bytes, unpacked. Raises OSError; InvalidInput where unpacking needs what is not installed."""
-    if path.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    return _open_zstandard(path) if path.suffix == ".zst" else path.open("rb")
+    file = opener(path)
+    if path.suffix not in PACKED:
+        return file
+    try:
+        unpacked = gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else _zstandard(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return cast(IO[bytes], _Unpacked(unpacked, file))
 
 
-def _open_zstandard(path: Path) -> IO[bytes]:
+def _zstandard(file: IO[bytes], path: Path) -> Any:
     """By Python itself from 3.14 on, else by pyarrow."""
     try:
-        opened: IO[bytes] = importlib.import_module("compression.zstd").open(path, "rb")
-        return opened
+        return importlib.import_module("compression.zstd").open(file, "rb")
     except ImportError:
         pass
     try:
@@ -62,12 +79,12 @@ def _open_zstandard(path: Path) -> IO[bytes]:
     except ImportError:
         hint = "pip install 'singlepoint[parquet]', or pack the file with gzip"
         raise InvalidInput(Problem(path.name, "unpacking zstd needs Python 3.14 or pyarrow", hint)) from None
-    return cast(IO[bytes], io.BufferedReader(cast(Any, arrow.input_stream(str(path), compression="zstd"))))
+    return arrow.input_stream(file, compression="zstd")
 
 
-def open_text(path: Path, encoding: str = "utf-8", newline: str = "\n") -> IO[bytes]:
+def open_text(path: Path, encoding: str, newline: str, opener: Opener = plainly) -> IO[bytes]:
     """The file's text as UTF-8 with `\\n` where `newline` was, after a mark of the encoding if there is one."""
-    file = open_bytes(path)
+    file = open_bytes(path, opener)
     if encoding == "utf-8" and newline == "\n":
         return file
     return cast(IO[bytes], io.BufferedReader(_Recoded(file, encoding, newline), _BLOCK_BYTES))
@@ -93,6 +110,15 @@ def mark_bytes(file: IO[bytes]) -> int:
         file.seek(found)
         return found
     return 0
+
+
+def runs_of_lines(text: bytes, start: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:
+    """Where runs of whole lines begin and end; what is made of one at a time stays in the processor's cache."""
+    last = len(text) if last is None else last
+    while start < last:
+        end = text.find(b"\n", start + _RUN_BYTES, last) + 1 or last
+        yield start, end
+        start = end
 
 
 class Lines:
@@ -140,60 +166,78 @@ class Lines:
         return block
 
 
-class _Read:
-    """Bytes that were read and not yet taken. Line ends are counted, and looked for only where lines are cut off.
+class _Block:
+    """Bytes that were read. at: how far they have been taken.  lines: how many line ends follow that place.
 
-    size: how many bytes.  lines: how many line ends.
+    Line ends are counted, and looked for only in a block that is cut.
     """
 
+    def __init__(self, text: bytes) -> None:
+        self.text, self.at = text, 0
+        self.lines = self._lines = int(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END))
+
+    def take(self, lines: int) -> memoryview:
+        """So many lines, all there is if they are fewer."""
+        first = self.at
+        self.at = len(self.text) if lines > self.lines else int(self._ends[self._lines - self.lines + lines - 1]) + 1
+        self.lines -= min(lines, self.lines)
+        return memoryview(self.text)[first : self.at]
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        return np.flatnonzero(np.frombuffer(self.text, np.uint8) == _LINE_END)
+
+
+class _Read:
+    """Bytes that were read and not yet taken. size: how many.  lines: how many line ends."""
+
     def __init__(self) -> None:
-        self._blocks: deque[tuple[bytes, int]] = deque()  # with the line ends in each, of the first those after `_at`
-        self._at = 0  # how far the first has been taken
+        self._blocks: deque[_Block] = deque()
         self.size = self.lines = 0
 
-    def add(self, block: bytes) -> bool:
-        """Go on with this block. False if it is empty."""
-        if block:
-            self._blocks.append((block, block.count(b"\n")))
-            self.size += len(block)
-            self.lines += self._blocks[-1][1]
-        return bool(block)
+    def add(self, text: bytes) -> bool:
+        """Go on with these bytes. False if there are none."""
+        if text:
+            self._blocks.append(_Block(text))
+            self.size += len(text)
+            self.lines += self._blocks[-1].lines
+        return bool(text)
 
     def lines_within(self, size: int) -> int:
         """How many lines end within the first `size` bytes."""
-        found, at = 0, self._at
-        for block, lines in self._blocks:
-            if len(block) - at > size:
-                return found + block.count(b"\n", at, at + size)
-            found, size, at = found + lines, size - (len(block) - at), 0
+        found = 0
+        for block in self._blocks:
+            if len(block.text) - block.at > size:
+                return found + block.text.count(b"\n", block.at, block.at + size)
+            found += block.lines
+            size -= len(block.text) - block.at
         return found
 
     def take(self, lines: int) -> bytes:
         """So many lines, all there is if they are fewer."""
         parts: list[memoryview] = []
         while lines and self._blocks:
-            block, there = self._blocks[0]
-            end = _after(block, self._at, lines) if there >= lines else len(block)
-            taken = min(lines, there)
-            parts.append(memoryview(block)[self._at : end])
-            lines -= taken
-            self.lines -= taken
-            self._at = end
-            if end == len(block):
+            block = self._blocks[0]
+            before = block.lines
+            parts.append(block.take(lines))
+            lines -= before - block.lines
+            self.lines -= before - block.lines
+            if block.at == len(block.text):
                 self._blocks.popleft()
-                self._at = 0
-            else:
-                self._blocks[0] = block, there - taken
         self.size -= sum(map(len, parts))
         return b"".join(parts)
 
 
-def _after(block: bytes, at: int, lines: int) -> int:
-    """The place after so many lines from `at` on."""
-    if lines == 1:
-        return block.index(b"\n", at) + 1
-    ends = np.flatnonzero(np.frombuffer(block, np.uint8, offset=at) == _LINE_END)
-    return at + int(ends[lines - 1]) + 1
+class _Unpacked(io.BufferedReader):
+    """What was packed in a file; both are closed together."""
+
+    def __init__(self, unpacked: Any, file: IO[bytes]) -> None:
+        super().__init__(unpacked, _BLOCK_BYTES)
+        self._file = file
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class _Recoded(io.RawIOBase):

@@ -7,10 +7,13 @@ of the bytes found, and may happen in another process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
@@ -172,9 +175,40 @@ class Table(ABC):
         """What makes tiles of these columns: a function of the piece alone. Raises InvalidInput for a piece that is
         damaged; a row that cannot be used is one of the tile's rejects."""
 
-    def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted) -> Iterator[Tile]:
-        """Tiles of these columns, in this process: the pieces, parsed."""
-        return map(self.parser(wanted), self.pieces(cursor, tile_rows, wanted.names))
+    def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
+        """Tiles of these columns, in this process: the pieces, parsed, in so many threads. The same tiles, and the same
+        errors after them, however many these are."""
+        return parsed([self.parser(wanted) for _ in range(threads)], self.pieces(cursor, tile_rows, wanted.names))
+
+
+_Found = TypeVar("_Found")
+
+
+def parsed(parsers: Sequence[Callable[[_Found], Tile]], pieces: Iterator[_Found]) -> Iterator[Tile]:
+    """The pieces parsed, in their order; of several parsers each in a thread of its own, while further pieces are
+    found."""
+    if len(parsers) == 1:
+        yield from map(parsers[0], pieces)
+        return
+    threads = [ThreadPoolExecutor(1, "parse") for _ in parsers]
+    waiting: deque[Future[Tile]] = deque()
+    try:
+        for thread, parse in cycle(zip(threads, parsers, strict=True)):
+            try:
+                waiting.append(thread.submit(parse, next(pieces)))
+            except StopIteration:
+                break
+            except InvalidInput as trouble:  # the rows before it come first
+                waiting.append(Future())
+                waiting[-1].set_exception(trouble)
+                break
+            if len(waiting) > len(parsers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for thread in threads:
+            thread.shutdown(cancel_futures=True)
 
 
 def existing(path: Path, field: str = "input") -> Path:

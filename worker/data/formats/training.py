@@ -14,6 +14,7 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count
 from singlepoint.worker.data.preprocessing.identity import own_type
+from singlepoint.worker.ground.process import usable_cores
 from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, files_of, folders, format_of, no_such_column, open_array, open_table
@@ -21,6 +22,7 @@ from .arrays import ArrayFile, member_of
 from .cells import ColumnParser
 from .folders import ImageFiles
 from .paths import Arrays
+from .streams import Opener, plainly
 from .tile import Tile, Wanted
 
 _CHUNK_ROWS = 4096
@@ -105,18 +107,29 @@ def _plain_files(paths: Iterable[Path], field: str) -> list[Path]:
 
 
 def read_training_data(
-    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, *, most_cells: int | None = None
+    data: DataSpec,
+    preprocessing: PreprocessingSpec,
+    base: Path,
+    *,
+    most_cells: int | None = None,
+    opener: Opener = plainly,
 ) -> RawData:
     """What `data` describes, without the validation file.
 
-    most_cells: stop when about that many values were read (for a look at a large file).
+    most_cells: stop when about that many values were read (for a look at a large file).  opener: of what is streamed.
     Raises NotFound, InvalidInput with every problem that can be told apart.
     """
-    return _read(data, preprocessing, base, most_cells, "data.path")
+    return _read(data, preprocessing, base, most_cells, "data.path", opener)
 
 
 def read_validation_data(
-    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, first: RawData, *, most_cells: int | None = None
+    data: DataSpec,
+    preprocessing: PreprocessingSpec,
+    base: Path,
+    first: RawData,
+    *,
+    most_cells: int | None = None,
+    opener: Opener = plainly,
 ) -> RawData | None:
     """The rows of `data.validation_path`, with the columns that were read of the first file, and no others.
 
@@ -127,7 +140,7 @@ def read_validation_data(
     changes: dict[str, object] = {"path": data.validation_path, "target_path": data.validation_target_path}
     if isinstance(first.x, Mapping) and first.text is None:
         changes |= {"features": tuple(first.x), "ignore": ()}
-    return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path")
+    return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path", opener)
 
 
 def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
@@ -138,14 +151,16 @@ def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
     return f"{shown} ({written})" if written else shown
 
 
-def _read(data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str) -> RawData:
+def _read(
+    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str, opener: Opener
+) -> RawData:
     paths = files_of(data.path, base, field)
     match format_of(paths[0], field):
         case "array" | "images":
             return replace(_read_arrays(data, paths, base, most_cells), paths=tuple(paths))
         case "folder":
             return replace(_read_folder(_only(paths, field), most_cells), paths=tuple(paths))
-    table = open_table(paths, header=data.header, said=data, field=field)
+    table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
     columns = _columns(table, data, preprocessing, field)
     raw = _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
     if preprocessing.identity == "value":
@@ -231,7 +246,7 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
     parts: dict[str, int] = {}
     rows, complete = 0, True
     at_once = min(_CHUNK_CELLS // width, most_rows or _MOST_ROWS_LOOKED_AT)
-    for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted):
+    for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted, threads=usable_cores()):
         file = tile.file or (table.path.name if named else "")
         tiles.append(_named(replace(tile, file=file).whole()))
         rows += tile.rows

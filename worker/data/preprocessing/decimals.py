@@ -32,6 +32,8 @@ _WIDE = np.longdouble if _EXTENDED else np.float64
 _MOST, _MOST_POWER = (2**64 - 1, _MOST_DIGITS) if _EXTENDED else (2**53, 22)  # exact in _WIDE
 _SHORT = 15  # so many digits, and a power of so much, are exact in float64
 _LONG = 19  # so many are below 2**64
+_FEW = 2  # so many are read one by one
+_NINE = 9
 _POWERS: npt.NDArray[Any] = np.array([10**k for k in range(_MOST_DIGITS + 1)], object).astype(_WIDE)
 _SHORT_POWERS = np.array([10.0**k for k in range(_SHORT + 1)])
 _FACTORS = np.array([10**k if k < 20 else 0 for k in range(_MOST_DIGITS + 1)], np.uint64)
@@ -72,7 +74,9 @@ def decimals(text: Bytes, starts: Places, ends: Places, marks: Places) -> tuple[
         power *= plain
     words = text[: len(text) // 8 * 8].view("<u8")
     longest, deepest = int(front.max(initial=0)), int(power.max(initial=0))
-    value, wrong = _digits(words, marks, front, longest)
+    value, wrong = (
+        _few_digits(text, marks, front, longest) if longest <= _FEW else _digits(words, marks, front, longest)
+    )
     if deepest:
         fraction, also_wrong = _digits(words, ends, power, deepest)
         wrong |= also_wrong
@@ -95,6 +99,19 @@ def decimals(text: Bytes, starts: Places, ends: Places, marks: Places) -> tuple[
     signs <<= np.uint64(63)
     values.view(np.uint64)[...] ^= signs
     return values, ~plain
+
+
+def _few_digits(text: Bytes, ends: Places, count: Places, longest: int) -> tuple[Words, Words]:
+    """As `_digits`, of a digit or two, one at a time: in less than half of the time."""
+    value, wrong = np.zeros((2, len(ends)), np.uint64)
+    for done in range(longest):
+        digit = text.take(ends - (done + 1))
+        digit ^= ord("0")
+        digit *= count > done
+        wrong |= digit > _NINE
+        value += digit * np.uint64(10**done)
+    wrong <<= np.uint64(63)
+    return value, wrong
 
 
 def _digits(words: Words, ends: Places, count: Places, longest: int) -> tuple[Words, Words]:

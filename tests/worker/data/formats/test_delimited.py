@@ -11,7 +11,6 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.formats.delimited import CsvFile
-from singlepoint.worker.data.formats.dialect import Dialect
 from singlepoint.worker.data.formats.tile import Tile, Wanted
 
 MISSING = ("", "?", "NA")
@@ -79,10 +78,8 @@ def test_reading_goes_on_at_any_cursor_to_the_same_rows(tmp_path: Path, name: st
 def test_going_on_reads_nothing_before_the_cursor(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a\n1\n2\n3\n")
     cursor = read(path, tile_rows=2, numbers=["a"])[0].cursor
-    content = path.read_bytes()
+    content, file = path.read_bytes(), CsvFile(path)
     path.write_bytes(b"\xff" * cursor["offset"] + content[cursor["offset"] :])
-    file = CsvFile.__new__(CsvFile)
-    file.path, file.names, file.first_offset, file.dialect, file._is_wide = path, ("a",), 2, Dialect(), False
     assert [t.raw["a"].tolist() for t in file.tiles(cursor, 2, Wanted(numbers=["a"]))] == [[3.0]]  # type: ignore[call-overload]
 
 
@@ -138,10 +135,10 @@ def test_a_damaged_gzip_file_is_an_error_with_its_name(tmp_path: Path) -> None:
 
 def test_memory_is_bounded_by_the_tile_whatever_the_size_of_the_file(tmp_path: Path) -> None:
     path = a_file(tmp_path, "a,b,c\n" + "1.5,2.5,a word\n" * 100_000)
+    wanted = Wanted(numbers=["a", "b"], words=["c"], kept=["a"])
+    next(CsvFile(path).tiles(None, 256, wanted))  # what is imported with the first tile is no tile's
     tracemalloc.start()
-    rows = sum(
-        tile.rows for tile in CsvFile(path).tiles(None, 256, Wanted(numbers=["a", "b"], words=["c"], kept=["a"]))
-    )
+    rows = sum(tile.rows for tile in CsvFile(path).tiles(None, 256, wanted))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert rows == 100_000
