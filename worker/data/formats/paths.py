@@ -62,6 +62,9 @@ class Tables(Table):
         self.path = paths[0]
         self._tables = [open_one(existing(path, field)) for path in paths]
         self.names, self.said = self._tables[0].names, self._tables[0].said
+        self.cells_at_once = self._tables[0].cells_at_once
+        rows = [table.rows for table in self._tables if table.rows is not None]
+        self.rows = sum(rows) if len(rows) == len(self._tables) else None
         self.surely_numbers = frozenset.intersection(*(table.surely_numbers for table in self._tables))
         for table in self._tables[1:]:
             lacking, spare = set(self.names) - set(table.names), set(table.names) - set(self.names)

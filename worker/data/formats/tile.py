@@ -158,13 +158,16 @@ class RowSource(Protocol):
 class Table(ABC):
     """A file of named columns. Which of them are read, and how, is told with each reading.
 
-    surely_numbers: the columns that hold numbers or truth values by their type.
+    surely_numbers: the columns that hold numbers or truth values by their type.  rows: how many, None if nothing tells.
+    cells_at_once: in a tile of this many, what is made of them stays in the processor's cache.
     """
 
     path: Path
     names: tuple[str, ...]
     said: Mapping[str, str] = {}
     surely_numbers: frozenset[str] = frozenset()
+    rows: int | None = None
+    cells_at_once = 1 << 17
 
     @abstractmethod
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:

@@ -25,8 +25,7 @@ from .paths import Arrays
 from .streams import Opener, plainly
 from .tile import Tile, Wanted
 
-_CHUNK_ROWS = 4096
-_CHUNK_CELLS = 1 << 17  # rows are read by so many values, but by no fewer than _CHUNK_ROWS
+_CHUNK_ROWS = 4096  # at least so many are read at a time
 _FEW_ROWS = 64
 _MOST_ROWS_LOOKED_AT = 200_000
 
@@ -242,23 +241,21 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
     width = len(columns.numbers) + len(columns.words)
     most_rows = _most_rows(most_cells, width)
     wanted = Wanted(columns.numbers, columns.words, missing=data.missing)
-    tiles: list[dict[str, Array]] = []
+    gathered = _Gathered()
     parts: dict[str, int] = {}
-    rows, complete = 0, True
-    at_once = min(_CHUNK_CELLS // width, most_rows or _MOST_ROWS_LOOKED_AT)
+    complete = True
+    at_once = min(table.cells_at_once // width, most_rows or _MOST_ROWS_LOOKED_AT)
     for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted, threads=usable_cores()):
         file = tile.file or (table.path.name if named else "")
-        tiles.append(_named(replace(tile, file=file).whole()))
-        rows += tile.rows
         parts[file] = parts.get(file, 0) + tile.rows
-        if most_rows is not None and rows >= most_rows:
+        about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))
+        gathered.add(_named(replace(tile, file=file).whole()), about_rows or 0)
+        if most_rows is not None and gathered.rows >= most_rows:
             complete = False
             break
-    if not rows:
+    if not gathered.rows:
         raise InvalidInput(Problem("data.path", f"{table.path.name} has no rows", "give at least a few"))
-    about_rows = rows if complete else _about(table, tile, rows, len(parts))
-    # Each column's pieces are given up as it is put together, so that the table is never in memory twice.
-    read = {name: np.concatenate([tile.pop(name) for tile in tiles]) for name in (*columns.numbers, *columns.words)}
+    read = gathered.columns
     return RawData(
         x={name: read[name] for name in columns.features},
         y=_target(read, columns.targets, data),
@@ -266,12 +263,41 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
         targets=columns.targets,
         complete=complete,
         parts=tuple(parts.items()) if named else (),
-        about_rows=about_rows,
+        about_rows=gathered.rows if complete else about_rows,
     )
+
+
+class _Gathered:
+    """The columns of a table, filled tile by tile: what is made of a tile is given up at once, and memory that is kept
+    for rows yet to come is not used before they come."""
+
+    def __init__(self) -> None:
+        self.rows = self._room = 0
+        self._columns: dict[str, Array] = {}
+
+    def add(self, tile: Mapping[str, Array], about_rows: int) -> None:
+        """about_rows: how many there may be in all, 0 if nothing tells."""
+        end = self.rows + len(next(iter(tile.values())))
+        if end > self._room:
+            self._room = max(end, about_rows + about_rows // 16, self._room * 2)
+            for name, values in tile.items():
+                column = np.empty(self._room, values.dtype)
+                column[: self.rows] = self._columns.get(name, column)[: self.rows]
+                self._columns[name] = column
+        for name, values in tile.items():
+            self._columns[name][self.rows : end] = values
+        self.rows = end
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """As far as they are filled."""
+        return {name: column[: self.rows] for name, column in self._columns.items()}
 
 
 def _about(table: Table, last: Tile, rows: int, files: int) -> int | None:
     """How many rows the file has, to judge by where the ones read end; None when that does not tell."""
+    if table.rows is not None:
+        return table.rows
     offset = last.cursor.get("offset", 0)
     plain = table.path.suffix in {".csv", ".tsv", ".data", ".txt"} and files == 1
     return table.path.stat().st_size * rows // offset if offset and plain else None
