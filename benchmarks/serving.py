@@ -1,12 +1,14 @@
 """Predictions at once beside what a user would pick instead: the same weights, one run, one machine.
 
-    python -m benchmarks.serving [--only compare|training|bits] [--answers 1000000] [--processes N]
+    python -m benchmarks.serving [--only compare|training|bits|idle] [--answers 1000000] [--processes N]
 
 compare: one row of a 30-64-32-2 net a request, by 1, 8 and 32 clients that keep their connection, as JSON and as bytes:
 answers a second and how long they took, of our whole service (`up --http`: token, host and limits checked, the row
 prepared, its answer the bits of the batch prediction) beside a handler by hand in starlette and PyTorch that checks
 nothing, LitServe and MLflow's scoring server. All take turns; the median of the rounds is told.
 training: the same while a training job has the other core.
+idle: tiny jobs a second while the service only waits, beside the same while its processes stand still; the median of
+the rounds' ratios, and the processor time that waiting takes.
 bits: many rows a request, in both forms, by 32 clients, each answer held against the batch prediction of its rows.
 """
 
@@ -32,7 +34,9 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"  # before numpy is imported
 
 import numpy as np
+import psutil
 
+from benchmarks import throughput
 from benchmarks.load import Load, load, post
 from singlepoint.jobs.client.entry import read_address, service_token
 from singlepoint.worker.estimator.model import Model
@@ -257,9 +261,34 @@ def bits(machine: Machine, most_rows: int) -> None:
     print(f"\n{seen:,} answers held against the batch prediction: {wrong} differ ({seen / took_s:,.0f} rows/s)")
 
 
+def idle(machine: Machine, jobs: int, rounds: int) -> None:
+    """What it costs the jobs that page and a loaded model are there, with nobody asking."""
+    port, token = port_and_token(machine)
+    load(port, each(as_json, INFER, Authorization=token), clients=1, answers=10)
+    services = [psutil.Process(pid) for name in ("page", "serving") for pid in machine.pids(name)]
+    ratios, used_s, took_s = [], 0.0, 0.0
+    for _ in range(rounds):
+        for one in services:
+            one.suspend()
+        still, _ = throughput.ours(machine, jobs)
+        for one in services:
+            one.resume()
+        before_s, begun = processor_s(services), time.perf_counter()
+        waiting, _ = throughput.ours(machine, jobs)
+        took_s += time.perf_counter() - begun
+        used_s += processor_s(services) - before_s
+        ratios.append(waiting / still)
+    print(f"\nIdle, {rounds} rounds of {jobs} tiny trainings: {statistics.median(ratios):.3f} of the jobs a second")
+    print(f"  ({min(ratios):.3f} to {max(ratios):.3f}); processor time of the service {used_s / took_s:.2%} of a core")
+
+
+def processor_s(processes: Sequence[psutil.Process]) -> float:
+    return sum(sum(one.cpu_times()[:2]) for one in processes)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("compare", "training", "bits"))
+    parser.add_argument("--only", choices=("compare", "training", "idle", "bits"))
     parser.add_argument("--seconds", type=float, default=1.5, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--answers", type=int, default=1_000_000, help="how many rows `bits` holds")
@@ -274,6 +303,8 @@ def main() -> None:
                 compare(machine, weights, arguments.seconds, arguments.rounds)
             if arguments.only in (None, "training"):
                 while_training(machine, 2 * arguments.seconds)
+            if arguments.only in (None, "idle"):
+                idle(machine, jobs=25, rounds=arguments.rounds)
             if arguments.only in (None, "bits"):
                 bits(machine, arguments.answers)
 
