@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from singlepoint.jobs.amounts import amount_text, granted_text
 from singlepoint.jobs.client.find import find_job
-from singlepoint.jobs.client.query import live
+from singlepoint.jobs.client.query import listing, live
 from singlepoint.jobs.client.remote import API, open_server
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, local, now, seconds
+from singlepoint.jobs.commands.text import table
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Job
@@ -54,28 +55,70 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
     click.echo(json.dumps(document) if as_json else "\n".join(_lines(document, now())))
 
 
-@click.command(epilog="\b\nExamples:\n  singlepoint eta last\n  singlepoint eta k3v --json")
-@click.argument("job", metavar="ID")
+@click.command(epilog="\b\nExamples:\n  singlepoint eta\n  singlepoint eta last\n  singlepoint eta k3v --json")
+@click.argument("job", metavar="[ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
 @click.pass_obj
-def eta(settings: Settings, job: str, as_json: bool) -> None:
-    """Say when a job should start and end, with the times that eight in ten keep to."""
+def eta(settings: Settings, job: str | None, as_json: bool) -> None:
+    """Say when a job should start and end, with the times that eight in ten keep to.
+
+    Without an ID: of every job that has not ended, in the order of the line.
+    """
+    if job is None:
+        _print_line(in_line(_open_rows(settings)), as_json)
+        return
     if settings.server:
         row = open_server(settings).job(job)
     else:
         session = open_session(settings)
         known = session.store.load(find_job(session.store, job))
         row = {**summary(known), **live(session, known)[0]}
-    document = {"schema": 1, **{name: row.get(name) for name in _TIMES}}
+    document = {"schema": 1, **_expected(row)}
+    click.echo(json.dumps(document) if as_json else "\n".join(_expected_lines(row, now())))
+
+
+def _open_rows(settings: Settings) -> list[dict[str, Any]]:
+    if settings.server:
+        return list(open_server(settings).get(f"{API}/jobs?limit=1000&ended=false")["jobs"])
+    return listing(open_session(settings)).rows
+
+
+def _print_line(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(document))
-    elif document["eta"] is None:
-        click.echo(row["state"] if row["state"] in FINAL else f"not known yet; {row['reason'] or row['state']}")
+        click.echo(json.dumps({"schema": 1, "jobs": [_expected(row) for row in rows]}))
+    elif not rows:
+        click.echo("no job waits or runs", err=True)
     else:
-        click.echo("\n".join(foreseen_lines(document, now())))
+        cells = [{**row, "expected": "; ".join(_expected_lines(row, now()))} for row in rows]
+        click.echo(table(cells, ("id", "name", "state", "expected")))
 
 
-_TIMES = ("id", "state", "eta", "deadline_at", "deadline_probability")
+def in_line(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What runs, then what waits as it should start; of what nothing is foreseen the higher priority first, then the
+    older. Pure.
+
+    rows: of jobs that have not ended, as `ps` has them.
+    """
+
+    def place(row: Mapping[str, Any]) -> tuple[int, bool, str, int, str, str]:
+        starts = ((row.get("eta") or {}).get("start") or {}).get("p50", "")
+        return _STATES.index(row["state"]), not starts, starts, -row["priority"], row["submitted_at"], row["id"]
+
+    return sorted(rows, key=place)
+
+
+_STATES = (State.RUNNING, State.QUEUED, State.PENDING)
+
+
+def _expected(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row.get(name) for name in ("id", "state", "eta", "deadline_at", "deadline_probability")}
+
+
+def _expected_lines(row: Mapping[str, Any], at: float) -> Iterator[str]:
+    if row.get("eta") is not None:
+        yield from foreseen_lines(_expected(row), at)
+    else:
+        yield row["state"] if row["state"] in FINAL else f"not known yet; {row['reason'] or row['state']}"
 
 
 def _times(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:

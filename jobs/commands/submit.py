@@ -54,6 +54,8 @@ _FIELDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("--priority", "priority", {"type": int, "metavar": "N", "help": "Higher runs earlier  [0]"}),
     ("--cpu", "resources.cpu", {"type": int, "metavar": "N", "help": "Cores  [1]"}),
     ("--memory", "resources.memory", {"metavar": "SIZE", "help": "Memory, such as 2GiB  [512MiB]"}),
+    ("--storage", "resources.storage", {"metavar": "SIZE", "help": "Disk that it may add, such as 10GiB  [0]"}),
+    ("--network", "resources.network", {"metavar": "SIZE", "help": "Bytes a second, such as 20MB  [0]"}),
     (
         "--resource",
         COUNTED,

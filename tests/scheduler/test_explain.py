@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from singlepoint import main
 from singlepoint.jobs.client.query import listing, live
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import submit
@@ -13,7 +14,7 @@ from singlepoint.jobs.clock import iso, seconds
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.spec.file import parse_document
-from singlepoint.scheduler.explain import expectation, explanation
+from singlepoint.scheduler.explain import expectation, explanation, in_line
 from singlepoint.scheduler.foresight import read_scene
 from tests.conftest import accept
 from tests.scheduler.pretend import Bench
@@ -122,3 +123,27 @@ def test_while_redis_is_lost_and_after_nothing_is_told_that_is_not_so(bench: Ben
     assert told["eta"] is None and told["reason"]
     bench.look(1.0)
     assert explanation(session, known["mine"])["waits_for"] == [known["run"]]
+
+
+def test_eta_without_an_id_tells_of_every_job_in_the_order_of_the_line(
+    bench: Bench, session: Session, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = ids(session)
+    bench.note(known["mine"], Note.PRIORITISE, priority=5)
+    bench.look(1.0)
+    rows = in_line(listing(session).rows)
+    assert [row["name"] for row in rows] == ["run", "mine", "first"]
+    starts = [row["eta"]["start"]["p50"] for row in rows[1:]]
+    assert starts == sorted(starts)
+    unknown = [{**row, "eta": None} for row in rows]
+    assert [row["name"] for row in in_line(reversed(unknown))] == ["run", "mine", "first"], "as by priority"
+
+    where = ("--home", str(session.home.path), "--redis-url", redis_url)
+    assert main([*where, "eta", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1 and {one["id"] for one in document["jobs"]} == set(known.values())
+    assert main([*where, "eta", known["mine"], "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)
+    assert alone.keys() - {"schema"} == document["jobs"][0].keys()
+    assert main([*where, "eta"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(known)

@@ -95,6 +95,17 @@ def test_the_id_alone_is_on_stdout_and_the_job_is_kept_told_of_and_rung_for(
     assert command("submit", "train", spec, "-q")[2] == ""
 
 
+def test_each_amount_has_an_option_of_its_own_and_all_are_read_alike(
+    command: Callable[..., tuple[int, str, str]], spec: Path
+) -> None:
+    amounts = ["--cpu", 2, "--memory", "1GiB", "--storage", "10MB", "--network", "2M"]
+    for words in (["train", spec, *amounts, "--dry-run"], ["run", *amounts, "--dry-run", "--", "true"]):
+        document = json.loads(command("submit", *words)[1])
+        assert document["requests"] == Resources(2000, 2**30, 10_000_000, 2 * 2**20).to_json()
+    code, _, err = command("submit", "train", spec, "--network", "fast", "--storage", "-1")
+    assert code == EXIT_INVALID and "resources.network" in err and "resources.storage" in err
+
+
 def test_a_dry_run_prints_the_whole_spec_and_keeps_nothing(
     command: Callable[..., tuple[int, str, str]], spec: Path, store: JobStore
 ) -> None:

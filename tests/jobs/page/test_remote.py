@@ -98,6 +98,7 @@ def test_jobs_are_listed_shown_and_controlled(there: str, store: JobStore, home:
     assert store.load(job.id).priority == -5
     assert run(there, "explain", job.id).stdout
     assert json.loads(run(there, "eta", job.id, "--json").stdout)["state"] == "pending"
+    assert json.loads(run(there, "eta", "--json").stdout)["jobs"][0]["id"] == job.id
     assert run(there, "pause", job.id).stdout == f"{job.id} held back\n"
     assert run(there, "resume", job.id).stdout == f"{job.id} goes on when there is room\n"
     assert run(there, "cancel", job.id).stdout == f"{job.id} cancelled\n"
