@@ -15,7 +15,6 @@ import click
 
 from singlepoint.jobs.amounts import amount_text, parse_length_s, parse_moment_s
 from singlepoint.jobs.broker.address import locate
-from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
@@ -64,7 +63,8 @@ YEAR_S = 365 * 86_400.0
 @click.pass_obj
 def scheduler(settings: Settings, budget: str | None, policy: str | None) -> None:
     """Run the scheduler in the foreground, until SIGTERM. One per home; a second one ends with code 75."""
-    from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler  # the other commands do without
+    from singlepoint.jobs.broker.connection import connect  # the other commands do without
+    from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
 
     session = open_session(settings)
     machine = this_machine()

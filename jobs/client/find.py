@@ -30,14 +30,14 @@ def find_job(store: JobStore, word: str) -> str:
         return word
     name, back = _back(word)
     if name == "last":
-        newest, count = store.latest(back + 1)
-        if not count:
+        newest = store.latest(back + 1)
+        if not newest:
             raise NotFound("there is no job yet", hint="`singlepoint submit train SPEC.toml` makes one")
-        return _nth(newest, word, back, count)
+        return _nth(newest, word, back, len(newest))
     if not word:
         raise NotFound("no job without a name", hint="`singlepoint ps -a` lists all of them")
-    submissions = store.submissions(name)
-    begun, named = set(store.beginning_with(word)), {job_id for _, job_id in submissions}
+    begun, submissions = store.matching(word, name)
+    named = {job_id for _, job_id in submissions}
     if len(begun) > 1 or (begun and not named <= begun):
         raise _ambiguous(word, begun, named)
     if begun:

@@ -20,6 +20,7 @@ from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageE
 from singlepoint.jobs.ledger.catalogue import Head, Line, head_of, keys_and_states
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
+from singlepoint.jobs.store.ledger import run
 
 from .query import Row, listing
 from .session import Session
@@ -156,18 +157,18 @@ def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> It
     if not any(one.takes_ended for one in wanted):
         return
     known = {row["id"] for row in going_on}
-    lines = session.store.catalogue.lines()
+    listed = session.store.catalogue.listed()
     in_doubt = [one for one in wanted if not one.is_of_status]  # of 100,000 lines few are taken apart
 
     @functools.cache
     def of_status(state: str) -> bool:
         return all(one.takes_status({"state": state}) for one in wanted)
 
-    for submitted_at, job_id, state, line in keys_and_states(lines):
+    for submitted_at, job_id, state, line in keys_and_states(run(listed.lines())):
         if job_id not in known:
             takes = of_status(state) and (not in_doubt or all(one.takes(_row(line)) for one in in_doubt))
             yield state, (submitted_at, job_id), takes
-    for job_id in session.store.not_in(lines):
+    for job_id in session.store.not_in(listed):
         if job_id not in known and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
             yield looked_at(row)
 

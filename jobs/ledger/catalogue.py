@@ -10,7 +10,7 @@ import heapq
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from singlepoint.jobs.clock import iso
 
@@ -92,10 +92,60 @@ def slices_of(lines: Sequence[Line]) -> Iterator[Sequence[Line]]:
     return (lines[begin : begin + LINES_A_SLICE] for begin in range(0, len(lines), LINES_A_SLICE))
 
 
-def of_name(lines: Iterable[Line], name: str) -> Iterator[Line]:
-    """The lines of the jobs that bear a name."""
-    end = "\t" + json.dumps(name)
-    return (line for line in lines if line.endswith(end))
+@dataclass(frozen=True)
+class Listed:
+    """The list as it was written down and what changed since, to be asked for a few jobs without taking it apart.
+
+    text: its lines, in their order, a newline between them.  ids: theirs, a blank between them.  changed: by id, as
+    `changes` has it.
+    """
+
+    text: str = ""
+    ids: str = ""
+    changed: Mapping[str, Line | None] = field(default_factory=dict)
+
+    def lines(self) -> Generator[None, None, list[Line]]:
+        """All of them; each step is a slice."""
+        lines = self.text.split("\n") if self.text else []
+        yield
+        return (yield from merged(lines, self.changed))
+
+    def others(self, ids: Iterable[str]) -> set[str]:
+        """Those of these that are not in the list; and what is in it no longer, whether among these or not."""
+        left = set(ids)
+        left.difference_update(self.ids.split(" "))
+        for job_id, line in self.changed.items():
+            (left.add if line is None else left.discard)(job_id)
+        return left
+
+    def newest(self, count: int) -> list[Line]:
+        """The last to be submitted, the very last one last."""
+        begin = len(self.text) + 1
+        for _ in range(count + len(self.changed)):
+            if begin > 0:
+                begin = self.text.rfind("\n", 0, begin - 1) + 1
+        return self._with_changes(self.text[begin:].split("\n"))[-count:]
+
+    def of_name(self, name: str) -> list[Line]:
+        """Those of the jobs that bear a name."""
+        end, found = "\t" + json.dumps(name), []
+        at = self.text.find(end + "\n")
+        while at >= 0:
+            found.append(self.text[self.text.rfind("\n", 0, at) + 1 : at + len(end)])
+            at = self.text.find(end + "\n", at + len(end))
+        if self.text.endswith(end):
+            found.append(self.text[self.text.rfind("\n") + 1 :])
+        return [line for line in self._with_changes(found) if line.endswith(end)]
+
+    def beginning_with(self, word: str) -> set[str]:
+        """The ids that begin so."""
+        found = set(re.findall(f" ({re.escape(word)}[^ ]*)", f" {self.ids}"))
+        new = {job_id for job_id, line in self.changed.items() if line is not None and job_id.startswith(word)}
+        return found - self.changed.keys() | new
+
+    def _with_changes(self, lines: Iterable[Line]) -> list[Line]:
+        unchanged = (line for line in lines if line and id_of(line) not in self.changed)
+        return sorted([*unchanged, *(line for line in self.changed.values() if line is not None)])
 
 
 def changes(entries: Iterable[bytes]) -> Iterator[tuple[str, Line | None]]:

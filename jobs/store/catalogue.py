@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Generator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 
 from singlepoint.jobs import documents
-from singlepoint.jobs.ledger.catalogue import Line, changes, merged
+from singlepoint.jobs.ledger.catalogue import Line, Listed, changes, id_of
 from singlepoint.jobs.ledger.entries import Content, pieces
 
 from .durable import put_in_place
 from .home import Home
 from .ledger import Ledger, crc_of_end, run
 
-SCHEMA = 1
+SCHEMA = 2
 SLICE_BYTES = 2**18
 """Of a ledger, taken apart at a time: some milliseconds."""
 
@@ -33,7 +33,7 @@ class _Known:
 
     upto: int = 0
     ledger_lines: int = 0
-    lines: list[Line] = field(default_factory=list)
+    listed: Listed = field(default_factory=Listed)
 
 
 class Catalogue:
@@ -43,6 +43,11 @@ class Catalogue:
         self._path = home.catalogue
         self._ledger = ledger
 
+    def listed(self) -> Listed:
+        """To be asked for some of them; most of it is not looked at."""
+        with self._ledger.opened() as content:
+            return run(self._now(content)).listed
+
     def lines(self) -> list[Line]:
         """Of every job that has ended and is still there, the last to be submitted last."""
         return run(self.slices())
@@ -51,7 +56,7 @@ class Catalogue:
         """The same; each step of the iterator is a slice."""
         with self._ledger.opened() as content:
             known = yield from self._now(content)
-        return known.lines
+        return (yield from known.listed.lines())
 
     def write(self) -> Generator[None, None, int]:
         """Write the list down if it is worth it; each step is a slice. How many lines of the ledger say nothing that
@@ -59,9 +64,10 @@ class Catalogue:
         with self._ledger.opened() as content:
             before = yield from self._read(content)
             known = yield from self._now(content)
+            lines = yield from known.listed.lines()
             if known.upto - before.upto > WRITTEN_EVERY_BYTES:
-                self._write(content, known)
-        return known.ledger_lines - len(known.lines)
+                self._write(content, known, lines)
+        return known.ledger_lines - len(lines)
 
     def _now(self, content: Content) -> Generator[None, None, _Known]:
         known = yield from self._read(content)
@@ -71,8 +77,7 @@ class Catalogue:
             changed.update(changes(entries))
             upto, count = end, count + len(entries)
             yield
-        lines = yield from merged(known.lines, changed)
-        return _Known(upto, count, lines)
+        return _Known(upto, count, replace(known.listed, changed=changed))
 
     def _read(self, content: Content) -> Generator[None, None, _Known]:
         """What was written down, if it is sound and of this ledger."""
@@ -82,16 +87,17 @@ class Catalogue:
             document = documents.parse_object(head)
             upto = documents.whole(document, "upto", most=len(content))
             sound = documents.whole(document, "ledger_crc32") == crc_of_end(content, upto)
+            sound &= documents.whole(document, "schema") == SCHEMA
             if sound and documents.whole(document, "crc32") == zlib.crc32(body):
                 yield
-                lines = body.decode("ascii").split("\n") if body else []
-                return _Known(upto, documents.whole(document, "ledger_lines"), lines)
+                ids, _, text = body.decode("ascii").partition("\n")
+                return _Known(upto, documents.whole(document, "ledger_lines"), Listed(text, ids))
         except (OSError, documents.Malformed, UnicodeDecodeError):
             pass
         return _Known()
 
-    def _write(self, content: Content, known: _Known) -> None:
-        body = "\n".join(known.lines).encode("ascii")
+    def _write(self, content: Content, known: _Known, lines: Sequence[Line]) -> None:
+        body = "\n".join([" ".join(map(id_of, lines)), *lines]).encode("ascii")
         document = {
             "schema": SCHEMA,
             "upto": known.upto,

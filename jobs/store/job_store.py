@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +36,7 @@ from singlepoint.jobs.errors import (
     Superseded,
 )
 from singlepoint.jobs.failpoints import reach
-from singlepoint.jobs.ledger.catalogue import Line, ids_of, key_of, of_name
+from singlepoint.jobs.ledger.catalogue import Listed, key_of
 from singlepoint.jobs.ledger.entries import last_end
 from singlepoint.jobs.lifecycle.history import Facts, Note, fold, line, step, whole_lines
 from singlepoint.jobs.lifecycle.records import Job, is_job_id
@@ -161,34 +161,32 @@ class JobStore:
         """Whether there is a job of that id."""
         return is_job_id(job_id) and os.path.isdir(f"{self._jobs}/{job_id}")
 
-    def beginning_with(self, word: str) -> list[str]:
-        """The jobs whose ids begin so, in no order."""
-        return [name for name in os.listdir(self._jobs) if name.startswith(word) and self.exists(name)]
-
     def unlisted_ids(self) -> list[str]:
         """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
-        return self.not_in(self.catalogue.lines())
+        return self.not_in(self.catalogue.listed())
 
-    def not_in(self, lines: Iterable[Line]) -> list[str]:
+    def not_in(self, listed: Listed) -> list[str]:
         """The jobs that are not in a list of those that have ended."""
-        ended = ids_of(lines)
-        return [name for name in os.listdir(self._jobs) if name not in ended and self.exists(name)]
+        return [name for name in listed.others(os.listdir(self._jobs)) if self.exists(name)]
 
-    def submissions(self, name: str) -> list[tuple[str, str]]:
-        """When each job of a name was submitted, as text that sorts like the time, and its id.
+    def matching(self, word: str, name: str) -> tuple[set[str], list[tuple[str, str]]]:
+        """The jobs whose ids begin with a word; and of those that bear a name, when each was submitted, as text that
+        sorts like the time, and its id.
 
         Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
         """
-        lines = self.catalogue.lines()
-        going_on = ((job_id, self.began(job_id)) for job_id in self.not_in(lines))
-        live = [(str(began.get("at", "")), job_id) for job_id, began in going_on if began.get("name") == name]
-        return [*map(key_of, of_name(lines, name)), *live]
+        listed = self.catalogue.listed()
+        going_on = self.not_in(listed)
+        begun = {*filter(self.exists, listed.beginning_with(word)), *(one for one in going_on if one.startswith(word))}
+        beginnings = ((job_id, self.began(job_id)) for job_id in going_on)
+        live = [(str(began.get("at", "")), job_id) for job_id, began in beginnings if began.get("name") == name]
+        return begun, [*map(key_of, listed.of_name(name)), *live]
 
-    def latest(self, count: int) -> tuple[list[tuple[str, str]], int]:
-        """The same of so many jobs, the last to be submitted first, and how many there are in all."""
-        lines = self.catalogue.lines()
-        live = [(str(self.began(job_id).get("at", "")), job_id) for job_id in self.not_in(lines)]
-        return sorted([*map(key_of, lines[-count:]), *live], reverse=True)[:count], len(lines) + len(live)
+    def latest(self, count: int) -> list[tuple[str, str]]:
+        """When so many jobs were submitted, and their ids; or all there are, the last to be submitted first."""
+        listed = self.catalogue.listed()
+        live = [(str(self.began(job_id).get("at", "")), job_id) for job_id in self.not_in(listed)]
+        return sorted([*map(key_of, listed.newest(count)), *live], reverse=True)[:count]
 
     def _beginning(self, job_id: str) -> bytes:
         try:

@@ -31,12 +31,11 @@ from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services import doctor, live
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.scheduler import commands
 from tests.conftest import accept
 
 Command = Callable[..., tuple[int, str, str]]
 
-CONNECTING = (connection, doctor, live, commands)
+CONNECTING = (connection, doctor, live)
 """Who knows the way to Redis by a name of its own; loaded here, so that none learns one that a test put there."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.ledger import catalogue as lines
-from singlepoint.jobs.ledger.catalogue import head_of, id_of, line_of
+from singlepoint.jobs.ledger.catalogue import Listed, head_of, id_of, line_of
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store import catalogue
@@ -53,8 +53,15 @@ def test_the_list_is_the_same_read_on_from_where_it_was_written_and_read_anew(st
                 ids.remove(again)
         if step % 10 == 0:
             run(store.catalogue.write())
-    found = store.catalogue.lines()
+    listed, found = store.catalogue.listed(), store.catalogue.lines()
     assert {id_of(line) for line in found} == set(ids) and found == sorted(found) == anew(store)
+    assert listed.changed and listed.text
+    for begin in {job_id[:length] for job_id in ids for length in (1, 2, 8)}:
+        assert listed.beginning_with(begin) == {job_id for job_id in ids if job_id.startswith(begin)}
+    assert store.not_in(listed) == [job_id for job_id in store.not_in(Listed()) if job_id not in ids]
+    assert [listed.newest(count) for count in (1, 5, 1000)] == [found[-1:], found[-5:], found]
+    for number in range(8):
+        assert listed.of_name(f"job-{number}") == [line for line in found if head_of(line).name == f"job-{number}"]
 
 
 def test_what_was_written_is_not_taken_apart_again(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +101,6 @@ def test_a_job_is_found_by_any_name_there_is(store: JobStore, name: str) -> None
     ended(store, "other", at=2.0)
     for _ in range(2):
         assert find_job(store, name) == job_id
-        [line] = lines.of_name(store.catalogue.lines(), name)
+        [line] = store.catalogue.listed().of_name(name)
         assert head_of(line).name == name and line_of(head_of(line)) == line
         run(store.catalogue.write())
