@@ -25,6 +25,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.mixed.counted import counted_core_s
 from benchmarks.mixed.jobs import mixed_load
 from singlepoint import submit
 from singlepoint.jobs.amounts import format_bytes
@@ -95,15 +96,6 @@ class Observer:
         now_s, self._cpu_s = time.monotonic(), cpu_s
         took_s, self._at_s = now_s - self._at_s, now_s
         return used_s / took_s, memory_bytes
-
-
-def counted_core_s(pid: int) -> float:
-    """What the kernel counted of a process and all that ever lived below it, as long as each was waited for."""
-    total = 0.0
-    for process in [(root := psutil.Process(pid)), *root.children(recursive=True)]:
-        with contextlib.suppress(psutil.Error):
-            total += sum(process.cpu_times()[:4])
-    return total
 
 
 def _own_bytes(pid: int) -> int:

@@ -5,7 +5,8 @@ beside what people would run them with instead.
 
 Trainings and predictions of ours and scripts of scikit-learn, on all cores. We and a contender take turns, so that what
 else the machine does meets both; the ratio is theirs to ours, by the best of each. Of ours is printed, too, which share
-of all cores' time was of use: what checkpoints, repeated work, failures, our own processes and idle cores leave.
+of all cores' time was of use (what checkpoints, repeated work, failures, our own processes and idle cores leave), and
+which our own processes took; what is left of it whoever hands in and the idle cores had.
 Contenders that are not installed are left out, with what would bring them. A round takes some two minutes.
 """
 
@@ -33,6 +34,7 @@ with needed("test"):
     import sklearn  # noqa: F401  the scripts need it
 
 from benchmarks.mixed.contenders import LONGEST_S, Contender, Missing, contenders
+from benchmarks.mixed.counted import counted_core_s
 from benchmarks.mixed.jobs import MixedJob, mixed_load
 
 CORES = len(os.sched_getaffinity(0))
@@ -42,12 +44,14 @@ CORES = len(os.sched_getaffinity(0))
 class Came:
     """took_s: from the first submission to the last end.  completion_s: from there to each end, on average.
 
-    useful: the share of all cores that was of use meanwhile; None where nobody measures it.
+    useful, own: the share of all cores that was of use meanwhile, and that our own processes took; None where nobody
+    measures it.
     """
 
     took_s: float
     completion_s: float
     useful: float | None = None
+    own: float | None = None
 
 
 def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
@@ -60,14 +64,19 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
         choose_policy(machine.home, policy)
         machine.start()
         try:
+            assert machine.supervisor is not None
+            before_s = counted_core_s(machine.supervisor.pid)
             began, began_at = time.perf_counter(), time.time()
             ids = _hand_in(machine, specs)
             wait_until(lambda: _have_ended(machine, ids), machine.tail, LONGEST_S)
             took_s = time.perf_counter() - began
+            counted_s = counted_core_s(machine.supervisor.pid) - before_s
             ended = [machine.job(job_id) for job_id in ids]
             assert all(job.state == "succeeded" for job in ended), [job.reason for job in ended if job.reason]
             completion_s = mean((job.ended_at or 0.0) - began_at for job in ended)
-            return Came(took_s, completion_s, machine.store.ledger.account().useful_core_s / (took_s * CORES))
+            came_to, all_core_s = machine.store.ledger.account(), took_s * CORES
+            own = (counted_s - came_to.cpu_s) / all_core_s
+            return Came(took_s, completion_s, came_to.useful_core_s / all_core_s, own)
         finally:
             machine.stop()
 
@@ -115,7 +124,9 @@ def main() -> None:
                 found |= {f"ours, {one}": ours(directory, load, one) for one in options.policy or ["feedback"]}
                 for who, one in found.items():
                     came.setdefault(who, []).append(one)
-                    of_use = "" if one.useful is None else f"   of use {100 * one.useful:.1f}% of all cores"
+                    of_use = ""
+                    if one.useful is not None and one.own is not None:
+                        of_use = f"   of use {100 * one.useful:.1f}% of all cores, our own {100 * one.own:.1f}%"
                     print(
                         f"{who:16} {one.took_s:7.1f} s   done on average {one.completion_s:7.1f} s{of_use}", flush=True
                     )
