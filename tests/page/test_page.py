@@ -20,6 +20,7 @@ import pytest
 from singlepoint.jobs.client.entry import read_address
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.history import line
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.job_store import new_id
@@ -196,6 +197,18 @@ def test_names_and_logs_stay_text(visit: Open, machine: Machine) -> None:
     page.goto(f"{page.url.partition('#')[0]}#/")
     expect(page.locator(f"tr[data-id={job.id}]")).to_contain_text("<img src=x")
     assert page.locator("main img, main script").count() == 0
+
+
+def test_what_is_counted_is_among_what_the_budget_has(visit: Open, machine: Machine) -> None:
+    machine.run("budget", "gpu=3")
+    wait_until(lambda: (one := read_capacity(machine.home)) and one.budget.counted, machine.tail)
+    job_id = machine.submit("run", "--name", "seeing", "--resource", "gpu=1", "--", "sh", "-c", "sleep 600")
+    page = visit("#/machine")
+    expect(page.get_by_text("1 of 3 granted")).to_be_visible()
+    expect(page.get_by_role("heading", name="gpu").first).to_be_visible()
+    page.goto(f"{page.url.partition('#')[0]}#/")
+    expect(page.locator(f"tr[data-id={job_id}]")).to_contain_text("1 gpu")
+    machine.run("cancel", job_id)
 
 
 def test_curves_of_several_jobs_lie_over_each_other_and_the_arrow_keys_read_them(visit: Open, machine: Machine) -> None:
