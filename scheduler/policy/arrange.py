@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Resources
-from singlepoint.scheduler.world.line import Claim, Question
+from singlepoint.scheduler.world.line import Claim, Order, Question
 from singlepoint.scheduler.world.tasks import NOTHING, Holding, Rank, Standing, Task
 
 from .ageing import LIFTED
@@ -37,7 +37,7 @@ class Floor(Protocol):
     def next_change(self) -> float: ...
     @property
     def held_by_rank(self) -> Mapping[Rank, Resources]: ...
-    def waiting(self, question: Question) -> Iterator[Task]: ...
+    def waiting(self, question: Question, behind: Order) -> Iterator[Task]: ...
     def holders(self) -> Iterator[Holding]: ...
     def by_end(self) -> Iterator[Holding]: ...
     def standing(self, task_id: str) -> Standing: ...
@@ -101,13 +101,25 @@ class _Pass:
         self.found = Arrangement()
 
     def run(self) -> Arrangement:
-        for task in self.floor.waiting(self._may_start):
+        for task in self._in_turn():
             self._consider(task)
             if self._is_over(task):
                 break
         if self.found.blocked and self.floor.next_change < math.inf:
             self.found.look_again_at = self.floor.next_change
         return self.found
+
+    def _in_turn(self) -> Iterator[Task]:
+        """Those that are worth looking at. Work that is put down may leave room for some that were passed over already,
+        so all behind are asked anew."""
+        behind: Order | None = ()
+        while behind is not None:
+            since, start, behind = len(self.found.put_down), behind, None
+            for task in self.floor.waiting(self._may_start, start):
+                yield task
+                if len(self.found.put_down) > since:
+                    behind = self.floor.standing(task.id).order
+                    break
 
     def _may_start(self, rank: Rank, claim: Claim) -> bool:
         """Whether it is worth looking at. The first that can't start is, whose place is kept."""

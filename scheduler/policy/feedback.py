@@ -45,7 +45,8 @@ def ranking(task: Task, now: float, since: float | None) -> Standing:
         return Standing(LEFT_ALONE, LEFT_ALONE, quantum_ends_at)
     level, _ = _level(task, now - since)
     rank = (lifted, -task.priority, standing_back(task) + level)
-    return Standing(rank, rank, max(_next_level_at(task, level, since), math.nextafter(now, math.inf)))
+    until = max(_next_level_at(task, level, since), math.nextafter(now, math.inf))
+    return Standing(rank, rank, until, quiet=task.expected_s is not None)  # which goes up, and so makes no room
 
 
 def _level(task: Task, ran_s: float) -> tuple[int, float]:

@@ -17,7 +17,7 @@ def ranking(task: Task, now: float, since: float | None) -> Standing:
     steps = int(left_s // STEP_S)
     rank = (0, 0, steps)
     until = now + left_s - steps * STEP_S + 1e-3 if since is not None and steps else float("inf")
-    return Standing(rank, (*rank, left_s, task.submitted_at, task.id), until)
+    return Standing(rank, (*rank, left_s, task.submitted_at, task.id), until, quiet=True)
 
 
 RULES = Rules("srpt", ranking, Overtaking.ANYBODY, gives_way=True)

@@ -184,7 +184,7 @@ class Machine:
             for decision in plan.decisions:
                 self._carry_out(decision, now)
             if not any(isinstance(decision, Preempt | TakeBack) for decision in plan.decisions):
-                return math.inf if plan.look_again_at is None else plan.look_again_at
+                return self.books.next_change if plan.blocked else math.inf  # by what was just started, too
 
     def _carry_out(self, decision: Decision, now: float) -> None:
         life = self.lives[decision.job_id]
@@ -203,11 +203,12 @@ class Machine:
     def _put_down(self, life: Life, now: float) -> None:
         holding = self.books.holding(life.arrival.id)
         assert holding is not None and life.begun_at is not None
+        ran_s = now - life.begun_at
         life.stints.append((life.begun_at, now, self._first_core(life.arrival.id)))
-        life.left_s += self.switch_s - (now - life.begun_at)
+        life.left_s += self.switch_s - ran_s
         life.begun_at = None
-        served_s = sum(until - begun for begun, until, _ in life.stints)
         self.books.let_go(life.arrival.id)
+        served_s = holding.task.served_s + ran_s
         self.books.wait(replace(holding.task, served_s=served_s, expected_s=self.knows(life)))
 
     def _first_core(self, job_id: str) -> int:

@@ -17,7 +17,7 @@ from typing import Any
 
 from singlepoint.jobs.lifecycle.records import Resources
 
-from .line import Question, Queue
+from .line import Order, Question, Queue
 from .sharing.usage import Sharing, Usage, nobody
 from .tasks import NOTHING, Holding, Rank, Standing, Task
 
@@ -58,7 +58,8 @@ class Books:
         """What those hold who do not leave yet, all of a rank together."""
         self._by_rank: list[tuple[Any, ...]] = []
         self._by_end: list[tuple[float, int, str]] = []
-        self._due: list[tuple[float, str]] = []
+        self._due: list[tuple[float, str]] = []  # when to look, and whose standing changes then
+        self._due_quietly: list[tuple[float, str]] = []
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -70,7 +71,7 @@ class Books:
         standing = self._ranking(task, self.now, None)
         self._waiting[task.id] = (task, standing)
         self._queue.add(standing.order, task)
-        self._renew_at(standing.until, task.id)
+        self._renew_at(standing, task.id)
         if self._projects[task.project] == 1 and self._is_shared():
             self._share_out()  # there is one more to share with, or somebody alone stands elsewhere
 
@@ -78,7 +79,7 @@ class Books:
         known = self._waiting.pop(task_id, None)
         if known is not None:
             self._forget_project(known[0].project)
-            self._queue.remove(known[1].order)
+            self._queue.remove(known[1].order, known[0])
 
     def hold(self, holding: Holding) -> None:
         """It holds what it was granted. Told again, the newest word counts."""
@@ -127,19 +128,22 @@ class Books:
         """It is `now`: whoever's rank time has changed is moved to where it belongs."""
         self.now = now
         self.usage.seen_at(now)
-        due = self._due
-        while due and due[0][0] <= now:
-            until, task_id = heapq.heappop(due)
-            waiting, holding = self._waiting.get(task_id), self._holding.get(task_id)
-            if waiting is not None and waiting[1].until == until:
-                self.wait(waiting[0])
-            if holding is not None and holding[1].until == until:
-                self._displace(*holding)
-                standing = self._ranking(holding[0].task, now, holding[0].since)
-                self._holding[task_id] = (holding[0], standing)
-                self._place(holding[0], standing)
+        for due in (self._due, self._due_quietly):
+            while due and due[0][0] <= now:
+                self._renew(*heapq.heappop(due))
         if self._is_shared():
             self._share_out()
+
+    def _renew(self, until: float, task_id: str) -> None:
+        """Whoever has stood as it does until now is moved to where it belongs."""
+        waiting, holding = self._waiting.get(task_id), self._holding.get(task_id)
+        if waiting is not None and waiting[1].until == until:
+            self.wait(waiting[0])
+        if holding is not None and holding[1].until == until:
+            self._displace(*holding)
+            standing = self._ranking(holding[0].task, self.now, holding[0].since)
+            self._holding[task_id] = (holding[0], standing)
+            self._place(holding[0], standing)
 
     def _is_shared(self) -> bool:
         return len(self._projects) > 1 and self._sharing is not nobody
@@ -174,7 +178,7 @@ class Books:
 
     def rank_by(self, ranking: Ranking, sharing: Sharing = nobody) -> None:
         """Another policy: everybody stands where it says."""
-        self._ranking, self._sharing, self._due = ranking, sharing, []
+        self._ranking, self._sharing, self._due, self._due_quietly = ranking, sharing, [], []
         self._above = frozenset()
         for task, _ in list(self._waiting.values()):
             self.wait(task)
@@ -183,9 +187,9 @@ class Books:
 
     # --- questions ---------------------------------------------------------------------------------------
 
-    def waiting(self, question: Question | None = None) -> Iterator[Task]:
+    def waiting(self, question: Question | None = None, behind: Order = ()) -> Iterator[Task]:
         """Those that wait, first in line first; of whom the answer is yes, when a question is asked."""
-        return iter(self._queue) if question is None else self._queue.which(question)
+        return iter(self._queue) if question is None else self._queue.which(question, behind)
 
     def holders(self) -> Iterator[Holding]:
         """Those that hold something, the least important first."""
@@ -222,9 +226,17 @@ class Books:
 
     @property
     def next_change(self) -> float:
-        """When time alone may change a rank; infinity when it will not."""
+        """When time alone may change a rank so that somebody can start; infinity when it will not."""
+        due = self._due
+        while due and not self._stands_until(*due[0]):
+            heapq.heappop(due)
         shared_until = max(self._shared_until, math.nextafter(self.now, math.inf)) if self._is_shared() else math.inf
-        return min(self._due[0][0] if self._due else math.inf, shared_until)
+        return min(due[0][0] if due else math.inf, shared_until)
+
+    def _stands_until(self, until: float, task_id: str) -> bool:
+        """Whether that is still so of one that waits or holds something."""
+        known = (self._waiting.get(task_id), self._holding.get(task_id))
+        return any(one is not None and one[1].until == until for one in known)
 
     def __len__(self) -> int:
         """How many wait."""
@@ -237,7 +249,7 @@ class Books:
         insort(self._by_end, _end(holding))
         if holding.leaving == NOTHING:
             self.held_by_rank[standing.rank] = self.held_by_rank.get(standing.rank, NOTHING) + holding.granted
-        self._renew_at(standing.until, holding.task.id)
+        self._renew_at(standing, holding.task.id)
 
     def _displace(self, holding: Holding, standing: Standing) -> None:
         _take_out(self._by_rank, (standing.rank, *_first_put_down(holding)))
@@ -247,9 +259,9 @@ class Books:
             if left != NOTHING:
                 self.held_by_rank[standing.rank] = left
 
-    def _renew_at(self, until: float, task_id: str) -> None:
-        if until < math.inf:
-            heapq.heappush(self._due, (until, task_id))
+    def _renew_at(self, standing: Standing, task_id: str) -> None:
+        if standing.until < math.inf:
+            heapq.heappush(self._due_quietly if standing.quiet else self._due, (standing.until, task_id))
 
 
 def _first_put_down(holding: Holding) -> tuple[float, float, float, str]:

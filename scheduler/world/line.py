@@ -3,7 +3,8 @@
 `Line`: higher priority first, then first come. A sorted list of keys: adding, removing and finding one takes O(log n)
 comparisons (and moves up to n pointers, 20 microseconds for 100 000), and the first ones are simply the first ones.
 
-`Queue`: by the order that a policy gives, in blocks. A block knows the least that anybody in it asks for, so one
+`Queue`: by the order that a policy gives. Tasks of about as many cores stand in a lane of their own, so one question
+rules out all that are too wide; and in a lane in blocks. A block knows the least that anybody in it asks for, so one
 question rules all of it out: with 100,000 tasks of as many shapes, a walk for the few that may start asks some hundred
 blocks. What a block knows may be less than what is true after somebody left it, never more: it is reckoned anew when
 it is next opened.
@@ -11,6 +12,7 @@ it is next opened.
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -54,8 +56,9 @@ class Line:
         return self._keys[0][2] if self._keys else None
 
 
-BLOCK = 256
-"""Tasks in a block, at most twice as many: about the root of the longest line that is worth being quick for."""
+BLOCK = 64
+"""Tasks in a block, at most twice as many: of the size of the root of a lane in the longest line that is worth being
+quick for."""
 
 Order = tuple[Any, ...]
 
@@ -125,15 +128,26 @@ class _Block:
         return question(rank, self.least)
 
 
-class Queue:
-    """A sorted set of tasks; iterating gives them, first in line first."""
+class _Lane:
+    """A sorted set of tasks. least: what each of them asks for at the least, known from outside."""
 
-    def __init__(self) -> None:
+    def __init__(self, least: _Least) -> None:
+        self.least = least
         self._blocks: list[_Block] = []
-        self._firsts: list[Order] = []  # of each block, nobody in it stands before that
+        self._firsts: list[Order] = []  # of each block
+
+    def __len__(self) -> int:
+        """Of blocks; 0 when nobody stands here."""
+        return len(self._blocks)
+
+    def __iter__(self) -> Iterator[tuple[Order, Task]]:
+        return ((order, task) for block in self._blocks for order, task in zip(block.orders, block.tasks, strict=True))
+
+    @property
+    def first(self) -> Order:
+        return self._firsts[0]
 
     def add(self, order: Order, task: Task) -> None:
-        """order: its place, beginning with its rank; nobody else has the same."""
         if not self._blocks:
             self._blocks, self._firsts = [_Block([order], [task])], [order]
             return
@@ -150,17 +164,70 @@ class Queue:
 
     def remove(self, order: Order) -> None:
         at = bisect_right(self._firsts, order) - 1
-        self._blocks[at].remove(order)
-        if not self._blocks[at].orders:
+        block = self._blocks[at]
+        block.remove(order)
+        if block.orders:
+            self._firsts[at] = block.orders[0]
+        else:
             del self._blocks[at], self._firsts[at]
 
-    def __iter__(self) -> Iterator[Task]:
-        return (task for block in self._blocks for task in block.tasks)
-
-    def which(self, question: Question) -> Iterator[Task]:
-        """Those of whom the answer is yes when it is their turn, in order."""
-        for block in self._blocks:
+    def which(self, question: Question, behind: Order) -> Iterator[tuple[Order, Task]]:
+        for at in range(max(0, bisect_right(self._firsts, behind) - 1), len(self._blocks)):
+            block = self._blocks[at]
             if block.has(question):
                 for order, task in zip(block.orders, block.tasks, strict=True):
-                    if question(order[:3], task):
-                        yield task
+                    if order > behind and question(order[:3], task):
+                        yield order, task
+
+
+class Queue:
+    """A sorted set of tasks; iterating gives them, first in line first."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[int, _Lane] = {}  # by width; none is empty
+
+    def add(self, order: Order, task: Task) -> None:
+        """order: its place, beginning with its rank; nobody else has the same."""
+        width = _width(task)
+        lane = self._lanes.get(width)
+        if lane is None:
+            lane = self._lanes[width] = _Lane(_Least(Resources(1000 * width), 0.0, gives_way=True))
+        lane.add(order, task)
+
+    def remove(self, order: Order, task: Task) -> None:
+        width = _width(task)
+        self._lanes[width].remove(order)
+        if not self._lanes[width]:
+            del self._lanes[width]
+
+    def __iter__(self) -> Iterator[Task]:
+        return (task for _, task in heapq.merge(*self._lanes.values()))
+
+    def which(self, question: Question, behind: Order = ()) -> Iterator[Task]:
+        """Those behind a place of whom the answer is yes when it is their turn, in order.
+
+        An answer may turn to no on the way: it is asked again. Not to yes: then this has to be begun anew, from there.
+        """
+        turns: list[_Turn] = [(lane.first, width, None, None) for width, lane in self._lanes.items()]
+        heapq.heapify(turns)
+        while turns:
+            order, width, walk, task = turns[0]
+            if walk is None and question(order[:3], self._lanes[width].least):
+                walk = self._lanes[width].which(question, behind)
+            elif task is not None and question(order[:3], task):
+                yield task
+            following = next(walk, None) if walk is not None else None
+            if following is None:
+                heapq.heappop(turns)
+            else:
+                heapq.heapreplace(turns, (following[0], width, walk, following[1]))
+
+
+_Turn = tuple[Order, int, "Iterator[tuple[Order, Task]] | None", "Task | None"]
+"""The next of a lane, by its width; before the lane is opened, where it begins."""
+
+
+def _width(task: Task) -> int:
+    """Its cores, rounded down to three binary digits."""
+    spare = max(0, task.cores.bit_length() - 3)
+    return task.cores >> spare << spare

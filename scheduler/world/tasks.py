@@ -79,8 +79,10 @@ Rank = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """rank: see there.  order: the place in line, the rank first.  until: when time alone may change them."""
+    """rank: see there.  order: the place in line, the rank first.  until: when time alone may change them, and quiet:
+    so that nobody can start for it."""
 
     rank: Rank
     order: tuple[float | str, ...]
     until: float = math.inf
+    quiet: bool = False

@@ -21,7 +21,7 @@ def test_whoever_may_start_is_found_in_order_and_nobody_is_left_out() -> None:
     for order, task in known.items():
         queue.add(order, task)
     for order in chance.sample(list(known), 3 * BLOCK):
-        queue.remove(order)
+        queue.remove(order, known[order])
         del known[order]
     in_order = [known[order] for order in sorted(known)]
     assert list(queue) == in_order
@@ -47,4 +47,4 @@ def test_of_twenty_thousand_shapes_that_do_not_fit_few_are_asked() -> None:
         return claim.need.fits_in(Resources())
 
     assert list(queue.which(never)) == []
-    assert asked <= 2 * (20_000 // BLOCK + 1)
+    assert asked <= 2 * (20_000 // BLOCK + 8)
