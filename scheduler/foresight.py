@@ -17,7 +17,7 @@ from singlepoint.jobs.lifecycle.checkpoint_interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.records import Job, granted_of
 from singlepoint.jobs.lifecycle.states import State
-from singlepoint.jobs.spec.job import Spec, from_json, likeness
+from singlepoint.jobs.spec.job import Spec, from_json, likeness, work
 from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
 from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
 from singlepoint.scheduler.simulation.whatif import Known
@@ -50,7 +50,7 @@ def with_spec(session: Session, scene: Scene, spec: Spec, at: float, name: str) 
     after = _open_still(session, spec, scene)
     if after is None:
         return None
-    took = _took(_like(session, likeness(spec)))
+    took = _took(_like(session, likeness(spec)), work(spec))
     task = Task(
         name,
         need,
@@ -98,16 +98,18 @@ def known(session: Session, spec: Spec) -> Known:
     entries = _like(session, likeness(spec))
     for entry in entries:
         by_cores.setdefault(entry.cores, []).append(entry)
-    on_cores = {cores: took for cores, some in by_cores.items() if cores and (took := _took(some)) is not None}
+    on_cores = {
+        cores: took for cores, some in by_cores.items() if cores and (took := _took(some, work(spec))) is not None
+    }
     peak_memory_bytes = max((entry.account.peak_memory_bytes for entry in entries), default=0)
     epochs = spec.training.epochs if spec.kind == "train" else 0
     return Known(on_cores, peak_memory_bytes, epochs)
 
 
-def _took(entries: list[Entry]) -> Estimate | None:
+def _took(entries: list[Entry], work: float) -> Estimate | None:
     experience = Experience()
     experience.learn(entries)
-    return experience.run_time(entries[0].like) if entries else None
+    return experience.run_time(entries[0].like, work) if entries else None
 
 
 def _like(session: Session, like: str) -> list[Entry]:

@@ -32,14 +32,16 @@ LOAD = 0.8
 
 
 def short_specs(directory: Path) -> list[Mapping[str, Any]]:
-    """Of each kind one: trainings of a second or less, and commands whose time is not always the same."""
+    """Of each kind some: trainings of about a second, shorter and longer ones that are alike, and commands whose time is
+    not always the same."""
     write_digits(directory)
     specs: list[Mapping[str, Any]] = []
-    for network, epochs in (("dense", 40), ("cnn", 3), ("rnn", 2)):
-        spec = training(f"train-{network}-{epochs}", network, "adam", interval_s=None)
-        spec["data"]["path"] = str(directory / spec["data"]["path"])
-        spec["training"]["epochs"] = epochs
-        specs.append(spec)
+    for network, lengths in (("dense", (20, 60)), ("cnn", (2, 5)), ("rnn", (1, 3))):
+        for epochs in lengths:
+            spec = training(f"train-{network}-{epochs}", network, "adam", interval_s=None)
+            spec["data"]["path"] = str(directory / spec["data"]["path"])
+            spec["training"]["epochs"] = epochs
+            specs.append(spec)
     for rounds, spread in ((200, 0), (400, 100), (900, 400)):
         words = (
             f"import random,hashlib\nfor _ in range({rounds}+random.randint(0,{spread})): hashlib.sha256(bytes(1<<21))"
@@ -109,7 +111,7 @@ def _errors(jobs: Sequence[Job]) -> list[float]:
     found = []
     for job in sorted(jobs, key=lambda job: job.ended_at or 0.0):
         entry, known = Entry.of(job), before.setdefault(job.like, Experience())
-        expected = known.cpu_time(job.like) if seen.get(job.like, 0) >= 3 else None
+        expected = known.cpu_time(job.like, job.work) if seen.get(job.like, 0) >= 3 else None
         if expected is not None:
             found.append(abs(expected.median_s / entry.account.cpu_s - 1))
         known.learn([entry])

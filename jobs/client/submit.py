@@ -23,7 +23,17 @@ from singlepoint.jobs.ledger.learned import learned_memory_bytes
 from singlepoint.jobs.lifecycle.dependencies import After, Condition, parse_after
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, MEMORY_LEAST_BYTES, Checked
-from singlepoint.jobs.spec.job import PredictSpec, Spec, environment, fingerprint, likeness, outputs, paths, to_json
+from singlepoint.jobs.spec.job import (
+    PredictSpec,
+    Spec,
+    environment,
+    fingerprint,
+    likeness,
+    outputs,
+    paths,
+    to_json,
+    work,
+)
 from singlepoint.jobs.store.durable import is_denied
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
@@ -196,6 +206,7 @@ def facts_of(home: Home, spec: Spec) -> dict[str, Any]:
         "after": list(spec.after),
         "fingerprint": fingerprint(spec),
         "like": likeness(spec),
+        **({"work": amount} if (amount := work(spec)) else {}),
         **({"begin_at": spec.begin} if spec.begin else {}),
         **({"deadline_at": spec.deadline} if spec.deadline else {}),
         **({} if spec.preemptible else {"preemptible": False}),

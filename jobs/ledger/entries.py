@@ -34,8 +34,8 @@ class Entry:
     """One end of a job.
 
     size: bytes of history it was folded from.  attempt: the newest one's number.  like: the same for jobs that take
-    alike (`spec.likeness`).  cores: what its newest attempt was granted.  account: of the attempts since it was last
-    retried.
+    alike (`spec.likeness`).  work: how much it had to do (`spec.work`).  cores: what its newest attempt was granted.
+    account: of the attempts since it was last retried.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Entry:
     project: str = ""
     attempt: int = 0
     like: str = ""
+    work: float = 0.0
     cores: int = 0
     account: Account = field(default_factory=Account)
 
@@ -65,13 +66,20 @@ class Entry:
             project=job.project,
             attempt=job.attempt,
             like=job.like,
+            work=job.work,
             cores=len(job.terms.cores) if job.terms else 0,
             account=account_of_round(job),
         )
 
     def line(self) -> bytes:
         """The line in the ledger. Readers in a hurry look at its first fields only, so their order matters."""
-        known = {"project": self.project, "attempt": self.attempt, "like": self.like, "cores": self.cores}
+        known = {
+            "project": self.project,
+            "attempt": self.attempt,
+            "like": self.like,
+            "work": self.work,
+            "cores": self.cores,
+        }
         document = {
             "id": self.id,
             "size": self.size,
@@ -108,6 +116,7 @@ class Entry:
             project=documents.text(document, "project", ""),
             attempt=documents.whole(document, "attempt", 0),
             like=documents.text(document, "like", ""),
+            work=documents.number(document, "work", 0.0),
             cores=documents.whole(document, "cores", 0),
             account=Account.from_json(document),
         )

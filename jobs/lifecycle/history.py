@@ -135,6 +135,7 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         fingerprint=documents.text(entry, "fingerprint", ""),
         project=documents.text(entry, "project", "", most=MOST_NAME),
         like=documents.text(entry, "like", ""),
+        work=documents.number(entry, "work", 0.0),
         memory_from=documents.text(entry, "memory_from", "", most=MOST_NAME),
         begin_at=documents.time(entry, "begin_at", 0.0),
         deadline_at=documents.time(entry, "deadline_at", None),

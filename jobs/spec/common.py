@@ -161,6 +161,7 @@ class Kind:
     paths: the fields that name files, by their place, and whether a word there does (a model may be a name).
     outputs: what a job makes outside of the home, and may leave half made beside it.
     decisive: of a spec as a document, what jobs that take alike have in common.
+    work: how much of it there is to do, in a unit that like jobs share; 0 where nothing but having run tells.
     environment: of that of whoever submits, what has to be kept for the job; None: nothing.
     """
 
@@ -168,6 +169,7 @@ class Kind:
     checks: tuple[Check, ...]
     paths: Mapping[tuple[str, ...], Callable[[str], bool]]
     decisive: Callable[[Mapping[str, Any]], Any]
+    work: Callable[[Any], float] = lambda _spec: 0.0
     outputs: Callable[[Any], tuple[str, ...]] = lambda _spec: ()
     environment: Callable[[Any, Mapping[str, str]], Mapping[str, str]] | None = None
 

@@ -140,11 +140,16 @@ def environment(spec: Spec, submitter: Mapping[str, str]) -> Mapping[str, str] |
 def likeness(spec: Spec) -> str:
     """What jobs that take and use about the same have in common, as sixteen hex digits: kind, data, model or command.
 
-    What only changes the result is left out (name, seed, learning rate), and so is how long to go on (epochs): the
-    ledger has seconds and steps.
+    What only changes the result is left out (name, seed, learning rate), and so is how long to go on (epochs), which is
+    a job's `work`.
     """
     decisive = KINDS[spec.kind].decisive(spec.model_dump(mode="json", exclude_none=True))
     return hashlib.sha256(json.dumps([spec.kind, decisive], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def work(spec: Spec) -> float:
+    """How much there is to do, in a unit that like jobs share: the epochs of a training. 0: nobody can tell."""
+    return KINDS[spec.kind].work(spec)
 
 
 def outputs(spec: Spec) -> tuple[str, ...]:

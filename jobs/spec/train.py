@@ -150,6 +150,11 @@ def _decisive(spec: Mapping[str, Any]) -> Any:
     return [spec["data"], spec.get("preprocessing"), spec["model"], training]
 
 
+def _work(spec: TrainSpec) -> float:
+    """Epochs, as the rows are the same for like jobs; of one that may stop early they say little."""
+    return 0.0 if spec.training.early_stopping else float(spec.training.epochs)
+
+
 TRAIN = Kind(
     spec=TrainSpec,
     checks=(
@@ -164,6 +169,7 @@ TRAIN = Kind(
         (("data", "training"), _monitor),
     ),
     decisive=_decisive,
+    work=_work,
     paths={
         ("data", name): always_a_path for name in ("path", "target_path", "validation_path", "validation_target_path")
     },

@@ -151,7 +151,7 @@ def scene_of(world: World, rules: Rules) -> Scene:
 def _lately(world: World) -> Iterator[Came]:
     for before, newest in pairwise(world.arrivals):
         task = task_of(newest, Place.READY, world.need(newest), newest.submitted_at, None, world.now)
-        yield Came(newest.submitted_at - before.submitted_at, task, world.experience.run_time(newest.like))
+        yield Came(newest.submitted_at - before.submitted_at, task, world.experience.run_time(newest.like, newest.work))
 
 
 def _coming(world: World, known: set[str]) -> Iterator[Coming]:

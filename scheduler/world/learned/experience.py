@@ -1,14 +1,15 @@
 """How long jobs take: a distribution from what like jobs took, sharpened by progress once a job runs. Pure.
 
-Run times of like jobs are taken as log-normal. Few of them leave doubt: the spread is held loosely, as if one more
-job had been seen that was off by `DOUBT`, and the interval widens with the error of the mean.
+Run times of like jobs are taken as log-normal around a line: a start, and so much for each piece of work (an epoch).
+Few of them leave doubt: the spread is held loosely, as if one more job had been seen that was off by `DOUBT`, and the
+interval widens with the error of the mean.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from singlepoint.jobs.ledger.entries import Entry
@@ -24,6 +25,10 @@ DRIFT = 1.5
 newer ones take so many times longer or shorter."""
 
 DOUBT = 0.4
+START_S, START_HELD = 0.3, 0.04
+"""What the start takes where jobs of one size alone were seen, and how that counts against what was seen, whose errors
+count as shares: a second off like a fifth."""
+
 Z80 = 1.2816
 LEAST_S = 0.001
 
@@ -53,12 +58,39 @@ STARTING = Estimate(0.02, 0.06, 0.3, "nothing")
 """Seconds between a grant and the work, where nothing was learned yet."""
 
 
+@dataclass(frozen=True)
+class Took:
+    """Seconds that one job took, and the work that it had to do; 0 where nobody could tell."""
+
+    work: float
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """start_s and, for each piece of work, piece_s: a line through what like jobs took.  around: the times that they
+    took over those of the line."""
+
+    start_s: float
+    piece_s: float
+    around: Estimate
+
+    def takes(self, work: float) -> Estimate:
+        line_s, around = self.start_s + self.piece_s * work, self.around
+        return Estimate(line_s * around.low_s, line_s * around.median_s, line_s * around.high_s, around.source)
+
+
+_Kind = tuple[str, bool]
+"""A likeness, and whether the work of its jobs is known: those of which it is not tell nothing of a line."""
+
+
 class Experience:
     """What like jobs took, by their likeness."""
 
     def __init__(self) -> None:
-        self._took: dict[str, deque[tuple[float, float]]] = {}
-        self._stands: dict[str, Estimate] = {}
+        self._took: dict[_Kind, deque[Took]] = {}
+        self._stands: dict[_Kind, Pace] = {}
         self._started: deque[float] = deque(maxlen=REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
@@ -69,41 +101,61 @@ class Experience:
             account = entry.account
             took_s = account.wall_s - account.paused_s - account.lost_s
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
-                known = self._took.setdefault(entry.like, deque(maxlen=REMEMBERED))
-                known.append((took_s, account.cpu_s))
-                if entry.cores and not account.paused_s and (attempts := sum(account.ends.values())):
-                    self._started.append((account.granted_core_s / entry.cores - account.wall_s) / attempts)
-                if self._is_news(entry.like):
+                kind = (entry.like, entry.work > 0)
+                self._took.setdefault(kind, deque(maxlen=REMEMBERED)).append(Took(entry.work, took_s, account.cpu_s))
+                if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
+                    self._started.append(account.granted_core_s / entry.cores - account.wall_s)
+                if self._is_news(kind):
                     news.add(entry.like)
         return news
 
-    def _is_news(self, like: str) -> bool:
-        known, stands = self._took[like], self._stands.get(like)
-        new = _log_normal([wall_s for wall_s, _ in known])
-        if new is None:
-            return False
-        drift = max(new.median_s / stands.median_s, stands.median_s / new.median_s) if stands else math.inf
-        if len(known) not in RENEWED_AT and drift < DRIFT:
-            return False
-        self._stands[like] = new
+    def _is_news(self, kind: _Kind) -> bool:
+        known, stands = self._took[kind], self._stands.get(kind)
+        new = _pace([(one.work, one.wall_s) for one in known])
+        if stands is not None and len(known) not in RENEWED_AT:
+            was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
+            if max(is_s / was_s, was_s / is_s) < DRIFT:
+                return False
+        self._stands[kind] = new
         return True
 
     def starting(self) -> Estimate:
         """Seconds between a grant and the beginning of the work: a process starts, whatever the job."""
-        return _log_normal(list(self._started)) or STARTING
+        return _log_normal(self._started) if self._started else STARTING
 
-    def run_time(self, like: str) -> Estimate | None:
-        """Seconds from nothing to the end, None when no like job is known."""
-        return self._stands.get(like)
+    def run_time(self, like: str, work: float = 0.0) -> Estimate | None:
+        """Seconds from nothing to the end of so much work, None when no like job is known."""
+        pace = self._stands.get((like, work > 0)) or self._stands.get((like, False))
+        return None if pace is None else pace.takes(work)
 
-    def cpu_time(self, like: str) -> Estimate | None:
+    def cpu_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same in seconds of processor time."""
-        return _log_normal([cpu_s for _, cpu_s in self._took.get(like, ()) if cpu_s > 0])
+        known = self._took.get((like, work > 0)) or self._took.get((like, False)) or ()
+        took = [(one.work, one.cpu_s) for one in known if one.cpu_s > 0]
+        return _pace(took).takes(work) if took else None
 
 
-def _log_normal(values: list[float]) -> Estimate | None:
-    if not values:
-        return None
+def _pace(took: Sequence[tuple[float, float]]) -> Pace:
+    """Work, and the seconds that it took: the line with the least errors, each as a share of the time that was seen."""
+    both = [(work, max(took_s, LEAST_S)) for work, took_s in took]
+    ones = START_HELD + sum(1 / took_s**2 for _, took_s in both)
+    mixed, squares = (sum(work**power / took_s**2 for work, took_s in both) for power in (1, 2))
+    start, pieces = START_HELD * START_S + sum(1 / took_s for _, took_s in both), sum(w / took_s for w, took_s in both)
+    start_s, piece_s = start / ones, 0.0
+    if squares:
+        determinant = ones * squares - mixed**2
+        start_s, piece_s = (
+            (start * squares - pieces * mixed) / determinant,
+            (ones * pieces - mixed * start) / determinant,
+        )
+        if piece_s < 0:
+            start_s, piece_s = start / ones, 0.0
+        elif start_s < 0:
+            start_s, piece_s = 0.0, pieces / squares
+    return Pace(start_s, piece_s, _log_normal([took_s / (start_s + piece_s * work) for work, took_s in both]))
+
+
+def _log_normal(values: Collection[float]) -> Estimate:
     logs = [math.log(max(value, LEAST_S)) for value in values]
     mean, count = sum(logs) / len(logs), len(logs)
     variance = (DOUBT**2 + sum((one - mean) ** 2 for one in logs)) / count

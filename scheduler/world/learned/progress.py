@@ -50,7 +50,7 @@ class Progress:
         if job.id in self._left:
             before_s, left = self._left[job.id]
             return what_is_left(left, max(0.0, worked_s - before_s))
-        whole = experience.run_time(job.like)
+        whole = experience.run_time(job.like, job.work)
         return None if whole is None else what_is_left(whole, worked_s)
 
 

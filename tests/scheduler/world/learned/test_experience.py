@@ -13,10 +13,9 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.scheduler.world.learned.experience import STARTING, Experience, by_progress, what_is_left
 
 
-def ended(wall_s: float, like: str = "a", state: State = State.SUCCEEDED) -> Entry:
-    return Entry(
-        "x", 1, state, "n", "train", 0.0, wall_s, like=like, account=Account(wall_s=wall_s, cpu_s=0.9 * wall_s)
-    )
+def ended(wall_s: float, like: str = "a", state: State = State.SUCCEEDED, work: float = 0.0) -> Entry:
+    account = Account(wall_s=wall_s, cpu_s=0.9 * wall_s)
+    return Entry("x", 1, state, "n", "train", 0.0, wall_s, like=like, work=work, account=account)
 
 
 def test_of_what_nobody_has_run_nothing_is_known() -> None:
@@ -34,6 +33,31 @@ def test_three_like_jobs_tell_the_processor_time_within_a_tenth_and_their_number
     wide, narrow = few.run_time("a"), many.run_time("a")
     assert wide is not None and narrow is not None
     assert wide.high_s / wide.low_s > narrow.high_s / narrow.low_s > 1
+
+
+def test_what_many_epochs_take_is_told_by_jobs_of_few() -> None:
+    known = Experience()
+    known.learn(ended(1.0 + 0.5 * epochs, work=epochs) for epochs in (4, 10, 20))
+    long, cpu = known.run_time("a", work=100), known.cpu_time("a", work=100)
+    assert long is not None and long.median_s == pytest.approx(51.0, rel=0.1)
+    assert cpu is not None and cpu.median_s == pytest.approx(0.9 * 51.0, rel=0.1)
+
+
+def test_of_one_length_alone_another_is_told_by_proportion_but_for_a_short_start() -> None:
+    known = Experience()
+    known.learn([ended(20.3, work=10)])
+    estimates = [known.run_time("a", work=epochs) for epochs in (10, 100, 1)]
+    assert [round(one.median_s, 1) for one in estimates if one is not None] == [20.3, 200.3, 2.3]
+
+
+def test_jobs_whose_work_nobody_could_tell_are_taken_as_they_come_and_teach_those_that_have_no_others() -> None:
+    known = Experience()
+    known.learn([ended(100)] * 3)
+    assert known.run_time("a", work=7) == known.run_time("a")
+    known.learn([ended(10, work=1)])
+    with_work, without = known.run_time("a", work=2), known.run_time("a")
+    assert with_work is not None and with_work.median_s < 20
+    assert without is not None and without.median_s == pytest.approx(100)
 
 
 def test_eight_in_ten_of_like_jobs_end_within_the_interval() -> None:
@@ -79,3 +103,10 @@ def test_the_time_from_a_grant_to_the_work_is_learned_from_all_jobs_whatever_the
     starting = experience.starting()
     assert 0.03 < starting.low_s < starting.median_s < starting.high_s < 0.08
     assert abs(starting.median_s - 0.05) < 1e-6
+
+
+def test_a_job_with_an_attempt_that_was_lost_says_nothing_of_the_time_from_a_grant_to_the_work() -> None:
+    experience = Experience()
+    account = Account(wall_s=2.0, granted_core_s=2.05 + 60.0, ends={"succeeded": 1, "lost": 1})
+    experience.learn([Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="a", cores=1, account=account)])
+    assert experience.starting() == STARTING
