@@ -25,6 +25,10 @@ from .workload import Arrival
 MOST_PLAYS, LEAST_PLAYS, JOBS_PLAYED = 25, 10, 600
 """How often, as long as that comes to no more jobs."""
 
+HANDOVER_S = 0.026
+"""From the end of a job until what it held is granted again, the middle of what was measured: in a play it holds it for
+so much longer than it runs."""
+
 MOST_TO_COME, LEAST_OF_LATE = 50, 8
 """Jobs that are not there yet, in one play; none are foreseen by fewer of late."""
 
@@ -83,7 +87,8 @@ def _play(scene: Scene, chance: random.Random) -> Play:
     running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
     starts_s = _drawn({job_id: scene.starting for job_id in scene.left if job_id not in running}, starting)
     known = dict(scene.left)
-    left_s = {job_id: takes_s + starts_s.get(job_id, 0.0) for job_id, takes_s in _drawn(known, chance).items()}
+    takes_s = _drawn(known, chance)
+    left_s = {job_id: starts_s.get(job_id, 0.0) + one_s + HANDOVER_S for job_id, one_s in takes_s.items()}
     machine = staged(scene, left_s, known)
     for task, takes, run_s in _to_come(scene, to_come):
         known[task.id] = takes
@@ -105,7 +110,7 @@ def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estima
         at += chance.choice(gaps if number else longer)
         one = chance.choice(scene.lately)
         if one.takes is not None and one.task.need.fits_in(scene.room):
-            run_s = one.takes.at(chance.gauss(0.0, 1.0)) + scene.starting.median_s
+            run_s = scene.starting.median_s + one.takes.at(chance.gauss(0.0, 1.0)) + HANDOVER_S
             task = replace(one.task, id=f"to come {number}", submitted_at=at, since=at)
             yield replace(task, expected_s=one.takes.median_s, longest_s=one.takes.high_s), one.takes, run_s
 
@@ -151,7 +156,8 @@ def _expected_s(known: Mapping[str, Estimate], life: Life) -> float | None:
 def _course(life: Life, starts_s: float | None) -> Course:
     """starts_s: from its grant to its work; None of one that runs already."""
     granted_at = life.stints[0][0] if life.stints else math.inf if life.begun_at is None else life.begun_at
-    return Course(None if starts_s is None else granted_at + starts_s, life.ended_at, life.arrival.run_s)
+    start = None if starts_s is None else granted_at + starts_s
+    return Course(start, life.ended_at - HANDOVER_S, life.arrival.run_s - HANDOVER_S)
 
 
 def _eta(courses: Sequence[Course]) -> Eta | None:
