@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from heapq import nlargest
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import NotFound, SinglepointError
@@ -17,6 +18,7 @@ from singlepoint.jobs.host.processes import boot_id, pid_of_worker, started
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.world.learned import arrivals
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.sharing.usage import REMEMBERED_BYTES
 from singlepoint.scheduler.world.world import World
@@ -50,11 +52,16 @@ class Sight:
         self._next_probe = 0.0
 
     def remember(self) -> None:
-        """What the ledger tells of the last jobs that ended: how long they took, and what their projects have had."""
+        """What the ledger tells of the last jobs that ended: how long they took, what their projects have had, and how
+        far apart the newest came."""
         entries = self.store.ledger.newest(REMEMBERED_BYTES)
         self.world.experience.learn(entries)
         for entry in entries:
             self.world.books.usage.had(entry.project, entry.account.granted_core_s, entry.ended_at)
+        for entry in nlargest(arrivals.REMEMBERED, entries, key=lambda entry: entry.submitted_at):
+            job = self.load(entry.id)
+            if job is not None:
+                self.world.arrivals.came(job)
 
     def see(self, job_id: str) -> Job | None:
         """The job as it is on disk, seen by the world too, with those it comes after where nobody saw them yet.

@@ -37,14 +37,13 @@ def task_of(job: Job, place: Place, need: Resources, since: float, left: Estimat
     )
 
 
-def holding_of(job: Job, task: Task, terms: Terms) -> Holding:
-    """What its newest attempt holds by these terms."""
-    newest = job.attempts[-1]
+def holding_of(job: Job, task: Task, terms: Terms, since: float) -> Holding:
+    """What its newest attempt holds by these terms. since: when its stint began."""
     return Holding(
         task=task,
         granted=terms.resources,
         cores=terms.cores,
-        since=(newest.started_at or newest.dispatched_at) + newest.paused_s,
+        since=since,
         begun=job.state is not State.QUEUED,
         leaving=_leaving(job, terms.resources),
         units=terms.units,

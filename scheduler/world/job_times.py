@@ -21,6 +21,12 @@ def served_s(job: Job) -> float:
     return job.worked_s + (newest.worked_s(newest.paused_at or 0.0) if newest and stands_still else 0.0)
 
 
+def stint_began_at(job: Job) -> float:
+    """When what it holds began to be used, as its history says; what it stood still before is left out."""
+    newest = job.attempts[-1]
+    return (newest.started_at or newest.dispatched_at) + newest.paused_s
+
+
 def stint_s(job: Job, now: float) -> float:
     """Seconds since its attempt began, of one that runs: what it holds is reckoned from there."""
     newest = job.newest

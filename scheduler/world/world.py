@@ -19,7 +19,7 @@ from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
 from .booking import holding_of, task_of
 from .books import Books, Ranking, by_arrival
-from .job_times import begin_at, ended_since, save_s, served_s
+from .job_times import begin_at, ended_since, save_s, served_s, stint_began_at
 from .learned.arrivals import Arrivals
 from .learned.experience import Estimate, Experience
 from .learned.lessons import Lessons
@@ -33,6 +33,9 @@ from .tasks import NOTHING, Holding, Task
 
 NEWS = 0.1
 """By which share an expectation must change to be worth a new place."""
+
+SET_BACK_S = 1.0
+"""A clock that goes back by less was not set, but led to the right time."""
 
 LEAVING_S = 5.0
 """Within this the process above an attempt has noticed that its job was removed, and ended it."""
@@ -76,6 +79,7 @@ class World:
         self._reliability: Reliability | None = None
         self._removed: list[tuple[float, Holding]] = []  # what jobs held that were removed, and when that was seen
         self._since: dict[str, float] = {}  # from when on the waiting of a job counts; infinity while it stands aside
+        self._stints: dict[str, tuple[float, float]] = {}  # when one began by its history, and as it is counted
         self._ended: list[tuple[str, Attempt]] = []
         self._missing: set[str] = set()
 
@@ -167,9 +171,8 @@ class World:
         """It is `now`. Jobs whose begin has come, or that backed off long enough, step into line."""
         self.now, before = now, self.now
         self._reliability = None
-        if now < before:  # the clock was set back: the alarms stand at times that are too far away
-            for job_id in list(self.lines[Place.DELAYED]):
-                self._file(self._jobs[job_id])
+        if now < before - SET_BACK_S:
+            self._set_back(now)
         for job_id in self._places.delayed_until(now):
             self._file(self._jobs[job_id])
         for one in [one for one in self._removed if not 0 <= now - one[0] < LEAVING_S]:
@@ -177,6 +180,15 @@ class World:
             self.books.give_back(one[1].granted, one[1].cores)
         self.books.seen_at(now)
         return self
+
+    def _set_back(self, now: float) -> None:
+        """The clock was: what stands at times that are yet to come again is taken to be of now."""
+        self.books.seen_at(now)
+        self.arrivals.set_back(now)
+        for holding in list(self.books.holders()):
+            self.books.hold(replace(holding, since=self._stint_began_at(self._jobs[holding.task.id])))
+        for job_id in list(self.lines[Place.DELAYED]):
+            self._file(self._jobs[job_id])
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
         """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
@@ -333,6 +345,7 @@ class World:
         self._locks.forget(job_id)
         self._progress.forget(job_id)
         self._since.pop(job_id, None)
+        self._stints.pop(job_id, None)
         self._missing.discard(job_id)
         if job is not None:
             self._succession.leaves(job)
@@ -356,7 +369,16 @@ class World:
         if place in WAITING and task.need.fits_in(self.room):
             self.books.wait(task)
         if place in HOLDING and job.terms is not None:
-            self.books.hold(holding_of(job, task, job.terms))
+            self.books.hold(holding_of(job, task, job.terms, self._stint_began_at(job)))
+
+    def _stint_began_at(self, job: Job) -> float:
+        """Once the clock was set back: when that was seen, or it would not have run at all for so long."""
+        stamped_at = stint_began_at(job)
+        known_stamp, since = self._stints.get(job.id, (stamped_at, stamped_at))
+        if known_stamp != stamped_at or since > self.now:
+            since = min(stamped_at, self.now)
+        self._stints[job.id] = (stamped_at, since)
+        return since
 
     def _task(self, job: Job, place: Place) -> Task:
         if self._since.setdefault(job.id, job.submitted_at) == math.inf:
@@ -376,7 +398,7 @@ class World:
             return
         task, known_s = self._task(job, Place.RUNNING), held.task.expected_s
         if known_s is None or abs(known_s - (task.expected_s or 0.0)) > NEWS * known_s:
-            self.books.hold(holding_of(job, task, job.terms))
+            self.books.hold(replace(held, task=task))
 
     def _file_dependents(self, job_id: str) -> None:
         for dependent in self._succession.dependents(job_id):

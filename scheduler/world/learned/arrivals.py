@@ -1,6 +1,6 @@
 """Which jobs came of late, whatever became of them: what is yet to come is taken to be like them. Pure.
 
-Told of each as it is first seen, in any order; of those that ended before a scheduler began it knows nothing.
+Told of each as it is first seen, in any order, and of the newest that ended before a scheduler began.
 """
 
 from __future__ import annotations
@@ -30,3 +30,7 @@ class Arrivals:
         if all(one.id != job.id for one in newest):
             insort(newest, job, key=lambda one: one.submitted_at)
             del newest[:-REMEMBERED]
+
+    def set_back(self, now: float) -> None:
+        """The clock was: those that came later than that would stay the newest until then."""
+        self._newest = [one for one in self._newest if one.submitted_at <= now]

@@ -48,9 +48,9 @@ class Usage:
         self._used = dict(shares.used)
 
     def seen_at(self, now: float) -> None:
-        """Time passes; it never goes back. What it began with is as of the first time."""
+        """Time passes; where the clock was set back, from there on. What it began with is as of the first time."""
         if now <= self._now or self._now == -math.inf:
-            self._now = max(now, self._now)
+            self._now = now
             return
         left, rate = self._decay(now - self._now)
         for project in self._used.keys() | self._cores.keys():

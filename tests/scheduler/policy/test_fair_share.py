@@ -102,6 +102,15 @@ def test_what_a_project_had_does_not_depend_on_how_often_one_looks(steps: list[f
     assert often.as_of_now().used["p"] == pytest.approx(once.as_of_now().used["p"])
 
 
+def test_use_goes_on_to_count_when_the_clock_was_set_back() -> None:
+    usage = Usage()
+    usage.seen_at(10_000.0)
+    usage.holds("a", 1)
+    usage.seen_at(6_400.0)
+    usage.seen_at(6_500.0)
+    assert usage.per_weight(frozenset({"a"}))["a"] == pytest.approx(100.0, rel=1e-3)
+
+
 @pytest.mark.parametrize(
     ("a", "before", "stands_back"),
     [(1050.0, set(), False), (1300.0, set(), True), (1050.0, {"a"}, True), (1000.0, {"a"}, False)],

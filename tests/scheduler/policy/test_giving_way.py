@@ -35,6 +35,14 @@ def test_a_job_that_is_not_to_be_put_down_runs_on_and_only_its_owner_can_pause_i
     assert [type(one) for one in paper.settle()] == [Preempt]
 
 
+def test_a_clock_that_is_set_back_an_hour_lets_nobody_run_undisturbed_for_that_hour() -> None:
+    paper = a_long_one_runs(300)
+    paper.pass_time(-3600)
+    paper.pass_time(300)
+    paper.submit("short")
+    assert [type(one) for one in paper.settle()] == [Pause]
+
+
 def test_the_cores_of_who_was_paused_go_to_whom_it_was_paused_for() -> None:
     paper = a_long_one_runs(300)
     paper.submit("short")
