@@ -4,7 +4,7 @@ trace as it was logged and squeezed.
     python -m benchmarks.policies [TRACE.swf] [--squeeze 0.7] [--seeds 3] [--jobs 5000]
 
 For each workload and policy a line: slowdown and waits (`simulation.figures`), switches a job, and the processor time
-that the replay took. `srpt` is shortest remaining first with perfect knowledge and switches that cost nothing: the bound.
+that the replay took. `srpt` is the bound: shortest remaining first, perfect knowledge, switches that cost nothing.
 """
 
 from __future__ import annotations

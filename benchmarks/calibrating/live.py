@@ -32,7 +32,7 @@ LOAD = 0.8
 
 
 def short_specs(directory: Path) -> list[Mapping[str, Any]]:
-    """Of each kind some: trainings of about a second, shorter and longer ones that are alike, and commands whose time is
+    """Of each kind some: trainings of about a second, longer and shorter ones alike, and commands whose time is
     not always the same."""
     write_digits(directory)
     specs: list[Mapping[str, Any]] = []
