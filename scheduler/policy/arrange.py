@@ -164,18 +164,17 @@ class _Pass:
     def _consider(self, task: Task) -> None:
         if self.floor.drains_at < math.inf and not self._is_in_time(task):
             self.found.blocked[task.id] = Wait.DRAINS
-        elif task.need.fits_in(self.soon):
-            if self._would_delay(task):
-                self.found.blocked[task.id] = Wait.WOULD_DELAY
-                return
-            self._promise(task)
-        elif task.need.fits_in(self._room_for(self._rank(task))):
-            self._make_room(task)
-            self.found.blocked[task.id] = Wait.COMES_FREE
-        else:
+        elif not task.need.fits_in(self._room_for(self._rank(task))):
             self.found.blocked[task.id] = Wait.LACKS
             if self.rules.overtaking is Overtaking.HARMLESS and self.head is None:
                 self.head = task
+        elif self._would_delay(task):  # before anybody is put down for it: it could not start then
+            self.found.blocked[task.id] = Wait.WOULD_DELAY
+        elif task.need.fits_in(self.soon):
+            self._promise(task)
+        else:
+            self._make_room(task)
+            self.found.blocked[task.id] = Wait.COMES_FREE
 
     def _promise(self, task: Task) -> None:
         self._leave(self.soon - task.need)
