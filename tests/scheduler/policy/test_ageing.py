@@ -42,3 +42,19 @@ def test_what_was_lifted_is_not_kept_waiting_by_work_that_nobody_would_put_down_
     assert found.starts == [] and found.put_down == []
     assert found.blocked == {"old": Wait.LACKS, "narrow": Wait.WOULD_DELAY}
     assert found.reservation is not None and found.reservation.task.id == "old"
+
+
+def test_nobody_is_put_down_for_lifted_work_that_would_then_have_to_wait_for_other_lifted_work() -> None:
+    """As above, and on the other core runs what was let in meanwhile: put down, it would be let in again, for ever."""
+    rules, now = POLICIES["feedback"], LONG_AGO.served_s + GUARD_S + 10
+    books = Books(Resources(2000), range(2), rules.ranking)
+    books.seen_at(now)
+    narrow = Task("narrow", Resources(1000), submitted_at=2.0, since=2.0)
+    filler = Task("filler", Resources(1000), submitted_at=now - 3600, since=now - 3600)
+    books.hold(Holding(replace(narrow, id="busy"), Resources(1000), (0,), since=now - 1))
+    books.hold(Holding(filler, Resources(1000), (1,), since=now - 3600))
+    books.wait(LONG_AGO)
+    books.wait(narrow)
+    found = arrange(books, rules)
+    assert found.put_down == []
+    assert found.blocked == {"old": Wait.LACKS, "narrow": Wait.WOULD_DELAY}
