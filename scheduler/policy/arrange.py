@@ -8,10 +8,10 @@ counts as free for whoever it is freed for, and for nobody else.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Protocol
 
 from singlepoint.jobs.lifecycle.records import Resources
@@ -194,7 +194,7 @@ class _Pass:
     def _reserve(self, task: Task) -> Reservation:
         """Source: EASY, Lifka 1995: running work in the order in which it should end, until the head fits."""
         room, at = self.soon, self.floor.now
-        for ends_at, *_, granted in heapq.merge(self._ends(), sorted(self._new_ends())):
+        for ends_at, *_, granted in sorted(chain(self._ends(self._rank(task)), self._new_ends())):
             room = room + granted
             at = max(at, ends_at)
             if task.need.fits_in(room):
@@ -203,11 +203,22 @@ class _Pass:
         self.found.reservation = Reservation(task, at)
         return self.found.reservation
 
-    def _ends(self) -> Iterator[_End]:
-        """When what runs should end, and what it holds; without those who leave, who are counted already."""
+    def _ends(self, rank: Rank) -> Iterator[_End]:
+        """When what runs should come free for somebody of this rank, and what it holds; those who leave are counted
+        already."""
         for holding in self.floor.by_end():
             if holding.leaving == NOTHING and holding.task.id not in self.chosen:
-                yield holding.ends_at, holding.granted.cpu_millis, holding.task.id, holding.granted
+                at = self._comes_free_at(holding, rank)
+                yield at, holding.granted.cpu_millis, holding.task.id, holding.granted
+
+    def _comes_free_at(self, holding: Holding, rank: Rank) -> float:
+        """When it ends, or may be put down for this rank: for lifted work whatever is not, once its quantum is over."""
+        if not self.rules.gives_way or not holding.cores:
+            return holding.ends_at
+        if self.floor.held_rank(holding.task.id) > rank:
+            return self.floor.now
+        until = self.floor.standing(holding.task.id).until
+        return min(until, holding.ends_at) if rank[0] == LIFTED else holding.ends_at
 
     def _new_ends(self) -> Iterator[_End]:
         for start in self.found.starts:

@@ -6,7 +6,7 @@ come; only a better level puts running work down, so equals are never sliced. Wh
 cost is left alone, which keeps what switching wastes below five per cent, and so is whoever can't be put down: for
 those the first in line gets a reservation, as under `easy`.
 
-On KTH-SP2 without any estimate, 10 s lost a switch: average bounded slowdown 1.32, mean wait 42 min, longest 54 h, wide
+On KTH-SP2 without any estimate, 10 s lost a switch: average bounded slowdown 1.33, mean wait 42 min, longest 54 h, wide
 jobs 7.7 h on average, 0.70 switches a job.
 """
 

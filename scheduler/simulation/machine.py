@@ -208,8 +208,8 @@ class Machine:
         life.left_s += self.switch_s - ran_s
         life.begun_at = None
         self.books.let_go(life.arrival.id)
-        served_s = holding.task.served_s + ran_s
-        self.books.wait(replace(holding.task, served_s=served_s, expected_s=self.knows(life)))
+        served_s, longest_s = holding.task.served_s + ran_s, holding.task.longest_s - ran_s + self.switch_s
+        self.books.wait(replace(holding.task, served_s=served_s, longest_s=longest_s, expected_s=self.knows(life)))
 
     def _first_core(self, job_id: str) -> int:
         holding = self.books.holding(job_id)

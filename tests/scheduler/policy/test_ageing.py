@@ -58,3 +58,19 @@ def test_nobody_is_put_down_for_lifted_work_that_would_then_have_to_wait_for_oth
     found = arrange(books, rules)
     assert found.put_down == []
     assert found.blocked == {"old": Wait.LACKS, "narrow": Wait.WOULD_DELAY}
+
+
+def test_the_place_of_lifted_work_is_kept_from_when_what_gives_way_may_be_put_down_not_from_when_it_would_end() -> None:
+    """Or others like it would start meanwhile, again and again: what was let in anew would always end later."""
+    rules, now = POLICIES["feedback"], LONG_AGO.served_s + GUARD_S + 10
+    books = Books(Resources(3000), range(3), rules.ranking)
+    books.seen_at(now)
+    narrow = Task("narrow", Resources(1000), submitted_at=2.0, since=2.0, longest_s=3600.0)
+    filler = Task("filler", Resources(1000), submitted_at=now - 1, since=now - 1, longest_s=1e6, switch_s=10.0)
+    books.hold(Holding(replace(narrow, id="busy", longest_s=100.0), Resources(1000), (0,), since=now - 1))
+    books.hold(Holding(filler, Resources(1000), (1,), since=now - 1))
+    books.wait(replace(LONG_AGO, need=Resources(3000)))
+    books.wait(narrow)
+    found = arrange(books, rules)
+    assert found.starts == [] and found.blocked["narrow"] is Wait.WOULD_DELAY
+    assert found.reservation is not None and found.reservation.at == pytest.approx(now - 1 + 200)
