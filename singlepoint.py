@@ -33,6 +33,8 @@ except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a co
     sys.exit(130)
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from singlepoint.jobs.client.session import Session, Settings
     from singlepoint.jobs.client.submit import JobId
     from singlepoint.jobs.lifecycle.outlook import Outlook
@@ -88,6 +90,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "page": ("singlepoint:page", "Serve the page and the HTTP interface in the foreground."),
         "open": ("singlepoint.jobs.page.command:open_page", "Print an address that lets a browser in."),
         "demo": ("singlepoint.jobs.demo:demo", "Train, kill, resume and predict, on real data."),
+        "completion": ("singlepoint.jobs.commands.completion:completion", "Let your shell complete all of this."),
     },
     "": {
         "broker": ("singlepoint.jobs.commands.down:broker", "Run the home's Redis in the foreground."),
@@ -117,13 +120,9 @@ class FrontDoor(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in WHERE:
             return None
-        where = WHERE
-        if ctx.params.get("server"):
-            where = REMOTE
-            if cmd_name not in where:
-                raise click.UsageError(
-                    f"{cmd_name} is done on the machine itself; --server has {', '.join(where)}", ctx
-                )
+        where = _table(ctx)
+        if cmd_name not in where:
+            raise click.UsageError(f"{cmd_name} is done on the machine itself; --server has {', '.join(where)}", ctx)
         module, _, attribute = where[cmd_name].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -132,12 +131,23 @@ class FrontDoor(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.resilient_parsing and args[0] not in _table(ctx):
+            return None, None, args  # a shell asks; it shall complete nothing
         if args and args[0] not in WHERE:
             from difflib import get_close_matches
 
             like = get_close_matches(args[0], WHERE, n=1)
             raise click.UsageError(f"no command {args[0]!r}" + (f"; did you mean {like[0]!r}?" if like else ""), ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: click's own would load every command, to ask it whether it is hidden."""
+        from click.shell_completion import CompletionItem
+
+        lines = {name: line for section in COMMANDS if section for name, (_, line) in COMMANDS[section].items()}
+        names = [name for name in lines if name in _table(ctx) and name.startswith(incomplete)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [*(CompletionItem(name, help=lines[name]) for name in names), *options]
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -152,6 +162,11 @@ class FrontDoor(click.Group):
             if section:
                 with formatter.section(section):
                     formatter.write_dl([(name, line) for name, (_, line) in commands.items()])
+
+
+def _table(ctx: click.Context) -> dict[str, str]:
+    """The commands there are, here or on the machine that --server names."""
+    return REMOTE if ctx.params.get("server") else WHERE
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, asked: bool) -> None:

@@ -19,6 +19,7 @@ from singlepoint.jobs.client.query import listing, live
 from singlepoint.jobs.client.remote import API, open_server
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, local, now, seconds
+from singlepoint.jobs.commands.options import as_json, complete_job, job_argument
 from singlepoint.jobs.commands.text import table
 from singlepoint.jobs.lifecycle.outlook import Outlook, foreseen_lines
 from singlepoint.jobs.lifecycle.reasons import Eta
@@ -38,8 +39,8 @@ MOST_NAMED = 5
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint explain last\n  singlepoint explain k3v --json")
-@click.argument("job", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@job_argument
+@as_json
 @click.pass_obj
 def explain(settings: Settings, job: str, as_json: bool) -> None:
     """Say why a job waits, or where it stands; of one that waits, what for, and what would make it start sooner.
@@ -56,8 +57,8 @@ def explain(settings: Settings, job: str, as_json: bool) -> None:
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint eta\n  singlepoint eta last\n  singlepoint eta k3v --json")
-@click.argument("job", metavar="[ID]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
+@click.argument("job", metavar="[ID]", required=False, shell_complete=complete_job)
+@as_json
 @click.pass_obj
 def eta(settings: Settings, job: str | None, as_json: bool) -> None:
     """Say when a job should start and end, with the times that eight in ten keep to.

@@ -25,6 +25,8 @@ from singlepoint.jobs.errors import (
     EXIT_USAGE,
     NotNow,
 )
+from singlepoint.jobs.store.job_store import JobStore
+from tests.conftest import accept
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = (
@@ -70,6 +72,42 @@ def test_help_lists_every_command_that_is_not_hidden(capsys: pytest.CaptureFixtu
     listed = {name for section, commands in singlepoint.COMMANDS.items() if section for name in commands}
     assert [name for name in listed if f"  {name} " not in out] == []
     assert "broker" not in out.replace("a broken broker", "")
+
+
+def completed(*words: str, **environment: str) -> list[str]:
+    """What bash is told may stand in the place of the last word."""
+    asked = {"_SINGLEPOINT_COMPLETE": "bash_complete", "COMP_CWORD": str(len(words)), **environment}
+    asked["COMP_WORDS"] = " ".join(("singlepoint", *words))
+    command = [sys.executable, "-m", "singlepoint"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **asked}, capture_output=True, text=True, check=True)
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
+
+
+def test_a_shell_completes_commands_options_and_jobs(store: JobStore) -> None:
+    home = str(store.home.path)
+    job = accept(store, name="lastingly")
+    assert completed("e") == ["explain", "eta"]
+    assert completed("submit", "tr") == ["train"]
+    assert completed("submit", "train", "--st") == ["--storage"]
+    assert completed("nonsense", "x") == []
+    assert completed("--home", home, "show", "last") == ["last", "lastingly"]
+    assert completed("eta", "", SINGLEPOINT_HOME=home) == ["last", job.id, "lastingly"]
+    assert completed("eta", "", SINGLEPOINT_HOME=f"{home}/none") == [] and not Path(home, "none").exists()
+    assert completed("mod", SINGLEPOINT_SERVER="http://127.0.0.1:1") == [], "is done on the machine itself"
+
+
+def test_what_a_shell_completes_first_loads_nothing_that_takes_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_SINGLEPOINT_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "singlepoint ")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert loaded_after("import singlepoint\ntry: singlepoint.main([])\nexcept SystemExit: pass") == set()
+
+
+def test_each_shell_has_a_script_that_asks_this_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        assert singlepoint.main(["completion", shell]) == EXIT_OK
+        assert f"_SINGLEPOINT_COMPLETE={shell}_complete" in capsys.readouterr().out
+    assert singlepoint.main(["completion", "csh"]) == EXIT_USAGE
 
 
 def test_an_unknown_command_is_met_with_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,12 +16,32 @@ from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.listing import STATUSES, Wanted, ids_of
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import SinglepointError, UsageError
+from singlepoint.jobs.store.home import Home, default_path
+from singlepoint.jobs.store.job_store import JobStore
 
 from .text import complaint
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document (schema 1).")
-job_argument = click.argument("job", metavar="ID")
-jobs_argument = click.argument("jobs", metavar="ID...", nargs=-1, required=True)
+
+
+NEWEST = 100
+"""Jobs of which a shell is told; the words for older ones have to be typed."""
+
+
+def complete_job(ctx: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """`last`, and the ids and names of the newest jobs that begin so, for a shell. Read from the directories alone."""
+    asked = ctx.find_root().params
+    home = Home(Path(asked.get("home") or default_path()))
+    if asked.get("server") or not home.jobs.is_dir():
+        return []
+    store = JobStore(home)
+    newest = [job_id for _, job_id in store.latest(NEWEST)]
+    words = ["last", *newest, *(str(store.began(job_id).get("name", "")) for job_id in newest)]
+    return [word for word in dict.fromkeys(words) if word and word.startswith(begun)]
+
+
+job_argument = click.argument("job", metavar="ID", shell_complete=complete_job)
+jobs_argument = click.argument("jobs", metavar="ID...", nargs=-1, required=True, shell_complete=complete_job)
 
 
 def length_s(text: str) -> float:
@@ -117,7 +138,7 @@ class Which:
 def which_jobs(command: Callable[..., None]) -> Callable[..., None]:
     """Adds the arguments and options that make a `Which`, passed as `which`."""
 
-    @click.argument("jobs", metavar="[ID]...", nargs=-1)
+    @click.argument("jobs", metavar="[ID]...", nargs=-1, shell_complete=complete_job)
     @click.option("--name", metavar="GLOB", help="All of such a name, for example 'wdbc-*'.")
     @status_option
     @click.option("--all", "everything", is_flag=True, help="All that this can be done with.")

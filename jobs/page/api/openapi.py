@@ -14,7 +14,7 @@ from singlepoint.jobs.page.service import Answer, Call, Service
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.job import KINDS
 
-from . import predictions
+from . import plain, predictions
 
 SPEC = "spec"
 """A body that is a job's spec, of any kind."""
@@ -78,7 +78,7 @@ def document(operations: Sequence[Operation], patterns: Mapping[str, str]) -> di
     return {
         "openapi": "3.1.0",
         "info": {"title": "singlepoint", "version": "1", "description": "Jobs on one machine; see docs/http.md."},
-        "paths": paths | predictions.paths(patterns),
+        "paths": paths | plain.paths(patterns, {"$ref": REF.format(model="Problem")}) | predictions.paths(patterns),
         "components": {
             "schemas": {**schemas["$defs"], "Problem": PROBLEM},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -113,10 +113,7 @@ def _operation(one: Operation, patterns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _words(one: Operation, patterns: Mapping[str, str]) -> list[dict[str, Any]]:
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{patterns[name]}$"}}
-        for name in re.findall(r"{(\w+)}", one.path)
-    ]
+    return [plain.word(name, patterns[name]) for name in re.findall(r"{(\w+)}", one.path)]
 
 
 def _parameters(one: Operation) -> list[dict[str, Any]]:

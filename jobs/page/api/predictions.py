@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .plain import word
+
 Schema = Mapping[str, Any]
 
 NAMES = (
@@ -117,7 +119,7 @@ def paths(patterns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         },
     }
     for where, suffix, known in (("", "", ["name"]), ("/versions/{version}", "_version", ["name", "version"])):
-        model, words = f"/v2/models/{{name}}{where}", [_word(word, patterns[word]) for word in known]
+        model, words = f"/v2/models/{{name}}{where}", [word(one, patterns[one]) for one in known]
         for path, method, told in (
             (model, "get", _operation(f"v2_metadata{suffix}", "What goes in and comes out.", METADATA, PROTOCOL_ERROR)),
             (f"{model}/ready", "get", _operation(f"v2_ready{suffix}", "Whether it answers.", READY, PROTOCOL_ERROR)),
@@ -125,7 +127,3 @@ def paths(patterns: Mapping[str, str]) -> dict[str, dict[str, Any]]:
         ):
             found[path] = {method: told | {"parameters": words}}
     return found
-
-
-def _word(name: str, pattern: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{pattern}$"}}
