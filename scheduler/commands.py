@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,7 @@ from singlepoint.scheduler.reporting.report import job_report, overall_report, p
 from singlepoint.scheduler.world.sharing.usage import REMEMBERED_BYTES, Shares
 
 YEAR_S = 365 * 86_400.0
+TAKEN_UP_WITHIN_S = 3.0  # the scheduler looks once a second
 
 
 @click.command(
@@ -111,7 +113,9 @@ def budget(settings: Settings, amounts: tuple[str, ...], reset: bool, as_json: b
     """
     session = open_session(settings)
     if amounts or reset:
+        chosen_at = now()
         _choose(session, amounts)
+        _wait_until_taken_up(session.home, chosen_at)
     document = budget_document(session.home, this_machine(), now())
     click.echo(json.dumps(document) if as_json else budget_page(document))
 
@@ -124,6 +128,19 @@ def _choose(session: Session, amounts: tuple[str, ...]) -> None:
     else:
         drop_choice(session.home)
     asked(session, lambda index: index.ring(LOOK_AT_EVERYTHING))  # or it is seen a second or three later
+
+
+def _wait_until_taken_up(home: Home, chosen_at: float) -> None:
+    """Until the scheduler that runs goes by what was chosen: what is shown next is to hold.
+
+    No longer than it looks for it: what it was started with is not known here, so that nothing may have changed.
+    """
+    deadline = time.monotonic() + TAKEN_UP_WITHIN_S
+    while time.monotonic() < deadline and (known := read_capacity(home)) is not None and known.is_live():
+        chosen = budget_at(home, None, this_machine(), now()).amounts
+        if known.published_at > chosen_at or known.budget == chosen:
+            return
+        time.sleep(0.05)
 
 
 def budget_document(home: Home, machine: Machine, at: float) -> dict[str, Any]:

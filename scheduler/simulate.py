@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -18,6 +19,7 @@ from singlepoint.jobs.client.submit import prepare
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem, UsageError
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.file import parse_file
 from singlepoint.scheduler.foresight import read_scene, with_spec
 from singlepoint.scheduler.machine.budget import Machine, parse_budget
@@ -32,6 +34,7 @@ from singlepoint.scheduler.simulation.standing import from_now_on, later_by
 from singlepoint.scheduler.simulation.workload import Workload, read_swf
 
 SWITCH_S = 10.0
+_SWF = "a Standard Workload Format file is needed"
 ANY_MACHINE = Machine(cores=tuple(range(2**20)), memory_bytes=2**62)
 
 
@@ -140,12 +143,16 @@ def _play(workload: Workload, policy: str, switch_s: float) -> Replay:
 
 def _of_file(path: Path, *, kill: bool) -> Workload:
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
-            return read_swf(file, path.name, kill=kill)
+        with open(path, "rb", opener=regular) as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
+            return read_swf(io.TextIOWrapper(file), path.name, kill=kill)
     except FileNotFoundError:
         raise NotFound(f"no trace {path}") from None
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise InvalidInput(Problem(str(path), str(error.strerror or error), _SWF)) from None
     except (ValueError, EOFError) as error:
-        raise InvalidInput(Problem(str(path), str(error), "a Standard Workload Format file is needed")) from None
+        raise InvalidInput(Problem(str(path), str(error), _SWF)) from None
 
 
 def _of_home(settings: Settings) -> Workload:

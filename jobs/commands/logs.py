@@ -10,6 +10,7 @@ import click
 
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.follow import EXIT_CODES, Log, follow, log_path, wait_for
+from singlepoint.jobs.client.query import live
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.errors import EXIT_JOB_FAILED, EXIT_NOT_NOW, EXIT_OK, EXIT_TIMED_OUT
 from singlepoint.jobs.host.standstill import scheduler_complaint
@@ -69,7 +70,8 @@ def wait(settings: Settings, jobs: tuple[str, ...], timeout: float | None, as_js
     with detaching(*ids):
         ended = wait_for(session.store, ids, timeout)
     if as_json:
-        click.echo(json.dumps({"schema": SCHEMA, "jobs": [detail(job) for job in ended]}, indent=1))
+        rows = [{**detail(job), **live(session, job)[0]} for job in ended]
+        click.echo(json.dumps({"schema": SCHEMA, "jobs": rows}, indent=1))
     else:
         for job in ended:
             click.echo(f"{job.id} {coloured(job.state.value)}", err=True)

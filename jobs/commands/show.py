@@ -16,6 +16,7 @@ from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.records import Attempt, Job
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import detail, memory_from
 from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
 
@@ -59,7 +60,9 @@ def page(job: Job, live: Row, at: float) -> str:
             "begins": iso(job.begin_at) if job.begin_at and not job.attempts else "",
             "deadline": iso(job.deadline_at) if job.deadline_at else "",
             "asks for": _request(job),
-            "has": "" if job.terms is None or job.is_final else granted_text(job.terms.cores, job.terms.units),
+            "has": ""
+            if job.terms is None or job.state not in _HOLDS
+            else granted_text(job.terms.cores, job.terms.units),
             "uses": live.get("uses", ""),
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),
@@ -72,11 +75,12 @@ def page(job: Job, live: Row, at: float) -> str:
 
 
 LATELY_S = 240.0
+_HOLDS = (State.QUEUED, State.RUNNING)
 
 
 def _uses(session: Session, job: Job, at: float) -> str:
     """Of what it was granted, lately; "" for a job that does not run, or has only begun to."""
-    if job.is_final or job.terms is None:
+    if job.terms is None or job.state not in _HOLDS:
         return ""
     rings = Rings(session.home.job_files(job.id).utilisation, RINGS_OF_A_JOB)
     shares = rings.total(at - LATELY_S, at).shares()
@@ -106,7 +110,8 @@ def _progress(live: Row) -> str:
     if "step" not in live:
         return ""
     losses = [f", {name.replace('_', ' ')} {live[name]:.6g}" for name in ("loss", "validation_loss") if name in live]
-    return f"{percent(live.get('progress'))}, step {live['step']} of {live['total']}{''.join(losses)}"
+    far = f"{percent(live.get('progress'))}, step {live['step']} of {live['total']}"
+    return (far if live["total"] else f"step {live['step']}") + "".join(losses)
 
 
 def _bits(job: Job) -> str:

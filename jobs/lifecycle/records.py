@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from singlepoint.jobs import documents
+from singlepoint.jobs.clock import iso
 
 from .account import Account
 from .dependencies import After
@@ -254,13 +255,13 @@ class Sample:
     storage_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"at": iso(self.at)}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         return cls(
             attempt=documents.whole(document, "attempt", least=1),
-            at=documents.number(document, "at", most=documents.LAST_S),
+            at=documents.time(document, "at"),
             progress=documents.number(document, "progress", 0.0, most=1.0),
             began_progress=documents.number(document, "began_progress", 0.0, most=1.0),
             wall_s=documents.number(document, "wall_s", 0.0),

@@ -37,7 +37,7 @@ def summary(job: Job) -> dict[str, Any]:
         "submitted_at": iso(job.submitted_at),
         "started_at": _time(job.started_at),
         "ended_at": _time(job.ended_at),
-        "progress": 1.0 if job.state.value == "succeeded" else None,
+        "progress": 1.0 if job.state is State.SUCCEEDED else None if job.is_final else 0.0,
         "cpu": job.requests.cpu_millis / 1000,
         "memory_bytes": job.requests.memory_bytes,
         "storage_bytes": job.requests.storage_bytes,
@@ -53,6 +53,8 @@ def summary(job: Job) -> dict[str, Any]:
         "begin_at": _time(job.begin_at or None),
         "not_before": _time(job.not_before or None),
         "deadline_at": _time(job.deadline_at),
+        "eta": None,  # these two are the scheduler's to tell (`reasons.with_reason`)
+        "deadline_probability": None,
         "unique": job.unique or None,
         "preemptible": job.preemptible,
         "size": job.size,

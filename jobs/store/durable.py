@@ -18,11 +18,12 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from singlepoint.jobs.errors import InvalidInput, NotNow, NotPermitted, Problem, SinglepointError, StorageFull
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, NotPermitted, Problem, SinglepointError, StorageFull
 from singlepoint.jobs.failpoints import reach
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
 _NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _FAILING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
@@ -58,6 +59,10 @@ def refusal(error: BaseException) -> SinglepointError | None:
         return StorageFull(what, hint="free some space")
     if is_denied(error):
         return NotPermitted(what, hint="mend the permissions, or have it done by whoever may")
+    if error.errno in _NOT_THERE:
+        return NotFound(what, hint="make it first, or name another")
+    if isinstance(error, IsADirectoryError):
+        return InvalidInput(Problem("a file", what, "name a file"))
     if error.errno in _NO_NAME:
         return InvalidInput(Problem("a name", what, "choose another"))
     if error.errno in _FAILING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,32 @@ def trace(tmp_path: Path) -> Path:
 def run(capsys: pytest.CaptureFixture[str], home: Home, *words: object) -> tuple[int, str, str]:
     code = main(["--home", str(home.path), "simulate", *map(str, words)])
     return (code, *capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "piece"),
+    [
+        (".", 65, "not a regular file"),
+        ("pipe", 65, "not a regular file"),
+        ("none.swf", 66, "no trace none.swf"),
+        ("small.swf.gz --html nowhere/x.html", 66, "nowhere/x.html"),
+        ("small.swf.gz --csv nowhere/x.csv", 66, "nowhere/x.csv"),
+        ("small.swf.gz --csv .", 65, "Is a directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_or_written_is_told(
+    home: Home,
+    trace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: str,
+    code: int,
+    piece: str,
+) -> None:
+    monkeypatch.chdir(trace.parent)
+    os.mkfifo("pipe")
+    answered, _, err = run(capsys, home, *words.split())
+    assert answered == code and piece in err
 
 
 def test_the_slowdown_is_at_the_top_of_the_document(

@@ -175,7 +175,7 @@ def test_a_drained_home_starts_nothing_and_hands_running_work_back(shared_machin
         machine.drain()
         machine.wait(running, lambda job: bool(job.asks))
     job = machine.wait(running, lambda job: job.state is State.PENDING)
-    assert (job.attempts[-1].end, job.attempts[-1].lost_s) == ("preempted", None) and job.attempts[-1].steps
+    assert (job.attempts[-1].end, job.attempts[-1].lost_s) == ("drained", None) and job.attempts[-1].steps
     waiting = machine.train("accepted", epochs=2)
     for command in (("explain", running), ("ps",), ("doctor",)):
         assert "drain" in machine.run(*command).stdout, command

@@ -76,6 +76,17 @@ def test_a_killed_supervisor_takes_all_with_it_and_the_next_up_brings_all_back(h
     assert singlepoint(home, "doctor").returncode == 0
 
 
+def test_what_budget_shows_after_a_change_is_what_holds_then(home: Home) -> None:
+    assert singlepoint(home, "up", "--detach", "--workers", "1", "--budget", "cpu=2,memory=2GiB").returncode == 0
+    shown = [
+        json.loads(singlepoint(home, "budget", *words, "--json").stdout)["budget"]
+        for words in (["memory=1GiB", "gpu=1"], ["--reset"])
+    ]
+    assert [one["memory_bytes"] for one in shown] == [2**30, 2**31]
+    assert [one.get("counted", {}) for one in shown] == [{"gpu": 1}, {}]
+    assert singlepoint(home, "down").returncode == 0
+
+
 def test_a_budget_that_makes_no_sense_is_refused_before_anything_starts(home: Home) -> None:
     refused = singlepoint(home, "up", "--detach", "--budget", "flurbs=some")
 

@@ -17,6 +17,7 @@ from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.services.draining import planned_drain
 from singlepoint.jobs.store.durable import is_full, may_pass
 from singlepoint.worker.ground import limits
 from singlepoint.worker.ground.job_log import job_log
@@ -145,7 +146,15 @@ def _judged(work: Work, error: Exception) -> Outcome:
 def _stopped(work: Work, stop: Stop) -> Outcome:
     if stop is Stop.TIME_LIMIT:
         return _own_fault(work, "time_limit", f"ran longer than its time limit, {work.spec.time_limit_s:g} s")
+    if stop is Stop.PREEMPT and _is_drained(work):
+        return Outcome(Event.HAND_BACK, {"end": "drained", "cause": "the home is being drained"})
     return Outcome(*_ANSWERS[stop])
+
+
+def _is_drained(work: Work) -> bool:
+    at = work.place.clock()
+    plan = planned_drain(work.place.home, at)
+    return plan is not None and plan.holds(at)
 
 
 _ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.client.find import find_model
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import PredictSpec
@@ -90,9 +90,10 @@ def _check_output(output: Path, source: Path) -> None:
     too_long = len(os.fsencode(staged.name)) - os.pathconf(output.parent, "PC_NAME_MAX")
     if too_long > 0:
         raise InvalidInput(Problem("output", f"its name is {too_long} bytes too long", "choose a shorter one"))
-    if output.is_dir() or not os.access(output.parent, os.W_OK):
-        what = "is a directory" if output.is_dir() else "cannot be written"
-        raise InvalidInput(Problem("output", f"{output} {what}", "choose another file"))
+    if output.is_dir():
+        raise InvalidInput(Problem("output", f"{output} is a directory", "choose another file"))
+    if not os.access(output.parent, os.W_OK):
+        raise NotPermitted(f"output: {output.parent} may not be written", hint="choose another place")
     if output.exists() and source.samefile(output):
         raise InvalidInput(Problem("output", "is the input itself", "choose another file"))
 

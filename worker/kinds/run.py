@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Terms
 from singlepoint.jobs.lifecycle.states import Event
@@ -27,6 +27,7 @@ from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.job_files import staged_output
+from singlepoint.worker.data.formats.tile import existing
 from singlepoint.worker.ground import limits, stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
 from singlepoint.worker.ground.process import oom_kills
@@ -46,15 +47,15 @@ LOG_STRIDE_BYTES = 2**20
 
 def check(spec: RunSpec) -> None:
     """The program is found, the directory and the inputs are there, the output can be published."""
-    problems = [*_program_problems(spec), *_input_problems(spec), *_output_problems(spec)]
+    _require_inputs(spec)
+    problems = [*_program_problems(spec), *_output_problems(spec)]
     if problems:
         raise InvalidInput(problems)
 
 
 def _program_problems(spec: RunSpec) -> Iterator[Problem]:
     if not Path(spec.cwd).is_dir():
-        yield Problem("cwd", f"{spec.cwd} is no directory", "choose one that is there: --cwd DIR")
-        return
+        raise NotFound(f"cwd: {spec.cwd} is no directory", hint="choose one that is there: --cwd DIR")
     program = spec.arguments[0]
     given = spec.env.get("PATH")
     path = given.get_secret_value() if given else os.environ.get("PATH") if "PATH" in ALLOWED else None
@@ -63,11 +64,12 @@ def _program_problems(spec: RunSpec) -> Iterator[Problem]:
         yield Problem("command", f"there is no program {program!r} that may be run", "give its path, or set PATH")
 
 
-def _input_problems(spec: RunSpec) -> Iterator[Problem]:
-    for number, path in enumerate(spec.inputs):
-        if not os.access(path, os.R_OK):
-            what = "cannot be read" if os.path.exists(path) else "does not exist"
-            yield Problem(f"inputs[{number}]", f"{path} {what}")
+def _require_inputs(spec: RunSpec) -> None:
+    for number, path in enumerate(map(Path, spec.inputs)):
+        if not path.is_dir():
+            existing(path, f"inputs[{number}]")
+        elif not os.access(path, os.R_OK | os.X_OK):
+            raise NotPermitted(f"inputs[{number}]: {path} may not be read", hint="mend its permissions")
 
 
 def _output_problems(spec: RunSpec) -> Iterator[Problem]:
@@ -77,7 +79,7 @@ def _output_problems(spec: RunSpec) -> Iterator[Problem]:
     if not output.parent.is_dir():
         raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
     if not os.access(output.parent, os.W_OK):
-        yield Problem("output", f"{output.parent} cannot be written", "choose another place")
+        raise NotPermitted(f"output: {output.parent} may not be written", hint="choose another place")
     if output.is_dir() and any(output.iterdir()):
         yield Problem("output", f"{output} is there, and not empty", "choose another, or move it away first")
     elif output.exists() and not output.is_dir():

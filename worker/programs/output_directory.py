@@ -19,6 +19,7 @@ from typing import Any
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.store.durable import explained, make_directory, move_into_place, sync_directory
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.ground.work import Work
@@ -147,7 +148,7 @@ def _digest(path: Path, between: Callable[[], None], *, sync: bool) -> tuple[byt
         target = os.fsencode(os.readlink(path))
         return hashlib.sha256(b"link " + target).digest(), 0
     digest, size = hashlib.sha256(), 0
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=regular) as file:
         while block := file.read(_BLOCK_BYTES):
             digest.update(block)
             size += len(block)

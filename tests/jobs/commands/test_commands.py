@@ -26,7 +26,7 @@ from singlepoint.jobs.errors import (
     EXIT_TIMED_OUT,
     EXIT_USAGE,
 )
-from singlepoint.jobs.lifecycle.records import Job, Resources, Terms, Usage
+from singlepoint.jobs.lifecycle.records import Job, Resources, Sample, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
 from singlepoint.jobs.services import doctor, live
 from singlepoint.jobs.store.home import Home
@@ -136,6 +136,14 @@ def test_ps_json_is_one_versioned_document_with_the_promised_names(command: Comm
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", document["jobs"][0]["submitted_at"])
 
 
+@pytest.mark.parametrize("words", ["ps -a", "show {id}", "wait {id}"])
+def test_what_nobody_can_foresee_is_null_and_not_left_out(command: Command, store: JobStore, words: str) -> None:
+    ended = ran(store, Event.FAIL, reason="so it was")
+    document = json.loads(command(*words.format(id=ended.id).split(), "--json")[1])
+    row = document["jobs"][0] if "jobs" in document else document
+    assert (row["eta"], row["deadline_probability"], row["progress"]) == (None, None, None)
+
+
 def test_colour_is_for_terminals_and_never_with_no_color(
     command: Command, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +196,11 @@ def test_show_tells_how_far_a_running_job_is(command: Command, store: JobStore, 
     assert json.loads(command("show", job.id, "--json")[1])["progress"] == 0.25
     (home.job(job.id) / "progress.json").write_text('{"progress": 0.25, "step": 5, "total": 20, "loss": 0.123456}')
     assert "step 5 of 20, loss 0.123456" in command("show", job.id)[1]
+    (home.job(job.id) / "progress.json").write_text('{"progress": 0, "step": 5, "total": 0}')
+    assert "progress   step 5\n" in command("show", job.id)[1], "nobody told of how many"
+    sample = Sample(1, at=2.5).to_json()
+    (home.job(job.id) / "progress.json").write_text(json.dumps({"progress": 0.25, "sample": sample}))
+    assert json.loads(command("show", job.id, "--json")[1])["sample"]["at"] == "1970-01-01T00:00:02.500000Z"
 
 
 # ---- logs and wait -----------------------------------------------------------------------------------------
@@ -222,7 +235,8 @@ def test_wait_tells_success_failure_and_lack_of_time_apart(command: Command, sto
 
     assert command("wait", good.id)[0] == EXIT_OK
     assert command("wait", good.id, bad.id)[0] == EXIT_JOB_FAILED
-    assert command("wait", good.id, waiting.id, "--timeout", "0")[0] == EXIT_TIMED_OUT
+    code, out, _ = command("wait", good.id, waiting.id, "--timeout", "0", "--json")
+    assert (code, [row["progress"] for row in json.loads(out)["jobs"]]) == (EXIT_TIMED_OUT, [1.0, 0.0])
 
 
 @pytest.mark.parametrize("arguments", [("wait",), ("logs", "-f")])

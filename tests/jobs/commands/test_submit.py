@@ -559,8 +559,9 @@ def test_the_words_after_two_dashes_are_the_commands_own(
         (("run", "--", "no-such-program"), EXIT_INVALID, "there is no program 'no-such-program'"),
         (("run", "--env", "SINGLEPOINT_X=1", "--", "sh"), EXIT_INVALID, "one of singlepoint's own"),
         (("run", "--env", "NOT_SET_HERE", "--", "sh"), EXIT_USAGE, "there is no such variable here"),
-        (("run", "--cwd", "nowhere", "--", "sh"), EXIT_INVALID, "is no directory"),
-        (("run", "--input", "nowhere", "--", "sh"), EXIT_INVALID, "inputs[0]"),
+        (("run", "--cwd", "nowhere", "--", "sh"), EXIT_NOT_FOUND, "is no directory"),
+        (("run", "--input", "nowhere", "--", "sh"), EXIT_NOT_FOUND, "inputs[0]"),
+        (("run", "--input", "pipe", "--", "sh"), EXIT_NOT_FOUND, "is a pipe or a device"),
         (("run", "--output", ".", "--", "sh"), EXIT_INVALID, "is there, and not empty"),
         (("run", "--output", "a/b/c", "--", "sh"), EXIT_NOT_FOUND, "does not exist"),
     ],
@@ -576,6 +577,7 @@ def test_a_command_that_cannot_be_run_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
 
     answered, _, err = command("submit", *words)
 

@@ -14,6 +14,7 @@ from singlepoint.jobs.broker.rq_names import parse_rq_id
 from singlepoint.jobs.client import query
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import BrokerRefuses
+from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.upkeep.mending import MENDING
@@ -78,7 +79,7 @@ def a_home(store: JobStore, connection: redis.Redis) -> tuple[Bench, str]:
     bench.look()
     assert bench.claim() == running
     bench.look()
-    bench.index.report_progress(running, {"progress": 0.5, "sample": {"attempt": 1, "at": bench.now}})
+    bench.index.report_progress(running, {"progress": 0.5, "sample": Sample(1, bench.now).to_json()})
     connection.sadd(f"rq:workers:{bench.queue.run.name}", "rq:worker:nobody")
     return bench, waiting
 
@@ -114,7 +115,7 @@ def test_a_wrong_value_in_any_field_of_what_is_told_stops_nothing(store: JobStor
     session.__dict__["connection"] = bench.connection
     sound = {
         "jobs": summary(bench.load(waiting)),
-        "live": {"progress": 0.5, "step": 3, "sample": {"attempt": 1, "at": 1.0, "memory_bytes": 3, "wall_s": 0.5}},
+        "live": {"progress": 0.5, "step": 3, "sample": Sample(1, 1.0, wall_s=0.5, memory_bytes=3).to_json()},
         "head": {"id": waiting, "reason": "needs 1 core"},
     }[field]
     documents: list[Any] = [{**sound, name: value} for name in sound for value in WRONG]

@@ -6,6 +6,7 @@ of the bytes found, and may happen in another process.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
 from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
 from singlepoint.worker.data.preprocessing import Raw
 from singlepoint.worker.data.preprocessing.rows import BadRow
@@ -215,11 +216,13 @@ def parsed(parsers: Sequence[Callable[[_Found], Tile]], pieces: Iterator[_Found]
 
 
 def existing(path: Path, field: str = "input") -> Path:
-    """The path, if there is a file. Raises NotFound with the field that named it."""
+    """The path, if there is a file that may be read. Raises NotFound, NotPermitted with the field that named it."""
     if not path.is_file():
         kind = "a directory" if path.is_dir() else "a pipe or a device"
         what = f"is {kind}, not a file" if path.exists() else "does not exist"
         raise NotFound(f"{field}: {path} {what}", hint="paths in a spec are relative to the spec file")
+    if not os.access(path, os.R_OK):
+        raise NotPermitted(f"{field}: {path} may not be read", hint="mend its permissions, or name another file")
     return path
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from singlepoint.jobs.errors import InvalidInput, NotFound
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted
 from singlepoint.jobs.spec.data import PreprocessingSpec
 from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.data.preprocessing import Preprocessor, fit_array, fit_table, fit_text
@@ -86,6 +87,13 @@ def test_a_missing_file_and_an_unknown_format_are_told_apart(tmp_path: Path) -> 
     (tmp_path / "in.xls").write_bytes(b"")
     with pytest.raises(InvalidInput, match="cannot tell the format"):
         open_rows(tmp_path / "in.xls", TABLE)
+
+
+def test_a_file_that_may_not_be_read_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in.csv").write_text("age,job\n1,a\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may read everything
+    with pytest.raises(NotPermitted, match=r"input: .*in.csv may not be read"):
+        open_rows(tmp_path / "in.csv", TABLE)
 
 
 def test_parquet_tiles_do_not_end_with_their_row_groups(tmp_path: Path) -> None:
