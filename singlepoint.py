@@ -66,7 +66,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "prune": ("singlepoint.jobs.commands.remove:prune", "Delete old jobs."),
     },
     "Results and reasons": {
-        "models": ("singlepoint.worker.commands:models", "List the trained models."),
+        "models": ("singlepoint.worker.model_commands:models", "List, compare and remove the trained models."),
+        "evaluate": ("singlepoint.worker.model_commands:evaluate", "Say how good a model is on rows with the target."),
         "checkpoints": ("singlepoint.worker.commands:checkpoints", "List or verify a job's checkpoints."),
         "explain": ("singlepoint.scheduler.explain:explain", "Say why a job waits."),
         "eta": ("singlepoint.scheduler.explain:eta", "Say when a job should start and end."),
@@ -414,7 +415,7 @@ def _sources(settings: Settings) -> Sources:
     from singlepoint.jobs.services.doctor import Patient, examine
     from singlepoint.scheduler.commands import report_document
     from singlepoint.scheduler.explain import explanation
-    from singlepoint.worker import commands
+    from singlepoint.worker import commands, model_commands
     from singlepoint.worker.doctor import ALL
 
     def doctor() -> list[dict[str, Any]]:
@@ -425,8 +426,8 @@ def _sources(settings: Settings) -> Sources:
         foresee=_foresee,
         explanation=explanation,
         report=report_document,
-        models=lambda session: commands.model_documents(session.home),
-        model=lambda place: commands.model_document(Path(place)),
+        models=lambda session: model_commands.model_documents(session.home),
+        model=lambda place: model_commands.model_document(Path(place)),
         checkpoints=lambda session, job_id, verify: commands.checkpoint_rows(session.home, job_id, verify=verify),
         doctor=doctor,
     )

@@ -1,9 +1,8 @@
-"""The commands of the worker: `worker`, `checkpoints`, `models`."""
+"""The commands of the worker: `worker`, `serving`, `checkpoints`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,14 @@ import click
 
 from singlepoint.jobs import clock
 from singlepoint.jobs.amounts import format_bytes
-from singlepoint.jobs.client.find import find_job, find_model
+from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Settings, open_session
-from singlepoint.jobs.commands.text import fields, table
-from singlepoint.jobs.errors import EXIT_INVALID, UsageError
+from singlepoint.jobs.errors import EXIT_INVALID
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.store.home import Home
 
 from .ground.process import usable_cores
-from .models import registry
 
 
 @click.command(
@@ -114,79 +111,3 @@ def _checkpoint_text(row: dict[str, Any]) -> str:
     verdict = {True: "sound", False: f"DAMAGED: {row.get('problem')}", None: ""}[row.get("sound")]
     where = f"step {row['step']:>8}  {format_bytes(row['bytes']):>10}  {row['saved_at']}  " if "step" in row else ""
     return f"{where}{row['file']}  {verdict}".rstrip()
-
-
-@click.command(epilog="Examples:  singlepoint models   |   singlepoint models show wdbc")
-@click.argument("action", type=click.Choice(["list", "show"]), default="list")
-@click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.pass_obj
-def models(settings: Settings, action: str, name: str | None, as_json: bool) -> None:
-    """List the models that jobs made, or show one: its layers, metrics and origin."""
-    session = open_session(settings)
-    if action == "show":
-        if name is None:
-            raise UsageError("models show needs a NAME", hint="`singlepoint models` lists them")
-        document = model_document(Path(find_model(session.store, name)))
-        click.echo(json.dumps({"schema": 1, **document}, indent=2) if as_json else _model_text(document))
-        return
-    rows = model_documents(session.home)
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "models": rows}, indent=2))
-    elif not rows:
-        click.echo("no models yet; `singlepoint submit train SPEC.toml` makes one", err=True)
-    else:
-        click.echo(table([_model_cells(row) for row in rows], ("model", "size", "task", "scores")))
-
-
-def _model_cells(row: dict[str, Any]) -> dict[str, str]:
-    scores = ", ".join(f"{key} {value:.4g}" for key, value in row["metrics"].items())
-    return {"model": row["model"], "size": format_bytes(row["bytes"]), "task": row["task"] or "", "scores": scores}
-
-
-def model_documents(home: Home) -> list[dict[str, Any]]:
-    """What `models --json` says of every model in a home."""
-    return [
-        model_document(home.models / name / str(number))
-        for name in registry.names(home)
-        for number in registry.versions(home, name)
-    ]
-
-
-def model_document(place: Path) -> dict[str, Any]:
-    """What `models --json` says of the model in a directory. Reads no weights."""
-    document = registry.description(place)
-    weights = place / "model.safetensors"
-    return {
-        "model": f"{place.parent.name}/{place.name}",
-        "path": str(place),
-        "bytes": weights.stat().st_size if weights.exists() else 0,
-        **{key: document.get(key) for key in ("task", "classes", "input_shape", "layers", "provenance")},
-        "metrics": document.get("metrics") or {},
-    }
-
-
-def _model_text(document: dict[str, Any]) -> str:
-    lines = [document["model"], f"  path     {document['path']}", f"  size     {format_bytes(document['bytes'])}"]
-    lines += [f"  task     {document['task']}", f"  classes  {', '.join(map(str, document['classes'] or [])) or '-'}"]
-    for layer in document["layers"] or []:
-        options = ", ".join(f"{key} {value}" for key, value in layer.items() if key != "type" and value is not None)
-        lines.append(f"  layer    {layer['type']}{': ' if options else ''}{options}")
-    origin = {key: value for key, value in (document["provenance"] or {}).items() if key != "environment"}
-    asked = {key: value for key, value in _flat(origin.pop("spec", {})) if not key.startswith("model.")}
-    told = {key: f"{value:.6g}" for key, value in document["metrics"].items()}
-    told |= {key: _listed(value) for key, value in (asked | origin).items()}
-    return "\n".join([*lines, *(f"  {line}" for line in fields(told).splitlines())])
-
-
-def _listed(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _flat(document: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """`training.epochs` and its value, for everything that a spec says; what it leaves open is left out."""
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{before}{name}.")
-        elif value is not None:
-            yield f"{before}{name}", value

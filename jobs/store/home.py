@@ -11,7 +11,7 @@
     policy               the policy that was chosen for the scheduler
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
-    models/<name>/<n>/   model.json, model.safetensors
+    models/<name>/<n>/   model.json, model.safetensors; `removed` beside them: the highest n that is gone
     prepared/            rows of trainings as they were prepared, for other jobs on the same data
     uploads/<id>/        files that came by HTTP, for jobs to read
     outputs/             what jobs leave for good and said no other place for

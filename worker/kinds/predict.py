@@ -25,9 +25,8 @@ from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.checkpoints.when_due import CheckpointDue
-from singlepoint.worker.data.formats import Piece, RowSource, TableRows, existing, files_of, member_of, open_rows
+from singlepoint.worker.data.formats import Piece, RowSource, TableRows, member_of
 from singlepoint.worker.data.formats.training import shown_source
-from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
@@ -36,15 +35,12 @@ from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, row_independence
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
+from singlepoint.worker.scoring.answered import TILE_ROWS, answered, input_files, rows_for
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.comparison import Comparison, comparison
 from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
 from singlepoint.worker.scoring.scored import Scored
-
-TILE_ROWS = 1024
-"""Rows that are read, scored and written together. Always a multiple of what passes through the network at once,
-counted from the file's first row."""
 
 
 def check(spec: PredictSpec) -> Checked:
@@ -52,29 +48,16 @@ def check(spec: PredictSpec) -> Checked:
 
     spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told.
     """
-    sources, output = _sources(spec), Path(spec.output)
+    sources, output = input_files(spec.input), Path(spec.output)
     changes: dict[str, object] = {"input": tuple(map(str, sources))} if len(sources) > 1 else {}
     if os.path.isabs(spec.model):
         model = files.load(Path(spec.model))
-        if model.preprocessor is None:
-            raise InvalidInput(
-                Problem("model", "was saved without preprocessing", "train it by a job, or give it some")
-            )
-        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec)
+        rows = rows_for(model, sources, spec.pass_through, spec)
         output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
         changes |= rows.said if isinstance(rows, TableRows) else {}
     for source in sources:
         _check_output(output, source)
     return Checked(spec.model_copy(update=changes), (f"input: {shown_source(sources, changes)}",))
-
-
-def _sources(spec: PredictSpec) -> list[Path]:
-    """The files to score. Raises NotFound."""
-    sources = files_of(spec.input, Path("/"), "input")
-    for source in sources:
-        if not source.is_dir():
-            existing(member_of(source)[0])
-    return sources
 
 
 def _size_and_time(sources: Sequence[Path]) -> tuple[int, int]:
@@ -138,11 +121,9 @@ class Prediction:
         place = _model_place(work, spec.model)
         with heard_at_once(work):
             model = files.load(place)
-        sources = _sources(spec)
+        sources = input_files(spec.input)
         witness = Witness.of(member_of(source)[0] for source in sources)
-        if model.preprocessor is None:
-            raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job"))
-        rows = open_rows(sources, model.preprocessor, spec.pass_through, spec, model.target_names)
+        rows = rows_for(model, sources, spec.pass_through, spec)
         input_bytes, modified_ns = _size_and_time(sources)
         here = row_independence.environment(1)
         settled = work.settle_on(
@@ -216,11 +197,7 @@ class Prediction:
 
     def score(self, piece: Piece) -> bytes:
         """Parse and predict the rows of one piece; what becomes of them, packed."""
-        tile = self.rows.parse(piece).whole()
-        try:
-            scores = self.predictor.predict(tile.raw)
-        except BadRow as bad:
-            raise bad.shifted(tile.first_row, tile.file) from None
+        tile, scores = answered(self.rows, piece, self.predictor)
         compared = self.comparison.rows(tile, scores) if self.comparison is not None else b""
         return Scored(self.format.rows(tile, scores), scores.unseen, compared).packed()
 

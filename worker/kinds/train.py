@@ -247,6 +247,7 @@ class Training:
             "job": self.work.job.id,
             "fingerprint": self.work.job.fingerprint,
             "data_sha256": self.data.digest,
+            "rows": self.data.rows,
             "seed": self.spec.training.seed,
             "epochs": self.trainer.epoch,
             "spec": self.spec.model_dump(mode="json", include={"data", "preprocessing", "model", "training"}),

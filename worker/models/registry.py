@@ -1,4 +1,5 @@
-"""The models that jobs have made: `models/<name>/<n>/`, numbered from 1, never overwritten.
+"""The models that jobs have made: `models/<name>/<n>/`, numbered from 1, never overwritten, and no number
+is given twice: `models/<name>/removed` holds the highest that was given to a model that was removed since.
 
 A trained model is staged in its job's directory and renamed into place while the job's history lock is held.
 If the process dies before the move is recorded, the next attempt finds its model by the job's id and leaves it.
@@ -15,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.store.durable import make_directory, move_into_place
+from singlepoint.jobs.errors import NotFound
+from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.store.durable import (
+    make_directory,
+    move_into_place,
+    remove_if_possible,
+    replace_file,
+    temporary_name,
+)
 from singlepoint.jobs.store.home import Home
 
 
@@ -63,7 +72,7 @@ def ready(home: Home, name: str, job_id: str, stage: Path, sha256: str, *, first
         existing = None  # of another environment, or trained anew
     shelf = home.models / name
     make_directory(shelf)
-    return Publication(stage, sha256, shelf, max(versions(home, name), default=0) + 1, existing)
+    return Publication(stage, sha256, shelf, max([*versions(home, name), _removed(shelf)]) + 1, existing)
 
 
 def _facts(place: Path, digest: str) -> dict[str, Any]:
@@ -76,6 +85,32 @@ def versions(home: Home, name: str) -> list[int]:
     if not shelf.is_dir():
         return []
     return sorted(int(entry.name) for entry in os.scandir(shelf) if entry.name.isdigit())
+
+
+def remove(place: Path) -> None:
+    """Delete a version: it is gone from the moment of the rename; what a process that dies then leaves is swept.
+
+    Raises StorageFull, NotPermitted; NotFound when somebody else was quicker.
+    """
+    number, doomed = int(place.name), temporary_name(place)
+    if number > _removed(place.parent):
+        replace_file(place.parent / REMOVED, b"%d" % number, point="model.remove.number")
+    try:
+        move_into_place(place, doomed, point="model.remove")
+    except FileNotFoundError:
+        raise NotFound(f"model {place.parent.name}/{number} was removed meanwhile") from None
+    reach("model.remove.delete")
+    remove_if_possible(doomed)
+
+
+REMOVED = "removed"
+
+
+def _removed(shelf: Path) -> int:
+    try:
+        return int((shelf / REMOVED).read_bytes()[:20])
+    except (OSError, ValueError):
+        return 0
 
 
 def names(home: Home) -> list[str]:
