@@ -81,12 +81,16 @@ def _listed(ids: set[str]) -> str:
 def find_model(store: JobStore, word: str) -> str:
     """Where the model that `word` means lies, as an absolute path; or the id of a training that has yet to end.
 
-    Raises NotFound, UsageError for an ambiguous job, or NotNow for a training that ended without a model.
+    Raises NotFound, UsageError for an ambiguous job, NotNow for a training that ended without a model, or InvalidInput
+    for what is no model that can be asked here.
     """
     directory = _stored(store.home, word) or _directory(Path(word))
     if directory is not None:
         return str(directory)
     if os.path.isabs(word):
+        if Path(word).suffix == ".onnx" and Path(word).is_file():
+            what = f"{Path(word).name} is a network exported for other programs, which is not read back"
+            raise InvalidInput(Problem("model", what, f"name the {MODEL_FILE} that it was exported from"))
         raise NotFound(f"no model in {word}", hint=f"a model's directory holds a {MODEL_FILE}")
     try:
         job = store.load(find_job(store, word))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput
+from singlepoint.worker.data.formats.tile import CHECKED_CELLS
 from singlepoint.worker.nn.learning.footprint import footprint
 from singlepoint.worker.nn.learning.objective import resolve
 from singlepoint.worker.nn.network import plan
@@ -17,9 +18,6 @@ from .loading import TrainSections, look_at
 from .memory import MemoryEstimate, estimate
 from .summary import summary, warnings
 from .training import as_problem, check_monitor, layers_of
-
-CHECKED_CELLS = 4_000_000
-"""How many values a check at submit reads at most: a second or two."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from singlepoint.jobs.spec.training import TrainingSpec
 from singlepoint.worker.data import targets
 from singlepoint.worker.data.files_digest import FilesDigest
 from singlepoint.worker.data.formats.streams import plainly
+from singlepoint.worker.data.formats.tile import in_field
 from singlepoint.worker.data.formats.training import RawData, data_files, read_training_data, read_validation_data
 from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.data.targets import Target
@@ -77,13 +78,15 @@ def look_at(spec: TrainSections, base: Path, *, most_cells: int | None = None) -
         )
         return raw, examples, prepare_training(examples, spec, share=data.validation, validation=apart)
     except BadRow as bad:
+        field, rows = "data.path", raw
         if second is not None and bad.file == VALIDATION:
-            raise second.located(bad) from None
-        raise bad if bad.file else raw.located(bad) from None
+            field, rows = "data.validation_path", second
+        with in_field(field, rows.paths[0].name):
+            raise rows.located(bad) from None
 
 
 def _encoded_like(second: RawData, target: Target) -> Array:
     try:
         return targets.encode_like(second.y, target, name=second.target_name)
     except BadRow as bad:
-        raise second.located(bad) from None
+        raise bad.shifted(0, VALIDATION) from None

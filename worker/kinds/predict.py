@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,14 @@ from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.scoring.answered import TILE_ROWS, answered, input_files, rows_for
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.comparison import Comparison, comparison
+from singlepoint.worker.scoring.first_rows import look_over, told_of_input
 from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
 from singlepoint.worker.scoring.scored import Scored
 
 
 def check(spec: PredictSpec) -> Checked:
-    """The model is whole, the input has its columns, the output can be written.
+    """The model is whole, the input has its columns and the model can take its first rows, the output can be written.
 
     spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told.
     """
@@ -53,6 +54,8 @@ def check(spec: PredictSpec) -> Checked:
     if os.path.isabs(spec.model):
         model = files.load(Path(spec.model))
         rows = rows_for(model, sources, spec.pass_through, spec)
+        assert model.preprocessor is not None  # else there are no rows for it
+        look_over(rows, model.preprocessor, sources[0].name)
         output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
         changes |= rows.said if isinstance(rows, TableRows) else {}
     for source in sources:
@@ -106,6 +109,7 @@ class Prediction:
     format: OutputFormat
     shards: Shards
     witness: Witness
+    file: str
     input_bytes: int
     due: CheckpointDue
     bit_identical: bool
@@ -157,6 +161,7 @@ class Prediction:
             output_format(Path(spec.output), predictor, rows.columns, spec.answer_prefix),
             shards,
             witness,
+            sources[0].name,
             input_bytes=input_bytes,
             due=CheckpointDue(work),
             bit_identical="differs" not in work.stops.job.facts,
@@ -189,7 +194,8 @@ class Prediction:
     def _until_asked_to_stop(self) -> Iterator[Piece]:
         """The pieces not scored yet. Those already handed out will be finished."""
         while (stop := self.work.stops.due()) is None:
-            piece = next(self.pieces, None)
+            with self._told_of_input():
+                piece = next(self.pieces, None)
             if piece is None:
                 return
             yield piece
@@ -197,9 +203,13 @@ class Prediction:
 
     def score(self, piece: Piece) -> bytes:
         """Parse and predict the rows of one piece; what becomes of them, packed."""
-        tile, scores = answered(self.rows, piece, self.predictor)
+        with self._told_of_input():
+            tile, scores = answered(self.rows, piece, self.predictor)
         compared = self.comparison.rows(tile, scores) if self.comparison is not None else b""
         return Scored(self.format.rows(tile, scores), scores.unseen, compared).packed()
+
+    def _told_of_input(self) -> AbstractContextManager[None]:
+        return told_of_input(self.file)
 
     def look_at_the_clock(self) -> None:
         """Count the finished rows when it is time, and tell how far the work is."""

@@ -12,6 +12,8 @@ from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.models.predictor import Predictor, Scores
 from singlepoint.worker.models.trained_model import TrainedModel
 
+from .first_rows import told_of_input
+
 TILE_ROWS = 1024
 """Rows that are read, scored and written together. Always a multiple of what passes through the network at once,
 counted from the file's first row."""
@@ -35,7 +37,8 @@ def rows_for(
     """
     if model.preprocessor is None:
         raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job, or give it some"))
-    return open_rows(sources, model.preprocessor, keep, said, model.target_names)
+    with told_of_input(sources[0].name):
+        return open_rows(sources, model.preprocessor, keep, said, model.target_names)
 
 
 def answered(rows: RowSource, piece: Piece, predictor: Predictor) -> tuple[Tile, Scores]:

@@ -18,6 +18,7 @@ from singlepoint.worker.models.trained_model import TrainedModel
 
 from .answered import TILE_ROWS, answered, rows_for
 from .comparison import comparison
+from .first_rows import told_of_input
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ def evaluate(model: TrainedModel, sources: Sequence[Path]) -> Evaluation:
     """Score all rows of these files beside their targets.
 
     Raises NotFound; InvalidInput for an input without the targets, or with other columns than the model's, or that was
-    changed meanwhile; BadRow.
+    changed meanwhile.
     """
     witness = Witness.of(member_of(source)[0] for source in sources)
     rows, predictor = rows_for(model, sources, ()), ModelPredictor(model)
@@ -43,7 +44,8 @@ def evaluate(model: TrainedModel, sources: Sequence[Path]) -> Evaluation:
         raise InvalidInput(Problem("input", _lacks(model.target_names), "`submit predict` answers rows without it"))
     compared, unseen, count = bytearray(), Counter[str](), 0
     for piece in rows.pieces(None, TILE_ROWS):
-        tile, scores = answered(rows, piece, predictor)
+        with told_of_input(sources[0].name):
+            tile, scores = answered(rows, piece, predictor)
         compared += truth.rows(tile, scores)
         unseen.update(scores.unseen)
         count += piece.rows

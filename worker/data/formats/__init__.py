@@ -145,7 +145,7 @@ def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | Arrays | Im
         return arrays[0] if len(arrays) == 1 else Arrays(arrays, "input")
     if len(files) > 1:
         raise InvalidInput(Problem("input", f"{len(files)} folders cannot be read as one", "put them into one"))
-    images, _ = folders.by_class(files[0])
+    images, _ = folders.by_class(files[0], "input")
     if isinstance(images, np.ndarray):
         raise InvalidInput(Problem("input", f"{files[0].name} holds texts", "give them as a column of a table"))
     return images

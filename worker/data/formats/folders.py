@@ -89,10 +89,10 @@ def open_images(paths: Sequence[Path]) -> ImageFiles:
     return ImageFiles(tuple(paths), (len(paths), *_image(paths[0]).shape))
 
 
-def by_class(folder: Path) -> tuple[ImageFiles | Array, Array]:
+def by_class(folder: Path, field: str = "data.path") -> tuple[ImageFiles | Array, Array]:
     """What a folder of folders holds: images, or texts (n,), and the class of each.
 
-    Raises InvalidInput for a folder with neither, or both.
+    field: of the spec that names it. Raises InvalidInput for a folder with neither, or both.
     """
     labelled = [
         (path, one.name)
@@ -104,7 +104,7 @@ def by_class(folder: Path) -> tuple[ImageFiles | Array, Array]:
     kinds = {is_image(path) for path, _ in labelled}
     if len(kinds) != 1:
         what = "holds images and texts" if kinds else "has no folder with .png, .jpg or .txt files in it"
-        raise InvalidInput(Problem("data.path", f"{folder} {what}", "one folder a class: photos/cat/1.png"))
+        raise InvalidInput(Problem(field, f"{folder} {what}", "one folder a class: photos/cat/1.png"))
     classes = np.array([name for _, name in labelled], object)
     if kinds == {True}:
         return open_images([path for path, _ in labelled]), classes

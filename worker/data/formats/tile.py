@@ -7,11 +7,13 @@ of the bytes found, and may happen in another process.
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
 from singlepoint.jobs.spec.data import MISSING_DEFAULT, Missing
 from singlepoint.worker.data.preprocessing import Raw
-from singlepoint.worker.data.preprocessing.rows import BadRow
+from singlepoint.worker.data.preprocessing.rows import BadRow, InFile
 
 Cursor = dict[str, int]
 """Plain numbers, fit for JSON: where the next tile begins. `file`, if it is there, is the place of the file among
@@ -31,6 +33,16 @@ in the network's own tile, which must not depend on that."""
 
 PIECE_BYTES = 1 << 26
 """A tile is cut short once it has so many bytes."""
+
+CHECKED_CELLS = 4_000_000
+"""How many values a check at submit reads at most: a second or two."""
+
+MOST_ROWS_CHECKED = 200_000
+
+
+def most_rows(width: int, cells: int = CHECKED_CELLS) -> int:
+    """How many rows of so many values a look at a large file takes."""
+    return max(1, min(MOST_ROWS_CHECKED, cells // width))
 
 
 @dataclass(frozen=True)
@@ -120,14 +132,14 @@ class Tile:
     lines: Sequence[str] | None = None
 
     def whole(self) -> Tile:
-        """This tile. Raises InvalidInput if a row of it cannot be used, with the first trouble of each column."""
+        """This tile. Raises InFile if a row of it cannot be used, with the first trouble of each column."""
         first: dict[str, Reject] = {}
         for reject in self.rejects:
             first.setdefault(reject.column, reject)
         if first:
             order = list(self.raw) if isinstance(self.raw, Mapping) else []
             bad = [self.bad_row(first[name]) for name in ("", *order) if name in first]
-            raise InvalidInput([problem for one in bad for problem in one.problems])
+            raise InFile([problem for one in bad for problem in one.problems])
         return self
 
     def bad_row(self, reject: Reject) -> BadRow:
@@ -226,6 +238,23 @@ def existing(path: Path, field: str = "input") -> Path:
     return path
 
 
-def unreadable(path: Path, reason: object, hint: str = "") -> InvalidInput:
+def unreadable(path: Path, reason: object, hint: str = "") -> InFile:
     """The error for a file whose contents are not what its name promises."""
-    return InvalidInput(Problem(path.name, str(reason), hint))
+    return InFile(Problem(path.name, str(reason), hint))
+
+
+@contextmanager
+def in_field(name: str, file: str) -> Iterator[None]:
+    """What is wrong inside of a file is told by the field of the spec that names it: `input: new.csv, row 2`.
+
+    file: its name, for a row that does not tell it.
+    """
+    try:
+        yield
+    except InFile as error:
+        problems = [replace(one, field=f"{name}: {_with_file(one.field, file)}") for one in error.problems]
+        raise InvalidInput(problems, hint=error.hint) from None
+
+
+def _with_file(place: str, file: str) -> str:
+    return f"{file}, {place}" if re.match("row [0-9]", place) else place

@@ -23,11 +23,10 @@ from .cells import ColumnParser
 from .folders import ImageFiles
 from .paths import Arrays
 from .streams import Opener, plainly
-from .tile import Tile, Wanted
+from .tile import MOST_ROWS_CHECKED, Tile, Wanted, in_field, most_rows
 
 _CHUNK_ROWS = 4096  # at least so many are read at a time
 _FEW_ROWS = 64
-_MOST_ROWS_LOOKED_AT = 200_000
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,19 @@ def _read(
     data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str, opener: Opener
 ) -> RawData:
     paths = files_of(data.path, base, field)
+    with in_field(field, paths[0].name):
+        return _read_files(data, preprocessing, base, most_cells, field, opener, paths)
+
+
+def _read_files(
+    data: DataSpec,
+    preprocessing: PreprocessingSpec,
+    base: Path,
+    most_cells: int | None,
+    field: str,
+    opener: Opener,
+    paths: Sequence[Path],
+) -> RawData:
     match format_of(paths[0], field):
         case "array" | "images":
             return replace(_read_arrays(data, paths, base, most_cells), paths=tuple(paths))
@@ -239,18 +251,18 @@ def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> 
 def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
     """named: whether messages must tell the file."""
     width = len(columns.numbers) + len(columns.words)
-    most_rows = _most_rows(most_cells, width)
+    limit = _most_rows(most_cells, width)
     wanted = Wanted(columns.numbers, columns.words, missing=data.missing)
     gathered = _Gathered()
     parts: dict[str, int] = {}
     complete = True
-    at_once = min(table.cells_at_once // width, most_rows or _MOST_ROWS_LOOKED_AT)
+    at_once = min(table.cells_at_once // width, limit or MOST_ROWS_CHECKED)
     for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted, threads=usable_cores()):
         file = tile.file or (table.path.name if named else "")
         parts[file] = parts.get(file, 0) + tile.rows
         about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))
         gathered.add(_named(replace(tile, file=file).whole()), about_rows or 0)
-        if most_rows is not None and gathered.rows >= most_rows:
+        if limit is not None and gathered.rows >= limit:
             complete = False
             break
     if not gathered.rows:
@@ -379,7 +391,9 @@ def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, Array
     existing(member_of(target)[0], "data.target_path")
     if format_of(target, "data.target_path") != "array":
         raise InvalidInput(Problem("data.target_path", f"{target.name} is not an array", "use .npy, .npz or idx"))
-    return open_array(path), replace(open_array(target, "y"), name="y"), ()
+    with in_field("data.target_path", target.name):
+        y = replace(open_array(target, "y"), name="y")
+    return open_array(path), y, ()
 
 
 def _check_no_columns(data: DataSpec) -> None:
@@ -394,7 +408,7 @@ def _check_no_columns(data: DataSpec) -> None:
 
 
 def _most_rows(most_cells: int | None, width: int) -> int | None:
-    return None if most_cells is None else max(1, min(_MOST_ROWS_LOOKED_AT, most_cells // width))
+    return None if most_cells is None else most_rows(width, most_cells)
 
 
 def _listed(names: Sequence[str]) -> str:

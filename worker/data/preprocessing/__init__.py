@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from .array import ArrayPreprocessor, fit_array
-from .rows import BadRow, LazyRows, Raw, SparseRows, Unseen, prepare, row_count, select
+from .rows import BadRow, InFile, LazyRows, Raw, SparseRows, Unseen, prepare, row_count, select
 from .table import TablePreprocessor, fit_table
 from .text import SequencePreprocessor, TfIdfPreprocessor, fit_text
 
@@ -23,6 +23,7 @@ Preprocessor = Annotated[
 __all__ = [
     "ArrayPreprocessor",
     "BadRow",
+    "InFile",
     "LazyRows",
     "Preprocessor",
     "Raw",

@@ -52,7 +52,11 @@ class Fitted(Part):
     __hash__ = None  # type: ignore[assignment]
 
 
-class BadRow(InvalidInput):
+class InFile(InvalidInput):
+    """Something is wrong inside of a file: the field of each problem is a file or a row, and not yet one of a spec."""
+
+
+class BadRow(InFile):
     """A row cannot be used."""
 
     def __init__(self, row: int, column: str, reason: str, hint: str = "", cell: str = "", *, file: str = "") -> None:
