@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import click
 
@@ -99,6 +99,31 @@ def _repeated(args: Sequence[str]) -> list[str]:
     return words
 
 
+class Jobs(Protocol):
+    """Where jobs are looked for: in a home, or on a server."""
+
+    def find(self, word: str) -> str:
+        """The id of the one that a word means. Raises NotFound."""
+
+    def matching(self, *wanted: Wanted) -> list[str]:
+        """The ids of those that all of these take, oldest first."""
+
+
+@dataclass(frozen=True)
+class JobsHere:
+    """Those of a home."""
+
+    session: Session
+
+    def find(self, word: str) -> str:
+        """See `Jobs`."""
+        return find_job(self.session.store, word)
+
+    def matching(self, *wanted: Wanted) -> list[str]:
+        """See `Jobs`."""
+        return ids_of(self.session, *wanted)
+
+
 @dataclass(frozen=True)
 class Which:
     """The jobs that a command is to do something with: words for single ones, or all of some."""
@@ -109,7 +134,7 @@ class Which:
     everything: bool
     dry_run: bool
 
-    def ids(self, session: Session, among: frozenset[str]) -> list[str]:
+    def ids(self, jobs: Jobs, among: frozenset[str]) -> list[str]:
         """Raises UsageError unless it says which; NotFound for a word that means none.
 
         among: the statuses that the command can do something with, where not single jobs were named.
@@ -120,17 +145,17 @@ class Which:
             raise UsageError(what, hint="ID…, --name GLOB, --status S, or --all")
         if self.words:
             return list(self.words)
-        return ids_of(session, Wanted(statuses=among), Wanted(True, self.statuses, self.name))
+        return jobs.matching(Wanted(statuses=among), Wanted(True, self.statuses, self.name))
 
-    def each(self, session: Session, among: frozenset[str], act: Callable[[str], None], *, at_once: int = 1) -> None:
+    def each(self, jobs: Jobs, among: frozenset[str], act: Callable[[str], None], *, at_once: int = 1) -> None:
         """Do it, job by job. act: is given a job's id."""
-        words = self.ids(session, among)
+        words = self.ids(jobs, among)
         if not words:
             click.echo("no such job", err=True)
         elif self.dry_run:
-            click.echo("\n".join(find_job(session.store, word) for word in words))
+            click.echo("\n".join(jobs.find(word) for word in words))
         elif self.words:
-            each(words, lambda word: act(find_job(session.store, word)))
+            each(words, lambda word: act(jobs.find(word)))
         else:
             each(words, act, at_once=at_once)
 

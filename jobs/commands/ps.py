@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import click
 
@@ -50,6 +52,32 @@ MOST_ENDED = 100
 """Shown to people when they do not say how many they want."""
 
 
+def listing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds the options that say which jobs are listed, passed as `wanted`."""
+
+    @click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
+    @status_option
+    @click.option("--name", metavar="GLOB", help="Those of such a name, for example 'wdbc-*'.")
+    @click.option("--project", metavar="P", help="Those of a project.")
+    @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the newest.")
+    @click.option("--sort", metavar="F", help=f"By a column: {', '.join(SORTS)}; -cpu: largest first.  [newest first]")
+    @functools.wraps(command)
+    def with_wanted(
+        *arguments: Any,
+        everything: bool,
+        status: tuple[str, ...],
+        name: str | None,
+        project: str | None,
+        limit: int | None,
+        sort: str | None,
+        **options: Any,
+    ) -> None:
+        wanted = Wanted(everything, statuses(status), name, project=project, limit=limit, sort=sort)
+        command(*arguments, wanted=wanted, **options)
+
+    return with_wanted
+
+
 @click.command(
     epilog=examples(
         "singlepoint ps",
@@ -57,43 +85,36 @@ MOST_ENDED = 100
         "singlepoint ps -a --json | jq '.jobs[].state'",
     )
 )
-@click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
+@listing_options
 @click.option("-w", "--watch", is_flag=True, help="Keep showing them, until Ctrl-C.")
-@status_option
-@click.option("--name", metavar="GLOB", help="Those of such a name, for example 'wdbc-*'.")
-@click.option("--project", metavar="P", help="Those of a project.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the newest.")
-@click.option("--sort", metavar="F", help=f"By a column: {', '.join(SORTS)}; -cpu: largest first.  [newest first]")
 @as_json
 @click.pass_obj
-def ps(
-    settings: Settings,
-    everything: bool,
-    watch: bool,
-    status: tuple[str, ...],
-    name: str | None,
-    project: str | None,
-    limit: int | None,
-    sort: str | None,
-    as_json: bool,
-) -> None:
+def ps(settings: Settings, wanted: Wanted, watch: bool, as_json: bool) -> None:
     """List the jobs that have not ended, newest first, with the reason for which each one waits."""
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs: take one of them")
-    wanted = Wanted(everything, statuses(status), name, project=project, limit=limit, sort=sort)
-    if wanted.limit is None and wanted.takes_ended and not as_json:
-        wanted = replace(wanted, limit=MOST_ENDED)
+    wanted = wanted if as_json else for_people(wanted)
     session = open_session(settings)
     if watch:
         _watch(session, wanted)
     found = select(session, wanted)
+    show_list(found, wanted, as_json=as_json)
+    if found.away is not None:
+        raise found.away
+
+
+def for_people(wanted: Wanted) -> Wanted:
+    """No more of those that have ended than anybody reads."""
+    return replace(wanted, limit=MOST_ENDED) if wanted.limit is None and wanted.takes_ended else wanted
+
+
+def show_list(found: Selection, wanted: Wanted, *, as_json: bool) -> None:
+    """Print it as a table, or as a document."""
     if as_json:
         document = {"schema": SCHEMA, "jobs": found.rows, "matched": found.matched, "counts": dict(found.counts)}
         click.echo(json.dumps(document, indent=1))
     else:
         _print(found, wanted)
-    if found.away is not None:
-        raise found.away
 
 
 def _print(found: Selection, wanted: Wanted) -> None:

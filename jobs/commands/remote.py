@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
 from singlepoint.jobs.client.follow import EXIT_CODES
+from singlepoint.jobs.client.listing import ENDED, PAUSED, SORTS, STATUSES, Selection, Wanted
+from singlepoint.jobs.client.query import Row
 from singlepoint.jobs.client.remote import API, Server, open_server
 from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.clock import now
@@ -19,43 +23,84 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.job import Spec
 
 from .logs import detaching
-from .options import as_json, each, job_argument, jobs_argument
-from .ps import COLUMNS, cells
+from .options import Which, as_json, job_argument, jobs_argument, which_jobs
+from .ps import for_people, listing_options, show_list
 from .show import page
-from .text import coloured, table
+from .stop import ENDED_BADLY, GOES_ON, LIVES
+from .text import coloured
+
+PAGE = 1000
+"""Jobs that are asked for at once."""
 
 
 def submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
     """What `submit` does once it has read its arguments."""
     server = open_server(settings)
     if options["dry_run"]:
-        click.echo(json.dumps(server.submit(spec, dry_run=True), indent=1))
+        plan = server.submit(spec, dry_run=True)
+        told = plan.pop("told", [])
+        click.echo(json.dumps(plan, indent=1))
+        _tell(plan, told, options)
         return
     answer = server.submit(spec)
     job_id = answer["id"]
     click.echo(json.dumps(answer) if options["as_json"] else job_id)
-    told = answer.get("told", [])
-    foreseen = {**(answer.get("outlook") or {}), "deadline_at": answer.get("deadline_at")}
-    for line in () if options["quiet"] else (*told, *foreseen_lines(foreseen, now())):
-        click.echo(line, err=True)
+    _tell(answer, answer.get("told", []), options)
     if options["wait"] or options["follow"]:
         _follow(server, job_id, show_log=options["follow"], log_to_stderr=True, quiet=options["quiet"])
 
 
+def _tell(answer: dict[str, Any], told: Sequence[str], options: dict[str, Any]) -> None:
+    """What was found out of the data there, and what is foreseen."""
+    foreseen = {**(answer.get("outlook") or {}), "deadline_at": answer.get("deadline_at")}
+    for line in () if options["quiet"] else (*told, *foreseen_lines(foreseen, now())):
+        click.echo(line, err=True)
+
+
 @click.command()
-@click.option("-a", "--all", "everything", is_flag=True, help="Show jobs that have ended, too.")
+@listing_options
 @as_json
 @click.pass_obj
-def ps(settings: Settings, everything: bool, as_json: bool) -> None:
-    """List the jobs that have not ended, with the reason for which each one waits."""
-    found = open_server(settings).get(f"{API}/jobs?limit=1000{'' if everything else '&ended=false'}")
-    rows = found["jobs"][::-1]  # oldest first, as on the machine itself
-    if as_json:
-        click.echo(json.dumps({"schema": found["schema"], "jobs": rows}, indent=1))
-    elif rows:
-        click.echo(table([cells(row, now()) for row in rows], COLUMNS))
-    else:
-        click.echo("no jobs", err=True)
+def ps(settings: Settings, wanted: Wanted, as_json: bool) -> None:
+    """List the jobs that have not ended, newest first, with the reason for which each one waits."""
+    wanted = wanted if as_json else for_people(wanted)
+    show_list(_listed(open_server(settings), wanted), wanted, as_json=as_json)
+
+
+def _listed(server: Server, wanted: Wanted) -> Selection:
+    """The jobs there that are wanted, by as many pages as that takes; sorted here, so that all are looked at."""
+    most = wanted.limit if wanted.sort is None else None
+    query: dict[str, Any] = {"name": wanted.name, "project": wanted.project}
+    query |= {"status": ",".join(sorted(wanted.statuses)) or None, "ended": None if wanted.takes_ended else "false"}
+    rows: list[Row] = []
+    while True:
+        query["limit"] = PAGE if most is None else min(PAGE, most - len(rows))
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        found = server.get(f"{API}/jobs?{given}")
+        rows += found["jobs"]
+        query["cursor"] = found["next"]
+        if found["next"] is None or len(rows) == most:
+            break
+    if wanted.sort is not None:
+        rows.sort(key=SORTS[wanted.sort.removeprefix("-")], reverse=wanted.sort.startswith("-"))
+    counts = {state: count for state, count in found["counts"].items() if count}
+    return Selection(rows[: wanted.limit], found["total"], counts=counts)
+
+
+@dataclass(frozen=True)
+class JobsThere:
+    """Those of a server."""
+
+    server: Server
+
+    def find(self, word: str) -> str:
+        """See `Jobs`."""
+        return str(self.server.job(word)["id"])
+
+    def matching(self, *wanted: Wanted) -> list[str]:
+        """See `Jobs`."""
+        rows = _listed(self.server, wanted[0]).rows
+        return [row["id"] for row in reversed(rows) if all(one.takes(row) for one in wanted)]
 
 
 @click.command()
@@ -126,26 +171,32 @@ def _follow(server: Server, job_id: str, *, show_log: bool, log_to_stderr: bool,
                 raise click.exceptions.Exit(EXIT_CODES[State(document["state"])])
 
 
-def _verb(verb: str, help_text: str, said: Callable[[dict[str, Any]], str]) -> click.Command:
+def _verb(verb: str, help_text: str, among: frozenset[str], said: Callable[[dict[str, Any]], str]) -> click.Command:
+    """among: the statuses of jobs with which it can be done.  said: what to tell of the row that is answered."""
+
     @click.command(name=verb, help=help_text)
-    @jobs_argument
+    @which_jobs
     @click.pass_obj
-    def command(settings: Settings, jobs: tuple[str, ...]) -> None:
+    def command(settings: Settings, /, which: Which, **body: Any) -> None:
         server = open_server(settings)
 
-        def act(word: str) -> None:
-            row = server.ask("POST", f"{API}/jobs/{server.job(word)['id']}/{verb}")
+        def act(job_id: str) -> None:
+            row = server.ask("POST", f"{API}/jobs/{job_id}/{verb}", body or None)
             click.echo(f"{row['id']} {said(row)}")
 
-        each(jobs, act)
+        which.each(JobsThere(server), among, act)
 
     return command
 
 
-cancel = _verb("cancel", "End jobs for good.", lambda row: "cancelled" if row["ended_at"] else "asked to stop")
-pause = _verb("pause", "Keep jobs from going on until `resume`.", lambda row: "held back" if row["held"] else "paused")
-resume = _verb("resume", "Let paused jobs go on as soon as there is room.", lambda _row: "goes on when there is room")
-retry = _verb("retry", "Run failed or cancelled jobs again.", lambda row: str(row["state"]))
+cancel = _verb("cancel", "End jobs for good.", LIVES, lambda row: "cancelled" if row["ended_at"] else "asked to stop")
+pause = _verb(
+    "pause", "Keep jobs from going on until `resume`.", GOES_ON, lambda row: "held back" if row["held"] else "paused"
+)
+resume = _verb("resume", "Let paused jobs go on.", frozenset({PAUSED}), lambda _row: "goes on when there is room")
+retry = click.option("--fresh", is_flag=True, help="Begin from nothing instead of from the last checkpoint.")(
+    _verb("retry", "Run failed or cancelled jobs again.", ENDED_BADLY, lambda row: str(row["state"]))
+)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -160,16 +211,15 @@ def priority(settings: Settings, job: str, number: int) -> None:
 
 
 @click.command()
-@jobs_argument
+@which_jobs
 @click.option("--force", is_flag=True, help="Cancel a job that has not ended, then remove it.")
 @click.pass_obj
-def rm(settings: Settings, jobs: tuple[str, ...], force: bool) -> None:
+def rm(settings: Settings, which: Which, force: bool) -> None:
     """Delete jobs that have ended."""
     server = open_server(settings)
 
-    def act(word: str) -> None:
-        job_id = server.job(word)["id"]
+    def act(job_id: str) -> None:
         server.ask("DELETE", f"{API}/jobs/{job_id}{'?force=true' if force else ''}")
         click.echo(f"{job_id} removed")
 
-    each(jobs, act)
+    which.each(JobsThere(server), frozenset(STATUSES) if force else frozenset({ENDED}), act)

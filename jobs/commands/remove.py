@@ -14,7 +14,7 @@ from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import HistoryDamaged
 from singlepoint.jobs.lifecycle.records import Job
 
-from .options import Which, examples, length_s, which_jobs
+from .options import JobsHere, Which, examples, length_s, which_jobs
 from .text import plural
 
 CANCEL_PATIENCE_S = 30.0
@@ -48,7 +48,7 @@ def rm(settings: Settings, which: Which, force: bool) -> None:
             control.remove_damaged(session, job_id)
             click.echo(f"{job_id} removed")
 
-    which.each(session, frozenset(STATUSES) if force else frozenset({ENDED}), act)
+    which.each(JobsHere(session), frozenset(STATUSES) if force else frozenset({ENDED}), act)
 
 
 @click.command(epilog=examples("singlepoint prune --older-than 7d --dry-run", "singlepoint prune --keep 100"))

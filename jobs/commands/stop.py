@@ -15,9 +15,11 @@ from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 
-from .options import Which, examples, job_argument, which_jobs
+from .options import JobsHere, Which, examples, job_argument, which_jobs
 
 GOES_ON = frozenset({WAITING, State.RUNNING.value})
+LIVES = GOES_ON | {PAUSED}
+ENDED_BADLY = frozenset({State.FAILED.value, State.CANCELLED.value})
 
 AT_ONCE = 8
 """Each waits for the disk, and several wait for it together."""
@@ -35,11 +37,11 @@ def cancel(settings: Settings, which: Which) -> None:
         _say(job, "cancelled" if job.is_final else "asked to stop")
 
     if which.words:
-        which.each(session, GOES_ON, act)
+        which.each(JobsHere(session), LIVES, act)
         return
     session.require_redis()
     with session.index.together() as tell:
-        which.each(session, GOES_ON, partial(act, tell=tell), at_once=AT_ONCE)
+        which.each(JobsHere(session), LIVES, partial(act, tell=tell), at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint pause k3v", "singlepoint pause k3v && singlepoint resume k3v"))
@@ -53,7 +55,7 @@ def pause(settings: Settings, which: Which) -> None:
         job = control.pause(session, job_id, now())
         _say(job, "held back" if job.state is State.PENDING else "paused" if job.paused else "asked to pause")
 
-    which.each(session, GOES_ON, act, at_once=AT_ONCE)
+    which.each(JobsHere(session), GOES_ON, act, at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint resume k3v", "singlepoint resume last"))
@@ -66,7 +68,7 @@ def resume(settings: Settings, which: Which) -> None:
     def act(job_id: str) -> None:
         _say(control.resume(session, job_id, now()), "goes on when there is room")
 
-    which.each(session, frozenset({PAUSED}), act, at_once=AT_ONCE)
+    which.each(JobsHere(session), frozenset({PAUSED}), act, at_once=AT_ONCE)
 
 
 @click.command(epilog=examples("singlepoint retry k3v --fresh", "singlepoint retry --status failed"))
@@ -80,7 +82,7 @@ def retry(settings: Settings, which: Which, fresh: bool) -> None:
     def act(job_id: str) -> None:
         _say(control.retry(session, job_id, now(), fresh=fresh), "pending")
 
-    which.each(session, frozenset({State.FAILED.value, State.CANCELLED.value}), act, at_once=AT_ONCE)
+    which.each(JobsHere(session), ENDED_BADLY, act, at_once=AT_ONCE)
 
 
 @click.command(

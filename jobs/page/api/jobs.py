@@ -16,7 +16,7 @@ from pydantic import Field
 from singlepoint.jobs.client import control
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.follow import log_path
-from singlepoint.jobs.client.listing import ENDED, WAITING, Wanted, select
+from singlepoint.jobs.client.listing import ENDED, Wanted, select
 from singlepoint.jobs.client.query import Row, listing, live
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import accept, prepare
@@ -45,10 +45,12 @@ Word = Annotated[str, Field(max_length=256)]
 
 class Filter(Part):
     """Which jobs, newest first. ended: whether they have.  name: a pattern such as `wdbc-*`.  cursor: `next` of the
-    answer before."""
+    answer before.  status: states and `waiting`, `paused`, `ended`, with commas; then `ended` says nothing."""
 
     state: State | None = None
+    status: Word | None = None
     ended: bool | None = None
+    project: Word | None = None
     kind: Word | None = None
     name: Word | None = None
     cursor: Word | None = None
@@ -118,10 +120,11 @@ def list_jobs(service: Service, call: Call) -> Answer:
     """All jobs, newest first, ended ones too, a page at a time."""
     asked: Filter = call.query
     wanted = Wanted(
-        ended=True,
+        ended=asked.ended is not False,
         statuses=_statuses(asked),
         name=asked.name,
         kind=asked.kind,
+        project=asked.project,
         limit=asked.limit,
         before=_before(asked.cursor),
     )
@@ -144,7 +147,9 @@ def _cursor(row: Row) -> str:
 def _statuses(asked: Filter) -> frozenset[str]:
     if asked.state is not None:
         return frozenset({asked.state.value})
-    return frozenset() if asked.ended is None else frozenset({ENDED} if asked.ended else {WAITING, State.RUNNING.value})
+    if asked.status is not None:
+        return frozenset(asked.status.split(","))
+    return frozenset({ENDED} if asked.ended else ())
 
 
 def _before(cursor: str | None) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from typing import Any
 from singlepoint.jobs.client.entry import signed
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.page.service import Service, Sources
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
 
 TOKEN = "the-token-of-these-tests"
@@ -69,8 +70,9 @@ class Client:
         return f"singlepoint-{self.service.session.home.uuid[:8]}={word}"
 
 
-def no_check(_spec: Spec) -> None:
+def no_check(spec: Spec) -> Checked:
     """The worker's own checks have tests of their own."""
+    return Checked(spec, ("data: as it stands",))
 
 
 SOURCES = Sources(

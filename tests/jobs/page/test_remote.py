@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 import singlepoint
+from singlepoint.jobs.client import control
 from singlepoint.jobs.client.remote import Server
+from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.commands import remote
 from singlepoint.jobs.errors import BrokerAway, NotPermitted, UsageError
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.home import Home
@@ -81,7 +84,10 @@ def test_a_job_is_submitted_from_python(there: str, store: JobStore) -> None:
 
 
 def test_a_dry_run_keeps_nothing_there(there: str, store: JobStore) -> None:
-    assert json.loads(run(there, "submit", "train", "wdbc.toml", "--dry-run").stdout)["spec"]["name"] == "wdbc"
+    done = run(there, "submit", "train", "wdbc.toml", "--dry-run")
+
+    assert json.loads(done.stdout)["spec"]["name"] == "wdbc"
+    assert done.stderr.splitlines()[0] == "data: as it stands"
     assert store.ids() == []
 
 
@@ -108,6 +114,39 @@ def test_jobs_are_listed_shown_and_controlled(there: str, store: JobStore, home:
     assert run(there, "retry", job.id).stdout == f"{job.id} pending\n"
     assert run(there, "rm", "--force", job.id).stdout == f"{job.id} removed\n"
     assert store.ids() == []
+
+
+def test_lists_and_choices_have_the_words_they_have_here(
+    there: str, store: JobStore, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "PAGE", 2)  # so that a list takes several
+    ids = [accept(store, name=name, at=float(at)).id for at, name in enumerate(("a1", "b1", "a2", "b2"), 1)]
+    store.move(ids[0], Event.CANCEL, now())
+    control.pause(session, ids[1], now())
+
+    def listed(*words: str) -> list[str]:
+        return [row["id"] for row in json.loads(run(there, "ps", "--json", *words).stdout)["jobs"]]
+
+    assert listed() == [ids[3], ids[2], ids[1]], "one that is held goes on, too"
+    assert listed("-a") == ids[::-1]
+    assert listed("-a", "--limit", "3") == [ids[3], ids[2], ids[1]]
+    assert listed("-a", "--sort", "name", "--limit", "2") == [ids[0], ids[2]]
+    assert listed("--status", "cancelled") == [ids[0]]
+    assert listed("--status", "paused,cancelled") == [ids[1], ids[0]]
+    assert listed("-a", "--name", "a*", "--project", "none") == []
+    assert run(there, "cancel", "--name", "b*", "--dry-run").stdout.split() == [ids[1], ids[3]]
+    assert run(there, "resume", "--all").stdout == f"{ids[1]} goes on when there is room\n"
+    assert "cancelled" in run(there, "cancel", "--status", "waiting", "--name", "a*").stdout
+    assert listed("-a", "--status", "cancelled") == [ids[2], ids[0]]
+    assert run(there, "retry", "--status", "cancelled", "--fresh").stdout.split() == [
+        ids[0],
+        "pending",
+        ids[2],
+        "pending",
+    ]
+    assert store.load(ids[3]).state is State.PENDING
+    assert run(there, "rm", "--all").stderr == "no such job\n"
+    assert isinstance(run(there, "cancel").exception, UsageError)
 
 
 def test_what_is_refused_there_is_the_error_it_is_here(there: str, store: JobStore) -> None:
