@@ -8,7 +8,7 @@
 
 PYTHON ?=
 VENV ?= .venv
-BENCH ?= throughput decision many short_job faults restart prediction network serving reading memory home budget long_log makespan calibration fuzz_models accuracy
+BENCH ?= throughput decision many short_job faults restart prediction network serving reading memory home budget long_log makespan policies calibration fuzz_models accuracy
 READY := $(VENV)/.ready
 ALL ?= .venv-all
 READY_ALL := $(ALL)/.ready

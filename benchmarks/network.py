@@ -4,9 +4,10 @@
 
 Training: time of one optimiser step (gather, forward, backward, Adam), our Trainer against eager PyTorch with fused
 Adam (for convolutions the better of both memory formats) and, where it has the network, scikit-learn's MLP. Text: one
-step on TF-IDF rows that are kept sparse, against the same rows as a dense array, in ours and in PyTorch. Inference:
-against PyTorch and onnxruntime. Competitors take turns in short blocks, and the medians are compared, so that what
-else the machine does falls on all of them. Ratios are our time / PyTorch's: below 1, ours is faster.
+step on TF-IDF rows that are kept sparse, against the same rows as a dense array in ours, and dense rows of that size in
+PyTorch. Inference: against PyTorch and onnxruntime. Competitors take turns in short blocks, and the medians are
+compared, so that what else the machine does falls on all of them. Ratios are our time / PyTorch's: below 1, ours is
+faster.
 """
 
 from __future__ import annotations

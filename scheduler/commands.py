@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from singlepoint.jobs.clock import local, now
 from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
 from singlepoint.jobs.host import pressure
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
-from singlepoint.jobs.host.free_space import grantable_bytes
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.account import Account
@@ -33,6 +32,7 @@ from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
 from singlepoint.jobs.services.draining import Drain, end_drain
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
+from singlepoint.jobs.store.durable import write_asked
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import RINGS, Rings
@@ -87,7 +87,6 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         granted,
         cores,
         budget_at=budget_and_cores,
-        disk_bytes=partial(grantable_bytes, session.home.path),
         pressure=pressure.measure,
         load=CoreLoad(),
         layout=layout(machine.cores),
@@ -115,7 +114,7 @@ def budget(settings: Settings, amounts: tuple[str, ...], reset: bool, as_json: b
     if amounts or reset:
         chosen_at = now()
         _choose(session, amounts)
-        _wait_until_taken_up(session.home, chosen_at)
+        _wait_until_taken_up(session.home, chosen_at, amounts)
     document = budget_document(session.home, this_machine(), now())
     click.echo(json.dumps(document) if as_json else budget_page(document))
 
@@ -130,15 +129,22 @@ def _choose(session: Session, amounts: tuple[str, ...]) -> None:
     asked(session, lambda index: index.ring(LOOK_AT_EVERYTHING))  # or it is seen a second or three later
 
 
-def _wait_until_taken_up(home: Home, chosen_at: float) -> None:
+def _wait_until_taken_up(home: Home, chosen_at: float, words: Sequence[str]) -> None:
     """Until the scheduler that runs goes by what was chosen: what is shown next is to hold.
 
-    No longer than it looks for it: what it was started with is not known here, so that nothing may have changed.
+    No longer than it looks for it. What it was started with is not known here, so that a choice that is taken back is
+    seen by what is published next, if anything is.
     """
+    fields = {word: name for name, (_, word) in FIELDS.items()}
+    named = [
+        fields.get(word, word)
+        for word in (part.partition("=")[0].strip() for said in words for part in said.split(","))
+    ]
+    chosen = budget_at(home, None, this_machine(), now()).amounts
     deadline = time.monotonic() + TAKEN_UP_WITHIN_S
     while time.monotonic() < deadline and (known := read_capacity(home)) is not None and known.is_live():
-        chosen = budget_at(home, None, this_machine(), now()).amounts
-        if known.published_at > chosen_at or known.budget == chosen:
+        told_since = known.published_at > chosen_at or known.budget == chosen
+        if all(known.budget.of(name) == chosen.of(name) for name in named) and (named or told_since):
             return
         time.sleep(0.05)
 
@@ -254,7 +260,7 @@ def report(settings: Settings, job: str | None, as_json: bool, html: Path | None
     job, or of all."""
     session = open_session(settings)
     if html is not None:
-        html.write_text(utilisation_page(session.home, now()), encoding="utf-8")
+        write_asked(html, utilisation_page(session.home, now()))
         click.echo(f"drawn: {html}", err=True)
         return
     document = report_document(session, find_job(session.store, job) if job is not None else None)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
@@ -21,6 +21,7 @@ from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem, Usa
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.file import parse_file
+from singlepoint.jobs.store.durable import write_asked
 from singlepoint.scheduler.foresight import read_scene, with_spec
 from singlepoint.scheduler.machine.budget import Machine, parse_budget
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
@@ -93,10 +94,9 @@ def simulate(
         hint = "choose another trace or a larger --budget"
         raise InvalidInput(Problem(played.workload.name, str(error), hint)) from None
     if csv_path is not None:
-        with csv_path.open("w", newline="") as file:
-            write_csv(played, file)
+        write_asked(csv_path, csv_of(played))
     if html_path is not None:
-        html_path.write_text(page(played, document))
+        write_asked(html_path, page(played, document))
     click.echo(json.dumps(document, indent=1) if how["as_json"] else text(document))
 
 
@@ -163,14 +163,16 @@ def _of_home(settings: Settings) -> Workload:
     return workload
 
 
-def write_csv(played: Replay, file: TextIO) -> None:
+def csv_of(played: Replay) -> str:
     """A line for each job, in the order of arrival; times in seconds since the first arrival."""
-    rows = csv.writer(file)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("job", "submit_s", "start_s", "end_s", "wait_s", "run_s", "cores", "preemptions"))
     for life in played.lives:
         arrival, start_s = life.arrival, life.stints[0][0]
         times = (arrival.submit_s, start_s, life.ended_at, life.wait_s, arrival.run_s)
         rows.writerow((arrival.id, *(round(at, 3) for at in times), arrival.cores, life.preemptions))
+    return text.getvalue()
 
 
 def text(document: dict[str, Any]) -> str:

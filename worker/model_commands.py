@@ -192,7 +192,8 @@ def _require_unused(session: Session, places: Sequence[Path]) -> None:
     makers = {(registry.description(place).get("provenance") or {}).get("job"): place for place in places}
     for row in listing(session).rows:
         if row["kind"] == "predict":
-            used = next((place for place in places if str(place) == _predicts_with(session, row["id"])), None)
+            model = os.path.realpath(_predicts_with(session, row["id"]) or "")
+            used = next((place for place in places if os.path.realpath(place) == model), None)
         else:
             used = makers.get(row["id"])
         if used is not None:

@@ -101,7 +101,14 @@ class Wire:
                 *refused, answers = [self.answer() for _ in range(len(commands) + 2)]
                 return answers if isinstance(answers, list) else [_refused(refused) or answers]
         except (OSError, _Nonsense):
+            self._hang_up()
             return self._said_by_redis_py(commands, transaction=transaction)
+
+    def _hang_up(self) -> None:
+        """Nobody knows what is still on its way, and the next to ask must not be given it: from now on every send fails
+        at once, and redis-py asks."""
+        self._answers.close()
+        self._line.close()
 
     def _said_by_redis_py(self, commands: Sequence[Words], *, transaction: bool) -> list[Any]:
         from .connection import connect

@@ -96,7 +96,12 @@ def find_model(store: JobStore, word: str) -> str:
         job = store.load(find_job(store, word))
     except NotFound:
         raise NotFound(f"no model {word}", hint="`singlepoint models` lists them; a directory works too") from None
-    return model_of(job) or job.id
+    place = model_of(job)
+    if place is not None and not Path(place, MODEL_FILE).is_file():
+        raise NotFound(
+            f"the model of job {job.id} is no longer in {place}", hint="`singlepoint models` lists those there are"
+        )
+    return place or job.id
 
 
 def model_of(job: Job) -> str | None:

@@ -163,7 +163,7 @@ def _memory_of(session: Session) -> Check:
         learned = learned_memory_bytes(session.store.ledger.like(likeness(spec)))
         if learned is not None:
             capacity = read_capacity(session.home)
-            most = learned if capacity is None else min(learned, capacity.room.memory_bytes)
+            most = learned if capacity is None else min(learned, capacity.most.memory_bytes)
             asked = asked.with_memory(max(most, MEMORY_LEAST_BYTES), "learned")
         elif asked.memory is None:
             asked = asked.with_memory(MEMORY_DEFAULT_BYTES, "default")

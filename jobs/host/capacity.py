@@ -46,6 +46,11 @@ class Capacity:
         """What jobs may have, all together."""
         return self.budget - self.reserve
 
+    @property
+    def most(self) -> Resources:
+        """What jobs may have while no model is held to answer at once, since those come and go."""
+        return self.room + self.page
+
     def is_live(self) -> bool:
         """Whether the scheduler that published this still runs."""
         return self.process.is_alive()
@@ -103,14 +108,16 @@ FIELDS: dict[str, tuple[str, str]] = {
 
 def check_fits(requests: Resources, capacity: Capacity) -> None:
     """Raises NeverFits when the whole budget, less what we need ourselves, is too small for `requests`."""
-    problems = [_problem(name, requests, capacity) for name in requests.lacking_in(capacity.room)]
+    problems = [_problem(name, requests, capacity) for name in requests.lacking_in(capacity.most)]
     if problems:
         raise NeverFits(problems, hint="see `singlepoint doctor` for the budget")
 
 
 def _problem(name: str, requests: Resources, capacity: Capacity) -> Problem:
     field, word = FIELDS.get(name, (f"resources.counted.{name}", name))
-    asked, budget, reserve = (vector.of(name) for vector in (requests, capacity.budget, capacity.reserve))
+    asked, budget, reserve = (
+        vector.of(name) for vector in (requests, capacity.budget, capacity.budget - capacity.most)
+    )
     if not budget:
         what = f"asks for {amount_text(name, asked)}, but the budget has none"
         return Problem(field, what, f"leave it out, or say how many there are: `singlepoint budget {name}=…`")

@@ -12,8 +12,3 @@ FLOOR_BYTES = 256 * 2**20
 def free_bytes(path: Path) -> int:
     """Where `path` lies. Raises OSError."""
     return shutil.disk_usage(path).free
-
-
-def grantable_bytes(path: Path) -> int:
-    """Of that, what jobs may still be granted."""
-    return max(0, free_bytes(path) - FLOOR_BYTES)

@@ -37,7 +37,7 @@ def summary(job: Job) -> dict[str, Any]:
         "submitted_at": iso(job.submitted_at),
         "started_at": _time(job.started_at),
         "ended_at": _time(job.ended_at),
-        "progress": 1.0 if job.state is State.SUCCEEDED else None if job.is_final else 0.0,
+        "progress": 1.0 if job.state is State.SUCCEEDED else None if job.attempt else 0.0,
         "cpu": job.requests.cpu_millis / 1000,
         "memory_bytes": job.requests.memory_bytes,
         "storage_bytes": job.requests.storage_bytes,

@@ -23,7 +23,6 @@ from singlepoint.jobs.failpoints import reach
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR}
 _NO_NAME = {errno.ENAMETOOLONG, errno.ELOOP, errno.EILSEQ}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN}
 _FAILING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
@@ -59,15 +58,21 @@ def refusal(error: BaseException) -> SinglepointError | None:
         return StorageFull(what, hint="free some space")
     if is_denied(error):
         return NotPermitted(what, hint="mend the permissions, or have it done by whoever may")
-    if error.errno in _NOT_THERE:
-        return NotFound(what, hint="make it first, or name another")
-    if isinstance(error, IsADirectoryError):
-        return InvalidInput(Problem("a file", what, "name a file"))
     if error.errno in _NO_NAME:
         return InvalidInput(Problem("a name", what, "choose another"))
     if error.errno in _FAILING:
         return NotNow(what, hint="the disk, or the way to it, fails: the system's log says how; then try again")
     return NotNow(what, hint="the machine is short of it: try again later") if is_exhausted(error) else None
+
+
+def write_asked(path: Path, content: str) -> None:
+    """A file that somebody named for an answer. Raises NotFound, InvalidInput, and OSError for the rest (`refusal`)."""
+    try:
+        path.write_text(content, encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"cannot write {path}: its directory is not there", hint="make it first") from None
+    except IsADirectoryError:
+        raise InvalidInput(Problem(str(path), "is a directory", "name a file")) from None
 
 
 @contextlib.contextmanager

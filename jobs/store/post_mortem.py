@@ -6,6 +6,7 @@ Nothing of that is needed for the job to go on; it is for the ledger.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +66,13 @@ def _progress(files: JobFiles, number: int) -> tuple[dict[str, int], Sample | No
     try:
         document = documents.parse_object(files.progress.read_bytes())
         steps = {name: documents.whole(document, name, None) for name in ("first_step", "step", "attempt")}
-        sample = Sample.from_json(documents.mapping(document, "sample")) if "sample" in document else None
     except (OSError, Malformed):
         return {}, None
     if steps["attempt"] != number:
         return {}, None
+    sample = None
+    with contextlib.suppress(Malformed):
+        sample = Sample.from_json(documents.mapping(document, "sample"))
     return {name: step for name, step in steps.items() if step is not None}, sample
 
 

@@ -1,5 +1,5 @@
 """For how long jobs that have ended are kept: the owner's rules, held against the ledger. Deletes nothing itself;
-`scheduler.runtime.deleting` does."""
+`scheduler.runtime.upkeep.deleting` does."""
 
 from __future__ import annotations
 

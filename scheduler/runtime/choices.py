@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
@@ -24,9 +23,6 @@ log = logging.getLogger("singlepoint.scheduler")
 
 BUDGET_EVERY_S = 1.0
 
-DISK_NEWS = 0.05
-"""By which share what there is of the disk must change to be another budget: then every job that waits is looked at."""
-
 BudgetAt = Callable[[float], tuple[Resources, tuple[int, ...]]]
 """The budget and the cores that hold at a time; raises SinglepointError when that cannot be told."""
 
@@ -35,8 +31,7 @@ class Choices:
     """Keeps a world in line with them.
 
     rules: of the policy in force. drain_changes_at: when a drain begins or ends next. policy: the name of the one that
-    was chosen. budget_at: None where the budget never changes. disk_bytes: what may still be granted of the disk, by
-    what is free. clock, monotonic: seconds.
+    was chosen. budget_at: None where the budget never changes. clock, monotonic: seconds.
     """
 
     def __init__(
@@ -45,7 +40,6 @@ class Choices:
         world: World,
         policy: Callable[[], str],
         budget_at: BudgetAt | None,
-        disk_bytes: Callable[[], int],
         clock: Clock,
         monotonic: Clock,
     ) -> None:
@@ -53,7 +47,6 @@ class Choices:
         self._world = world
         self._policy = policy
         self._budget_at = budget_at
-        self._disk_bytes = disk_bytes
         self._clock = clock
         self._monotonic = monotonic
         self._next_budget = 0.0
@@ -106,8 +99,7 @@ class Choices:
         self._next_budget = self._monotonic() + BUDGET_EVERY_S
         try:
             budget, cores = self._budget_at(self._clock())
-            budget = replace(budget, storage_bytes=self._of_the_disk(budget.storage_bytes))
-        except (SinglepointError, OSError) as error:
+        except SinglepointError as error:
             self._complain(str(error))
             return False
         self._trouble = ""
@@ -116,17 +108,6 @@ class Choices:
         self._world.budget_changed(budget, self._world.reserve, cores)
         log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
         return True
-
-    def _of_the_disk(self, chosen_bytes: int) -> int:
-        """Of what was chosen, what there is: what is free, and what jobs hold of it already. Never less than was
-        granted, since to put work down frees none of it."""
-        world = self._world
-        samples = (world.sample(job.id) for job in world.holders())
-        held_bytes = sum(sample.storage_bytes for sample in samples if sample is not None)
-        there_bytes = max(self._disk_bytes() + held_bytes, world.reserved.storage_bytes)
-        before_bytes = world.budget.storage_bytes
-        is_news = abs(there_bytes - before_bytes) > DISK_NEWS * before_bytes
-        return min(chosen_bytes, there_bytes if is_news else before_bytes)
 
     def _complain(self, trouble: str) -> None:
         """Say once that the budget that should hold cannot be told."""

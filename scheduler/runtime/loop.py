@@ -36,7 +36,7 @@ from singlepoint.jobs.host import temporaries
 from singlepoint.jobs.host.capacity import Capacity, publish_capacity, read_capacity
 from singlepoint.jobs.host.pressure import Pressure
 from singlepoint.jobs.host.processes import boot_id, this_process
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.retry import backoff_s
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.services.live import live_workers
@@ -123,8 +123,8 @@ class Scheduler:
     what that was before. clock, monotonic: seconds, the latter for waiting. policy: the name of the one that was
     chosen, asked at every look. own_cpu: what our own processes have used of the processor so far. budget_at: the
     budget and the cores that hold at a time, where they may change; raises SinglepointError when that cannot be told,
-    and then nothing changes. disk_bytes: what may still be granted of the disk. pressure: how hard-pressed the
-    machine is now. load: how busy each core was since the last time, and layout: where it is.
+    and then nothing changes. pressure: how hard-pressed the machine
+    is now. load: how busy each core was since the last time, and layout: where it is.
     is_unfinished: more is to do at once.
     """
 
@@ -143,13 +143,12 @@ class Scheduler:
         load: Callable[[], Mapping[int, float]] = dict,
         layout: Mapping[int, Core] | None = None,
         budget_at: BudgetAt | None = None,
-        disk_bytes: Callable[[], int] = lambda: UNLIMITED,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
     ) -> None:
         self.store = store
         self.world, self._pages = _empty_world(store.home, budget, cores, measure, page)
-        self._choices = Choices(store.home, self.world, policy, budget_at, disk_bytes, clock, monotonic)
+        self._choices = Choices(store.home, self.world, policy, budget_at, clock, monotonic)
         self.sight = Sight(store, self.world, clock, monotonic)
         self._metering = Metering(store.home, self.world, own_cpu)
         self._disk = DiskActs(store, clock, self.sight.alive_at)

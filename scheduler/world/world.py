@@ -191,15 +191,17 @@ class World:
             self._file(self._jobs[job_id])
 
     def budget_changed(self, budget: Resources, reserve: Resources, cores: Iterable[int] | None = None) -> None:
-        """C_max or our own needs changed: every waiting job is looked at again, the one time that is needed."""
+        """C_max or our own needs changed: of those that wait, whoever fits no more or asks for all there is is put
+        where it belongs now, and so is whoever was too large."""
         outgrown, lowered = (self.outgrown + reserve - self.reserve).above_nothing(), self.budget.lacking_in(budget)
         self.outgrown = NOTHING if any(map(outgrown.of, lowered)) else outgrown
         self.budget, self.reserve, self.room = budget, reserve, budget - reserve
         self.cores = self.cores if cores is None else tuple(cores)
         self.books.resize(self.room, self.cores)
         for place in (Place.OVERSIZED, Place.READY, Place.RESUMING):
-            for job_id in list(self.lines[place]):
-                self._file(self._jobs[job_id])
+            for job in [self._jobs[job_id] for job_id in self.lines[place]]:
+                if place is not Place.READY or job.has_grown or not self.need(job).fits_in(self.room):
+                    self._file(job)
 
     # --- questions ---------------------------------------------------------------------------------------
 
@@ -363,7 +365,10 @@ class World:
         self._places.put(job, place)
         self._locks.stands(job.id, place)
         if place not in WAITING | HOLDING:
-            self._since[job.id] = math.inf
+            if (
+                place is not Place.OVERSIZED
+            ):  # what there is may change by itself: one that is too large waits all along
+                self._since[job.id] = math.inf
             return
         task = self._task(job, place)
         if place in WAITING and task.need.fits_in(self.room):

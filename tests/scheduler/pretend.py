@@ -21,7 +21,7 @@ from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.host.processes import boot_id
 from singlepoint.jobs.ledger.catalogue import head_of
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
+from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.machine.own_processes import OwnCpu
@@ -57,7 +57,6 @@ class Bench:
         self.cpu, self.memory_mib, self.measure = cpu, memory_mib, measure
         self.own_cpu: Callable[[], OwnCpu] = OwnCpu
         self.page = Resources()
-        self.disk_bytes = UNLIMITED
         self.scheduler = self.new_scheduler()
 
     def clock(self) -> float:
@@ -75,7 +74,6 @@ class Bench:
             page=lambda _before: self.page,
             policy=lambda: self.policy,
             budget_at=self.budget_at,
-            disk_bytes=lambda: self.disk_bytes,
             clock=clock,
             monotonic=clock,
         )

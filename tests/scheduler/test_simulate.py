@@ -38,7 +38,7 @@ def run(capsys: pytest.CaptureFixture[str], home: Home, *words: object) -> tuple
         ("none.swf", 66, "no trace none.swf"),
         ("small.swf.gz --html nowhere/x.html", 66, "nowhere/x.html"),
         ("small.swf.gz --csv nowhere/x.csv", 66, "nowhere/x.csv"),
-        ("small.swf.gz --csv .", 65, "Is a directory"),
+        ("small.swf.gz --csv .", 65, "is a directory"),
     ],
 )
 def test_a_file_that_cannot_be_read_or_written_is_told(

@@ -7,6 +7,7 @@ only the newest attempt can make. Whatever goes wrong becomes an `Outcome`; noth
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from types import FrameType
 from typing import Any
@@ -152,8 +153,9 @@ def _stopped(work: Work, stop: Stop) -> Outcome:
 
 
 def _is_drained(work: Work) -> bool:
-    at = work.place.clock()
-    plan = planned_drain(work.place.home, at)
+    at, plan = work.place.clock(), None
+    with contextlib.suppress(OSError):  # then it is drained no more
+        plan = planned_drain(work.place.home, at)
     return plan is not None and plan.holds(at)
 
 

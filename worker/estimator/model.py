@@ -218,6 +218,7 @@ class Model:
         known = getattr(self.preprocessor, "categorical", ())
         with refusals():
             raw = raw_rows(x, categorical=tuple(column.name for column in known))
+            self._predictor.weights_changed()  # `network` is anybody's to write to
             return self._predictor.predict(aligned(raw, self.preprocessor))
 
     def score(self, x: Any, y: Any) -> float:

@@ -82,6 +82,10 @@ class ModelPredictor:
         """What it works in by now, besides the model: more once more rows were asked for together."""
         return self._session.size_bytes
 
+    def weights_changed(self) -> None:
+        """Answer by the weights as they are now. Whoever changes those of a network that answers says so."""
+        self._session.weights_changed()
+
     def predict(self, raw: Raw) -> Scores:
         """See `Predictor`."""
         outputs, unseen = self._outputs(raw)

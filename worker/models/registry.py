@@ -114,7 +114,9 @@ def _removed(shelf: Path) -> int:
 
 
 def names(home: Home) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(home.models) if entry.is_dir() and not entry.name.startswith("."))
+    """Of which there is a version: what was removed leaves its shelf behind."""
+    shelves = (entry.name for entry in os.scandir(home.models) if entry.is_dir() and not entry.name.startswith("."))
+    return sorted(name for name in shelves if versions(home, name))
 
 
 def of_job(home: Home, name: str, job_id: str) -> Path | None:

@@ -101,6 +101,19 @@ def test_a_connection_that_broke_is_made_again(line: Wire, redis_url: str) -> No
         assert pipe.execute() == [1]
 
 
+def test_after_trouble_nobody_is_given_the_answer_of_another(line: Wire, redis_url: str) -> None:
+    redis.Redis.from_url(redis_url).set("text", "kept")
+    line._line.sendall(b"*2\r\n$4\r\nECHO\r\n$5\r\nother\r\n")  # an answer that nobody waited for any more
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("singlepoint.jobs.broker.wire._encoded", fails)
+        assert line.get("text") == b"kept"
+    assert line.get("text") == b"kept"
+
+
+def fails(_commands: object) -> bytes:
+    raise TimeoutError
+
+
 def test_only_a_server_of_ours_that_answers_is_spoken_to(home: Home, redis_url: str) -> None:
     assert dial(locate(home)) is None  # nothing was started
     assert dial(Broker(redis_url, ours=False)) is None

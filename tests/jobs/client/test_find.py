@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -131,8 +132,13 @@ def test_a_training_stands_for_its_model_and_for_itself_until_it_has_one(store: 
     job(store, "abcd2345", "trained")
 
     assert find_model(store, "trained") == "abcd2345"
-    ran(store, "abcd2345", Event.SUCCEED, result={"path": "/models/trained/1"})
-    assert find_model(store, "trained") == "/models/trained/1"
+    place = a_model(store.home.path / "elsewhere")
+    ran(store, "abcd2345", Event.SUCCEED, result={"path": str(place)})
+    assert find_model(store, "trained") == str(place)
+
+    shutil.rmtree(place)
+    with pytest.raises(NotFound, match="the model of job abcd2345 is no longer in"):
+        find_model(store, "trained")
 
 
 def test_a_job_that_made_no_model_is_refused_with_the_reason(store: JobStore) -> None:

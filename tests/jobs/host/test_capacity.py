@@ -15,7 +15,7 @@ from singlepoint.jobs.store.home import Home
 MIB = 2**20
 CAPACITY = Capacity(
     budget=Resources(2000, 1024 * MIB, UNLIMITED, UNLIMITED),
-    reserve=Resources(memory_bytes=64 * MIB),
+    reserve=Resources(memory_bytes=128 * MIB),
     cores=(0, 1),
     process=this_process(),
     published_at=1_900_000_000.25,

@@ -7,12 +7,12 @@ import pytest
 
 from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
-from singlepoint.jobs.lifecycle.records import Resources, Sample
+from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.jobs.store.rings import Rings
 from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from singlepoint.scheduler.simulation.paper import MIB
+from singlepoint.scheduler.world.places import Place
 from tests.scheduler.pretend import Bench
 
 
@@ -57,39 +57,17 @@ def test_what_the_page_puts_away_is_granted_to_work(bench: Bench) -> None:
     capacity = read_capacity(bench.store.home)
     assert capacity is not None and capacity.page == capacity.reserve == bench.page
 
+    world = bench.scheduler.world
+    assert world.place(job_id) is Place.OVERSIZED
+    world.budget_changed(world.budget, Resources())
+    assert [task.since for task in world.books.waiting()] == [bench.load(job_id).submitted_at], "it waited all along"
+
     bench.page = Resources(memory_bytes=64 * MIB)
     assert bench.new_scheduler().world.reserve == bench.page, "a restart takes it for no floor"
     bench.page = Resources()
     bench.look(MENDING.every_s)
     assert states(bench, job_id) == [State.QUEUED]
     assert bench.scheduler.world.reserve == Resources()
-
-
-def test_of_the_disk_jobs_are_granted_what_is_free_and_what_they_hold(bench: Bench) -> None:
-    bench.disk_bytes = 100 * MIB
-    asking = {"requests": Resources(1000, 512 * MIB, storage_bytes=80 * MIB).to_json()}
-    first, second = bench.submit(**asking), bench.submit(**asking)
-    bench.look()
-    assert states(bench, first, second) == [State.QUEUED, State.PENDING]
-    bench.claim()
-
-    bench.disk_bytes = 40 * MIB  # it has written 60 MiB, which are its own
-    sample = Sample(1, at=bench.now, storage_bytes=60 * MIB)
-    bench.index.report_progress(first, {"progress": 0.5, "sample": sample.to_json()})
-    bench.look(2)
-    bench.look(2)
-    shares = Rings(bench.store.home.utilisation).total(bench.now - 1, bench.now).shares()
-    assert bench.scheduler.world.budget.storage_bytes == 100 * MIB
-    assert shares["storage_bytes"] == {"reserved": 0.8, "used": 0.6, "useful": 0.6}
-
-    bench.disk_bytes = 0  # others took the rest: that is no reason to put it down
-    bench.look(2)
-    assert bench.scheduler.world.budget.storage_bytes == 80 * MIB
-    assert not bench.load(first).asks
-
-    bench.disk_bytes = 200 * MIB
-    bench.look(2)
-    assert states(bench, second) == [State.QUEUED]
 
 
 def test_a_budget_that_cannot_be_told_changes_nothing_and_is_told_once(

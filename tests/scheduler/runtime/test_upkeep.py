@@ -17,6 +17,7 @@ from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.upkeep.duties import SLICE_S, Duty, Pace, Upkeep
 from singlepoint.scheduler.runtime.upkeep.filling import Filling, fill
 from singlepoint.scheduler.runtime.upkeep.mending import MENDING
+from singlepoint.scheduler.world.learned import arrivals
 from tests.scheduler.pretend import Bench
 
 YEAR_S = 366 * 86400.0
@@ -129,19 +130,21 @@ def test_an_end_that_a_crash_kept_from_the_ledger_is_noted_once(bench: Bench, st
     assert listed(store) == [job_id] and len(store.ledger.path.read_bytes().splitlines()) == 1
 
 
-def test_a_scheduler_holds_nothing_of_jobs_that_have_ended_and_reads_none_when_it_starts(
+def test_a_scheduler_holds_nothing_of_jobs_that_have_ended_and_reads_the_newest_alone_when_it_starts(
     bench: Bench, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended, waiting = finished(bench), bench.submit()
+    ended, newest = finished(bench), finished(bench)
+    waiting = bench.submit()
     bench.look()
     world = bench.scheduler.world
     assert list(world.ids()) == [waiting] and not world.knows(ended)
     read: list[str] = []
     load = JobStore.load
+    monkeypatch.setattr(arrivals, "REMEMBERED", 1)
     monkeypatch.setattr(JobStore, "load", lambda self, job_id: (read.append(job_id), load(self, job_id))[1])
     bench.new_scheduler()
     bench.look()
-    assert set(read) == {waiting}
+    assert set(read) == {waiting, newest}
 
 
 def test_what_jobs_taught_is_known_after_they_were_removed_and_after_a_restart(bench: Bench, store: JobStore) -> None:

@@ -12,6 +12,7 @@ import pytest
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.preprocessing import select
 from singlepoint.worker.estimator.model import Model, NotTrained
+from singlepoint.worker.models.predictor import ModelPredictor
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(300, 4))
@@ -167,3 +168,15 @@ def test_a_class_may_be_absent_when_the_width_is_given() -> None:
 def test_a_model_without_weights_says_so() -> None:
     with pytest.raises(NotTrained, match="call fit"):
         Model(input_shape=(4,)).predict(X)
+
+
+def test_a_network_whose_weights_somebody_wrote_to_answers_by_them() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 6, 3)).astype(np.float32), np.arange(40) % 2
+    model = Model(layers=[{"type": "lstm", "units": 8}, {"type": "dense", "units": 2, "activation": "softmax"}])
+    model.fit(x, y, epochs=1)
+    model.predict_proba(x[:1])
+    model.network.parameters[...] *= -2
+    np.testing.assert_array_equal(
+        model.predict_proba(x[:1]), ModelPredictor(model.trained).predict(x[:1]).probabilities
+    )

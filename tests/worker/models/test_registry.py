@@ -55,3 +55,10 @@ def test_publishing_reads_no_file_while_the_history_is_locked(home: Home, monkey
     monkeypatch.setattr("builtins.open", no)
     monkeypatch.setattr("os.scandir", no)
     assert publication.publish()["result"]["sha256"] == "1" * 64
+
+
+def test_a_name_of_which_every_version_was_removed_is_none(home: Home) -> None:
+    publish(home, "a")
+    assert registry.names(home) == ["iris"]
+    registry.remove(home.models / "iris" / "1")
+    assert registry.names(home) == []

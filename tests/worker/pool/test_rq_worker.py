@@ -203,7 +203,7 @@ def test_rqs_alarm_does_not_interrupt_the_record_of_a_death(tmp_path: Path, monk
     pid = child(worker)
     kill(pid)
 
-    def no_alarm(_watch: Watch, _status: int, _usage: Any) -> None:
+    def no_alarm(_watch: Watch, _status: int) -> None:
         assert signal.getitimer(signal.ITIMER_REAL)[0] == 0, "it may go off in the middle of this"
 
     monkeypatch.setattr(Watched, "ended", no_alarm)

@@ -106,14 +106,14 @@ def test_down_stops_a_redis_whose_supervisor_is_gone(home: Home) -> None:
 def test_down_now_ends_a_supervisor_that_is_stopped(
     home: Home, supervisor: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from singlepoint.jobs.commands import services
+    from singlepoint.jobs.commands import down
 
-    monkeypatch.setattr(services, "PATIENCE_NOW_S", 0.1)
+    monkeypatch.setattr(down, "PATIENCE_NOW_S", 0.1)
     supervisor.send_signal(signal.SIGSTOP)
     found = holder(home.lock("supervisor"))
     assert found is not None
 
-    services._end_supervisor(found, now=True)
+    down._end_supervisor(found, now=True)
 
     assert supervisor.wait(timeout=LONGEST_S) == -signal.SIGKILL
 

@@ -223,8 +223,10 @@ def parsed(parsers: Sequence[Callable[[_Found], Tile]], pieces: Iterator[_Found]
         while waiting:
             yield waiting.popleft().result()
     finally:
+        for thread in threads:  # all are told before one is waited for, since a request to stop may come in between
+            thread.shutdown(wait=False, cancel_futures=True)
         for thread in threads:
-            thread.shutdown(cancel_futures=True)
+            thread.shutdown()
 
 
 def existing(path: Path, field: str = "input") -> Path:

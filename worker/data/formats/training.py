@@ -25,6 +25,9 @@ from .paths import Arrays
 from .streams import Opener, plainly
 from .tile import MOST_ROWS_CHECKED, Tile, Wanted, in_field, most_rows
 
+MOST_THREADS = 4
+"""That parse at once, with a tile each in hand: what they take is within the margin of a job's memory."""
+
 _CHUNK_ROWS = 4096  # at least so many are read at a time
 _FEW_ROWS = 64
 
@@ -257,7 +260,8 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
     parts: dict[str, int] = {}
     complete = True
     at_once = min(table.cells_at_once // width, limit or MOST_ROWS_CHECKED)
-    for tile in table.tiles(None, max(_CHUNK_ROWS, at_once), wanted, threads=usable_cores()):
+    threads = 1 if limit is not None else min(usable_cores(), MOST_THREADS)  # a look at the first rows reads no further
+    for tile in table.tiles(None, max(_CHUNK_ROWS if threads == 1 else 1, at_once), wanted, threads=threads):
         file = tile.file or (table.path.name if named else "")
         parts[file] = parts.get(file, 0) + tile.rows
         about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput, Problem
-from singlepoint.worker.data.formats import open_table
+from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
+from singlepoint.worker.data.formats import open_table, training
 from singlepoint.worker.data.formats.tile import Table, Tile, Wanted, parsed
 
 WANTED = Wanted(numbers=["a", "b"], words=["w"])
@@ -85,3 +86,25 @@ def test_no_more_pieces_are_taken_than_there_are_threads_to_parse_them() -> None
     next(tiles)
     assert len(taken) == 3
     del tiles
+
+
+def test_a_look_at_the_first_rows_reads_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_csv(tmp_path, rows(3000))
+    monkeypatch.setattr(training, "usable_cores", lambda: 8)
+    asked: list[int] = []
+    tiles = Table.tiles
+    monkeypatch.setattr(
+        Table,
+        "tiles",
+        lambda table, cursor, tile_rows, wanted, threads=1: (
+            asked.append(threads) or tiles(table, cursor, tile_rows, wanted, threads)
+        ),
+    )
+    for most_cells, threads in ((100, 1), (None, training.MOST_THREADS)):
+        training.read_training_data(
+            DataSpec(path="table.csv", target="a"),
+            PreprocessingSpec(categorical=("w",)),
+            tmp_path,
+            most_cells=most_cells,
+        )
+        assert max(asked) == threads
