@@ -365,10 +365,7 @@ class World:
         self._places.put(job, place)
         self._locks.stands(job.id, place)
         if place not in WAITING | HOLDING:
-            if (
-                place is not Place.OVERSIZED
-            ):  # what there is may change by itself: one that is too large waits all along
-                self._since[job.id] = math.inf
+            self._since[job.id] = math.inf
             return
         task = self._task(job, place)
         if place in WAITING and task.need.fits_in(self.room):

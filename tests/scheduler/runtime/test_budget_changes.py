@@ -12,7 +12,6 @@ from singlepoint.jobs.lifecycle.states import Ask, State
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from singlepoint.scheduler.simulation.paper import MIB
-from singlepoint.scheduler.world.places import Place
 from tests.scheduler.pretend import Bench
 
 
@@ -56,11 +55,6 @@ def test_what_the_page_puts_away_is_granted_to_work(bench: Bench) -> None:
     assert states(bench, job_id) == [State.PENDING]
     capacity = read_capacity(bench.store.home)
     assert capacity is not None and capacity.page == capacity.reserve == bench.page
-
-    world = bench.scheduler.world
-    assert world.place(job_id) is Place.OVERSIZED
-    world.budget_changed(world.budget, Resources())
-    assert [task.since for task in world.books.waiting()] == [bench.load(job_id).submitted_at], "it waited all along"
 
     bench.page = Resources(memory_bytes=64 * MIB)
     assert bench.new_scheduler().world.reserve == bench.page, "a restart takes it for no floor"
