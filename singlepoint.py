@@ -133,7 +133,7 @@ class FrontDoor(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if ctx.resilient_parsing and args[0] not in _table(ctx):
-            return None, None, args  # a shell asks; it shall complete nothing
+            return None, None, args  # a shell asks: there is nobody to tell of a misspelt command
         if args and args[0] not in WHERE:
             from difflib import get_close_matches
 

@@ -136,10 +136,8 @@ def _wait_until_taken_up(home: Home, chosen_at: float, words: Sequence[str]) -> 
     seen by what is published next, if anything is.
     """
     fields = {word: name for name, (_, word) in FIELDS.items()}
-    named = [
-        fields.get(word, word)
-        for word in (part.partition("=")[0].strip() for said in words for part in said.split(","))
-    ]
+    said = [part.partition("=")[0].strip() for part in ",".join(words).split(",")] if words else []
+    named = [fields.get(word, word) for word in said]
     chosen = budget_at(home, None, this_machine(), now()).amounts
     deadline = time.monotonic() + TAKEN_UP_WITHIN_S
     while time.monotonic() < deadline and (known := read_capacity(home)) is not None and known.is_live():

@@ -190,25 +190,25 @@ def _versions(home: Home, name: str) -> list[Path]:
 def _require_unused(session: Session, places: Sequence[Path]) -> None:
     """Raises NotNow while a job that has not ended made one of them, or is to predict with it."""
     makers = {(registry.description(place).get("provenance") or {}).get("job"): place for place in places}
+    by_path = {os.path.realpath(place): place for place in places}
     for row in listing(session).rows:
-        if row["kind"] == "predict":
-            model = os.path.realpath(_predicts_with(session, row["id"]) or "")
-            used = next((place for place in places if os.path.realpath(place) == model), None)
-        else:
-            used = makers.get(row["id"])
+        job_id = row["id"]
+        used = by_path.get(_predicts_with(session, job_id)) if row["kind"] == "predict" else makers.get(job_id)
         if used is not None:
-            what = f"model {used.parent.name}/{used.name} is in use by job {row['id']}, which has not ended"
-            raise NotNow(what, hint=f"`singlepoint wait {row['id']}`, or cancel it")
+            what = f"model {used.parent.name}/{used.name} is in use by job {job_id}, which has not ended"
+            raise NotNow(what, hint=f"`singlepoint wait {job_id}`, or cancel it")
 
 
-def _predicts_with(session: Session, job_id: str) -> str | None:
-    """Where the model of a prediction lies, as its spec names it: by itself, or by the training that makes it."""
+def _predicts_with(session: Session, job_id: str) -> str:
+    """Where the model of a prediction really lies: its spec names it by itself, or by the training that makes it. ""
+    where nobody can tell."""
     try:
         spec = from_json(session.store.spec(job_id))
         assert isinstance(spec, PredictSpec)
-        return spec.model if os.path.isabs(spec.model) else model_of(session.store.load(spec.model))
+        place = spec.model if os.path.isabs(spec.model) else model_of(session.store.load(spec.model))
     except SinglepointError:
-        return None  # one that is gone or damaged will predict with nothing
+        return ""  # one that is gone or damaged will predict with nothing
+    return os.path.realpath(place) if place else ""
 
 
 # --- evaluate -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, now
 from singlepoint.jobs.lifecycle.history import events
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
-from singlepoint.jobs.lifecycle.records import Attempt, Job
+from singlepoint.jobs.lifecycle.records import Attempt, Job, Terms
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.lifecycle.summary import detail, memory_from
 from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
@@ -60,9 +60,7 @@ def page(job: Job, live: Row, at: float) -> str:
             "begins": iso(job.begin_at) if job.begin_at and not job.attempts else "",
             "deadline": iso(job.deadline_at) if job.deadline_at else "",
             "asks for": _request(job),
-            "has": ""
-            if job.terms is None or job.state not in _HOLDS
-            else granted_text(job.terms.cores, job.terms.units),
+            "has": granted_text(terms.cores, terms.units) if (terms := _held(job)) else "",
             "uses": live.get("uses", ""),
             "submitted": age(job.submitted_at, at),
             "ended": age(job.ended_at, at),
@@ -75,12 +73,16 @@ def page(job: Job, live: Row, at: float) -> str:
 
 
 LATELY_S = 240.0
-_HOLDS = (State.QUEUED, State.RUNNING)
+
+
+def _held(job: Job) -> Terms | None:
+    """What it was granted, of one that holds it now."""
+    return job.terms if job.state in (State.QUEUED, State.RUNNING) else None
 
 
 def _uses(session: Session, job: Job, at: float) -> str:
     """Of what it was granted, lately; "" for a job that does not run, or has only begun to."""
-    if job.terms is None or job.state not in _HOLDS:
+    if _held(job) is None:
         return ""
     rings = Rings(session.home.job_files(job.id).utilisation, RINGS_OF_A_JOB)
     shares = rings.total(at - LATELY_S, at).shares()

@@ -1,4 +1,4 @@
-"""Disk space that is left, and how much of it is left to everybody else."""
+"""Disk space that is left, and how much of it jobs leave to everybody else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 FLOOR_BYTES = 256 * 2**20
-"""Free space that no job is granted, and below which one that goes on writing is stopped, until there is room again."""
+"""Free space below which a job that goes on writing is stopped, until there is room again."""
 
 
 def free_bytes(path: Path) -> int:

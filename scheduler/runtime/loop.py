@@ -123,8 +123,8 @@ class Scheduler:
     what that was before. clock, monotonic: seconds, the latter for waiting. policy: the name of the one that was
     chosen, asked at every look. own_cpu: what our own processes have used of the processor so far. budget_at: the
     budget and the cores that hold at a time, where they may change; raises SinglepointError when that cannot be told,
-    and then nothing changes. pressure: how hard-pressed the machine
-    is now. load: how busy each core was since the last time, and layout: where it is.
+    and then nothing changes. pressure: how hard-pressed the machine is now. load: how busy each core was since the
+    last time, and layout: where it is.
     is_unfinished: more is to do at once.
     """
 

@@ -157,31 +157,18 @@ def _read(
 ) -> RawData:
     paths = files_of(data.path, base, field)
     with in_field(field, paths[0].name):
-        return _read_files(data, preprocessing, base, most_cells, field, opener, paths)
-
-
-def _read_files(
-    data: DataSpec,
-    preprocessing: PreprocessingSpec,
-    base: Path,
-    most_cells: int | None,
-    field: str,
-    opener: Opener,
-    paths: Sequence[Path],
-) -> RawData:
-    match format_of(paths[0], field):
-        case "array" | "images":
-            return replace(_read_arrays(data, paths, base, most_cells), paths=tuple(paths))
-        case "folder":
-            return replace(_read_folder(_only(paths, field), most_cells), paths=tuple(paths))
-    table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
-    columns = _columns(table, data, preprocessing, field)
-    raw = _read_table(table, columns, data, most_cells, named=len(paths) > 1 or field != "data.path")
-    if preprocessing.identity == "value":
-        raw = replace(raw, y=own_type(raw.y.tolist()) if raw.y.ndim == 1 else raw.y)
-    used = {*columns.features, *columns.targets}
-    ignored = tuple(name for name in table.names if name not in used)
-    return replace(raw, paths=tuple(paths), settled=table.said, ignored=ignored)
+        match format_of(paths[0], field):
+            case "array" | "images":
+                raw = _read_arrays(data, paths, base, most_cells)
+            case "folder":
+                raw = _read_folder(_only(paths, field), most_cells)
+            case _:
+                table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
+                named = len(paths) > 1 or field != "data.path"
+                raw = _read_columns(table, _columns(table, data, preprocessing, field), data, most_cells, named=named)
+                if preprocessing.identity == "value" and raw.y.ndim == 1:
+                    raw = replace(raw, y=own_type(raw.y.tolist()))
+    return replace(raw, paths=tuple(paths))
 
 
 def _only(paths: Sequence[Path], field: str) -> Path:
@@ -251,7 +238,7 @@ def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> 
     return tuple(name for name in features if name in found)
 
 
-def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
+def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
     """named: whether messages must tell the file."""
     width = len(columns.numbers) + len(columns.words)
     limit = _most_rows(most_cells, width)
@@ -271,7 +258,7 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
             break
     if not gathered.rows:
         raise InvalidInput(Problem("data.path", f"{table.path.name} has no rows", "give at least a few"))
-    read = gathered.columns
+    read, used = gathered.columns, {*columns.features, *columns.targets}
     return RawData(
         x={name: read[name] for name in columns.features},
         y=_target(read, columns.targets, data),
@@ -280,6 +267,8 @@ def _read_table(table: Table, columns: _Columns, data: DataSpec, most_cells: int
         complete=complete,
         parts=tuple(parts.items()) if named else (),
         about_rows=gathered.rows if complete else about_rows,
+        settled=table.said,
+        ignored=tuple(name for name in table.names if name not in used),
     )
 
 
