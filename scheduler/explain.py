@@ -15,6 +15,7 @@ import click
 
 from singlepoint.jobs.amounts import amount_text, granted_text
 from singlepoint.jobs.client.find import find_job
+from singlepoint.jobs.client.listing import Wanted
 from singlepoint.jobs.client.query import listing, live
 from singlepoint.jobs.client.remote import API, open_server
 from singlepoint.jobs.client.session import Session, Settings, open_session
@@ -80,7 +81,9 @@ def eta(settings: Settings, job: str | None, as_json: bool) -> None:
 
 def _open_rows(settings: Settings) -> list[dict[str, Any]]:
     if settings.server:
-        return list(open_server(settings).get(f"{API}/jobs?limit=1000&ended=false")["jobs"])
+        from singlepoint.jobs.commands.remote import listed  # here it is not needed
+
+        return list(listed(open_server(settings), Wanted()).rows)
     return listing(open_session(settings)).rows
 
 

@@ -64,10 +64,10 @@ def _tell(answer: dict[str, Any], told: Sequence[str], options: dict[str, Any]) 
 def ps(settings: Settings, wanted: Wanted, as_json: bool) -> None:
     """List the jobs that have not ended, newest first, with the reason for which each one waits."""
     wanted = wanted if as_json else for_people(wanted)
-    show_list(_listed(open_server(settings), wanted), wanted, as_json=as_json)
+    show_list(listed(open_server(settings), wanted), wanted, as_json=as_json)
 
 
-def _listed(server: Server, wanted: Wanted) -> Selection:
+def listed(server: Server, wanted: Wanted) -> Selection:
     """The jobs there that are wanted, by as many pages as that takes; sorted here, so that all are looked at."""
     most = wanted.limit if wanted.sort is None else None
     query: dict[str, Any] = {"name": wanted.name, "project": wanted.project}
@@ -99,7 +99,7 @@ class JobsThere:
 
     def matching(self, *wanted: Wanted) -> list[str]:
         """See `Jobs`."""
-        rows = _listed(self.server, wanted[0]).rows
+        rows = listed(self.server, wanted[0]).rows
         return [row["id"] for row in reversed(rows) if all(one.takes(row) for one in wanted)]
 
 

@@ -23,6 +23,8 @@ from singlepoint.jobs.host.temporaries import sweep
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.worker.model_commands import in_order, models
 from singlepoint.worker.models import registry
+from singlepoint.worker.models.files import load
+from singlepoint.worker.scoring import evaluation
 from tests.worker.making import Maker
 
 
@@ -123,6 +125,9 @@ def test_a_model_that_a_job_is_to_predict_with_is_not_removed(maker: Maker, capf
     code, _, err = run(maker, capfd, "models", "rm", "wdbc", "--all-versions")
     assert code == EXIT_NOT_NOW and job in err and registry.versions(maker.home, "wdbc") == [1, 2]
     assert run(maker, capfd, "models", "rm", "wdbc/2")[0] == 0, "nobody names that one"
+    (maker.directory / "link").symlink_to(maker.home.path)
+    by_a_link = ["--home", str(maker.directory / "link"), "models", "rm", "wdbc/1"]
+    assert singlepoint.main(by_a_link) == EXIT_NOT_NOW, "it is the same one, however the home is spelled"
     assert maker.make(job).state == "succeeded"
     assert run(maker, capfd, "models", "rm", "wdbc/1")[0] == 0
 
@@ -162,6 +167,13 @@ def test_evaluate_tells_what_a_prediction_on_the_same_rows_has_in_its_result(
     code, out, _ = run(maker, capfd, "evaluate", "--model", maker.model(), "--input", maker.directory / "wdbc.csv")
     assert code == 0 and "accuracy" in out
     assert len(maker.store.ids()) == 3, "no job was made for it"
+
+
+def test_of_several_files_no_more_is_compared_than_of_one(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, source = load(maker.model()), maker.directory / "wdbc.csv"
+    monkeypatch.setattr(evaluation, "MOST_VALUES", 3 * 600)  # a row is the truth and two probabilities
+    found = evaluation.evaluate(model, [source, source])
+    assert (found.rows, found.metrics["compared_rows"]) == (2 * 569, 569)
 
 
 def test_evaluate_refuses_what_a_prediction_would_and_rows_without_the_target(

@@ -128,6 +128,7 @@ def test_lists_and_choices_have_the_words_they_have_here(
         return [row["id"] for row in json.loads(run(there, "ps", "--json", *words).stdout)["jobs"]]
 
     assert listed() == [ids[3], ids[2], ids[1]], "one that is held goes on, too"
+    assert {row["id"] for row in json.loads(run(there, "eta", "--json").stdout)["jobs"]} == set(ids[1:])
     assert listed("-a") == ids[::-1]
     assert listed("-a", "--limit", "3") == [ids[3], ids[2], ids[1]]
     assert listed("-a", "--sort", "name", "--limit", "2") == [ids[0], ids[2]]

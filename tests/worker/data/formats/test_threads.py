@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
-from singlepoint.worker.data.formats import open_table, training
+from singlepoint.worker.data.formats import open_table, tile, training
 from singlepoint.worker.data.formats.tile import Table, Tile, Wanted, parsed
 
 WANTED = Wanted(numbers=["a", "b"], words=["w"])
@@ -86,6 +87,19 @@ def test_no_more_pieces_are_taken_than_there_are_threads_to_parse_them() -> None
     next(tiles)
     assert len(taken) == 3
     del tiles
+
+
+def test_all_threads_are_told_to_end_before_one_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[bool] = []
+
+    class Told(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            told.append(wait)
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    monkeypatch.setattr(tile, "ThreadPoolExecutor", Told)
+    assert len(list(parsed([lambda row: Tile({}, 1, row, {})] * 3, iter(range(4))))) == 4
+    assert told == [False] * 3 + [True] * 3, "a request to stop that comes in between leaves none at work"
 
 
 def test_a_look_at_the_first_rows_reads_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
