@@ -28,7 +28,7 @@ from .tile import MOST_ROWS_CHECKED, Tile, Wanted, in_field, most_rows
 MOST_THREADS = 4
 """That parse at once, with a tile each in hand: what they take is within the margin of a job's memory."""
 
-_CHUNK_ROWS = 4096  # at least so many are read at a time
+_CHUNK_ROWS = 4096  # at least so many are read at a time, in one thread
 _FEW_ROWS = 64
 
 
@@ -248,7 +248,8 @@ def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: i
     complete = True
     at_once = min(table.cells_at_once // width, limit or MOST_ROWS_CHECKED)
     threads = 1 if limit is not None else min(usable_cores(), MOST_THREADS)  # a look at the first rows reads no further
-    for tile in table.tiles(None, max(_CHUNK_ROWS if threads == 1 else 1, at_once), wanted, threads=threads):
+    least = _CHUNK_ROWS if threads == 1 else _FEW_ROWS  # of a wide table several large tiles would be too much memory
+    for tile in table.tiles(None, max(least, at_once), wanted, threads=threads):
         file = tile.file or (table.path.name if named else "")
         parts[file] = parts.get(file, 0) + tile.rows
         about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))
