@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
-from singlepoint.jobs.services.budget_choice import choose_budget, drop_choice
+from singlepoint.jobs.services.budget_choice import choose_budget, chosen_budget, drop_choice
 from singlepoint.jobs.services.draining import Drain, end_drain
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
@@ -39,7 +39,7 @@ from singlepoint.jobs.store.rings import RINGS, Rings
 from singlepoint.jobs.store.settings import read_settings
 from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
 from singlepoint.scheduler.machine.cores import CoreLoad, layout
-from singlepoint.scheduler.machine.in_force import budget_at
+from singlepoint.scheduler.machine.in_force import InForce, budget_at
 from singlepoint.scheduler.machine.own_processes import own_cpu
 from singlepoint.scheduler.machine.reserve import measured_reserve, page_reserve
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
@@ -50,7 +50,7 @@ from singlepoint.scheduler.reporting.report import job_report, overall_report, p
 from singlepoint.scheduler.world.sharing.usage import REMEMBERED_BYTES, Shares
 
 YEAR_S = 365 * 86_400.0
-TAKEN_UP_WITHIN_S = 3.0  # the scheduler looks once a second
+TAKEN_UP_WITHIN_S = 10.0  # it is rung for
 
 
 @click.command(
@@ -71,12 +71,12 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
     session = open_session(settings)
     machine = this_machine()
 
-    def budget_and_cores(at: float) -> tuple[Resources, tuple[int, ...]]:
+    def in_force(at: float) -> InForce:
         here = this_machine()  # a container's limits may change while it runs
-        amounts = budget_at(session.home, budget, here, at, before=machine).amounts
-        return amounts, chosen_cores(amounts, here)
+        found = budget_at(session.home, budget, here, at, before=machine)
+        return InForce(found.amounts, chosen_cores(found.amounts, here), found.chosen)
 
-    granted, cores = budget_and_cores(now())
+    at_start = in_force(now())
     lock = acquire(session.home.lock("scheduler"))
     if policy:
         choose_policy(session.home, policy)
@@ -84,9 +84,9 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
     Scheduler(
         JobStore(session.home, patience_s=HISTORY_PATIENCE_S),
         partial(connect, locate(session.home, settings.redis_url)),
-        granted,
-        cores,
-        budget_at=budget_and_cores,
+        at_start.budget,
+        at_start.cores,
+        budget_at=in_force,
         pressure=pressure.measure,
         load=CoreLoad(),
         layout=layout(machine.cores),
@@ -112,9 +112,9 @@ def budget(settings: Settings, amounts: tuple[str, ...], reset: bool, as_json: b
     """
     session = open_session(settings)
     if amounts or reset:
-        chosen_at = now()
         _choose(session, amounts)
-        _wait_until_taken_up(session.home, chosen_at, amounts)
+        if not _is_taken_up(session.home):
+            click.echo("the scheduler has not taken this up yet; its log says why", err=True)
     document = budget_document(session.home, this_machine(), now())
     click.echo(json.dumps(document) if as_json else budget_page(document))
 
@@ -129,22 +129,16 @@ def _choose(session: Session, amounts: tuple[str, ...]) -> None:
     asked(session, lambda index: index.ring(LOOK_AT_EVERYTHING))  # or it is seen a second or three later
 
 
-def _wait_until_taken_up(home: Home, chosen_at: float, words: Sequence[str]) -> None:
-    """Until the scheduler that runs goes by what was chosen: what is shown next is to hold.
-
-    No longer than it looks for it. What it was started with is not known here, so that a choice that is taken back is
-    seen by what is published next, if anything is.
-    """
-    fields = {word: name for name, (_, word) in FIELDS.items()}
-    said = [part.partition("=")[0].strip() for part in ",".join(words).split(",")] if words else []
-    named = [fields.get(word, word) for word in said]
-    chosen = budget_at(home, None, this_machine(), now()).amounts
+def _is_taken_up(home: Home) -> bool:
+    """Whether the scheduler that runs, if one does, goes by what was chosen, which is waited for a while: what is shown
+    next is to hold."""
+    chosen = chosen_budget(home)
     deadline = time.monotonic() + TAKEN_UP_WITHIN_S
-    while time.monotonic() < deadline and (known := read_capacity(home)) is not None and known.is_live():
-        told_since = known.published_at > chosen_at or known.budget == chosen
-        if all(known.budget.of(name) == chosen.of(name) for name in named) and (named or told_since):
-            return
-        time.sleep(0.05)
+    while (known := read_capacity(home)) is not None and known.is_live() and known.chosen != chosen:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def budget_document(home: Home, machine: Machine, at: float) -> dict[str, Any]:

@@ -31,6 +31,7 @@ class Capacity:
     answer predictions do.  cores: the ids of the cores that may be granted.
 
     process: the scheduler that published it.  strain: why it starts nothing just now, `""` when it does.
+    chosen: the words of `singlepoint budget` that it has taken in.
     """
 
     budget: Resources
@@ -40,6 +41,7 @@ class Capacity:
     published_at: float
     strain: str = ""
     page: Resources = field(default_factory=Resources)
+    chosen: str = ""
 
     @property
     def room(self) -> Resources:
@@ -65,6 +67,7 @@ class Capacity:
             "published_at": iso(self.published_at),
             "strain": self.strain,
             "page": self.page.to_json(),
+            "chosen": self.chosen,
         }
 
     @classmethod
@@ -78,6 +81,7 @@ class Capacity:
             published_at=documents.time(document, "published_at"),
             strain=documents.text(document, "strain", ""),
             page=Resources.from_json(documents.mapping(document, "page", {})),
+            chosen=documents.text(document, "chosen", ""),
         )
 
 

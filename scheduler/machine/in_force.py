@@ -23,6 +23,8 @@ from singlepoint.jobs.timetable import parse_span
 
 from .budget import Machine, parse_budget
 
+CHOSEN = "singlepoint budget"
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -38,6 +40,21 @@ class Budget:
 
     amounts: Resources
     layers: tuple[Layer, ...]
+
+    @property
+    def chosen(self) -> str:
+        """The words of `singlepoint budget`; `""` while it has nothing to say."""
+        return next((layer.words for layer in self.layers if layer.source == CHOSEN), "")
+
+
+@dataclass(frozen=True)
+class InForce:
+    """What a scheduler goes by.  cores: the ids of those that may be granted.  chosen: the words of `singlepoint
+    budget` that it has taken in."""
+
+    budget: Resources
+    cores: tuple[int, ...]
+    chosen: str = ""
 
 
 def budget_at(home: Home, option: str | None, machine: Machine, at: float, before: Machine | None = None) -> Budget:
@@ -58,7 +75,7 @@ def _layers(home: Home, option: str | None, local: datetime) -> Iterator[Layer]:
     if (span := holding(said.times, local.weekday(), 60 * local.hour + local.minute)) is not None:
         yield Layer(f"settings.toml: budget.times: {span}", said.times[span])
     if chosen := chosen_budget(home):
-        yield Layer("singlepoint budget", chosen)
+        yield Layer(CHOSEN, chosen)
 
 
 def holding(times: Mapping[str, str], day: int, minute: int) -> str | None:

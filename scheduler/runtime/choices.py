@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
-from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.services.draining import planned_drain
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.settings import read_settings
+from singlepoint.scheduler.machine.in_force import InForce
 from singlepoint.scheduler.policy.named import DEFAULT, POLICIES
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.world import World
@@ -23,15 +23,16 @@ log = logging.getLogger("singlepoint.scheduler")
 
 BUDGET_EVERY_S = 1.0
 
-BudgetAt = Callable[[float], tuple[Resources, tuple[int, ...]]]
-"""The budget and the cores that hold at a time; raises SinglepointError when that cannot be told."""
+BudgetAt = Callable[[float], InForce]
+"""What holds at a time; raises SinglepointError when that cannot be told."""
 
 
 class Choices:
     """Keeps a world in line with them.
 
     rules: of the policy in force. drain_changes_at: when a drain begins or ends next. policy: the name of the one that
-    was chosen. budget_at: None where the budget never changes. clock, monotonic: seconds.
+    was chosen. budget_at: None where the budget never changes. clock, monotonic: seconds. budget_words: those of
+    `singlepoint budget` that are taken in.
     """
 
     def __init__(
@@ -51,12 +52,16 @@ class Choices:
         self._monotonic = monotonic
         self._next_budget = 0.0
         self._trouble = ""
+        self.budget_words = ""
         self.drain_changes_at = math.inf
         self.rules = self._chosen_rules()
         world.books.rank_by(self.rules.ranking, self.rules.sharing)
 
-    def look(self) -> bool:
-        """Take in what was chosen since; True when another budget holds."""
+    def look(self, at_once: bool = False) -> bool:
+        """Take in what was chosen since; True when another budget holds, or one by other words. at_once: somebody rang,
+        so that the budget is looked at before its time."""
+        if at_once:
+            self._next_budget = 0.0
         self._look_for_drain()
         self._look_for_policy()
         return self._look_for_budget()
@@ -93,20 +98,24 @@ class Choices:
             log.info("policy_changed policy=%s", rules.name)
 
     def _look_for_budget(self) -> bool:
-        """Whether another budget holds by now. When it is lowered, work is put down until it fits."""
+        """Whether another budget holds by now, or one by other words. When it is lowered, work is put down until it
+        fits."""
         if self._budget_at is None or self._monotonic() < self._next_budget:
             return False
         self._next_budget = self._monotonic() + BUDGET_EVERY_S
         try:
-            budget, cores = self._budget_at(self._clock())
+            found = self._budget_at(self._clock())
         except SinglepointError as error:
             self._complain(str(error))
             return False
         self._trouble = ""
-        if (budget, cores) == (self._world.budget, self._world.cores):
+        before = InForce(self._world.budget, self._world.cores, self.budget_words)
+        if found == before:
             return False
-        self._world.budget_changed(budget, self._world.reserve, cores)
-        log.info("budget_changed cpu_millis=%d memory_bytes=%d", budget.cpu_millis, budget.memory_bytes)
+        self.budget_words = found.chosen
+        if (found.budget, found.cores) != (before.budget, before.cores):
+            self._world.budget_changed(found.budget, self._world.reserve, found.cores)
+            log.info("budget_changed cpu_millis=%d memory_bytes=%d", found.budget.cpu_millis, found.budget.memory_bytes)
         return True
 
     def _complain(self, trouble: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -198,11 +198,11 @@ class Scheduler:
             world.reserved.cpu_millis,
         )
 
-    def look(self, rung: Iterable[str] = ()) -> None:
+    def look(self, rung: Collection[str] = ()) -> None:
         """Take in what rang, and do all that follows. Raises redis.RedisError, BrokerAway, StorageFull, OSError."""
         telling = self._reach_redis()
         self.world.seen_at(self._clock())
-        if self._choices.look():
+        if self._choices.look(at_once=LOOK_AT_EVERYTHING in rung):
             self._publish_capacity()
         self._look_at_the_machine()
         for job_id in rung:
@@ -374,7 +374,16 @@ class Scheduler:
     def _publish_capacity(self) -> None:
         world = self.world
         strain = "" if self._host.strain is None else self._host.strain.why
-        record = Capacity(world.budget, world.reserve, world.cores, this_process(), self._clock(), strain, self._pages)
+        record = Capacity(
+            budget=world.budget,
+            reserve=world.reserve,
+            cores=world.cores,
+            process=this_process(),
+            published_at=self._clock(),
+            strain=strain,
+            page=self._pages,
+            chosen=self._choices.budget_words,
+        )
         publish_capacity(self.store.home, record)
 
     # --- running -----------------------------------------------------------------------------------------

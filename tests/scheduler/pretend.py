@@ -24,6 +24,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.machine.in_force import InForce
 from singlepoint.scheduler.machine.own_processes import OwnCpu
 from singlepoint.scheduler.runtime.loop import Scheduler
 from singlepoint.scheduler.simulation.paper import MIB, budget
@@ -54,6 +55,7 @@ class Bench:
         self.queue = DispatchQueue(connection, store.home.uuid)
         self.locks: dict[str, int] = {}
         self.trouble: SinglepointError | None = None
+        self.words = ""
         self.cpu, self.memory_mib, self.measure = cpu, memory_mib, measure
         self.own_cpu: Callable[[], OwnCpu] = OwnCpu
         self.page = Resources()
@@ -81,11 +83,11 @@ class Bench:
         self.scheduler = made
         return made
 
-    def budget_at(self, _at: float) -> tuple[Resources, tuple[int, ...]]:
-        """What a test made of `cpu` and `memory_mib` by now; or what it has wrong."""
+    def budget_at(self, _at: float) -> InForce:
+        """What a test made of `cpu`, `memory_mib` and `words` by now; or what it has wrong."""
         if self.trouble is not None:
             raise self.trouble
-        return budget(self.cpu, self.memory_mib), tuple(range(self.cpu))
+        return InForce(budget(self.cpu, self.memory_mib), tuple(range(self.cpu)), self.words)
 
     # --- the client --------------------------------------------------------------------------------------
 

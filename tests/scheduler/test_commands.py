@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from singlepoint import main
+from singlepoint import main, scheduler
+from singlepoint.jobs.host.capacity import Capacity, publish_capacity
+from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.lifecycle.reasons import NOTHING_RUNS
 from singlepoint.jobs.lifecycle.records import Resources, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Event
@@ -92,3 +95,20 @@ def test_a_senseless_budget_is_64_before_anything_starts(home: Home, capsys: pyt
     assert main(["--home", str(home.path), "scheduler", "--budget", "cpus=1"]) == 64
     assert "did you mean cpu?" in capsys.readouterr().err
     assert not home.capacity_record.exists()
+
+
+def test_a_budget_that_was_chosen_is_in_force_once_the_scheduler_goes_by_these_words(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else it publishes meanwhile: its own reserve, say."""
+    published = Capacity(Resources(1000, 2**30), Resources(), (0,), this_process(), 2 * AT, chosen="memory=1GiB")
+    publish_capacity(home, published)
+    run(capsys, home, "budget", "memory=1GiB")
+
+    monkeypatch.setattr(scheduler.commands, "TAKEN_UP_WITHIN_S", 0.0)
+    assert main(["--home", str(home.path), "budget", "--reset"]) == 0
+    assert "not taken this up yet" in capsys.readouterr().err
+
+    publish_capacity(home, replace(published, chosen=""))
+    assert main(["--home", str(home.path), "budget", "--reset"]) == 0
+    assert capsys.readouterr().err == ""

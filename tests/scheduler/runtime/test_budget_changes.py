@@ -5,6 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
+from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.lifecycle.records import Resources
@@ -35,6 +36,21 @@ def test_lowered_nothing_is_granted_and_work_is_asked_to_make_room(bench: Bench)
     assert states(bench, third) == [State.PENDING]
     capacity = read_capacity(bench.store.home)
     assert capacity is not None and (capacity.budget.cpu_millis, capacity.cores) == (1000, (0,))
+
+
+def test_who_chooses_a_budget_and_rings_has_it_taken_in_at_once_and_told_by_its_words(bench: Bench) -> None:
+    bench.look()
+    bench.memory_mib, bench.words = 1024, "memory=1GiB"
+    bench.index.ring(LOOK_AT_EVERYTHING)
+    bench.look(0.001)
+    lowered = read_capacity(bench.store.home)
+    assert lowered is not None and (lowered.budget.memory_bytes, lowered.chosen) == (2**30, "memory=1GiB")
+
+    bench.words = "memory=1024MiB"
+    bench.index.ring(LOOK_AT_EVERYTHING)
+    bench.look(0.001)
+    same = read_capacity(bench.store.home)
+    assert same is not None and (same.budget, same.chosen) == (lowered.budget, "memory=1024MiB")
 
 
 def test_raised_more_of_what_waits_is_started(bench: Bench) -> None:
