@@ -50,8 +50,13 @@ def holding_of(job: Job, task: Task, terms: Terms, since: float) -> Holding:
     )
 
 
+def is_to_end(job: Job) -> bool:
+    """Whether its attempt was asked to hand back all that it holds: then it wants nothing any more."""
+    return Ask.PREEMPT in job.asks or Ask.CANCEL in job.asks
+
+
 def _leaving(job: Job, granted: Resources) -> Resources:
     """What of its grant a job is about to give back."""
-    if job.state is State.PENDING or Ask.PREEMPT in job.asks or Ask.CANCEL in job.asks:
+    if job.state is State.PENDING or is_to_end(job):
         return granted
     return Resources(granted.cpu_millis) if Ask.PAUSE in job.asks else NOTHING

@@ -29,6 +29,10 @@ class Place(StrEnum):
 
 HOLDING = frozenset({Place.RUNNING, Place.RESUMING, Place.QUEUED, Place.ENDING})
 WAITING = frozenset({Place.READY, Place.RESUMING})
+ASIDE = frozenset({Place.DOOMED, Place.HELD, Place.AFTER, Place.DELAYED})
+"""Whoever stands there could not start whatever were free: it does not age. One that is too large does: what there is
+changes by itself."""
+
 LOCKED = frozenset({Place.RUNNING, Place.RESUMING, Place.ENDING})
 """Whoever stands there may hold the lock of the job's directory."""
 

@@ -17,7 +17,7 @@ from singlepoint.jobs.lifecycle.records import Attempt, Job, Resources, Sample, 
 from singlepoint.jobs.lifecycle.retry import LONGEST_BACKOFF_S
 from singlepoint.jobs.lifecycle.states import Ask, Author, State
 
-from .booking import holding_of, task_of
+from .booking import holding_of, is_to_end, task_of
 from .books import Books, Ranking, by_arrival
 from .job_times import begin_at, ended_since, save_s, served_s, stint_began_at
 from .learned.arrivals import Arrivals
@@ -27,7 +27,7 @@ from .learned.progress import Progress
 from .learned.reliability import Evidence, Reliability
 from .line import Line
 from .locks import Locks, is_news_of_its_lock
-from .places import HOLDING, WAITING, Place, Places
+from .places import ASIDE, HOLDING, WAITING, Place, Places
 from .succession import Succession
 from .tasks import NOTHING, Holding, Task
 
@@ -364,7 +364,7 @@ class World:
         place = self._place_of(job)
         self._places.put(job, place)
         self._locks.stands(job.id, place)
-        if place not in WAITING | HOLDING:
+        if place in ASIDE:
             self._since[job.id] = math.inf
             return
         task = self._task(job, place)
@@ -408,8 +408,8 @@ class World:
 
     def _place_of(self, job: Job) -> Place:
         if job.state is State.RUNNING:
-            by_user = job.is_asked(Ask.PAUSE, Author.USER)
-            wants_cores = job.paused and not by_user and job.terms is not None and not job.terms.cores
+            stays_so = job.is_asked(Ask.PAUSE, Author.USER) or is_to_end(job)
+            wants_cores = job.paused and not stays_so and job.terms is not None and not job.terms.cores
             return Place.RESUMING if wants_cores else Place.RUNNING
         if job.state is State.QUEUED:
             return Place.QUEUED

@@ -67,6 +67,20 @@ def test_who_was_paused_goes_on_when_the_short_one_has_ended() -> None:
     assert not paper.jobs["long"].paused and Ask.PAUSE not in paper.jobs["long"].asks
 
 
+@pytest.mark.parametrize("ask", [Ask.PREEMPT, Ask.CANCEL])
+def test_who_stands_still_and_is_asked_to_leave_is_granted_no_cores_meanwhile(ask: Ask) -> None:
+    paper = a_long_one_runs(300)
+    paper.submit("short")
+    paper.settle()
+    paper.note("long", Note.PAUSE, attempt=1)
+    paper.note("long", Note.ASK, ask=ask, by="scheduler")
+
+    assert [(type(one), one.job_id) for one in paper.settle()] == [(Dispatch, "short")]
+    paper.claim("short")
+    paper.end("short")
+    assert paper.settle() == []
+
+
 def test_time_that_an_attempt_stood_still_is_no_time_it_was_served() -> None:
     paper = a_long_one_runs(300)
     paper.submit("short")

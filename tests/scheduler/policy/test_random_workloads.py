@@ -175,7 +175,8 @@ class Workload:
                 ("answer", Ask.PREEMPT in job.asks or (Ask.PAUSE in job.asks and not job.paused), GRACE_S),
                 ("go_on", job.paused and bool(job.terms and job.terms.cores), 1.0),
             ):
-                say = (job.id, job.size + job.attempt + len(job.attempts), f"{what}{job.terms and job.terms.revision}")
+                asked = "+".join(sorted(job.asks))  # one that stands still may be asked for its memory, too
+                say = (job.id, job.attempt + len(job.attempts), f"{what}{asked}{job.terms and job.terms.revision}")
                 if holds and say not in self.said:
                     self.said.add(say)
                     self.at(self.paper.now + self.chance.random() * longest_s, what, job.id)

@@ -181,6 +181,13 @@ def is_paused(paper: Paper, job_id: str, by: str) -> None:
         paper.note(job_id, Note.PAUSE)
 
 
+def stands_aside(paper: Paper, job_id: str) -> None:
+    """Its owner pauses it, until others have its cores."""
+    is_paused(paper, job_id, "user")
+    paper.settle()
+    paper.note(job_id, Note.RESUME)
+
+
 HAPPENINGS: list[Callable[[Paper, str], object]] = [
     lambda paper, job_id: paper.end(job_id),
     lambda paper, job_id: paper.end(job_id, Event.FAIL),
@@ -190,5 +197,6 @@ HAPPENINGS: list[Callable[[Paper, str], object]] = [
     lambda paper, job_id: is_paused(paper, job_id, "user"),
     lambda paper, job_id: is_paused(paper, job_id, "scheduler"),
     lambda paper, job_id: paper.note(job_id, Note.RESUME),
+    stands_aside,
     lambda paper, job_id: paper.note(job_id, Note.ASK, ask=Ask.CANCEL),
 ]

@@ -8,7 +8,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.spent import account, account_of_round
 from singlepoint.jobs.lifecycle.states import Event, State
-from singlepoint.scheduler.simulation.paper import BOOT, Paper
+from singlepoint.scheduler.simulation.paper import BOOT, Paper, budget
 from singlepoint.scheduler.world.learned.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.places import Place
@@ -39,6 +39,22 @@ def test_seeing_a_job_again_changes_nothing() -> None:
         paper.world.see(paper.jobs["a"])
     assert paper.world.reserved == reserved == Resources(1000, 512 * 2**20)
     assert list(paper.world.lines[Place.QUEUED]) == ["a"]
+
+
+def test_what_is_too_large_for_a_while_has_waited_all_along_and_what_is_held_has_not() -> None:
+    paper = Paper()
+    whole, half = paper.world.budget, budget(2, 2048)
+    large, held = (paper.submit(job_id, memory_mib=3000) for job_id in ("large", "held"))
+    paper.world.budget_changed(half, Resources())
+    paper.note("held", Note.HOLD)
+    assert [paper.world.place(job.id) for job in (large, held)] == [Place.OVERSIZED, Place.HELD]
+
+    paper.pass_time(3600)
+    paper.note("held", Note.RESUME)
+    paper.pass_time(3600)
+    paper.world.budget_changed(whole, Resources())
+    since = {task.id: task.since for task in paper.world.books.waiting()}
+    assert since == {"large": large.submitted_at, "held": paper.now - 3600}
 
 
 def test_a_change_of_priority_moves_a_job_in_the_line() -> None:
