@@ -104,19 +104,23 @@ def _is_still_a_copy(pid: int, of: int) -> bool:
 
 def memory_bytes(pids: Iterable[int]) -> int:
     """Anonymous and shared memory of these processes together, what they share counted once; not the page cache of
-    files they map. What is swapped out counts too."""
-    return sum(map(_proportional_bytes, pids))
+    files they map. What is swapped out counts too.
+
+    What is shared the kernel only tells by walking through all pages, 12 ms for 250 MiB: not where nothing can be.
+    """
+    pids = list(pids)
+    if len(pids) == 1 and not _bytes(pids[0], "status", "RssShmem:"):
+        return _bytes(pids[0], "status", "RssAnon:", "VmSwap:")
+    return sum(_bytes(pid, "smaps_rollup", "Pss_Anon:", "Pss_Shmem:", "SwapPss:") for pid in pids)
 
 
-_COUNTED = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
-
-
-def _proportional_bytes(pid: int) -> int:
+def _bytes(pid: int, file: str, *names: str) -> int:
+    """What the kernel tells of a process under these names, added up."""
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:
         return 0  # gone, or not ours
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(_COUNTED))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))
 
 
 def cpu_s(pids: Iterable[int]) -> float:

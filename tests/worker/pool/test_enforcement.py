@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -113,6 +115,26 @@ time.sleep(1.5)
     )
 
     assert job.state is State.SUCCEEDED
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine has no /proc")
+@pytest.mark.parametrize("how", ["SHARED", "PRIVATE"])
+def test_of_a_process_alone_what_it_shares_with_others_counts_by_its_share(how: str) -> None:
+    code = f"import mmap, time; kept = mmap.mmap(0, 0, flags=mmap.MAP_{how}); kept[:] = b'x' * len(kept)"
+    with os.fdopen(os.memfd_create("kept"), "wb") as file:
+        file.truncate(128 * MIB)
+        with mmap.mmap(file.fileno(), 0) as ours:
+            ours[:] = b"x" * len(ours)
+            other = subprocess.Popen(
+                [sys.executable, "-c", f"{code}; print(flush=True); time.sleep(600)"],
+                stdin=file,
+                stdout=subprocess.PIPE,
+            )
+            assert other.stdout is not None and other.stdout.readline()
+            held = tree.memory_bytes([other.pid])
+            other.kill()
+            other.communicate()
+    assert held > 128 * MIB if how == "PRIVATE" else 64 * MIB < held < 96 * MIB
 
 
 def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:
