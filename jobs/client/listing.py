@@ -157,7 +157,7 @@ def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> It
     if not any(one.takes_ended for one in wanted):
         return
     known = {row["id"] for row in going_on}
-    listed = session.store.catalogue.listed()
+    unlisted, listed = session.store.unlisted_and_listed()
     in_doubt = [one for one in wanted if not one.is_of_status]  # of 100,000 lines few are taken apart
 
     @functools.cache
@@ -168,7 +168,7 @@ def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> It
         if job_id not in known:
             takes = of_status(state) and (not in_doubt or all(one.takes(_row(line)) for one in in_doubt))
             yield state, (submitted_at, job_id), takes
-    for job_id in session.store.not_in(listed):
+    for job_id in unlisted:
         if job_id not in known and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
             yield looked_at(row)
 

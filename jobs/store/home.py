@@ -8,6 +8,7 @@
     ledger.sums.json     the sums of the ledger up to some line; made anew when it is gone
     ledger.list          the jobs that it says have ended, by their submission, up to some line; made anew likewise
     ledger.jsonl         which jobs have ended, and what was learned from all that ever ran
+    going-on/            the names of the jobs that go on
     policy               the policy that was chosen for the scheduler
     draining             there while the home is being drained: nothing is started
     jobs/<id>/           a job: see `job_files`
@@ -126,6 +127,10 @@ class Home:
     @property
     def draining(self) -> Path:
         return self.path / "draining"
+
+    @property
+    def going_on(self) -> Path:
+        return self.path / "going-on"
 
     @property
     def ledger(self) -> Path:

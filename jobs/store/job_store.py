@@ -54,6 +54,7 @@ from .durable import (
     write_new,
 )
 from .folds import Folds
+from .going_on import GoingOn
 from .home import Home
 from .job_files import ENVIRONMENT, HISTORY, HISTORY_LOCK, SPEC
 from .ledger import Ledger
@@ -108,6 +109,7 @@ class JobStore:
         self.patience_s = patience_s
         self.ledger = Ledger(home)
         self.catalogue = Catalogue(home, self.ledger)
+        self.going_on = GoingOn(home)
         self.folds = Folds()
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
@@ -142,10 +144,12 @@ class JobStore:
                 if at_once:
                     reach("submit.sync")
                     sync_filesystem(self.home.jobs)
+                self.going_on.add(job.id for job in jobs)
                 for temporary, final in places:
                     reach("submit.accept")
                     os.rename(temporary, final)
                 sync_directory(self.home.jobs)
+                self.going_on.sync()
         except BaseException:
             for temporary, _ in places:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -163,11 +167,14 @@ class JobStore:
 
     def unlisted_ids(self) -> list[str]:
         """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
-        return self.not_in(self.catalogue.listed())
+        return self.unlisted_and_listed()[0]
 
-    def not_in(self, listed: Listed) -> list[str]:
-        """The jobs that are not in a list of those that have ended."""
-        return [name for name in listed.others(os.listdir(self._jobs)) if self.exists(name)]
+    def unlisted_and_listed(self) -> tuple[list[str], Listed]:
+        """All jobs: those, and the list of the others."""
+        names = self.going_on.names()  # first: whoever ends from here on is found in the list
+        listed = self.catalogue.listed()
+        others = listed.others(os.listdir(self._jobs) if names is None else names)
+        return [name for name in others if self.exists(name)], listed
 
     def matching(self, word: str, name: str) -> tuple[set[str], list[tuple[str, str]]]:
         """The jobs whose ids begin with a word; and of those that bear a name, when each was submitted, as text that
@@ -175,8 +182,7 @@ class JobStore:
 
         Of those that go on the beginning of the history is read; a damaged one has neither time nor name.
         """
-        listed = self.catalogue.listed()
-        going_on = self.not_in(listed)
+        going_on, listed = self.unlisted_and_listed()
         begun = {*filter(self.exists, listed.beginning_with(word)), *(one for one in going_on if one.startswith(word))}
         beginnings = ((job_id, self.began(job_id)) for job_id in going_on)
         live = [(str(began.get("at", "")), job_id) for job_id, began in beginnings if began.get("name") == name]
@@ -184,8 +190,8 @@ class JobStore:
 
     def latest(self, count: int) -> list[tuple[str, str]]:
         """When so many jobs were submitted, and their ids; or all there are, the last to be submitted first."""
-        listed = self.catalogue.listed()
-        live = [(str(self.began(job_id).get("at", "")), job_id) for job_id in self.not_in(listed)]
+        going_on, listed = self.unlisted_and_listed()
+        live = [(str(self.began(job_id).get("at", "")), job_id) for job_id in going_on]
         return sorted([*map(key_of, listed.newest(count)), *live], reverse=True)[:count]
 
     def _beginning(self, job_id: str) -> bytes:
@@ -412,6 +418,7 @@ class OpenHistory:
 
     def __init__(self, store: JobStore, path: Path, descriptor: int, job: Job) -> None:
         self._ledger = store.ledger
+        self._going_on = store.going_on
         self._folds = store.folds
         self._path = path
         self._descriptor = descriptor
@@ -439,6 +446,8 @@ class OpenHistory:
         except ImpossibleMove as error:
             raise type(error)(f"{self.job.id}: {error.message}", hint=f"see `singlepoint show {self.job.id}`") from None
         if event is Event.RETRY:
+            self._going_on.add([job.id])
+            self._going_on.sync()
             self._ledger.retried(job.id)
         append(self._descriptor, new, path=self._path, point=f"history.{event.value}")
         self.job = replace(job, size=self.job.size + len(new))

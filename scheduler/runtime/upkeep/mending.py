@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_names import parse_rq_id, rq_id
+from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.store.going_on import LedgerSeen
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime.seeing import Sight
 from singlepoint.scheduler.runtime.telling import Telling
@@ -29,12 +31,16 @@ log = logging.getLogger("singlepoint.scheduler")
 @dataclass(frozen=True)
 class Mending(Pace):
     """How much is gone through in a slice: entries of the directory of all jobs, histories looked at, rows told to
-    Redis or read from it, jobs looked at in memory."""
+    Redis or read from it, jobs looked at in memory.
+
+    named_for_s: a name in `going-on/` stays that long at least, though nobody goes on by it: a submit takes less.
+    """
 
     entries_a_slice: int = 5000
     histories_a_slice: int = 50
     rows_a_slice: int = 50
     jobs_a_slice: int = 2000
+    named_for_s: float = 600.0
 
 
 MENDING = Mending()
@@ -49,7 +55,10 @@ def reach_redis(sight: Sight, telling: Telling) -> None:
 
 def look_through(sight: Sight, telling: Telling, settings: Mending = MENDING) -> Iterator[None]:
     """Find what changed on disk unnoticed, then have all of that in Redis, and nothing else; in slices."""
+    ledger = sight.store.going_on.ledger_seen()
     unlisted = yield from unlisted_slices(sight.store, settings.entries_a_slice)
+    _say_who_goes_on(sight, unlisted, ledger, settings)
+    yield
     for count, job_id in enumerate(unlisted, 1):
         see_unlisted(sight, job_id)
         if count % settings.histories_a_slice == 0:
@@ -64,8 +73,16 @@ def look_through(sight: Sight, telling: Telling, settings: Mending = MENDING) ->
     yield from _mend_waiting(sight, telling, settings)
 
 
+def _say_who_goes_on(sight: Sight, unlisted: set[str], ledger: LedgerSeen, settings: Mending) -> None:
+    """For whoever asks the disk; without it they list all jobs themselves, so a disk that is full does no harm."""
+    try:
+        sight.store.going_on.bring_in_line(unlisted, ledger, sight.world.now - settings.named_for_s)
+    except (SinglepointError, OSError) as error:
+        log.warning("going_on_unwritten error=%r", str(error))
+
+
 def unlisted_slices(store: JobStore, entries_a_slice: int) -> Generator[None, None, set[str]]:
-    """`JobStore.unlisted_ids`, in slices; the answer is the generator's."""
+    """`JobStore.unlisted_ids` by all directories, in slices; the answer is the generator's."""
     lines = yield from store.catalogue.slices()
     ended, found = set[str](), set[str]()
     for part in slices_of(lines):

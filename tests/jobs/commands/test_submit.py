@@ -556,12 +556,14 @@ def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
 
     parsed = parse_file(spec)
     session.require_redis()
+    session.store.going_on.add([])  # its directory is there
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "rename", recorded_rename)
     monkeypatch.setattr(session.connection, "pipeline", recorded_pipeline)
     submit(session, parsed, 0.0)
 
-    assert calls == ["sync spec.json", "sync history.jsonl", "sync .new", "rename .new", "sync jobs", "redis"]
+    written = ["sync spec.json", "sync history.jsonl", "sync .new"]
+    assert calls == [*written, "rename .new", "sync jobs", "sync going", "redis"]
 
 
 def test_the_words_after_two_dashes_are_the_commands_own(

@@ -27,6 +27,7 @@ def test_the_file_system_is_synced_once_before_any_directory_has_its_name(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A kill cannot prove what a power cut would leave, so the calls are recorded."""
+    store.going_on.add([])  # its directory is there
     calls: list[str] = []
     write_new, sync, rename, sync_directory = (
         job_store.write_new,
@@ -45,7 +46,8 @@ def test_the_file_system_is_synced_once_before_any_directory_has_its_name(
     monkeypatch.setattr(os, "fsync", told("fsync", os.fsync))
     store.create_all(wanted(3), 1.0)
 
-    assert calls == ["write"] * 9 + ["sync file system"] + ["rename"] * 3 + ["sync directory", "fsync"]
+    named = ["fsync"]  # of the directory that says who goes on
+    assert calls == ["write"] * 9 + ["sync file system"] + ["rename"] * 3 + ["sync directory", "fsync", *named]
 
 
 KILLED = f"""
@@ -58,7 +60,8 @@ JobStore(open_home(sys.argv[1])).create_all([NewJob(new_id(), b"{{}}", {FACTS!r}
 
 
 @pytest.mark.parametrize(
-    ("place", "kept"), [("submit.history@2", 0), ("submit.sync", 0), ("submit.accept", 0), ("submit.accept@3", 2)]
+    ("place", "kept"),
+    [("submit.history@2", 0), ("submit.sync", 0), ("going_on.add", 0), ("submit.accept", 0), ("submit.accept@3", 2)],
 )
 def test_whoever_is_killed_amid_a_batch_leaves_whole_jobs_and_what_is_swept(
     store: JobStore, place: str, kept: int

@@ -30,6 +30,7 @@ def accepted(store: JobStore) -> Job:
 def test_the_rename_accepts_after_everything_in_the_directory_is_durable(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    store.going_on.add([])  # its directory is there
     calls: list[str] = []
     for module, name in ((os, "fsync"), (os, "rename")):
         original = getattr(module, name)
@@ -41,7 +42,8 @@ def test_the_rename_accepts_after_everything_in_the_directory_is_durable(
 
         monkeypatch.setattr(module, name, recorded)
     accepted(store)
-    assert calls == ["fsync spec.json", "fsync history.jsonl", "fsync .new", "rename .new", "fsync jobs"]
+    named = ["fsync jobs", "fsync going"]
+    assert calls == ["fsync spec.json", "fsync history.jsonl", "fsync .new", "rename .new", *named]
 
 
 def test_a_full_disk_at_submit_keeps_nothing(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
