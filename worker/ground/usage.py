@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.lifecycle.records import Sample, Usage
 
 from .process import private_bytes, resident_bytes
-from .tree import cpu_s, memory_bytes
+from .tree import Footprint, cpu_s
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Meter:
         """Forks of ours whose memory is part of the work: what is theirs alone."""
         self.programs: Callable[[], Sequence[int]] = tuple
         """Finds the processes of programs that do the work: all they use counts."""
+        self._programs = Footprint()
         self.pauses = 0
         self.pauses_s = 0.0
         """What giving the cores back and taking them up again took, all pauses together."""
@@ -50,7 +51,7 @@ class Meter:
     def look(self) -> int:
         """The memory in use now beyond what the process began with, in bytes; the peak is the largest seen."""
         own = max(0, (resident_bytes(os.getpid()) or 0) - self._begun_bytes)
-        used = own + sum(map(private_bytes, self.children)) + memory_bytes(self.programs())
+        used = own + sum(map(private_bytes, self.children)) + self._programs.look(self.programs())
         self._peak_bytes = max(self._peak_bytes, used)
         return used
 

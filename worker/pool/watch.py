@@ -61,6 +61,7 @@ class Watch:
         self._looked_s = place.monotonic()
         self._ran_s = 0.0
         self._pids: list[int] = []
+        self._programs = tree.Footprint()
         self._peak_bytes = 0
         self._killed_for: str | None = None
         self._paused = False
@@ -135,7 +136,7 @@ class Watch:
     def _below_bytes(self, job: Job, pid: int) -> int:
         """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""
         if job.kind in RUNS_PROGRAMS:
-            return tree.memory_bytes(tree.programs_below(pid))
+            return self._programs.look(tree.programs_below(pid))
         if self._looks % TREE_EVERY == 1:
             self._pids = tree.descendants(pid)
         return sum(map(private_bytes, self._pids))

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,31 @@ def test_of_a_process_alone_what_it_shares_with_others_counts_by_its_share(how: 
             other.kill()
             other.communicate()
     assert held > 128 * MIB if how == "PRIVATE" else 64 * MIB < held < 96 * MIB
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine has no /proc")
+def test_what_several_processes_share_is_counted_now_and_then_and_whenever_they_are_others_or_hold_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walked: list[Sequence[int]] = []
+    held, apart = {1: 60, 2: 60, 3: 40}, {1: 100, 2: 100, 3: 40}
+
+    def walk(pids: Sequence[int]) -> int:
+        walked.append(pids)
+        return sum(map(held.__getitem__, pids))
+
+    monkeypatch.setattr(tree, "memory_bytes", walk)
+    monkeypatch.setattr(tree, "_bytes_apart", apart.__getitem__)
+
+    footprint = tree.Footprint()
+    assert [footprint.look([1, 2]) for _ in range(tree.WALK_EVERY)] == [120] * tree.WALK_EVERY
+    assert walked == [[1, 2]]
+    assert footprint.look([1, 2]) == 120 and len(walked) == 2
+    assert footprint.look([1, 2, 3]) == 160 and len(walked) == 3
+    apart[3] = 30
+    assert footprint.look([1, 2, 3]) == 150 and len(walked) == 3
+    apart[3], held[3] = 50, 45
+    assert footprint.look([1, 2, 3]) == 165 and len(walked) == 4
 
 
 def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:
