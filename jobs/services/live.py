@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from singlepoint.jobs.broker.address import locate
-from singlepoint.jobs.broker.connection import connect
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import ProcessId, is_stopped, started
@@ -51,6 +50,8 @@ class Services:
 
 def look(home: Home, redis_url: str | None = None) -> Services:
     """The services of this home as they are now; takes two seconds at most when Redis does not answer."""
+    from singlepoint.jobs.broker.connection import connect  # not for a supervisor, which asks for none of this
+
     capacity = read_capacity(home)
     scheduler = capacity.process if capacity is not None and capacity.is_live() else None
     try:

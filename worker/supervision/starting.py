@@ -16,7 +16,6 @@ from pathlib import Path
 import click
 
 from singlepoint.jobs.broker.address import locate
-from singlepoint.jobs.broker.connection import connect, shortcomings
 from singlepoint.jobs.broker.server_program import prepare
 from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
 from singlepoint.jobs.host.processes import is_stopped
@@ -84,6 +83,8 @@ def ready_broker(home: Home, redis_url: str | None) -> bool:
     if broker.ours:
         prepare(home)
         return True
+    from singlepoint.jobs.broker.connection import connect, shortcomings  # redis-py: a third of what `up` loads
+
     with connect(broker) as connection:
         for weakness in shortcomings(connection):
             click.echo(f"warning: {broker}: {weakness}", err=True)
