@@ -15,6 +15,7 @@ from singlepoint.jobs.commands.options import as_json, examples
 from singlepoint.jobs.host.free_space import FLOOR_BYTES
 from singlepoint.jobs.host.pressure import measure
 from singlepoint.jobs.services.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
+from singlepoint.worker.programs import memory_group
 
 
 def numerics(_patient: Patient) -> Finding:
@@ -49,8 +50,10 @@ def cores(_patient: Patient) -> Finding:
 
 def memory(_patient: Patient) -> Finding:
     if sys.platform.startswith("linux"):
-        found = "held by looking at all processes of an attempt, 4 times a second; RLIMIT_DATA in our own jobs besides"
-        return Finding("memory", Grade.OK, found)
+        looks = "held by looking at all processes of an attempt, 4 times a second; RLIMIT_DATA in our own jobs besides"
+        group = memory_group.place()
+        kernel = f"; a command's by the kernel (control group, version {group.version.number})" if group else ""
+        return Finding("memory", Grade.OK, f"{looks}{kernel}")
     return Finding("memory", Grade.LIMITED, "only of the attempt's own process: others cannot be looked at here")
 
 

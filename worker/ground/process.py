@@ -102,10 +102,14 @@ def give_back_free_memory() -> None:
 
 def oom_kills() -> int:
     """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
-    for events in _memory_events():
-        with contextlib.suppress(OSError):
-            lines = Path(events).read_text().splitlines()
-            return next((int(text.split()[1]) for text in lines if text.startswith("oom_kill ")), 0)
+    return max(map(killed_by_kernel, _memory_events()), default=0)
+
+
+def killed_by_kernel(events: str | Path) -> int:
+    """What a file of a control group counts of that; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        lines = Path(events).read_text().splitlines()
+        return next((int(text.split()[1]) for text in lines if text.startswith("oom_kill ")), 0)
     return 0
 
 

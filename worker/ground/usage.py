@@ -55,6 +55,10 @@ class Meter:
         self._peak_bytes = max(self._peak_bytes, used)
         return used
 
+    def saw(self, used_bytes: int) -> None:
+        """Somebody else saw so much in use: the kernel, when it let the work have no more."""
+        self._peak_bytes = max(self._peak_bytes, used_bytes)
+
     def sample(self, attempt: int, at: float) -> Sample:
         """What was used until now, `at`; how far the work is, whoever does it must add."""
         return Sample(

@@ -33,6 +33,7 @@ from singlepoint.worker.ground.job_log import keep_small
 from singlepoint.worker.ground.process import oom_kills
 from singlepoint.worker.ground.stop_requests import LOOK_S, Stop
 from singlepoint.worker.ground.work import Outcome, Stopped, Work
+from singlepoint.worker.programs import memory_group
 from singlepoint.worker.programs.output_directory import OutputDirectory, summary
 from singlepoint.worker.programs.program import Program
 from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told
@@ -176,7 +177,7 @@ class Command:
         return Outcome(Event.SUCCEED, {**self._facts(), "result": result})
 
     def start(self) -> None:
-        work = self.work
+        work, memory_bytes = self.work, self.work.terms.resources.memory_bytes
         self.output.make()
         work.meter.programs = Program.pids
         self.program = Program.start(
@@ -184,8 +185,9 @@ class Command:
             Path(self.spec.cwd),
             variables(work, self.output.stage),
             self.take,
-            memory_bytes=work.terms.resources.memory_bytes,
+            memory_bytes=memory_bytes,
             inherit=(work.lock,),
+            group=place.make(work.job.id, memory_bytes) if memory_bytes and (place := memory_group.place()) else None,
         )
         work.log.info("command_started pid=%d", self.program.pid)
 
@@ -199,7 +201,7 @@ class Command:
                 self.pause()
             elif stop is not None:
                 self.ask_to_stop(stop)
-            if self.stop is not None:
+            if self.stop is not None or self.program.lost_for_memory:
                 return
 
     def take(self, content: bytes) -> None:
@@ -278,6 +280,8 @@ class Command:
             return
         killed = self.program.status is None
         self.program.end()
+        if self.program.lost_for_memory:
+            self.work.meter.saw(self.work.terms.resources.memory_bytes)
         with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
             self.look()
         self.metrics.close()
@@ -290,9 +294,10 @@ class Command:
         steps = max(0, self.work.step - self.work.first_step)
         if self.stop is not None and not (status == 0 and self.output.is_done):
             raise Stopped(self.stop)
-        if status == 0:
+        kept_its_memory = not self.program.lost_for_memory  # else it failed, whatever it made of that
+        if status == 0 and kept_its_memory:
             return self.success()
-        if status in self.spec.restart_exit_codes:
+        if status in self.spec.restart_exit_codes and kept_its_memory:
             return Outcome(*retry.after_restart(self.work.stops.job, steps=steps, at=at))
         end, cause = self.diagnosis(status)
         peak_bytes, first_step = self.work.meter.usage().peak_memory_bytes, self.work.first_step
@@ -303,6 +308,9 @@ class Command:
         )
 
     def diagnosis(self, status: int) -> tuple[str, str]:
+        assert self.program is not None
+        if self.program.lost_for_memory:
+            return retry.diagnosis(retry.Death(signal.SIGKILL, killed_for="out_of_memory"))
         if status < 0:
             return retry.diagnosis(retry.Death(signal.Signals(-status), by_kernel=oom_kills() > self.oom_kills))
         return "failed", self.said_reason() or f"exit status {status}"

@@ -34,6 +34,7 @@ from singlepoint.worker.ground.process import die_with
 from singlepoint.worker.ground.slot import Patience, Slot, until_due_s
 from singlepoint.worker.ground.workplace import GRACE_S, Workplace
 from singlepoint.worker.models import row_independence
+from singlepoint.worker.programs import memory_group
 
 from . import rq_worker
 from .orphans import end_orphans
@@ -79,6 +80,8 @@ class Pool:
             row_independence.record(self._home)
         tree.adopt_orphans()
         end_orphans(self._home)
+        if place := memory_group.place():
+            place.sweep()
         for number in REQUESTS_TO_STOP:
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: self._tell(CHILD_ENDED))

@@ -26,6 +26,7 @@ from singlepoint.worker.ground.disk import Disk
 from singlepoint.worker.ground.process import oom_kills, private_bytes, resident_bytes
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.kinds.table import RUNS_PROGRAMS
+from singlepoint.worker.programs import memory_group
 
 TREE_EVERY = 8
 """Looks between two searches for children of the child, where those are forks of ours."""
@@ -190,6 +191,8 @@ class Watch:
         self._tell_paused(None)
         if job is not None and job.kind in RUNS_PROGRAMS:
             tree.end_all(lambda: tree.carrying(self._job_id))
+            if place := memory_group.place():
+                place.group(self._job_id).remove()
         if status != 0 or (job is not None and job.state is State.RUNNING and self._is_ours(job)):
             self._bury(status)
 

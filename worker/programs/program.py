@@ -20,6 +20,8 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.worker.ground import limits, tree
 from singlepoint.worker.ground.process import die_with
 
+from .memory_group import MemoryGroup
+
 _BLOCK_BYTES = 2**16
 
 
@@ -29,10 +31,14 @@ class Program:
     take: is given what the program writes on its standard output and error, as it comes.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], take: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], take: Callable[[bytes], None], group: MemoryGroup | None
+    ) -> None:
         assert process.stdout is not None
         self.pid = process.pid
         self.status: int | None = None
+        self._group = group
+        self._lost_for_memory = False
         self._process = process
         self._take = take
         self._output = process.stdout.fileno()
@@ -49,8 +55,12 @@ class Program:
         *,
         memory_bytes: int,
         inherit: Sequence[int],
+        group: MemoryGroup | None = None,
     ) -> Program:
-        """Start it. inherit: descriptors that all of it shall hold. Raises InvalidInput when it cannot be started."""
+        """Start it. inherit: descriptors that all of it shall hold.  group: the one that all of it shall be in.
+
+        Raises InvalidInput when it cannot be started.
+        """
         try:
             process = subprocess.Popen(
                 list(arguments),
@@ -61,12 +71,12 @@ class Program:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 pass_fds=tuple(inherit),
-                preexec_fn=functools.partial(_begin, os.getpid(), memory_bytes),  # noqa: PLW1509 - no threads here
+                preexec_fn=functools.partial(_begin, os.getpid(), memory_bytes, group),  # noqa: PLW1509 - no threads here
             )
         except OSError as error:
             field = "cwd" if error.filename == str(directory) else "command"
             raise InvalidInput(Problem(field, f"cannot be run: {error.strerror}: {error.filename}")) from error
-        return cls(process, take)
+        return cls(process, take, group)
 
     def wait(self, timeout_s: float) -> bool:
         """Pass its output on until it has ended, which is answered, or the time is up."""
@@ -105,6 +115,11 @@ class Program:
         self._reap()
         return bool(self.pids())
 
+    @property
+    def lost_for_memory(self) -> bool:
+        """Whether the kernel has killed any process of it since all together would have had more than was granted."""
+        return self._lost_for_memory or (self._group is not None and self._group.kills() > 0)
+
     @staticmethod
     def pids() -> list[int]:
         """All its processes."""
@@ -121,10 +136,18 @@ class Program:
             while select.select([self._output], [], [], 0)[0] and self._pass_on():
                 pass
         self._close()
+        self._leave_group()
 
     def _living(self) -> list[int]:
         self._reap()
         return self.pids()
+
+    def _leave_group(self) -> None:
+        """It goes with the last of its processes, and with it what the kernel counts there."""
+        self._lost_for_memory = self.lost_for_memory
+        if self._group is not None:
+            self._group.remove()
+            self._group = None
 
     def _close(self) -> None:
         assert self._process.stdout is not None
@@ -146,8 +169,10 @@ class Program:
             tree.send(self.pids(), signal.SIGCONT)
 
 
-def _begin(parent: int, memory_bytes: int) -> None:
+def _begin(parent: int, memory_bytes: int, group: MemoryGroup | None) -> None:
     die_with(parent)
+    if group is not None:
+        group.join()
     limits.limit_program(memory_bytes)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # we ignore it, and that would be inherited
     signal.pthread_sigmask(signal.SIG_SETMASK, ())

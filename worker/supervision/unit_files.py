@@ -30,6 +30,9 @@ RestartSec=1
 # Only the supervisor is asked to stop; it ends the others in order, saving what runs.
 KillMode=mixed
 TimeoutStopSec=120
+# The kernel holds each command to its memory, in a control group that is made beside ours (systemd 254 and newer).
+Delegate=memory
+DelegateSubgroup=services
 
 [Install]
 WantedBy=default.target

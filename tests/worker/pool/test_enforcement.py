@@ -17,10 +17,14 @@ import pytest
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.worker.ground import tree
+from singlepoint.worker.programs import memory_group
 from tests.system.machine import wait_until
 from tests.worker.making import Maker, ends, stopped
 
 MIB = 2**20
+
+GROUPS: Any = memory_group.place()
+needs_groups = pytest.mark.skipif(GROUPS is None, reason="this machine lets us make no control group")
 
 TOUCH = "bytearray(b'x') * (128 << 20)"
 """Twice what is granted below, touched to the last byte."""
@@ -71,15 +75,22 @@ def program(maker: Maker, code: str, memory: str = "64MiB", cores: int = 1, **sp
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="this machine has no /proc")
+@pytest.mark.parametrize("is_held_by", ["the kernel", "looks"])
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(maker: Maker, way: str) -> None:
+def test_a_program_that_takes_twice_its_memory_is_stopped_and_asks_for_more(
+    maker: Maker, way: str, is_held_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_held_by == "looks":
+        monkeypatch.setattr(memory_group, "place", lambda: None)
+    elif memory_group.place() is None:
+        pytest.skip("this machine lets us make no control group")
     job = program(maker, WAYS[way])
 
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "out_of_memory")
     assert job.attempts[-1].cause == "went over its memory and was stopped"
     assert job.requests.memory_bytes >= 96 * MIB
     usage = job.attempts[-1].usage
-    assert usage is not None and usage.peak_memory_bytes > 64 * MIB
+    assert usage is not None and usage.peak_memory_bytes >= 64 * MIB
     if way == "after setsid":
         assert ends(int((maker.directory / "detached").read_text()))
 
@@ -161,6 +172,30 @@ def test_what_several_processes_share_is_counted_now_and_then_and_whenever_they_
     assert footprint.look([1, 2, 3]) == 150 and len(walked) == 3
     apart[3], held[3] = 50, 45
     assert footprint.look([1, 2, 3]) == 165 and len(walked) == 4
+
+
+@needs_groups
+def test_a_program_that_loses_a_process_to_the_kernel_has_run_out_of_memory_whatever_it_makes_of_that(
+    maker: Maker,
+) -> None:
+    """Taken at once, between two looks; and no group is left of it."""
+    job = program(maker, "import os; os.wait() if os.fork() else bytearray(b'x') * (512 << 20)")
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "out_of_memory")
+    assert list(GROUPS.directory.glob(f"*{job.id}")) == []
+
+
+@needs_groups
+def test_a_group_that_a_killed_attempt_left_is_swept_and_one_with_a_process_stays() -> None:
+    left, used = GROUPS.make("left", MIB), GROUPS.make("used", 64 * MIB)
+    assert left is not None and used is not None
+    join = used.join
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, preexec_fn=join) as inside:  # noqa: PLW1509 - one process
+        GROUPS.sweep()
+        assert (left.directory.exists(), used.directory.exists()) == (False, True)
+        assert inside.stdin is not None
+        inside.stdin.close()
+    GROUPS.sweep()
+    assert not used.directory.exists()
 
 
 def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:

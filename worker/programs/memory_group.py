@@ -1,0 +1,142 @@
+"""The memory of a program held by the kernel: a control group of its own, where we may make one.
+
+That is where the first version of control groups lets us (as root), and under the second where a service manager left
+the group above ours to us, as the unit that `up --print-unit` prints asks it to. There the kernel lets the processes of
+the group have no more than was granted at any moment; the cache of files counts only until something else needs its
+room. Elsewhere there is no group, and the looks of `worker.pool.watch` are all that holds a program.
+
+Sources: Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst of Linux.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from singlepoint.worker.ground.process import killed_by_kernel
+
+OWN_BYTES = 16 * 2**20
+"""Beyond the grant: what the kernel keeps for the group's processes, their page tables for one, which counts here."""
+
+_PREFIX = "singlepoint-"
+_DELEGATED = ("user.delegate", "trusted.delegate")
+"""Set by systemd on a group whose inside is its owner's."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """How one version of control groups names things.  limits: each file of these is set to the limit, or to the word
+    given; those after the first may be missing.  events: where the kernel counts what it killed."""
+
+    number: int
+    limits: Mapping[str, str]
+    events: str
+
+
+FIRST = Version(1, {"memory.limit_in_bytes": "", "memory.memsw.limit_in_bytes": ""}, "memory.oom_control")
+SECOND = Version(2, {"memory.max": "", "memory.swap.max": "0", "memory.oom.group": "1"}, "memory.events")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A directory in which groups of ours may be made."""
+
+    directory: Path
+    version: Version
+
+    def make(self, name: str, memory_bytes: int) -> MemoryGroup | None:
+        """A group that holds what joins it to so many bytes and `OWN_BYTES`; None when that cannot be had after all."""
+        group = self.group(name)
+        group.remove()  # of an attempt that was killed
+        try:
+            group.directory.mkdir()
+            group.limit(memory_bytes + OWN_BYTES)
+        except OSError:
+            group.remove()
+            return None
+        return group
+
+    def group(self, name: str) -> MemoryGroup:
+        """The one of that name, made or not."""
+        return MemoryGroup(self.directory / f"{_PREFIX}{name}", self.version)
+
+    def sweep(self) -> None:
+        """Remove the groups that those who made them left behind; one with a process in it stays."""
+        with contextlib.suppress(OSError):
+            for found in self.directory.glob(f"{_PREFIX}*"):
+                MemoryGroup(found, self.version).remove()
+
+
+@dataclass(frozen=True)
+class MemoryGroup:
+    """One group."""
+
+    directory: Path
+    version: Version
+
+    def limit(self, most_bytes: int) -> None:
+        """Raises OSError when the kernel does not take it."""
+        for number, (name, word) in enumerate(self.version.limits.items()):
+            with contextlib.nullcontext() if not number else contextlib.suppress(OSError):
+                (self.directory / name).write_text(word or str(most_bytes))
+
+    def join(self) -> None:
+        """Put this process into it, and so all that it will start. One that cannot is watched like any other."""
+        with contextlib.suppress(OSError):
+            (self.directory / "cgroup.procs").write_text(str(os.getpid()))
+
+    def kills(self) -> int:
+        """How many of its processes the kernel has killed since the group went over its limit."""
+        return killed_by_kernel(self.directory / self.version.events)
+
+    def remove(self) -> None:
+        """Fails quietly while there is a process in it, or no such group."""
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
+
+
+@functools.cache
+def place() -> Place | None:
+    """Where this process may make groups; None where it may not."""
+    try:
+        return find_place(Path("/proc/self/cgroup").read_text().splitlines(), Path("/sys/fs/cgroup"))
+    except OSError:
+        return None
+
+
+def find_place(groups: Iterable[str], root: Path) -> Place | None:
+    """groups: ours, as `/proc/self/cgroup` has them.  root: where control groups are mounted."""
+    paths = {what: path for _, what, path in (line.split(":", 2) for line in groups)}
+    for what, path in paths.items():
+        if "memory" in what.split(","):
+            own = root / "memory" / path.lstrip("/")
+            return Place(own, FIRST) if _may_make(own) and (own / "memory.limit_in_bytes").exists() else None
+    own = root / paths.get("", "/").lstrip("/")
+    return Place(own.parent, SECOND) if own != root and _is_left_to_us(own.parent) else None
+
+
+def _is_left_to_us(above: Path) -> bool:
+    """Whether groups beside ours may be made that hold memory: nobody else keeps order there, and no process is in it,
+    as the kernel demands."""
+    try:
+        delegated = any(_attribute(above, name) == b"1" for name in _DELEGATED)
+        if not (delegated and _may_make(above)) or (above / "cgroup.procs").read_text().strip():
+            return False
+        (above / "cgroup.subtree_control").write_text("+memory")  # refused where there is none to be had
+    except OSError:
+        return False
+    return True
+
+
+def _attribute(path: Path, name: str) -> bytes:
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getxattr(path, name)
+    return b""
+
+
+def _may_make(directory: Path) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK)
