@@ -15,7 +15,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
     from singlepoint.jobs.store.home import Home
+    from singlepoint.worker.kinds.checking_child import CheckingChild
     from singlepoint.worker.supervision.supervisor import Child
 
 # The classes are loaded by __getattr__.
@@ -223,15 +224,20 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None, serv
     )
 
 
-def _check(spec: Spec) -> Checked | None:
-    """What `worker` says of a spec's data and shapes; raises InvalidInput."""
-    from singlepoint.worker.kinds.table import check
+def _check_apart(spec: Spec) -> Checked | None:
+    """What `worker` says of a spec's data and shapes, looked at in a process beside this one; raises InvalidInput."""
+    return _checking_child().check(spec)
 
-    return check(spec)
+
+@cache
+def _checking_child() -> CheckingChild:
+    from singlepoint.worker.kinds.checking_child import CheckingChild
+
+    return CheckingChild()
 
 
 def _check_within_limits(spec: Spec) -> Checked | None:
-    """The same in a process of our own, which waits and gives memory only so long."""
+    """The same in this process, which is ours and waits and gives memory only so long."""
     from singlepoint.worker.kinds.within_limits import check_within_limits
 
     return check_within_limits(spec)
@@ -422,7 +428,7 @@ def _sources(settings: Settings) -> Sources:
         return [one.to_json() for one in examine(Patient(settings.home_path, settings.redis_url), ALL.values())]
 
     return Sources(
-        check=_check,
+        check=_check_apart,
         foresee=_foresee,
         explanation=explanation,
         report=report_document,
@@ -462,7 +468,7 @@ def submit(
         job = JobId(answer["id"], answer.get("told", ()))
     else:
         lines: list[str] = []
-        kept = hand_in(open_session(settings), parsed, now(), _check, lambda checked: lines.extend(checked.lines))
+        kept = hand_in(open_session(settings), parsed, now(), _check_apart, lambda checked: lines.extend(checked.lines))
         job = JobId(kept.job.id, lines)
     for line in job.told:
         if line.startswith("warning: "):
@@ -488,7 +494,7 @@ def submit_many(
     reading = (
         (f"specs[{n}]" if isinstance(spec, dict) else str(spec), partial(_parsed, spec)) for n, spec in enumerate(specs)
     )
-    return hand_in(session, reading, now(), _check)
+    return hand_in(session, reading, now(), _check_apart)
 
 
 def _parsed(spec: dict[str, Any] | str | Path) -> Spec:

@@ -56,6 +56,9 @@ class Wire:
         self._answers: BinaryIO = line.makefile("rb")
         self._turn = threading.Lock()
 
+    def __del__(self) -> None:
+        self._hang_up()  # a session has no end, and Python warns of a socket that nobody closed
+
     def ping(self) -> bool:
         return bool(self.one("PING"))
 

@@ -2,7 +2,8 @@
 takes the machine's memory from the work. What cannot be told within them is left to the attempt, and said to be
 unchecked.
 
-For a process of our own, and its main thread: a signal ends the check, and the limit on memory is the process's.
+For a process of our own, and its main thread: a signal ends the check, and the limit on memory is the process's. Who
+has no such process asks `checking_child`.
 Memory is held to where RLIMIT_DATA works (Linux).
 """
 
@@ -43,15 +44,16 @@ def check_within_limits(spec: Spec, seconds: float = CHECK_S, memory_bytes: int 
         with _memory_limited(memory_bytes), _time_limited(seconds):
             return check(spec)
     except TimeUp:
-        return _unchecked(spec, f"more than {seconds:g} s")
+        return unchecked(spec, f"to look at the data takes more than {seconds:g} s")
     except Exception as error:
         if lack_of_memory(error) is None:
             raise
-        return _unchecked(spec, f"more than {format_bytes(memory_bytes)} of memory")
+        return unchecked(spec, f"to look at the data takes more than {format_bytes(memory_bytes)} of memory")
 
 
-def _unchecked(spec: Spec, what: str) -> Checked:
-    line = f"unchecked: to look at the data takes {what}; what is wrong with it, the job will say when it runs"
+def unchecked(spec: Spec, why: str) -> Checked:
+    """A spec whose data nobody looked at to the end, with the warning that says so."""
+    line = f"unchecked: {why}; what is wrong with it, the job will say when it runs"
     return Checked(spec, warnings=(line,))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,16 @@ def test_a_connection_that_broke_is_made_again(line: Wire, redis_url: str) -> No
     with line.pipeline() as pipe:
         pipe.rpush("bell", "a")
         assert pipe.execute() == [1]
+
+
+def test_a_connection_that_is_let_go_of_is_closed_without_a_warning(redis_url: str) -> None:
+    """A session of Python's has no end; a user's test suite shows such warnings."""
+    gc.collect()  # what other tests left
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        dial(Broker(redis_url, ours=True))
+        gc.collect()
+    assert [str(one.message) for one in told if issubclass(one.category, ResourceWarning)] == []
 
 
 def test_after_trouble_nobody_is_given_the_answer_of_another(line: Wire, redis_url: str) -> None:

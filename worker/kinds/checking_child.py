@@ -1,0 +1,160 @@
+"""Checks for a process that may neither be held up by them nor lose its memory to them, and whose main thread has other
+work: the page, and a user's own Python. They are made in a child, within the limits that hold for a command
+(`within_limits`).
+
+The child begins with the first check and is kept for the next; it ends with its parent, or after a while without work.
+One check at a time. Asked is a spec, and answered a document, each a line of JSON.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import asdict
+from typing import Any
+
+from singlepoint.jobs.errors import (
+    InvalidInput,
+    NeverFits,
+    NotFound,
+    NotNow,
+    NotPermitted,
+    Problem,
+    SinglepointError,
+    StorageFull,
+)
+from singlepoint.jobs.spec.common import Checked
+from singlepoint.jobs.spec.job import Spec, from_json, to_json
+from singlepoint.worker.models.files import ModelFormatError
+
+from .table import RUNS_PROGRAMS, check
+from .within_limits import CHECK_S, check_within_limits, unchecked
+
+IDLE_S = 60.0
+PATIENCE_S = 10.0
+"""Beyond a check's own time: then the child stands still, or nothing can interrupt what it does."""
+
+_KINDS = (InvalidInput, NeverFits, NotFound, NotNow, NotPermitted, StorageFull, ModelFormatError, SinglepointError)
+RAISED: dict[str, type[SinglepointError]] = {kind.__name__: kind for kind in _KINDS}
+"""What a check may raise; anything else is a defect, ends the child, and is in its parent's log."""
+
+_PROGRAM = f"from {__name__} import serve; serve()"
+_BLOCK_BYTES = 2**16
+
+
+class CheckingChild:
+    """The child of this process, or none yet. Safe to use from many threads; a fork of this process has its own."""
+
+    def __init__(self, seconds: float = CHECK_S + PATIENCE_S) -> None:
+        self._seconds = seconds
+        self._one_at_a_time = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    def check(self, spec: Spec) -> Checked | None:
+        """As `check_within_limits`, and raises what that raises."""
+        if spec.kind in RUNS_PROGRAMS:  # nothing is read
+            return check(spec)
+        with self._one_at_a_time:
+            answer = self._answer(spec)
+        return unchecked(spec, answer) if isinstance(answer, str) else _found(answer)
+
+    def close(self) -> None:
+        """End the child, if there is one of ours."""
+        child, self._child = self._child, None
+        if child is None or self._owner != os.getpid():
+            return
+        child.kill()
+        with contextlib.suppress(BrokenPipeError), child:  # closes its pipes, and waits
+            pass
+
+    def _answer(self, spec: Spec) -> dict[str, Any] | str:
+        """The child's answer, or why there is none."""
+        question = json.dumps(to_json(spec).decode()).encode() + b"\n"
+        for _ in range(2):  # it may have ended in the instant in which it was asked
+            child = self._there()
+            assert child.stdin is not None and child.stdout is not None
+            try:
+                child.stdin.write(question)
+                child.stdin.flush()
+                answer: dict[str, Any] = json.loads(_line(child.stdout.fileno(), time.monotonic() + self._seconds))
+            except (BrokenPipeError, EOFError):
+                self.close()
+            except TimeoutError:
+                self.close()
+                return "to look at the data takes longer than it may, and cannot be interrupted"
+            else:
+                return answer
+        return "to look at the data ends the process that does"
+
+    def _there(self) -> subprocess.Popen[bytes]:
+        if self._owner != os.getpid():
+            self._owner, self._child = os.getpid(), None
+        if self._child is not None and self._child.poll() is not None:
+            self.close()
+        if self._child is None:
+            words = [sys.executable, "-P", "-c", _PROGRAM]
+            self._child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self._child
+
+
+def serve() -> None:
+    """The child: answer until there is nobody to answer, or nothing was asked for a while."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever a reader prints must not be taken for an answer
+    with contextlib.suppress(EOFError, TimeoutError, BrokenPipeError):
+        while True:
+            asked = _line(sys.stdin.fileno(), time.monotonic() + IDLE_S)
+            answers.write(json.dumps(_looked_at(json.loads(asked))).encode() + b"\n")
+
+
+def _looked_at(asked: str) -> dict[str, Any]:
+    try:
+        checked = check_within_limits(from_json(asked.encode()))
+    except SinglepointError as error:
+        problems = [asdict(one) for one in error.problems] if isinstance(error, InvalidInput) else []
+        return {"raised": _name_of(error), "message": error.message, "hint": error.hint, "problems": problems}
+    except OSError as error:
+        return {"raised": "OSError", "arguments": [error.errno, error.strerror, error.filename]}
+    if checked is None:
+        return {}
+    return {"spec": to_json(checked.spec).decode(), "summary": checked.summary, "warnings": checked.warnings}
+
+
+def _name_of(error: SinglepointError) -> str:
+    return next(kind.__name__ for kind in type(error).__mro__ if RAISED.get(kind.__name__) is kind)
+
+
+def _found(answer: dict[str, Any]) -> Checked | None:
+    """The child's answer, or raises what it tells of."""
+    match answer:
+        case {"raised": "OSError", "arguments": arguments}:
+            raise OSError(*arguments)
+        case {"raised": name, "message": message, "hint": hint, "problems": problems}:
+            kind = RAISED[name]
+            if issubclass(kind, InvalidInput):
+                raise kind([Problem(**one) for one in problems], hint=hint)
+            raise kind(message, hint=hint)
+        case {"spec": spec, "summary": summary, "warnings": warnings}:
+            return Checked(from_json(spec.encode()), tuple(summary), tuple(warnings))
+    return None
+
+
+def _line(descriptor: int, until_s: float) -> bytes:
+    """The next line. Raises EOFError when whoever writes has ended, TimeoutError when it takes too long."""
+    blocks: list[bytes] = []
+    while not (blocks and blocks[-1].endswith(b"\n")):
+        if not select.select([descriptor], [], [], max(0.0, until_s - time.monotonic()))[0]:
+            raise TimeoutError
+        blocks.append(os.read(descriptor, _BLOCK_BYTES))
+        if not blocks[-1]:
+            raise EOFError
+    return b"".join(blocks)
