@@ -7,11 +7,13 @@ If the process dies before the move is recorded, the next attempt finds its mode
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,16 +52,28 @@ class Publication:
         if self.published is not None:
             shutil.rmtree(self.stage, ignore_errors=True)
             return _facts(self.published, self.sha256)
-        number = self.number
-        while True:
-            try:
-                move_into_place(self.stage, self.shelf / str(number), point="publish.model")
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                number += 1
-            else:
-                return _facts(self.shelf / str(number), self.sha256)
+        with _alone(self.shelf):
+            number = max(self.number, _removed(self.shelf) + 1)
+            while True:
+                try:
+                    move_into_place(self.stage, self.shelf / str(number), point="publish.model")
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    number += 1
+                else:
+                    return _facts(self.shelf / str(number), self.sha256)
+
+
+@contextlib.contextmanager
+def _alone(shelf: Path) -> Iterator[None]:
+    """Nobody else gives or takes a number of this name meanwhile; it is a matter of two renames."""
+    descriptor = os.open(shelf, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def ready(home: Home, name: str, job_id: str, stage: Path, sha256: str, *, first: bool) -> Publication:
@@ -93,12 +107,13 @@ def remove(place: Path) -> None:
     Raises StorageFull, NotPermitted; NotFound when somebody else was quicker.
     """
     number, doomed = int(place.name), temporary_name(place)
-    if number > _removed(place.parent):
-        replace_file(place.parent / REMOVED, b"%d" % number, point="model.remove.number")
-    try:
-        move_into_place(place, doomed, point="model.remove")
-    except FileNotFoundError:
-        raise NotFound(f"model {place.parent.name}/{number} was removed meanwhile") from None
+    with _alone(place.parent):
+        if number > _removed(place.parent):
+            replace_file(place.parent / REMOVED, b"%d" % number, point="model.remove.number")
+        try:
+            move_into_place(place, doomed, point="model.remove")
+        except FileNotFoundError:
+            raise NotFound(f"model {place.parent.name}/{number} was removed meanwhile") from None
     reach("model.remove.delete")
     remove_if_possible(doomed)
 

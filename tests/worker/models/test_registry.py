@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
 
+from singlepoint.jobs import failpoints
 from singlepoint.jobs.store.home import Home
 from singlepoint.worker.models import registry
 from singlepoint.worker.models.registry import ready
@@ -32,6 +37,33 @@ def test_versions_are_numbered_and_a_number_taken_meanwhile_is_passed_over(home:
     assert late.publish()["result"]["model"] == "iris/4"
 
 
+def test_a_number_that_was_given_and_taken_back_meanwhile_is_not_given_again(home: Home) -> None:
+    late = ready(home, "iris", "a", staged(home, "a"), "1" * 64, first=True)
+    assert publish(home, "b") == "iris/1"
+    registry.remove(home.models / "iris" / "1")
+    assert late.publish()["result"]["model"] == "iris/2"
+
+
+def test_of_two_that_remove_at_once_the_higher_number_is_remembered(home: Home) -> None:
+    """One stands still in the middle, having seen that nothing was removed yet."""
+    assert [publish(home, job_id) for job_id in "abc"] == ["iris/1", "iris/2", "iris/3"]
+    pid = os.fork()
+    if not pid:
+        failpoints._SETTING = "model.remove.number:stop"
+        with contextlib.suppress(BaseException):
+            registry.remove(home.models / "iris" / "2")
+            os._exit(0)
+        os._exit(1)
+    os.waitpid(pid, os.WUNTRACED)
+    other = threading.Thread(target=registry.remove, args=[home.models / "iris" / "3"])
+    other.start()
+    other.join(0.2)  # it waits for the first, or is done
+    os.kill(pid, signal.SIGCONT)
+    other.join()
+    assert os.waitpid(pid, 0)[1] == 0
+    assert registry.versions(home, "iris") == [1] and publish(home, "d") == "iris/4"
+
+
 def test_what_a_dead_attempt_has_published_is_not_published_again(home: Home) -> None:
     publish(home, "a")
     publish(home, "b")
@@ -45,7 +77,7 @@ def test_other_weights_of_the_same_job_are_another_version(home: Home) -> None:
     assert publish(home, "a", "2" * 64, first=False) == "iris/2"
 
 
-def test_publishing_reads_no_file_while_the_history_is_locked(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_publishing_looks_at_no_model_while_the_history_is_locked(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(home, "a")
     publication = ready(home, "iris", "b", staged(home, "b"), "1" * 64, first=False)
 
