@@ -101,7 +101,8 @@ class Shelf:
 
     def get(self, name: str, version: int | None = None) -> Loaded:
         """A model; without a version the newest that is ready. Raises Refused."""
-        wanted = (name, version) if version is not None else self._newest(name)
+        versions = self.versions(name)
+        wanted = (name, versions[-1] if version is None else version)
         found = self._loaded.get(wanted)
         if found is None and version is None:
             found = self._meanwhile(wanted)
@@ -118,9 +119,15 @@ class Shelf:
         listed = self._listed.get(name)
         if listed is None or listed.looked != self._looks:
             listed = self._listed[name] = self._look_at(name, listed)
+            self._put_away_what_was_removed(name, listed.versions)
         if not listed.versions:
             raise Refused(404, "there is no such model")
         return listed.versions
+
+    def _put_away_what_was_removed(self, name: str, there: Sequence[int]) -> None:
+        for key in [key for key in self._loaded if key[0] == name and key[1] not in there]:
+            del self._loaded[key]
+            log.info("model_put_away model=%s/%d removed=true", *key)
 
     def look(self) -> None:
         """Have every name looked at anew when it is asked for next: once for all that is answered together."""
@@ -140,9 +147,6 @@ class Shelf:
 
     def names(self) -> list[str]:
         return registry.names(self._home)
-
-    def _newest(self, name: str) -> Key:
-        return name, self.versions(name)[-1]
 
     def _meanwhile(self, wanted: Key) -> Loaded | None:
         """An older version that answers while the newest is being loaded; the newest once it is there."""

@@ -20,7 +20,7 @@ from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.worker.estimator.model import Model
-from singlepoint.worker.models import files
+from singlepoint.worker.models import files, registry
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.serving.answering import Answering
 from singlepoint.worker.serving.shelf import MEMORY_BYTES, Shelf, budgeted_bytes
@@ -242,6 +242,26 @@ def test_a_newer_version_takes_over_and_nobody_waits_for_it(models: Home, tmp_pa
     shelf._loader.submit(lambda: None).result(30)
     assert shelf.get("numbers").version == 2
     assert shelf.get("numbers", 1).version == 1
+
+
+def test_a_version_that_was_removed_answers_no_more_and_the_one_before_does(models: Home, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    for number in ("1", "2"):
+        shutil.copytree(models.models / "numbers" / "1", home.models / "numbers" / number)
+    shelf = Shelf(home)
+    assert shelf.get("numbers").version == 2
+
+    registry.remove(home.models / "numbers" / "2")
+    shelf.look()
+    with pytest.raises(Refused, match="no such model"):
+        shelf.get("numbers", 2)
+    assert shelf.get("numbers").version == 1
+
+    registry.remove(home.models / "numbers" / "1")
+    shelf.look()
+    with pytest.raises(Refused, match="no such model"):
+        shelf.get("numbers")
+    assert not shelf.is_loaded("numbers", 1)
 
 
 def test_models_make_room_for_each_other(models: Home) -> None:
