@@ -17,7 +17,7 @@ from singlepoint.jobs.amounts import amount_text, granted_text
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.listing import Wanted
 from singlepoint.jobs.client.query import listing, live
-from singlepoint.jobs.client.remote import API, open_server
+from singlepoint.jobs.client.remote import API, listed, open_server
 from singlepoint.jobs.client.session import Session, Settings, open_session
 from singlepoint.jobs.clock import iso, local, now, seconds
 from singlepoint.jobs.commands.options import as_json, complete_job, job_argument
@@ -81,8 +81,6 @@ def eta(settings: Settings, job: str | None, as_json: bool) -> None:
 
 def _open_rows(settings: Settings) -> list[dict[str, Any]]:
     if settings.server:
-        from singlepoint.jobs.commands.remote import listed  # here it is not needed
-
         return list(listed(open_server(settings), Wanted()).rows)
     return listing(open_session(settings)).rows
 

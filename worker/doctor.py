@@ -14,7 +14,9 @@ from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.commands.options import as_json, examples
 from singlepoint.jobs.host.free_space import FLOOR_BYTES
 from singlepoint.jobs.host.pressure import measure
+from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.services.doctor import QUESTIONS, Finding, Grade, Patient, Question, examine, exit_code
+from singlepoint.jobs.services.live import SUPERVISOR
 from singlepoint.worker.programs import memory_group
 
 
@@ -48,10 +50,12 @@ def cores(_patient: Patient) -> Finding:
     return Finding("cores", Grade.LIMITED, f"{os.cpu_count()}, held by BLAS threads only: no affinity here")
 
 
-def memory(_patient: Patient) -> Finding:
+def memory(patient: Patient) -> Finding:
+    """What holds attempts to it: where `up` runs, since its control group decides, and not that of whoever asks."""
     if sys.platform.startswith("linux"):
         looks = "held by looking at all processes of an attempt, 4 times a second; RLIMIT_DATA in our own jobs besides"
-        group = memory_group.place()
+        keeper = holder(patient.home.lock(SUPERVISOR))
+        group = memory_group.place_of(keeper.pid) if keeper is not None else memory_group.place()
         kernel = f"; a command's by the kernel (control group, version {group.version.number})" if group else ""
         return Finding("memory", Grade.OK, f"{looks}{kernel}")
     return Finding("memory", Grade.LIMITED, "only of the attempt's own process: others cannot be looked at here")

@@ -106,6 +106,9 @@ class Wire:
         except (OSError, _Nonsense):
             self._hang_up()
             return self._said_by_redis_py(commands, transaction=transaction)
+        except BaseException:  # Ctrl-C, say, with the answer still to come
+            self._hang_up()
+            raise
 
     def _hang_up(self) -> None:
         """Nobody knows what is still on its way, and the next to ask must not be given it: from now on every send fails

@@ -16,7 +16,7 @@ from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from singlepoint.jobs import errors
 from singlepoint.jobs.errors import BrokerAway, NotPermitted, Problem, UsageError
@@ -24,10 +24,14 @@ from singlepoint.jobs.spec.job import RunSpec, Spec, anchored, outputs
 from singlepoint.jobs.store.home import Home, default_path
 
 from .entry import service_token
+from .listing import SORTS, Selection, Wanted
+from .query import Row
 from .session import Settings
 
 TIMEOUT_S = 60.0
 API = "/api/v1"
+PAGE = 1000
+"""Jobs that are asked for at once."""
 
 RAISED: Mapping[int, type[errors.SinglepointError]] = {
     errors.EXIT_USAGE: errors.UsageError,
@@ -174,3 +178,23 @@ def _until_it_breaks(answer: http.client.HTTPResponse) -> Iterator[bytes]:
     """The lines of a stream; one that breaks has ended."""
     with suppress(OSError, http.client.HTTPException):
         yield from iter(answer.readline, b"")
+
+
+def listed(server: Server, wanted: Wanted) -> Selection:
+    """The jobs there that are wanted, by as many pages as that takes; sorted here, so that all are looked at."""
+    most = wanted.limit if wanted.sort is None else None
+    query: dict[str, Any] = {"name": wanted.name, "project": wanted.project}
+    query |= {"status": ",".join(sorted(wanted.statuses)) or None, "ended": None if wanted.takes_ended else "false"}
+    rows: list[Row] = []
+    while True:
+        query["limit"] = PAGE if most is None else min(PAGE, most - len(rows))
+        given = urlencode({name: value for name, value in query.items() if value is not None})
+        found = server.get(f"{API}/jobs?{given}")
+        rows += found["jobs"]
+        query["cursor"] = found["next"]
+        if found["next"] is None or len(rows) == most:
+            break
+    if wanted.sort is not None:
+        rows.sort(key=SORTS[wanted.sort.removeprefix("-")], reverse=wanted.sort.startswith("-"))
+    counts = {state: count for state, count in found["counts"].items() if count}
+    return Selection(rows[: wanted.limit], found["total"], counts=counts)

@@ -6,14 +6,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 import click
 
 from singlepoint.jobs.client.follow import EXIT_CODES
-from singlepoint.jobs.client.listing import ENDED, PAUSED, SORTS, STATUSES, Selection, Wanted
-from singlepoint.jobs.client.query import Row
-from singlepoint.jobs.client.remote import API, Server, open_server
+from singlepoint.jobs.client.listing import ENDED, PAUSED, STATUSES, Wanted
+from singlepoint.jobs.client.remote import API, Server, listed, open_server
 from singlepoint.jobs.client.session import Settings
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import EXIT_JOB_FAILED, EXIT_OK
@@ -28,9 +26,6 @@ from .ps import for_people, listing_options, show_list
 from .show import page
 from .stop import ENDED_BADLY, GOES_ON, LIVES
 from .text import coloured
-
-PAGE = 1000
-"""Jobs that are asked for at once."""
 
 
 def submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
@@ -65,26 +60,6 @@ def ps(settings: Settings, wanted: Wanted, as_json: bool) -> None:
     """List the jobs that have not ended, newest first, with the reason for which each one waits."""
     wanted = wanted if as_json else for_people(wanted)
     show_list(listed(open_server(settings), wanted), wanted, as_json=as_json)
-
-
-def listed(server: Server, wanted: Wanted) -> Selection:
-    """The jobs there that are wanted, by as many pages as that takes; sorted here, so that all are looked at."""
-    most = wanted.limit if wanted.sort is None else None
-    query: dict[str, Any] = {"name": wanted.name, "project": wanted.project}
-    query |= {"status": ",".join(sorted(wanted.statuses)) or None, "ended": None if wanted.takes_ended else "false"}
-    rows: list[Row] = []
-    while True:
-        query["limit"] = PAGE if most is None else min(PAGE, most - len(rows))
-        given = urlencode({name: value for name, value in query.items() if value is not None})
-        found = server.get(f"{API}/jobs?{given}")
-        rows += found["jobs"]
-        query["cursor"] = found["next"]
-        if found["next"] is None or len(rows) == most:
-            break
-    if wanted.sort is not None:
-        rows.sort(key=SORTS[wanted.sort.removeprefix("-")], reverse=wanted.sort.startswith("-"))
-    counts = {state: count for state, count in found["counts"].items() if count}
-    return Selection(rows[: wanted.limit], found["total"], counts=counts)
 
 
 @dataclass(frozen=True)

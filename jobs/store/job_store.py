@@ -109,7 +109,7 @@ class JobStore:
         self.patience_s = patience_s
         self.ledger = Ledger(home)
         self.catalogue = Catalogue(home, self.ledger)
-        self.going_on = GoingOn(home)
+        self.going_on = GoingOn(home, self.ledger)
         self.folds = Folds()
         self._jobs = str(home.jobs)  # of 20,000 jobs, paths put together as objects cost more than the reading
 
@@ -145,11 +145,11 @@ class JobStore:
                     reach("submit.sync")
                     sync_filesystem(self.home.jobs)
                 self.going_on.add(job.id for job in jobs)
+                self.going_on.sync()
                 for temporary, final in places:
                     reach("submit.accept")
                     os.rename(temporary, final)
                 sync_directory(self.home.jobs)
-                self.going_on.sync()
         except BaseException:
             for temporary, _ in places:
                 shutil.rmtree(temporary, ignore_errors=True)
@@ -165,13 +165,17 @@ class JobStore:
         """Whether there is a job of that id."""
         return is_job_id(job_id) and os.path.isdir(f"{self._jobs}/{job_id}")
 
-    def unlisted_ids(self) -> list[str]:
-        """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet."""
-        return self.unlisted_and_listed()[0]
+    def unlisted_ids(self, *, by_directories: bool = False) -> list[str]:
+        """The jobs that the ledger does not know as ended: all that go on, and any whose end is not noted yet.
 
-    def unlisted_and_listed(self) -> tuple[list[str], Listed]:
+        by_directories: those of all jobs, whatever `going-on/` says.
+        """
+        return self.unlisted_and_listed(by_directories=by_directories)[0]
+
+    def unlisted_and_listed(self, *, by_directories: bool = False) -> tuple[list[str], Listed]:
         """All jobs: those, and the list of the others."""
-        names = self.going_on.names()  # first: whoever ends from here on is found in the list
+        # First: whoever ends from here on is found in the list.
+        names = None if by_directories else self.going_on.names()
         listed = self.catalogue.listed()
         others = listed.others(os.listdir(self._jobs) if names is None else names)
         return [name for name in others if self.exists(name)], listed

@@ -78,6 +78,11 @@ class Ledger:
         with self.opened() as content:
             return is_listed(content, job)
 
+    def sync(self) -> None:
+        """Have all of it safe on the disk. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError), open(self.path, "rb") as file:
+            os.fsync(file.fileno())
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Content]:
         """All of it, as it is now."""

@@ -185,7 +185,7 @@ class Scheduler:
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
         self._choices.look_for_shares()
         self.sight.remember()
-        for job_id in self.store.unlisted_ids():
+        for job_id in self.store.unlisted_ids(by_directories=True):
             see_unlisted(self.sight, job_id)
         self.sight.probe(world.unprobed())
         self._publish_capacity()

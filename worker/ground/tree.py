@@ -25,7 +25,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.005
 
 WALK_EVERY = 8
-"""Looks at the memory of several processes, of which one walks through their pages whatever was seen."""
+"""Looks at the memory of several processes, of which one walks through their pages whatever was seen; and while they
+might have more than they may:"""
+
+DOUBTFUL_EVERY = 2
 
 
 def adopt_orphans() -> bool:
@@ -109,19 +112,21 @@ class Footprint:
     """The memory of processes that may share some of it, looked at again and again.
 
     What is shared the kernel only tells by walking through all pages, 7 ms and more for each process with large
-    libraries. So that is done for other processes than last time, for more than ever, and every `WALK_EVERY` looks; in
-    between, as much is taken to be shared as was then.
+    libraries. So that is done for other processes than last time, for more than ever, and every `WALK_EVERY` looks, or
+    every `DOUBTFUL_EVERY` while they would have more than they may if they shared nothing; in between, as much is taken
+    to be shared as was then.
     """
 
     def __init__(self) -> None:
         self._pids: Sequence[int] = ()
         self._shared_bytes = self._most_bytes = self._looks = 0
 
-    def look(self, pids: Sequence[int]) -> int:
-        """What they hold together now; see `memory_bytes`."""
+    def look(self, pids: Sequence[int], most_bytes: int = 0) -> int:
+        """What they hold together now; see `memory_bytes`. most_bytes: what they may, 0 where nobody asks for that."""
         apart = sum(map(_bytes_apart, pids))
         held = apart - self._shared_bytes
-        if pids != self._pids or held > self._most_bytes or self._looks % WALK_EVERY == 0:
+        every = DOUBTFUL_EVERY if 0 < most_bytes < apart else WALK_EVERY
+        if pids != self._pids or held > self._most_bytes or self._looks % every == 0:
             held = memory_bytes(pids)
             self._pids, self._shared_bytes = pids, apart - held
         self._most_bytes = max(self._most_bytes, held)

@@ -56,8 +56,13 @@ class CheckingChild:
         self._seconds = seconds
         self._one_at_a_time = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
-        self._owner = os.getpid()
         atexit.register(self.close)
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        """In a fork: the child is our parent's, and so is whoever asks it just now."""
+        self._one_at_a_time = threading.Lock()
+        self._child = None
 
     def check(self, spec: Spec) -> Checked | None:
         """As `check_within_limits`, and raises what that raises."""
@@ -70,7 +75,7 @@ class CheckingChild:
     def close(self) -> None:
         """End the child, if there is one of ours."""
         child, self._child = self._child, None
-        if child is None or self._owner != os.getpid():
+        if child is None:
             return
         child.kill()
         with contextlib.suppress(BrokenPipeError), child:  # closes its pipes, and waits
@@ -82,27 +87,31 @@ class CheckingChild:
         for _ in range(2):  # it may have ended in the instant in which it was asked
             child = self._there()
             assert child.stdin is not None and child.stdout is not None
+            until_s = time.monotonic() + self._seconds
             try:
-                child.stdin.write(question)
-                child.stdin.flush()
-                answer: dict[str, Any] = json.loads(_line(child.stdout.fileno(), time.monotonic() + self._seconds))
+                _send(child.stdin.fileno(), question, until_s)
+                answer: dict[str, Any] = json.loads(_line(child.stdout.fileno(), until_s))
             except (BrokenPipeError, EOFError):
                 self.close()
             except TimeoutError:
                 self.close()
                 return "to look at the data takes longer than it may, and cannot be interrupted"
+            except BaseException:  # its answer is still to come, and must not be given to the next who asks
+                self.close()
+                raise
             else:
                 return answer
         return "to look at the data ends the process that does"
 
     def _there(self) -> subprocess.Popen[bytes]:
-        if self._owner != os.getpid():
-            self._owner, self._child = os.getpid(), None
         if self._child is not None and self._child.poll() is not None:
             self.close()
         if self._child is None:
             words = [sys.executable, "-P", "-c", _PROGRAM]
-            self._child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            pipe = subprocess.PIPE
+            self._child = subprocess.Popen(words, bufsize=0, stdin=pipe, stdout=pipe, start_new_session=True)
+            assert self._child.stdin is not None
+            os.set_blocking(self._child.stdin.fileno(), False)
         return self._child
 
 
@@ -146,6 +155,15 @@ def _found(answer: dict[str, Any]) -> Checked | None:
         case {"spec": spec, "summary": summary, "warnings": warnings}:
             return Checked(from_json(spec.encode()), tuple(summary), tuple(warnings))
     return None
+
+
+def _send(descriptor: int, content: bytes, until_s: float) -> None:
+    """Raises BrokenPipeError when whoever reads has ended, TimeoutError when it takes too long."""
+    left = memoryview(content)
+    while left:
+        if not select.select([], [descriptor], [], max(0.0, until_s - time.monotonic()))[1]:
+            raise TimeoutError
+        left = left[os.write(descriptor, left) :]
 
 
 def _line(descriptor: int, until_s: float) -> bytes:

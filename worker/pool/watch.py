@@ -127,17 +127,17 @@ class Watch:
         if job.terms is None:
             return None
         granted = job.terms.resources.memory_bytes
-        used = (resident_bytes(pid) or 0) - self._inherited_bytes + self._below_bytes(job, pid)
+        used = (resident_bytes(pid) or 0) - self._inherited_bytes + self._below_bytes(job, pid, granted)
         self._peak_bytes = max(self._peak_bytes, used)
         over = granted > 0 and used > granted
         self._over_memory = self._over_memory + 1 if over else 0
         far_over = over and used > FAR_OVER * granted
         return "out_of_memory" if far_over or self._over_memory >= 2 else None
 
-    def _below_bytes(self, job: Job, pid: int) -> int:
+    def _below_bytes(self, job: Job, pid: int, granted: int) -> int:
         """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""
         if job.kind in RUNS_PROGRAMS:
-            return self._programs.look(tree.programs_below(pid))
+            return self._programs.look(tree.programs_below(pid), granted)
         if self._looks % TREE_EVERY == 1:
             self._pids = tree.descendants(pid)
         return sum(map(private_bytes, self._pids))

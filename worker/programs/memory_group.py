@@ -53,6 +53,8 @@ class Place:
         group = self.group(name)
         group.remove()  # of an attempt that was killed
         try:
+            if self.version is SECOND:
+                (self.directory / "cgroup.subtree_control").write_text("+memory")
             group.directory.mkdir()
             group.limit(memory_bytes + OWN_BYTES)
         except OSError:
@@ -102,8 +104,13 @@ class MemoryGroup:
 @functools.cache
 def place() -> Place | None:
     """Where this process may make groups; None where it may not."""
+    return place_of("self")
+
+
+def place_of(process: int | str) -> Place | None:
+    """Where that process may, if it is of the same user."""
     try:
-        return find_place(Path("/proc/self/cgroup").read_text().splitlines(), Path("/sys/fs/cgroup"))
+        return find_place(Path(f"/proc/{process}/cgroup").read_text().splitlines(), Path("/sys/fs/cgroup"))
     except OSError:
         return None
 
@@ -124,12 +131,12 @@ def _is_left_to_us(above: Path) -> bool:
     as the kernel demands."""
     try:
         delegated = any(_attribute(above, name) == b"1" for name in _DELEGATED)
-        if not (delegated and _may_make(above)) or (above / "cgroup.procs").read_text().strip():
-            return False
-        (above / "cgroup.subtree_control").write_text("+memory")  # refused where there is none to be had
+        has_memory = "memory" in (above / "cgroup.controllers").read_text().split()
+        is_empty = not (above / "cgroup.procs").read_text().strip()
     except OSError:
         return False
-    return True
+    is_managed = above.name.startswith("user@")  # by the service manager of a user, whose the inside is
+    return delegated and has_memory and is_empty and not is_managed and _may_make(above)
 
 
 def _attribute(path: Path, name: str) -> bytes:

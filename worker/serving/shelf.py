@@ -128,6 +128,8 @@ class Shelf:
         for key in [key for key in self._loaded if key[0] == name and key[1] not in there]:
             del self._loaded[key]
             log.info("model_put_away model=%s/%d removed=true", *key)
+        for key in [key for key in self._coming if key[0] == name and key[1] not in there]:
+            del self._coming[key]
 
     def look(self) -> None:
         """Have every name looked at anew when it is asked for next: once for all that is answered together."""
@@ -138,12 +140,16 @@ class Shelf:
     def _look_at(self, name: str, before: Listed | None) -> Listed:
         try:
             changed_ns = os.stat(f"{self._models}/{name}").st_mtime_ns
-        except OSError:
+            if before is not None and before.changed_ns == changed_ns:
+                return replace(before, looked=self._looks)
+            settled = time.time_ns() - changed_ns > SETTLED_NS
+            return Listed(tuple(registry.versions(self._home, name)), changed_ns if settled else 0, self._looks)
+        except (FileNotFoundError, NotADirectoryError):
             return Listed((), 0, self._looks)
-        if before is not None and before.changed_ns == changed_ns:
-            return replace(before, looked=self._looks)
-        settled = time.time_ns() - changed_ns > SETTLED_NS
-        return Listed(tuple(registry.versions(self._home, name)), changed_ns if settled else 0, self._looks)
+        except OSError as error:  # the disk fails: what is loaded goes on answering
+            log.warning("models_unreadable model=%s error=%r", name, str(error))
+            known = [version for one, version in self._loaded if one == name] if before is None else before.versions
+            return Listed(tuple(sorted(known)), 0, self._looks)
 
     def names(self) -> list[str]:
         return registry.names(self._home)

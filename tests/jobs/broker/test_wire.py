@@ -122,6 +122,22 @@ def test_after_trouble_nobody_is_given_the_answer_of_another(line: Wire, redis_u
     assert line.get("text") == b"kept"
 
 
+def test_after_an_interrupt_nobody_is_given_the_answer_that_was_waited_for(
+    line: Wire, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Ctrl-C, between question and answer."""
+    redis.Redis.from_url(redis_url).mset({"text": "kept", "other": "of another"})
+
+    def interrupted(_line: Wire) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Wire, "answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            line.get("other")
+    assert line.get("text") == b"kept"
+
+
 def fails(_commands: object) -> bytes:
     raise TimeoutError
 

@@ -562,8 +562,8 @@ def test_the_order_of_writes_is_spec_history_directory_rename_parent_then_redis(
     monkeypatch.setattr(session.connection, "pipeline", recorded_pipeline)
     submit(session, parsed, 0.0)
 
-    written = ["sync spec.json", "sync history.jsonl", "sync .new"]
-    assert calls == [*written, "rename .new", "sync jobs", "sync going", "redis"]
+    written = ["sync spec.json", "sync history.jsonl", "sync .new", "sync going"]
+    assert calls == [*written, "rename .new", "sync jobs", "redis"]
 
 
 def test_the_words_after_two_dashes_are_the_commands_own(

@@ -47,7 +47,7 @@ def test_the_file_system_is_synced_once_before_any_directory_has_its_name(
     store.create_all(wanted(3), 1.0)
 
     named = ["fsync"]  # of the directory that says who goes on
-    assert calls == ["write"] * 9 + ["sync file system"] + ["rename"] * 3 + ["sync directory", "fsync", *named]
+    assert calls == ["write"] * 9 + ["sync file system", *named] + ["rename"] * 3 + ["sync directory", "fsync"]
 
 
 KILLED = f"""

@@ -8,9 +8,8 @@ import random
 import pytest
 
 from singlepoint.jobs.lifecycle.states import Event
-from singlepoint.jobs.store.going_on import GoingOn
 from singlepoint.jobs.store.job_store import JobStore
-from singlepoint.jobs.store.ledger import run
+from singlepoint.jobs.store.ledger import Ledger, run
 from tests.conftest import accept
 
 EVER = float("inf")
@@ -67,21 +66,44 @@ def test_the_directories_of_all_jobs_are_not_listed_for_it(said: JobStore, monke
     assert str(said.home.jobs) not in listed
 
 
-@pytest.mark.parametrize("change", ["gone", "restored", "cut short", "no mark", "damaged mark"])
+@pytest.mark.parametrize("change", ["gone", "another", "cut short", "no mark", "damaged mark"])
 def test_beside_another_ledger_or_without_a_mark_the_directories_tell(said: JobStore, change: str) -> None:
     ledger, mark = said.home.ledger, said.home.going_on / ".complete"
     content = ledger.read_bytes()
     {
         "gone": ledger.unlink,
-        "restored": lambda: (ledger.rename(ledger.with_suffix(".old")), ledger.write_bytes(content)),
+        "another": lambda: ledger.write_bytes(content[::-1] * 2),
         "cut short": lambda: os.truncate(ledger, 0),
         "no mark": mark.unlink,
-        "damaged mark": lambda: mark.write_text('{"inode": "1"}'),
+        "damaged mark": lambda: mark.write_text('{"size_bytes": "1"}'),
     }[change]()
     assert said.going_on.names() is None
     assert set(said.unlisted_ids()) == by_all_directories(said)
     say(said)
     assert said.going_on.names() is not None
+
+
+def test_beside_the_ledger_of_a_backup_nobody_is_missing(said: JobStore) -> None:
+    """One that knows less than the names do: of a job that ended since, the name is gone and the end not told."""
+    backup = said.home.ledger.read_bytes()
+    ended = accept(said).id
+    end(said, ended)
+    say(said, older_than=EVER)
+    assert said.going_on.names() == []
+    said.home.ledger.write_bytes(backup)
+    assert said.unlisted_ids() == [ended]
+
+
+def test_one_that_is_sent_round_again_as_its_name_is_to_go_keeps_it(
+    said: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = accept(said).id
+    end(said, again)
+    sync, older_than = Ledger.sync, os.stat(said.home.going_on / again).st_mtime + 0.001
+    os.utime(said.home.going_on / again, (1.0, 1.0))
+    monkeypatch.setattr(Ledger, "sync", lambda self: (said.move(again, Event.RETRY, 3.0), sync(self)))
+    said.going_on.bring_in_line(set(), said.going_on.ledger_seen(), older_than)
+    assert said.unlisted_ids() == [again]
 
 
 def test_a_name_goes_once_its_job_does_not_go_on_and_no_submit_can_be_about_to_accept_it(said: JobStore) -> None:
@@ -99,8 +121,8 @@ def test_a_name_goes_once_its_job_does_not_go_on_and_no_submit_can_be_about_to_a
 def test_the_ledger_is_safe_on_the_disk_before_a_name_goes(said: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill cannot prove what a power cut would leave, so the calls are recorded."""
     calls: list[str] = []
-    sync, unlink = GoingOn._sync_ledger, os.unlink
-    monkeypatch.setattr(GoingOn, "_sync_ledger", lambda self: (calls.append("sync"), sync(self)))
+    sync, unlink = Ledger.sync, os.unlink
+    monkeypatch.setattr(Ledger, "sync", lambda self: (calls.append("sync"), sync(self)))
     monkeypatch.setattr(os, "unlink", lambda path: (calls.append("unlink"), unlink(path)))
     end(said, accept(said).id)
     say(said, older_than=EVER)

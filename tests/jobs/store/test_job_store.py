@@ -42,8 +42,8 @@ def test_the_rename_accepts_after_everything_in_the_directory_is_durable(
 
         monkeypatch.setattr(module, name, recorded)
     accepted(store)
-    named = ["fsync jobs", "fsync going"]
-    assert calls == ["fsync spec.json", "fsync history.jsonl", "fsync .new", "rename .new", *named]
+    written = ["fsync spec.json", "fsync history.jsonl", "fsync .new", "fsync going"]
+    assert calls == [*written, "rename .new", "fsync jobs"]
 
 
 def test_a_full_disk_at_submit_keeps_nothing(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,45 @@ def test_a_check_that_ends_its_process_each_time_is_given_up(
     assert checked is not None and ["ends the process that does" in line for line in checked.warnings] == [True]
 
 
+def test_one_that_is_interrupted_gives_its_answer_to_nobody_else(asked: CheckingChild, table: Path) -> None:
+    """As by Ctrl-C, or by the alarm of a test that takes too long."""
+    other = training(table, name="other")
+    expected = asked.check(other)
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    os.kill(pid(asked), signal.SIGSTOP)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(Interrupted):
+        asked.check(training(table, name="interrupted"))
+    signal.signal(signal.SIGALRM, before)
+    assert asked.check(other) == expected
+
+
+def test_a_spec_larger_than_a_pipe_is_given_up_too_when_nobody_reads_it(asked: CheckingChild, table: Path) -> None:
+    asked.check(training(table))
+    os.kill(pid(asked), signal.SIGSTOP)
+    asked._seconds = 0.1
+    columns = [f"column{number:0>90}" for number in range(3000)]
+    large = training(table, data={"path": "wdbc.csv", "target": "diagnosis", "ignore": columns})
+    checked = asked.check(large)
+    assert checked is not None and len(checked.warnings) == 1
+
+
+def test_a_fork_amid_a_check_waits_for_nobody(asked: CheckingChild, table: Path) -> None:
+    with asked._one_at_a_time:
+        forked = os.fork()
+        if not forked:
+            signal.alarm(60)
+            os._exit(0 if asked.check(training(table)) is not None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 0
+
+
 def test_a_fork_of_this_process_has_a_child_of_its_own(asked: CheckingChild, table: Path) -> None:
     sound = training(table)
     expected, before = asked.check(sound), pid(asked)

@@ -19,6 +19,7 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.worker.attempt.job_lock import held_lock
 from singlepoint.worker.ground.process import wait_for_exit
 from singlepoint.worker.kinds import predict as prediction
+from singlepoint.worker.pool.preload import rehearse
 from singlepoint.worker.pool.watch import Watch
 from singlepoint.worker.scoring.children import PIECES_PER_CHILD
 from tests.conftest import LONGEST_S
@@ -173,6 +174,7 @@ def test_a_paused_prediction_has_no_children_and_new_ones_afterwards(scorer: tup
 
 def test_what_processes_share_counts_once_against_the_memory_granted(scorer: tuple[Maker, bytes]) -> None:
     maker, expected = scorer
+    rehearse()  # as a pool has, so that its libraries are shared, too
     job_id = predict(maker, "small", resources={"memory": "64MiB"})
     pid = maker.begin(job_id, "shard.write@8:stop", cores=3)
     stopped(pid)

@@ -173,6 +173,9 @@ def test_what_several_processes_share_is_counted_now_and_then_and_whenever_they_
     apart[3], held[3] = 50, 45
     assert footprint.look([1, 2, 3]) == 165 and len(walked) == 4
 
+    held[1] = 90  # it has pages of its own by now, and no more of them
+    assert [footprint.look([1, 2, 3], most_bytes=180) for _ in range(tree.DOUBTFUL_EVERY)][-1] == 195
+
 
 @needs_groups
 def test_a_program_that_loses_a_process_to_the_kernel_has_run_out_of_memory_whatever_it_makes_of_that(

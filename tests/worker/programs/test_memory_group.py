@@ -19,7 +19,7 @@ def delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     unit = tmp_path / UNIT
     (unit / "services").mkdir(parents=True)
     (unit / "cgroup.procs").write_text("")
-    (unit / "cgroup.subtree_control").write_text("")
+    (unit / "cgroup.controllers").write_text("cpu memory pids\n")
     monkeypatch.setattr(memory_group, "_attribute", lambda path, _name: b"1" if path == unit else b"")
     return unit
 
@@ -27,8 +27,10 @@ def delegated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_beside_ours_where_the_group_above_is_left_to_us(tmp_path: Path, delegated: Path) -> None:
     ours = [f"0::/{UNIT}/services"]
     assert find_place(ours, tmp_path) == Place(delegated, SECOND)
-    assert (delegated / "cgroup.subtree_control").read_text() == "+memory"
 
+    (delegated / "cgroup.controllers").write_text("cpu pids\n")
+    assert find_place(ours, tmp_path) is None, "there is no memory to be had"
+    (delegated / "cgroup.controllers").write_text("memory\n")
     (delegated / "cgroup.procs").write_text("7\n")
     assert find_place(ours, tmp_path) is None, "the kernel lets no group with processes have groups that hold memory"
 
@@ -50,7 +52,7 @@ def test_below_ours_under_the_first_version_if_it_may_be_written(tmp_path: Path)
 
 def test_a_group_of_the_second_version_swaps_nothing_and_dies_as_a_whole(tmp_path: Path) -> None:
     group = Place(tmp_path, SECOND).make("k7m2x9ab", 100)
-    assert group is not None
+    assert group is not None and (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
     files = {path.name: path.read_text() for path in group.directory.iterdir()}
     assert files == {"memory.max": str(100 + memory_group.OWN_BYTES), "memory.swap.max": "0", "memory.oom.group": "1"}
 

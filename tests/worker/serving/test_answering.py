@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import struct
@@ -22,6 +23,7 @@ from singlepoint.jobs.store.home import Home, open_home
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.models import files, registry
 from singlepoint.worker.models.predictor import ModelPredictor
+from singlepoint.worker.serving import shelf as shelf_module
 from singlepoint.worker.serving.answering import Answering
 from singlepoint.worker.serving.shelf import MEMORY_BYTES, Shelf, budgeted_bytes
 from singlepoint.worker.serving.signature import Refused
@@ -262,6 +264,21 @@ def test_a_version_that_was_removed_answers_no_more_and_the_one_before_does(mode
     with pytest.raises(Refused, match="no such model"):
         shelf.get("numbers")
     assert not shelf.is_loaded("numbers", 1)
+
+
+def test_a_disk_that_fails_puts_no_model_away(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf(models)
+    shelf.get("numbers")
+
+    def fails(*_arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(shelf_module.os, "stat", fails)
+        shelf.look()
+        assert shelf.get("numbers").version == shelf.get("numbers", 1).version == 1
+    shelf.look()
+    assert shelf.get("numbers").version == 1
 
 
 def test_models_make_room_for_each_other(models: Home) -> None:

@@ -251,9 +251,8 @@ def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: i
         tiles = table.tiles(None, max(_CHUNK_ROWS, at_once), wanted)
     else:
         threads = min(usable_cores(), MOST_THREADS)
-        least = (
-            _CHUNK_ROWS if threads == 1 else _FEW_ROWS
-        )  # of a wide table several large ones would be too much memory
+        # Of a wide table several large tiles would be too much memory.
+        least = _CHUNK_ROWS if threads == 1 else _FEW_ROWS
         tiles = table.all_tiles(max(least, at_once), wanted, threads)
     for tile in tiles:
         file = tile.file or (table.path.name if named else "")
