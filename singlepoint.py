@@ -41,9 +41,7 @@ if TYPE_CHECKING:
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
-    from singlepoint.jobs.store.home import Home
     from singlepoint.worker.kinds.checking_child import CheckingChild
-    from singlepoint.worker.supervision.supervisor import Child
 
 # The classes are loaded by __getattr__.
 __all__ = ["Classifier", "Model", "Regressor", "submit", "submit_many"]  # noqa: F822
@@ -313,10 +311,6 @@ def _explained(error: Exception) -> int:
     return EXIT_DEFECT
 
 
-# The worker's own processes do as they are granted by `Terms`; what is imported before must not take every core.
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")} | {"VECLIB_MAXIMUM_THREADS": "1"}
-
-
 @click.command(
     epilog="\b\nExamples:\n  singlepoint up --detach\n  singlepoint up --workers 2 --budget cpu=2,memory=4GiB"
 )
@@ -342,7 +336,7 @@ def up(
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
     from singlepoint.scheduler.policy.named import require_policy
     from singlepoint.worker.supervision import starting, unit_files
-    from singlepoint.worker.supervision.supervisor import Child
+    from singlepoint.worker.supervision.up import services
 
     home = open_home(settings.home_path)
     # -P: whatever lies where we were started is none of ours.
@@ -363,26 +357,16 @@ def up(
     if detach:
         page = _page_at(http) if http else None
         return starting.up_detached(home, settings.redis_url, again, environment, count, page)
-    # The last is stopped first: a scheduler that still ran would dispatch what the workers just handed back.
-    children = [
-        *([Child("broker", (*command, "broker"))] if ours else []),
-        Child("worker", (*command, "worker", "--workers", str(count)), environment | ONE_THREAD, grace_s=60),
-        Child("scheduler", (*command, "scheduler", *limit), environment),
-        *(_serving(home, command) if http else []),
-        *([Child("page", (*command, "page", *place), environment | ONE_THREAD)] if http else []),
-    ]
+    children = services(
+        home,
+        command,
+        environment,
+        workers=count,
+        redis_is_ours=ours,
+        budget=limit,
+        page=place if http else None,
+    )
     return starting.keep_alive(home, children)
-
-
-def _serving(home: Home, command: Sequence[str]) -> list[Child]:
-    """As many as the owner set: a request goes to the one that has least to do."""
-    from singlepoint.jobs.store.settings import read_settings
-    from singlepoint.worker.supervision.supervisor import Child
-
-    numbers = range(read_settings(home).http.processes)
-    names = [f"serving-{number}" if number else "serving" for number in numbers]
-    words = [("--number", str(number)) if number else () for number in numbers]
-    return [Child(name, (*command, "serving", *more), ONE_THREAD) for name, more in zip(names, words, strict=True)]
 
 
 def _require_free(place: str) -> None:

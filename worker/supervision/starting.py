@@ -1,6 +1,6 @@
 """`up` from the inside: the supervisor in the foreground, or the same command set free of its terminal.
 
-Which services those are is written in `up` of `singlepoint.py`; how they are kept alive, in `supervisor`.
+Which services those are is written in `up`; how they are kept alive, in `supervisor`.
 """
 
 from __future__ import annotations
