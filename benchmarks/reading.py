@@ -90,8 +90,6 @@ COMPARED = {
 def measure(reader: str, cores: int, path: Path) -> dict[str, float]:
     """In this process, on so many cores: seconds, those of the processor, and the memory above what imports took."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
-    if reader.startswith("ours"):
-        os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # as a job has it
     small = path.with_name(f"small{path.suffix}")
     READERS[reader](small)  # imports and first calls
     before = most_kib()

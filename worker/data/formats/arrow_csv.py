@@ -25,7 +25,7 @@ from .cells import ColumnParser
 from .dialect import Dialect
 from .tile import Piece, Tile
 
-_LEAST_BYTES = 1 << 16
+_LEAST_BYTES = 1 << 20
 """A smaller file is not worth loading pyarrow."""
 
 _BLOCK_BYTES, _BLOCK_ROWS = 1 << 18, 64

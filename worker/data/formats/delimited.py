@@ -35,7 +35,7 @@ csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
 _SPACE, _LINE_END = 32, 10
-_CELL_BYTES = 8  # about so many, of numbers
+_CELL_BYTES = 16  # about so many, of numbers
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
