@@ -12,9 +12,8 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
@@ -26,16 +25,14 @@ from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.nn.arrays import Array
 
 from . import fields, streams
-from .arrow_csv import ArrowColumns
 from .cells import ColumnParser, Marks
 from .dialect import SNIFFED_BYTES, Dialect, sniffed
-from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, parsed, unreadable
+from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
 
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
 _SPACE, _LINE_END = 32, 10
-_CELL_BYTES = 16  # about so many, of numbers
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -82,7 +79,9 @@ class CsvFile(Table):
     def parser(self, wanted: Wanted) -> Callable[[Piece], Tile]:
         """See `Table`."""
         place = {name: i for i, name in enumerate(self.names)}
-        number_parsers, word_parsers = self._parsers(wanted)
+        marks = Marks(self.dialect.decimal, self.dialect.thousands)
+        number_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.numbers]
+        word_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.words]
         numeric = [place[name] for name in wanted.numbers]
 
         def parse(piece: Piece) -> Tile:
@@ -101,50 +100,7 @@ class CsvFile(Table):
 
         return parse
 
-    def all_tiles(self, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
-        """See `Table`. As long as pyarrow is sure what it reads, no record is looked for before that."""
-        at: Cursor = {"offset": self.first_offset, "row": 0}
-        readers = [ArrowColumns(self.names, self.dialect, *self._parsers(wanted)) for _ in range(threads)]
-        if readers[0].askable(self.path) and not wanted.kept and not self.dialect.comment:
-            size = tile_rows * len(self.names) * _CELL_BYTES
-            with closing(parsed([one.tile for one in readers], self._loose_pieces(size))) as tiles:
-                for tile in tiles:
-                    if tile is None:
-                        break
-                    first_row, at = at["row"], {**tile.cursor, "row": at["row"] + tile.rows}
-                    yield replace(tile, first_row=first_row, cursor=at)
-                else:
-                    return
-        yield from self.tiles(at, tile_rows, wanted, threads)
-
-    def _parsers(self, wanted: Wanted) -> tuple[list[ColumnParser], list[ColumnParser]]:
-        marks = Marks(self.dialect.decimal, self.dialect.thousands)
-        of = partial(ColumnParser, missing=wanted.missing, marks=marks)
-        return list(map(of, wanted.numbers)), list(map(of, wanted.words))
-
     # -- finding records -----------------------------------------------------------------------------------------
-
-    def _loose_pieces(self, size: int) -> Iterator[Piece]:
-        """Runs of whole lines, of about so many bytes, with no count of their rows. Where it is not sure that a record
-        ends with them, they end, with a piece that is empty."""
-        offset, quote = self.first_offset, self.dialect.quote.encode()
-        try:
-            with self._open() as file:
-                streams.skip_to(file, offset)
-                rest, more = b"", True
-                while more and len(rest) < PIECE_BYTES:
-                    content, rest = _cut(rest, block := file.read(size))
-                    more = bool(block)
-                    if quote and quote in content and content.count(quote) % 2:  # to look is quicker than to count
-                        break
-                    offset += len(content)
-                    if content:
-                        yield Piece(0, 0, {"offset": offset}, content)
-                if not more:
-                    return
-        except _TROUBLE:  # whoever reads on from there will tell of it
-            pass
-        yield Piece(0, 0, {}, b"")
 
     def _next_records(self, lines: streams.Lines, most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
@@ -171,20 +127,21 @@ class CsvFile(Table):
         rows, quoted = 0, bool(quote) and quote in content
         for start, end in streams.runs_of_lines(content):
             lines = np.frombuffer(content, np.uint8, end - start, start)
-            ends = np.flatnonzero(lines == _LINE_END)
-            begin = ends[ends < len(lines) - 1] + 1  # all lines but the first
-            special = lines.take(begin) <= _SPACE  # it may be blank
+            line_ends = lines == _LINE_END
+            line_ends[-1] = True  # of the last line, if it has none
+            special = lines[1:] <= _SPACE  # it may be blank
             if comment:
-                special |= lines.take(begin) == comment[0]
-            for first in [start, *(begin[special] + start).tolist()]:
+                special |= lines[1:] == comment[0]
+            special &= line_ends[:-1]
+            for first in [start, *(np.flatnonzero(special) + start + 1).tolist()]:
                 line = content[first : content.find(b"\n", first) + 1 or len(content)]
                 if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
                     return None
             if quoted:
                 quotes = np.flatnonzero(lines == quote[0])
-                if len(quotes) % 2 or (np.searchsorted(quotes, ends) & 1).any():
+                if (np.searchsorted(quotes, np.flatnonzero(line_ends), "right") & 1).any():
                     return None
-            rows += len(begin) + 1
+            rows += int(np.count_nonzero(line_ends))
         return rows
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
@@ -315,14 +272,6 @@ class _Records:
             rejects += bad
         spoiled = {reject.row for reject in self.ragged}
         return values, [reject for reject in rejects if reject.row not in spoiled]
-
-
-def _cut(rest: bytes, block: bytes) -> tuple[bytes, bytes]:
-    """What was left over and the block behind it, divided after the last line end; all of it at the end of the file."""
-    end = block.rfind(b"\n") + 1
-    if not block or not end:
-        return (b"", rest + block) if block else (rest, b"")
-    return b"".join((rest, memoryview(block)[:end])), block[end:]
 
 
 class _Told:

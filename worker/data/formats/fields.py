@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from singlepoint.worker.data.preprocessing import arrow_decimals
 from singlepoint.worker.data.preprocessing.decimals import PADDING, Bytes, Flags, Places, decimals
 from singlepoint.worker.nn.arrays import Array
 
-from . import streams
+from . import arrow_decimals, streams
 from .cells import ColumnParser
 from .dialect import Dialect
 from .tile import Reject

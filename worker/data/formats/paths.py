@@ -91,12 +91,6 @@ class Tables(Table):
 
         return parse
 
-    def all_tiles(self, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
-        """See `Table`; rows are counted in each file."""
-        for place, table in enumerate(self._tables):
-            for tile in table.all_tiles(tile_rows, wanted, threads):
-                yield replace(tile, cursor={"file": place, **tile.cursor}, file=table.path.name)
-
 
 class Arrays:
     """Several arrays of one kind of rows, read one after another: the same questions as to `ArrayFile`."""

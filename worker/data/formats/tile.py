@@ -10,7 +10,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -196,23 +196,18 @@ class Table(ABC):
         errors after them, however many these are."""
         return parsed([self.parser(wanted) for _ in range(threads)], self.pieces(cursor, tile_rows, wanted.names))
 
-    def all_tiles(self, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
-        """The whole table in tiles of about so many rows, wherever these end: for who puts them together again."""
-        return self.tiles(None, tile_rows, wanted, threads)
-
 
 _Found = TypeVar("_Found")
-_Made = TypeVar("_Made")
 
 
-def parsed(parsers: Sequence[Callable[[_Found], _Made]], pieces: Iterator[_Found]) -> Generator[_Made, None, None]:
+def parsed(parsers: Sequence[Callable[[_Found], Tile]], pieces: Iterator[_Found]) -> Iterator[Tile]:
     """The pieces parsed, in their order; of several parsers each in a thread of its own, while further pieces are
     found."""
     if len(parsers) == 1:
         yield from map(parsers[0], pieces)
         return
     threads = [ThreadPoolExecutor(1, "parse") for _ in parsers]
-    waiting: deque[Future[_Made]] = deque()
+    waiting: deque[Future[Tile]] = deque()
     try:
         for thread, parse in cycle(zip(threads, parsers, strict=True)):
             try:

@@ -247,14 +247,9 @@ def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: i
     parts: dict[str, int] = {}
     complete = True
     at_once = min(table.cells_at_once // width, limit or MOST_ROWS_CHECKED)
-    if limit is not None:  # a look at the first rows reads no further
-        tiles = table.tiles(None, max(_CHUNK_ROWS, at_once), wanted)
-    else:
-        threads = min(usable_cores(), MOST_THREADS)
-        # Of a wide table several large tiles would be too much memory.
-        least = _CHUNK_ROWS if threads == 1 else _FEW_ROWS
-        tiles = table.all_tiles(max(least, at_once), wanted, threads)
-    for tile in tiles:
+    threads = 1 if limit is not None else min(usable_cores(), MOST_THREADS)  # a look at the first rows reads no further
+    least = _CHUNK_ROWS if threads == 1 else _FEW_ROWS  # of a wide table several large tiles would be too much memory
+    for tile in table.tiles(None, max(least, at_once), wanted, threads=threads):
         file = tile.file or (table.path.name if named else "")
         parts[file] = parts.get(file, 0) + tile.rows
         about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))

@@ -105,13 +105,20 @@ def test_all_threads_are_told_to_end_before_one_is_waited_for(monkeypatch: pytes
 def test_a_look_at_the_first_rows_reads_no_further(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a_csv(tmp_path, rows(3000))
     monkeypatch.setattr(training, "usable_cores", lambda: 8)
-    made: list[ThreadPoolExecutor] = []
-    monkeypatch.setattr(tile, "ThreadPoolExecutor", lambda *size: made.append(ThreadPoolExecutor(*size)) or made[-1])
-    for most_cells, threads in ((100, 0), (None, training.MOST_THREADS)):
+    asked: list[int] = []
+    tiles = Table.tiles
+    monkeypatch.setattr(
+        Table,
+        "tiles",
+        lambda table, cursor, tile_rows, wanted, threads=1: (
+            asked.append(threads) or tiles(table, cursor, tile_rows, wanted, threads)
+        ),
+    )
+    for most_cells, threads in ((100, 1), (None, training.MOST_THREADS)):
         training.read_training_data(
             DataSpec(path="table.csv", target="a"),
             PreprocessingSpec(categorical=("w",)),
             tmp_path,
             most_cells=most_cells,
         )
-        assert len(made) == threads
+        assert max(asked) == threads

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from singlepoint.jobs.spec.data import DialectFields
+from singlepoint.worker.data.formats import arrow_decimals
 from singlepoint.worker.data.formats.delimited import CsvFile
 from singlepoint.worker.data.formats.tile import Tile, Wanted
-from singlepoint.worker.data.preprocessing import arrow_decimals
 
 SAID = DialectFields(separator=",", decimal=".", thousands="", comment="", encoding="utf-8")
 

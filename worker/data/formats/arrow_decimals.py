@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .decimals import Doubles, Flags, Places
+from singlepoint.worker.data.preprocessing.decimals import Doubles, Flags, Places
 
 _BEGINS = np.zeros(256, np.bool_)
 _BEGINS[[*b"0123456789-."]] = True
@@ -28,7 +28,7 @@ def installed() -> bool:
 
 
 def decimals(text: bytes, starts: Places, ends: Places) -> tuple[Doubles, Flags] | None:
-    """The numbers at text[starts:ends], and which of these are left, as by `decimals.decimals`.
+    """The numbers at text[starts:ends], and which of these are left, as by `preprocessing.decimals`.
 
     None where pyarrow is missing, or a cell begins as a number and is none.
     """
