@@ -28,14 +28,14 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.lifecycle.records import Job, Resources, Sample, Terms, Usage
 from singlepoint.jobs.lifecycle.states import Ask, Event, State
-from singlepoint.jobs.services import doctor, live
+from singlepoint.jobs.services import doctor
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from tests.conftest import accept
 
 Command = Callable[..., tuple[int, str, str]]
 
-CONNECTING = (connection, doctor, live)
+CONNECTING = (connection, doctor)
 """Who knows the way to Redis by a name of its own; loaded here, so that none learns one that a test put there."""
 
 

@@ -12,11 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import singlepoint
-from singlepoint.jobs.client import control
+from singlepoint.jobs.client import control, remote
 from singlepoint.jobs.client.remote import Server
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.clock import now
-from singlepoint.jobs.commands import remote
 from singlepoint.jobs.errors import BrokerAway, NotPermitted, UsageError
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.home import Home
