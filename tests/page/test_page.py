@@ -263,6 +263,7 @@ def test_two_thousand_jobs_stay_quick(visit: Open, machine: Machine) -> None:
         (directory / "history.jsonl").write_bytes(
             line(Event.ACCEPT, now() - 3600, facts) + line(Event.CANCEL, now(), {"end": "cancelled"})
         )
+        machine.store.going_on.add([directory.name])
         session.index.tell(machine.store.load(directory.name), ring=False)
     page = visit()
     expect(page.locator("tr[data-id]").nth(150)).to_be_attached()
