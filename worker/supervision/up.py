@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from singlepoint.jobs.store.home import Home
-from singlepoint.jobs.store.settings import read_settings
 
 from .supervisor import Child
 
@@ -43,6 +42,8 @@ def services(
 
 def _serving(home: Home, command: Sequence[str]) -> list[Child]:
     """As many as the owner set: a request goes to the one that has least to do."""
+    from singlepoint.jobs.store.settings import read_settings  # with pydantic: a third of a second, before all services
+
     numbers = range(read_settings(home).http.processes)
     names = [f"serving-{number}" if number else "serving" for number in numbers]
     words = [("--number", str(number)) if number else () for number in numbers]

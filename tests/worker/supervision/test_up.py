@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from singlepoint.jobs.store.home import Home
 from singlepoint.worker.supervision.up import services
 
@@ -19,3 +22,11 @@ def test_the_scheduler_is_stopped_before_the_workers_and_they_before_redis(home:
 def test_with_a_page_there_are_as_many_who_answer_predictions_as_the_owner_set(home: Home) -> None:
     (home.path / "settings.toml").write_text("[http]\nprocesses = 2\n")
     assert names(home, page=[]) == ["broker", "worker", "scheduler", "serving", "serving-1", "page"]
+
+
+def test_nothing_that_only_its_children_need_is_loaded_before_they_are_started() -> None:
+    """redis-py and pydantic take half a second, on the way to the first service."""
+    loads = "import singlepoint.worker.supervision.starting, singlepoint.worker.supervision.up, sys"
+    program = f"{loads}; print({{'redis', 'rq', 'pydantic', 'numpy'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
