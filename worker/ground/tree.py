@@ -25,10 +25,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _POLL_S = 0.005
 
 WALK_EVERY = 8
-"""Looks at the memory of several processes, of which one walks through their pages whatever was seen; and while they
-might have more than they may:"""
+"""Looks at the memory of several processes, of which one walks through their pages whatever was seen."""
 
 DOUBTFUL_EVERY = 2
+"""The same while they might have more than they may."""
 
 
 def adopt_orphans() -> bool:

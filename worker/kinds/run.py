@@ -178,6 +178,7 @@ class Command:
 
     def start(self) -> None:
         work, memory_bytes = self.work, self.work.terms.resources.memory_bytes
+        place = memory_group.place()
         self.output.make()
         work.meter.programs = Program.pids
         self.program = Program.start(
@@ -187,7 +188,7 @@ class Command:
             self.take,
             memory_bytes=memory_bytes,
             inherit=(work.lock,),
-            group=place.make(work.job.id, memory_bytes) if memory_bytes and (place := memory_group.place()) else None,
+            group=place.make(work.job.id, memory_bytes) if place and memory_bytes else None,
         )
         work.log.info("command_started pid=%d", self.program.pid)
 
@@ -294,11 +295,11 @@ class Command:
         steps = max(0, self.work.step - self.work.first_step)
         if self.stop is not None and not (status == 0 and self.output.is_done):
             raise Stopped(self.stop)
-        kept_its_memory = not self.program.lost_for_memory  # else it failed, whatever it made of that
-        if status == 0 and kept_its_memory:
-            return self.success()
-        if status in self.spec.restart_exit_codes and kept_its_memory:
-            return Outcome(*retry.after_restart(self.work.stops.job, steps=steps, at=at))
+        if not self.program.lost_for_memory:  # else it failed, whatever it made of that
+            if status == 0:
+                return self.success()
+            if status in self.spec.restart_exit_codes:
+                return Outcome(*retry.after_restart(self.work.stops.job, steps=steps, at=at))
         end, cause = self.diagnosis(status)
         peak_bytes, first_step = self.work.meter.usage().peak_memory_bytes, self.work.first_step
         return Outcome(

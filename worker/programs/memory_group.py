@@ -29,16 +29,17 @@ _DELEGATED = ("user.delegate", "trusted.delegate")
 
 @dataclass(frozen=True)
 class Version:
-    """How one version of control groups names things.  limits: each file of these is set to the limit, or to the word
-    given; those after the first may be missing.  events: where the kernel counts what it killed."""
+    """How one version of control groups names things.  limit: the file that takes the limit.  besides: what is written
+    to others, where they are there; None for the limit, too.  events: where the kernel counts what it killed."""
 
     number: int
-    limits: Mapping[str, str]
+    limit: str
+    besides: Mapping[str, str | None]
     events: str
 
 
-FIRST = Version(1, {"memory.limit_in_bytes": "", "memory.memsw.limit_in_bytes": ""}, "memory.oom_control")
-SECOND = Version(2, {"memory.max": "", "memory.swap.max": "0", "memory.oom.group": "1"}, "memory.events")
+FIRST = Version(1, "memory.limit_in_bytes", {"memory.memsw.limit_in_bytes": None}, "memory.oom_control")
+SECOND = Version(2, "memory.max", {"memory.swap.max": "0", "memory.oom.group": "1"}, "memory.events")
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ class MemoryGroup:
 
     def limit(self, most_bytes: int) -> None:
         """Raises OSError when the kernel does not take it."""
-        for number, (name, word) in enumerate(self.version.limits.items()):
-            with contextlib.nullcontext() if not number else contextlib.suppress(OSError):
+        (self.directory / self.version.limit).write_text(str(most_bytes))
+        for name, word in self.version.besides.items():
+            with contextlib.suppress(OSError):
                 (self.directory / name).write_text(word or str(most_bytes))
 
     def join(self) -> None:
