@@ -200,7 +200,7 @@ def test_a_program_that_loses_a_process_to_the_kernel_has_run_out_of_memory_what
 
 @needs_groups
 def test_a_group_that_a_killed_attempt_left_is_swept_and_one_with_a_process_stays() -> None:
-    left, used = GROUPS.make("left", MIB), GROUPS.make("used", 64 * MIB)
+    left, used = (GROUPS.make(f"{name}-{os.getpid()}", 64 * MIB) for name in ("left", "used"))
     assert left is not None and used is not None
     join = used.join
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, preexec_fn=join) as inside:  # noqa: PLW1509 - one process
