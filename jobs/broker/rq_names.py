@@ -34,3 +34,8 @@ def waiting_queue_name(home_uuid: str) -> str:
 def waiting_key(home_uuid: str) -> str:
     """Of the list of those that wait for room."""
     return f"rq:queue:{waiting_queue_name(home_uuid)}"
+
+
+def workers_key(home_uuid: str) -> str:
+    """Of the set of those that are registered to take from the queue that is run."""
+    return f"rq:workers:{run_queue_name(home_uuid)}"

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import redis
@@ -65,24 +64,12 @@ _REGISTRIES = (
 )
 
 
-@dataclass(frozen=True)
-class RegisteredWorker:
-    """One of rq's workers: its name, and the machine and process it is."""
-
-    name: str
-    host: str
-    pid: int
-
-
-def _workers_key(queue: Queue) -> str:
-    return worker_registration.WORKERS_BY_QUEUE_KEY % queue.name
-
-
 class DispatchQueue:
     """Puts attempts where rq workers find them."""
 
     def __init__(self, connection: redis.Redis, home_uuid: str) -> None:
         self.connection = connection
+        self.home_uuid = home_uuid
         self.run = Queue(run_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
         self.waiting = Queue(waiting_queue_name(home_uuid), connection=connection, serializer=JSONSerializer)
 
@@ -187,40 +174,14 @@ class DispatchQueue:
         """Drop every key of rq's that our queues need and that is of a wrong type, whoever put it there."""
         types = {Queue.redis_queues_keys: "set", worker_registration.REDIS_WORKER_KEYS: "set"}
         for queue in (self.waiting, self.run):
-            types |= {queue.key: "list", queue.intermediate_queue_key: "list", _workers_key(queue): "set"}
+            types |= {queue.key: "list", queue.intermediate_queue_key: "list"}
+            types[worker_registration.WORKERS_BY_QUEUE_KEY % queue.name] = "set"
             types |= {registry.key_template.format(queue.name): "zset" for registry in _REGISTRIES}
         drop_of_wrong_type(self.connection, types)
 
     def drop_entry(self, name: str) -> None:
         """What rq keeps of an attempt turned out to be none: it is made anew when it is queued again."""
         self.connection.delete(RqJob.key_for(name))
-
-    def registered(self) -> frozenset[str]:
-        """The keys of the workers that are registered to take attempts; some may be dead."""
-        return self.read_registered(self.connection.smembers(_workers_key(self.run)))
-
-    def ask_for_registered(self, pipe: redis.client.Pipeline) -> None:
-        """As `registered`, which reads what the pipeline answers."""
-        pipe.smembers(_workers_key(self.run))
-
-    @staticmethod
-    def read_registered(answer: Iterable[bytes | str]) -> frozenset[str]:
-        return frozenset(entry for entry in map(text_of, answer) if entry.isprintable())
-
-    def workers(self) -> list[RegisteredWorker]:
-        """What those workers say of themselves; one that says nothing that can be read is left out."""
-        keys = sorted(self.registered())
-        with self.connection.pipeline(transaction=False) as pipe:
-            for key in keys:
-                pipe.hmget(key, "hostname", "pid")
-            said = pipe.execute(raise_on_error=False)
-        found = []
-        for key, answer in zip(keys, said, strict=True):
-            if isinstance(answer, list) and all(answer):
-                host, pid = map(text_of, answer)
-                name = key.partition(":worker:")[2]
-                found += [RegisteredWorker(name, host, int(pid))] if pid.isdecimal() and len(pid) < 10 else []
-        return found
 
     def run_ids(self) -> set[str]:
         """The rq ids that a worker may still take; what is no text keeps its bytes, and is none of ours."""

@@ -59,6 +59,9 @@ class Wire:
     def __del__(self) -> None:
         self._hang_up()  # a session has no end, and Python warns of a socket that nobody closed
 
+    def close(self) -> None:
+        self._hang_up()
+
     def ping(self) -> bool:
         return bool(self.one("PING"))
 
@@ -76,6 +79,9 @@ class Wire:
     def hgetall(self, key: str) -> dict[bytes, bytes]:
         found = self.one("HGETALL", key)
         return found if isinstance(found, dict) else dict(zip(found[::2], found[1::2], strict=True))
+
+    def smembers(self, key: str) -> list[bytes]:
+        return list(self.one("SMEMBERS", key))
 
     def setrange(self, key: str, offset: int, value: str) -> int:
         return int(self.one("SETRANGE", key, offset, value))
@@ -186,16 +192,20 @@ class Pipeline:
     def llen(self, key: str) -> None:
         self._commands.append(("LLEN", key))
 
+    def hmget(self, key: str, *fields: str) -> None:
+        self._commands.append(("HMGET", key, *fields))
+
     def hdel(self, key: str, *fields: str) -> None:
         self._commands.append(("HDEL", key, *fields))
 
     def delete(self, *keys: str) -> None:
         self._commands.append(("DEL", *keys))
 
-    def execute(self) -> list[Any]:
-        """All answers; raises the first that is an error."""
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """All answers; raises the first that is an error, unless those are to be among them."""
         commands, self._commands = self._commands, []
-        return _sound(self._wire.said(commands, transaction=self._transaction)) if commands else []
+        answers = self._wire.said(commands, transaction=self._transaction) if commands else []
+        return _sound(answers) if raise_on_error else answers
 
 
 def _sound(answers: list[Any]) -> list[Any]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
-from singlepoint.jobs.broker.address import locate
+from singlepoint.jobs.broker.address import Broker, locate
+from singlepoint.jobs.broker.registered import registered_workers
+from singlepoint.jobs.broker.wire import dial
 from singlepoint.jobs.errors import BrokerAway
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.processes import ProcessId, is_stopped, started
@@ -48,26 +51,36 @@ class Services:
             yield f"{len(self.workers)} of {workers} workers have registered"
 
 
-def look(home: Home, redis_url: str | None = None) -> Services:
-    """The services of this home as they are now; takes two seconds at most when Redis does not answer."""
-    from singlepoint.jobs.broker.connection import connect  # not for a supervisor, which asks for none of this
+def look(home: Home, redis_url: str | None = None, *, is_starting: bool = False) -> Services:
+    """The services of this home as they are now; takes two seconds at most when Redis does not answer.
 
+    is_starting: a Redis of ours that does not answer at once is not there yet, and is not waited for.
+    """
     capacity = read_capacity(home)
     scheduler = capacity.process if capacity is not None and capacity.is_live() else None
+    found = Services(holder(home.lock(SUPERVISOR)), scheduler=scheduler)
+    broker = locate(home, redis_url)
+    connection = dial(broker)
+    if connection is None and is_starting and broker.ours:
+        return found
     try:
-        with connect(locate(home, redis_url)) as connection:
-            workers = live_workers(connection, home)
-            halted = tuple(pid for pid in workers.values() if pid is not None and is_stopped(pid))
-            return Services(holder(home.lock(SUPERVISOR)), True, scheduler, tuple(workers), halted)
+        with closing(connection or _connected(broker)) as answering:
+            workers = live_workers(cast("redis.Redis", answering), home)
     except BrokerAway:
-        return Services(holder(home.lock(SUPERVISOR)), False, scheduler)
+        return found
+    halted = tuple(pid for pid in workers.values() if pid is not None and is_stopped(pid))
+    return replace(found, broker=True, workers=tuple(workers), halted_workers=halted)
+
+
+def _connected(broker: Broker) -> redis.Redis:
+    from singlepoint.jobs.broker.connection import connect  # redis-py: a third of what `up` would load
+
+    return connect(broker)
 
 
 def live_workers(connection: redis.Redis, home: Home) -> dict[str, int | None]:
     """The registered workers by name, with their pid here; one of this machine whose process is gone does not count."""
-    from singlepoint.jobs.broker.rq_queues import DispatchQueue
-
     here = socket.gethostname()
-    workers = DispatchQueue(connection, home.uuid).workers()
+    workers = registered_workers(connection, home.uuid)
     pids = {one.name: one.pid if one.host == here else None for one in workers if one.host != here or one.pid}
     return {name: pid for name, pid in sorted(pids.items()) if pid is None or started(pid)}

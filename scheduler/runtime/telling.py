@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import redis
 
 from singlepoint.jobs.broker.index import Index
+from singlepoint.jobs.broker.registered import ask_for_registered, read_registered
 from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.broker.rq_queues import DispatchQueue
 from singlepoint.jobs.failpoints import reach
@@ -49,9 +50,9 @@ class Telling:
         """Whether Redis has all of the index, or is being told it, and the keys of the registered workers: one trip."""
         with self.queue.connection.pipeline(transaction=False) as pipe:
             self.index.ask_whether_at_hand(pipe)
-            self.queue.ask_for_registered(pipe)
+            ask_for_registered(self.queue.home_uuid, pipe)
             at_hand, registered = pipe.execute()
-        return bool(at_hand), self.queue.read_registered(registered)
+        return bool(at_hand), read_registered(registered)
 
     def moved(self, before: Job | None, job: Job, *, is_news: bool = False, again: bool = False) -> None:
         """A job moved; `send` tells of it. before: as it was; None when Redis may know nothing of it.

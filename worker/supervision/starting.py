@@ -122,7 +122,9 @@ def up_detached(
     if _is_up_already(home):
         return EXIT_OK
     try:
-        services = await_ready(detach(home, argv, environment), lambda: look(home, redis_url), workers, page)
+        services = await_ready(
+            detach(home, argv, environment), lambda: look(home, redis_url, is_starting=True), workers, page
+        )
     except BrokerAway as error:
         if error.exit_code == EXIT_NOT_NOW and _is_up_already(home):  # somebody else was faster by an instant
             return EXIT_OK

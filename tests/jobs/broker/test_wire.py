@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 import redis
+from rq import worker_registration
 
 from singlepoint.jobs.broker import redis_errors
 from singlepoint.jobs.broker.address import Broker, locate
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.refusals import require_writable
-from singlepoint.jobs.broker.rq_names import waiting_key
+from singlepoint.jobs.broker.registered import RegisteredWorker, registered_workers
+from singlepoint.jobs.broker.rq_names import waiting_key, workers_key
 from singlepoint.jobs.broker.rq_queues import DispatchQueue
+from singlepoint.jobs.broker.server_program import socket_path
 from singlepoint.jobs.broker.wire import Wire, dial
 from singlepoint.jobs.errors import BrokerRefuses
 from singlepoint.jobs.store.home import Home
@@ -173,17 +176,45 @@ def test_an_answer_that_is_none_is_left_to_redis_py(
         assert found is None or (found.get("a") is None and asked)
 
 
-def test_rq_calls_our_list_as_we_do(connection: redis.Redis, home: Home) -> None:
-    assert waiting_key(home.uuid) == DispatchQueue(connection, home.uuid).waiting.key
+def test_rq_calls_our_lists_as_we_do(connection: redis.Redis, home: Home) -> None:
+    queue = DispatchQueue(connection, home.uuid)
+    assert waiting_key(home.uuid) == queue.waiting.key
+    assert workers_key(home.uuid) == worker_registration.WORKERS_BY_QUEUE_KEY % queue.run.name
+
+
+def test_registered_workers_are_told_alike_with_and_without_redis_py(line: Any, redis_url: str) -> None:
+    peer: Any = redis.Redis.from_url(redis_url)
+    assert registered_workers(line, "x") == registered_workers(peer, "x") == []
+    peer.sadd(workers_key("x"), "rq:worker:a", "rq:worker:gone", "rq:worker:odd", b"\xff\n")
+    peer.hset("rq:worker:a", mapping={"hostname": "here", "pid": 12})
+    peer.set("rq:worker:odd", "no hash")
+    assert registered_workers(line, "x") == registered_workers(peer, "x") == [RegisteredWorker("a", "here", 12)]
 
 
 def test_a_command_that_lists_loads_no_redis_py(home: Home) -> None:
     """It takes longer to load than all the rest."""
-    loaded = "import sys, singlepoint.jobs.commands.ps, singlepoint.jobs.broker.index, singlepoint.jobs.broker.wire"
+    assert (
+        _heavy("import singlepoint.jobs.commands.ps, singlepoint.jobs.broker.index, singlepoint.jobs.broker.wire") == []
+    )
+
+
+def test_nor_does_whoever_waits_for_a_start_of_ours(redis_url: str, home: Home) -> None:
+    """What it loaded, the services that it waits for would have to wait for."""
+    there = ("jobs.store.home as homes", "jobs.services.live as live", "worker.supervision.starting")
+    modules = ", ".join(f"singlepoint.{name}" for name in there)
+    look = f"import {modules}; print(live.look(homes.open_home({str(home.path)!r}), is_starting=True).broker)"
+    assert _heavy(look) == ["False"]
+    socket_path(home).parent.mkdir(exist_ok=True)
+    socket_path(home).symlink_to(redis_url.removeprefix("unix://"))
+    assert _heavy(look) == ["True"]
+
+
+def _heavy(statements: str) -> list[str]:
+    """What these print, and which of the modules that take long they load."""
     asked = subprocess.run(
-        [sys.executable, "-c", f"{loaded}; print(*{{'redis', 'rq', 'pydantic'}} & set(sys.modules))"],
+        [sys.executable, "-c", f"import sys; {statements}; print(*{{'redis', 'rq', 'pydantic'}} & set(sys.modules))"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert asked.stdout.split() == []
+    return asked.stdout.split()
