@@ -15,6 +15,7 @@ from pathlib import Path
 from singlepoint.jobs.errors import BrokerAway, UsageError
 from singlepoint.jobs.host.processes import is_stopped
 from singlepoint.jobs.host.singleton import holder
+from singlepoint.jobs.host.standstill import remedy
 from singlepoint.jobs.store.home import Home
 
 from .server_program import LOCK, socket_path
@@ -78,6 +79,15 @@ def _can_be_read(url: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in SCHEMES
+
+
+def require_listener(broker: Broker) -> None:
+    """Raises BrokerAway when nobody can answer: the server stands still, or its socket is not there. Then there is
+    nothing to load redis-py for."""
+    if (pid := broker.halted) is not None:
+        raise BrokerAway(f"Redis does not answer: its process {pid} stands still", hint=remedy(pid))
+    if broker.socket is not None and not broker.socket.exists():
+        raise away(broker, FileNotFoundError("there is no such socket"))
 
 
 def away(broker: Broker, error: Exception | None = None) -> BrokerAway:

@@ -11,10 +11,8 @@ from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
 from singlepoint.jobs.amounts import format_bytes
-from singlepoint.jobs.errors import BrokerAway
-from singlepoint.jobs.host.standstill import remedy
 
-from .address import Broker, away
+from .address import Broker, away, require_listener
 
 _PATIENT = {"cap": 2.0, "base": 0.05, "retries": 300}  # ten minutes, then the service is started anew
 _IMPATIENT = {"cap": 0.25, "base": 0.02, "retries": 6}  # about a second: a restart of ours takes a tenth of it
@@ -31,16 +29,14 @@ def connect(broker: Broker, *, patient: bool = False) -> redis.Redis:
     Raises BrokerAway when an impatient client gets no answer.
     """
     connection = redis.Redis.from_url(broker.url, **_options(patient=patient))
-    if not patient:
-        if (pid := broker.halted) is not None:
-            raise BrokerAway(f"Redis does not answer: its process {pid} stands still", hint=remedy(pid))
-        try:
-            if broker.socket is not None and not broker.socket.exists():
-                raise redis.ConnectionError("there is no such socket")
-            connection.ping()
-        except (redis.RedisError, OSError) as error:
-            connection.close()
-            raise away(broker, error) from None
+    if patient:
+        return connection
+    require_listener(broker)
+    try:
+        connection.ping()
+    except (redis.RedisError, OSError) as error:
+        connection.close()
+        raise away(broker, error) from None
     return connection
 
 

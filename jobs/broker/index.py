@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,7 +37,6 @@ from . import redis_errors
 if TYPE_CHECKING:
     import redis
 
-log = logging.getLogger("singlepoint.broker")
 
 LOOK_AT_EVERYTHING = "*"
 
@@ -347,5 +345,7 @@ def drop_of_wrong_type(connection: redis.Redis, types: Mapping[str, str]) -> lis
     wrong = [key for key, kind in zip(types, found, strict=True) if kind not in ("none", types[key])]
     if wrong:
         connection.delete(*wrong)
-        log.warning("key_of_wrong_type_dropped keys=%s", ",".join(wrong))
+        import logging
+
+        logging.getLogger("singlepoint.broker").warning("key_of_wrong_type_dropped keys=%s", ",".join(wrong))
     return wrong

@@ -12,9 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +66,8 @@ def programs() -> Iterator[Path]:
         yield from sorted(root.glob("*/valkey-server"))
     except ModuleNotFoundError:
         pass
+    import shutil  # here and below: every command asks this file where the socket is, and few for a program
+
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             yield Path(found)
@@ -75,6 +75,8 @@ def programs() -> Iterator[Path]:
 
 def identify(program: Path) -> Server | None:
     """What `program` says it is; None when it does not run here."""
+    import subprocess
+
     try:
         said = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=10, check=True).stdout
     except (OSError, subprocess.SubprocessError):

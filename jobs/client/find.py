@@ -7,7 +7,6 @@ module's logger: on stderr, unless logging says otherwise); `NAME~1` is the one 
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -20,8 +19,6 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 
 MODEL_FILE = "model.json"
-
-_log = logging.getLogger(__name__)
 
 
 def find_job(store: JobStore, word: str) -> str:
@@ -46,10 +43,14 @@ def find_job(store: JobStore, word: str) -> str:
         raise NotFound(f"no job {word}", hint="`singlepoint ps -a` lists all of them")
     found = _nth(sorted(submissions, reverse=True), word, back, len(submissions))
     if len(named) > 1 and name == word:
-        _log.warning(
-            "%s: the newest of %d jobs of that name, %s; %s~1 is the one before", word, len(named), found, name
-        )
+        _warn("%s: the newest of %d jobs of that name, %s; %s~1 is the one before", word, len(named), found, name)
     return found
+
+
+def _warn(message: str, *words: object) -> None:
+    import logging  # seldom, and it takes as long as reading a job
+
+    logging.getLogger(__name__).warning(message, *words)
 
 
 def _back(word: str) -> tuple[str, int]:
@@ -132,7 +133,7 @@ def _stored(home: Home, word: str) -> Path | None:
     if back >= len(sound):
         return None
     if len(sound) > 1 and name == word:
-        _log.warning("%s: the newest of %d models of that name, %s/%s", word, len(sound), name, sound[0].name)
+        _warn("%s: the newest of %d models of that name, %s/%s", word, len(sound), name, sound[0].name)
     return sound[back]
 
 

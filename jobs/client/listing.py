@@ -7,8 +7,6 @@ histories of those that are shown are read. Sorted by anything but the time of s
 from __future__ import annotations
 
 import fnmatch
-import functools
-import heapq
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from singlepoint.jobs.errors import BrokerAway, HistoryDamaged, NotFound, UsageError
-from singlepoint.jobs.ledger.catalogue import Head, Line, head_of, keys_and_states
+from singlepoint.jobs.ledger.catalogue import Head, Line, beginning_of, head_of, id_of, states_of
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.store.ledger import run
@@ -127,50 +125,46 @@ def select(session: Session, wanted: Wanted) -> Selection:
     found = listing(session)
     going_on = {row["id"]: row for row in found.rows}
     counts: Counter[str] = Counter()
-    keys = []
-    for state, key, takes in _looked_at(session, found.rows, wanted):
-        counts[state] += 1
-        if takes:
-            keys.append(key)
-    page = keys if wanted.before is None else [key for key in keys if key < wanted.before]
-    first = sorted(page, reverse=True) if wanted.sort or wanted.limit is None else heapq.nlargest(wanted.limit, page)
-    rows = list(_rows(session, (job_id for _, job_id in first), going_on))
+    taken = _taken(session, found.rows, counts, wanted)
+    page = taken if wanted.before is None else [line for line in taken if line < "\t".join(wanted.before)]
+    first = sorted(page, reverse=True)[: None if wanted.sort else wanted.limit]
+    rows = list(_rows(session, map(id_of, first), going_on))
     if wanted.sort is not None:
         rows.sort(key=SORTS[wanted.sort.removeprefix("-")], reverse=wanted.sort.startswith("-"))
-    return Selection(rows[: wanted.limit], len(keys), len(page) - len(first), counts, found.away)
+    return Selection(rows[: wanted.limit], len(taken), len(page) - len(first), counts, found.away)
 
 
 def ids_of(session: Session, *wanted: Wanted) -> list[str]:
     """The ids of the jobs that all of these take, oldest first: the order in which to do something with each."""
-    keys = [key for _, key, takes in _looked_at(session, listing(session).rows, *wanted) if takes]
-    return [job_id for _, job_id in sorted(keys)]
+    return [id_of(line) for line in sorted(_taken(session, listing(session).rows, Counter(), *wanted))]
 
 
-def _looked_at(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> Iterator[tuple[str, Key, bool]]:
-    """(state, key, whether all of these take it) of those that go on and, if any takes such, of those that have ended:
-    those the ledger lists, and those whose end is not noted yet."""
+def _taken(session: Session, going_on: Sequence[Row], counts: Counter[str], *wanted: Wanted) -> list[Line]:
+    """The jobs that all of these take: of those that go on and, if any takes such, of those that have ended, the
+    ledger's list and those whose end is not noted yet. Each as its line, or as much of one as sorts it.
 
-    def looked_at(row: Row) -> tuple[str, Key, bool]:
-        return row["state"], (row["submitted_at"], row["id"]), all(one.takes(row) for one in wanted)
+    counts: how many of each state were looked at is added.
+    """
+    rows, ended = list(going_on), []
+    if any(one.takes_ended for one in wanted):
+        known = {row["id"] for row in going_on}
+        unlisted, listed = session.store.unlisted_and_listed()
+        ended = run(listed.lines_but(known))
+        late = (row_of(session, job_id) for job_id in unlisted if job_id not in known)
+        rows += [row for row in late if row is not None and row["state"] in FINAL]
+    counts.update(row["state"] for row in rows)
+    taken = [beginning_of(row["submitted_at"], row["id"]) for row in rows if all(one.takes(row) for one in wanted)]
+    return taken + _taken_of(ended, counts, wanted)
 
-    yield from map(looked_at, going_on)
-    if not any(one.takes_ended for one in wanted):
-        return
-    known = {row["id"] for row in going_on}
-    unlisted, listed = session.store.unlisted_and_listed()
-    in_doubt = [one for one in wanted if not one.is_of_status]  # of 100,000 lines few are taken apart
 
-    @functools.cache
-    def of_status(state: str) -> bool:
-        return all(one.takes_status({"state": state}) for one in wanted)
-
-    for submitted_at, job_id, state, line in keys_and_states(run(listed.lines())):
-        if job_id not in known:
-            takes = of_status(state) and (not in_doubt or all(one.takes(_row(line)) for one in in_doubt))
-            yield state, (submitted_at, job_id), takes
-    for job_id in unlisted:
-        if job_id not in known and (row := row_of(session, job_id)) is not None and row["state"] in FINAL:
-            yield looked_at(row)
+def _taken_of(lines: Sequence[Line], counts: Counter[str], wanted: Sequence[Wanted]) -> list[Line]:
+    """Those of the jobs that have ended; of 100,000 lines few are taken apart."""
+    states = states_of(lines)
+    counts.update(states)
+    taking = {state for state in FINAL if all(one.takes_status({"state": state}) for one in wanted)}
+    in_doubt = [one for one in wanted if not one.is_of_status]
+    taken = [line for line, state in zip(lines, states, strict=True) if state in taking]
+    return [line for line in taken if all(one.takes(_row(line)) for one in in_doubt)] if in_doubt else taken
 
 
 def _row(line: Line) -> Row:

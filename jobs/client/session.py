@@ -65,15 +65,17 @@ class Session:
     @cached_property
     def connection(self) -> redis.Redis:
         """Raises BrokerAway when Redis does not answer; a patient session waits for it instead."""
-        from singlepoint.jobs.broker.address import locate
+        from singlepoint.jobs.broker.address import locate, require_listener
         from singlepoint.jobs.broker.wire import dial
 
         broker = locate(self.home, self.redis_url)
         if self.brief and not self.patient and (wire := dial(broker)) is not None:
             return cast("redis.Redis", wire)  # as much of one as a command asks of it
-        from singlepoint.jobs.broker.connection import connect
-
         try:
+            if not self.patient:
+                require_listener(broker)
+            from singlepoint.jobs.broker.connection import connect
+
             return connect(broker, patient=self.patient)
         except BrokerAway as error:
             if broker.ours and broker.halted is None and holder(self.home.lock("supervisor")) is not None:

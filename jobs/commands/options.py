@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,6 +72,8 @@ def each(words: Sequence[str], act: Callable[[str], None], *, at_once: int = 1) 
             click.echo(complaint(error), err=True)
             return error.exit_code
         return 0
+
+    from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(at_once) as pool:
         codes = list(pool.map(tried, words))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +53,8 @@ def boot_id() -> str:
     """A word that changes when the machine restarts; `""` where the system offers none."""
     if _LINUX:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    import subprocess
+
     asked = subprocess.run(["sysctl", "-n", "kern.bootsessionuuid"], capture_output=True, text=True, check=False)
     return asked.stdout.strip()
 

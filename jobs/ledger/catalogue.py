@@ -10,7 +10,7 @@ import heapq
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from singlepoint.jobs.clock import iso
 
@@ -48,6 +48,11 @@ def line_of(head: Head) -> Line:
     return "\t".join((head.submitted_at, head.id, head.ended_at, head.state, *words))
 
 
+def beginning_of(submitted_at: str, job_id: str) -> Line:
+    """As much of a line as says where in the list it stands: just before the whole one."""
+    return f"{submitted_at}\t{job_id}"
+
+
 def key_of(line: Line) -> tuple[str, str]:
     """(submitted_at, id): a list's order."""
     submitted_at, job_id, _ = line.split("\t", 2)
@@ -55,6 +60,7 @@ def key_of(line: Line) -> tuple[str, str]:
 
 
 def id_of(line: Line) -> str:
+    """Of a line, or of its beginning."""
     return line.split("\t", 2)[1]
 
 
@@ -62,11 +68,8 @@ def ids_of(lines: Iterable[Line]) -> set[str]:
     return {line.split("\t", 2)[1] for line in lines}  # as `id_of`, without 100,000 calls
 
 
-def keys_and_states(lines: Iterable[Line]) -> Iterator[tuple[str, str, str, Line]]:
-    """(submitted_at, id, state, the line) of each."""
-    for line in lines:
-        submitted_at, job_id, _, state, _ = line.split("\t", 4)
-        yield submitted_at, job_id, state, line
+def states_of(lines: Iterable[Line]) -> list[str]:
+    return [line.split("\t", 4)[3] for line in lines]
 
 
 def by_end(lines: Iterable[Line]) -> list[Line]:
@@ -109,6 +112,12 @@ class Listed:
         lines = self.text.split("\n") if self.text else []
         yield
         return (yield from merged(lines, self.changed))
+
+    def lines_but(self, ids: Iterable[str]) -> Generator[None, None, list[Line]]:
+        """All but those of these jobs."""
+        here = set(ids)
+        here -= self.others(here)
+        return (yield from replace(self, changed={**self.changed, **dict.fromkeys(here)}).lines())
 
     def others(self, ids: Iterable[str]) -> set[str]:
         """Those of these that are not in the list; and what is in it no longer, whether among these or not."""

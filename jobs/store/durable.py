@@ -8,11 +8,9 @@ NotPermitted. Each function says its failpoint's name.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -105,11 +103,15 @@ def sync_directory(path: Path) -> None:
 @functools.cache
 def can_sync_filesystem() -> bool:
     """Whether the system has a call that waits for all of one file system (Linux has)."""
+    import ctypes  # as what is loaded below: by few commands, and each takes milliseconds
+
     return hasattr(ctypes.CDLL(None), "syncfs")
 
 
 def sync_filesystem(path: Path) -> None:
     """Make everything durable that was written, by whomever, to the file system that `path` lies on."""
+    import ctypes
+
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -212,6 +214,8 @@ def move_into_place(temporary: Path, final: Path, *, point: str) -> None:
 def remove_if_possible(path: Path) -> None:
     """Remove a file, or a directory with all in it. What cannot be removed now stays for the next to try."""
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         with contextlib.suppress(OSError):

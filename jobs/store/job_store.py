@@ -14,12 +14,9 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +46,7 @@ from .durable import (
     explained,
     is_exhausted,
     move_into_place,
+    remove_if_possible,
     sync_directory,
     sync_filesystem,
     write_new,
@@ -69,7 +67,15 @@ _BEGINNING_BYTES = 4096
 
 def new_id() -> str:
     """Eight characters, the first a letter, none easily mistaken for another."""
+    import secrets  # as hashlib with OpenSSL: for few commands
+
     return secrets.choice(_ALPHABET[:24]) + "".join(secrets.choice(_ALPHABET) for _ in range(_ID_LENGTH - 1))
+
+
+def _digest(spec: bytes) -> str:
+    from hashlib import sha256
+
+    return sha256(spec).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class NewJob:
 
     def write(self, directory: Path, at: float, *, lasting: bool) -> Job:
         """Its directory, under a name that nobody reads yet. lasting: on the disk when this returns."""
-        first = line(Event.ACCEPT, at, {**self.facts, "spec_sha256": sha256(self.spec).hexdigest()})
+        first = line(Event.ACCEPT, at, {**self.facts, "spec_sha256": _digest(self.spec)})
         with explained(directory):
             reach("submit.mkdir")
             directory.mkdir(mode=0o700)
@@ -152,7 +158,7 @@ class JobStore:
                 sync_directory(self.home.jobs)
         except BaseException:
             for temporary, _ in places:
-                shutil.rmtree(temporary, ignore_errors=True)
+                remove_if_possible(temporary)
             raise
         return jobs
 
@@ -231,9 +237,9 @@ class JobStore:
                 if name.startswith(_UNFINISHED) and path.stat().st_mtime < older_than:
                     doomed = self.home.jobs / f"{_DOOMED}{name}"
                     os.rename(path, doomed)
-                    shutil.rmtree(doomed, ignore_errors=True)
+                    remove_if_possible(doomed)
             if name.startswith(_DOOMED):
-                shutil.rmtree(path, ignore_errors=True)
+                remove_if_possible(path)
 
     def spec(self, job_id: str) -> bytes:
         """The spec as it is stored now; see `accepted_spec`."""
@@ -245,7 +251,7 @@ class JobStore:
             content = self.spec(job.id)
         except NotFound:
             content = b""
-        if not content or (job.spec_sha256 and sha256(content).hexdigest() != job.spec_sha256):
+        if not content or (job.spec_sha256 and _digest(content) != job.spec_sha256):
             hint = f"restore it, then `singlepoint retry {job.id}`; or submit anew and `singlepoint rm {job.id}`"
             raise HistoryDamaged(Problem(f"jobs/{job.id}/spec.json", "is not what was accepted", hint))
         return content
@@ -376,7 +382,7 @@ class JobStore:
             doomed = self.home.jobs / f"{_DOOMED}{job_id}-{os.getpid()}"
             with explained(directory):
                 move_into_place(directory, doomed, point="remove")
-        shutil.rmtree(doomed, ignore_errors=True)
+        remove_if_possible(doomed)
 
     def _directory(self, job_id: str) -> Path:
         return self.home.jobs / self._checked(job_id)

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 import singlepoint
-from singlepoint.jobs.broker import connection
+from singlepoint.jobs.broker import address, connection
 from singlepoint.jobs.commands.text import table
 from singlepoint.jobs.errors import (
     EXIT_BROKER_AWAY,
@@ -45,6 +45,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> fakeredis.FakeRedis:
     server = fakeredis.FakeRedis()
     for module in CONNECTING:
         monkeypatch.setattr(module, "connect", lambda *_broker, **_how: server)
+    monkeypatch.setattr(address, "require_listener", lambda _broker: None)
     return server
 
 
