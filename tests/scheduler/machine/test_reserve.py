@@ -32,10 +32,11 @@ def test_the_reserve_is_never_lowered(home: Home) -> None:
 
 def test_room_for_the_workers_is_reserved_before_they_are_there(home: Home) -> None:
     acquire(home.lock("supervisor"))  # this process plays the supervisor, and its child a pool that just began
-    child = subprocess.Popen(
-        [sys.executable, "-c", "input()", "worker", "--workers", "40"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    words = [sys.executable, "-c", "print(flush=True); input()", "worker", "--workers", "40"]
+    child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert child.stdout is not None
+        child.stdout.readline()  # before it runs, nobody sees its words
         assert measured_reserve(home).memory_bytes >= OURS_BYTES + 40 * WORKER_BYTES
     finally:
         child.communicate(b"\n")
