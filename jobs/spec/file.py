@@ -1,4 +1,4 @@
-"""A spec from a file: TOML or JSON, with `--set a.b=value` on top. The only reader of spec files.
+"""A spec from a file, with `--set a.b=value` on top.
 
 Paths in a file are relative to it; `~` is the user's home.
 """
@@ -6,7 +6,6 @@ Paths in a file are relative to it; `~` is the user's home.
 from __future__ import annotations
 
 import copy
-import json
 import os
 import re
 import tomllib
@@ -14,22 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs import documents
-from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem, UsageError
-from singlepoint.jobs.regular_files import read_regular
+from singlepoint.jobs.document_files import MOST_BYTES, MOST_DEPTH, is_deep, read_document
+from singlepoint.jobs.errors import InvalidInput, Problem, UsageError
 
 from .job import KINDS, Spec, parse
 
 _KEY = re.compile(r"\.?([A-Za-z0-9_-]+)|\[([0-9]+)\]")
-
-MOST_BYTES = 2**20
-MOST_VALUES = 20_000
-MOST_DEPTH = 32
-"""How long, how full and how deep a spec may be: far more than anybody writes, and checked in no time."""
-
-_DEEP_KEY = re.compile(rf"(?:[A-Za-z0-9_-]+\s*\.\s*){{{MOST_DEPTH}}}")
-
-_READERS: dict[str, Callable[[str], Any]] = {".toml": tomllib.loads, ".json": json.loads}
 
 NO_OPTIONS: Mapping[str, Any] = {}
 
@@ -61,7 +50,7 @@ def parse_document(
     """
     document = copy.deepcopy(document)
     for text in sets:
-        if len(text) > MOST_BYTES or _DEEP_KEY.search(text):
+        if len(text) > MOST_BYTES or is_deep(text):
             raise UsageError(f"--set {text[:40]}…: too long, or of more than {MOST_DEPTH} parts")
         where, equals, value = text.partition("=")
         if not equals:
@@ -79,42 +68,6 @@ def parse_document(
 def relative_to(base: Path) -> Callable[[str], str]:
     """Makes a path absolute, starting from `base`."""
     return lambda text: os.path.normpath(base / os.path.expanduser(text))
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """The table in a .toml or .json file; raises NotFound, NotPermitted or InvalidInput."""
-    reader = _READERS.get(path.suffix)
-    if reader is None:
-        raise InvalidInput(Problem(str(path), "a spec is a .toml or a .json file"))
-    try:
-        document = reader(_text(path))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise NotFound(f"no spec file {path}", hint="give the path of a .toml or .json file") from None
-    except PermissionError:
-        raise NotPermitted(f"cannot read {path}: not permitted", hint="mend its permissions") from None
-    except OSError as error:
-        raise NotFound(f"cannot read {path}: {error.strerror}", hint="give another file") from error
-    except RecursionError:
-        raise InvalidInput(Problem(str(path), "is nested too deeply")) from None
-    except ValueError as error:  # TOML's, JSON's and UTF-8's errors are all of this kind, and say where
-        raise InvalidInput(Problem(str(path), f"is not valid {path.suffix[1:].upper()}: {error}")) from None
-    if not isinstance(document, dict):
-        raise InvalidInput(Problem(str(path), "must hold a table at its top"))
-    if documents.size(document, MOST_DEPTH) > MOST_VALUES:
-        what = f"holds more than {MOST_VALUES} values, or is nested more than {MOST_DEPTH} deep"
-        raise InvalidInput(Problem(str(path), what, "put what repeats into the data"))
-    return document
-
-
-def _text(path: Path) -> str:
-    """What a spec file says; raises ValueError for one that no spec can be, before it costs anything to parse."""
-    content = read_regular(path, MOST_BYTES)
-    if len(content) > MOST_BYTES:
-        raise ValueError(f"it is longer than {MOST_BYTES} bytes, the most that a spec may be")
-    text = content.decode("utf-8-sig")
-    if _DEEP_KEY.search(text):
-        raise ValueError(f"it has a key of more than {MOST_DEPTH} parts")
-    return text
 
 
 def set_value(document: dict[str, Any], where: str, value: Any) -> None:

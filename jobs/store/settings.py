@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from singlepoint.jobs.amounts import parse_bytes, parse_length_s
+from singlepoint.jobs.document_files import read_document
 from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.spec.base import FilePath, Part
 from singlepoint.jobs.spec.common import Name
-from singlepoint.jobs.spec.file import read_document
 from singlepoint.jobs.spec.problems import explain, shown
 from singlepoint.jobs.timetable import parse_span
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from singlepoint.jobs.document_files import read_document
 from singlepoint.jobs.errors import InvalidInput, NotPermitted
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.regular_files import read_regular
-from singlepoint.jobs.spec.file import read_document
 from singlepoint.jobs.store.home import Home, open_home
 
 
