@@ -347,16 +347,13 @@ def up(
         choose_policy(home, require_policy(policy))
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
     place = ("--http", http) if http else ()
-    again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)
     if print_unit:
+        again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)
         click.echo(unit_files.unit(home, again, environment))
         return EXIT_OK
     if http:
         _require_free(http)
     ours = starting.ready_broker(home, settings.redis_url)
-    if detach:
-        page = _page_at(http) if http else None
-        return starting.up_detached(home, settings.redis_url, again, environment, count, page)
     children = services(
         home,
         command,
@@ -366,7 +363,10 @@ def up(
         budget=limit,
         page=place if http else None,
     )
-    return starting.keep_alive(home, children)
+    if not detach:
+        return starting.keep_alive(home, children)
+    page = _page_at(http) if http else None
+    return starting.up_detached(home, settings.redis_url, lambda: starting.keep_alive(home, children), count, page)
 
 
 def _require_free(place: str) -> None:

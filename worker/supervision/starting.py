@@ -1,4 +1,4 @@
-"""`up` from the inside: the supervisor in the foreground, or the same command set free of its terminal.
+"""`up` from the inside: the supervisor in the foreground, or in a process set free of its terminal.
 
 Which services those are is written in `up`; how they are kept alive, in `supervisor`.
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+import signal
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from singlepoint.jobs.broker.address import locate
 from singlepoint.jobs.broker.server_program import prepare
-from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow
+from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow, SinglepointError
 from singlepoint.jobs.host.processes import is_stopped
 from singlepoint.jobs.host.service_log import log_to_stderr
 from singlepoint.jobs.host.singleton import acquire, holder
@@ -62,11 +65,16 @@ def keep_log_small(log: Path) -> None:
 
 @dataclass(frozen=True)
 class Detached:
-    """A supervisor set free of its terminal. log_start: bytes its log had before."""
+    """A child of ours set free of its terminal. log_start: bytes its log had before."""
 
-    process: subprocess.Popen[bytes]
+    pid: int
     log: Path
     log_start: int
+
+    def ended(self, *, wait: bool = False) -> int | None:
+        """What it ended with, told once; None while it lives."""
+        pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+        return os.waitstatus_to_exitcode(status) if pid else None
 
     def tail(self) -> str:
         """The last lines it wrote."""
@@ -91,40 +99,57 @@ def ready_broker(home: Home, redis_url: str | None) -> bool:
     return False
 
 
-def detach(home: Home, argv: Sequence[str], environment: Mapping[str, str]) -> Detached:
-    """Start `argv` in a session of its own, with its output in the home's `up.log`."""
+def detach(home: Home, keep: Callable[[], int]) -> Detached:
+    """Have `keep` done in a session of its own, with its output in the home's `up.log`; it answers with an exit code.
+
+    A fork: what is loaded here need not be loaded there, and the services wait for that.
+    """
     log = log_path(home)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # or what is still to be written would be written by both
     with open(log, "ab", opener=creating()) as output:
         start = output.tell()  # before the child writes: it shares this place in the file
-        process = subprocess.Popen(
-            argv,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-        return Detached(process, log, start)
+        pid = os.fork()
+        if pid == 0:
+            _be_detached(output.fileno(), keep)
+        return Detached(pid, log, start)
+
+
+def _be_detached(output: int, keep: Callable[[], int]) -> NoReturn:
+    """The child: never returns."""
+    code = 1
+    try:
+        os.setsid()
+        for descriptor, place in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+            os.dup2(descriptor, place)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whoever gave us more may wait for their end
+        code = keep()
+    except SinglepointError as error:
+        click.echo(error.message, err=True)
+        code = error.exit_code
+    except BaseException:  # noqa: BLE001 - its last words: nobody else says them
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def up_detached(
     home: Home,
     redis_url: str | None,
-    argv: Sequence[str],
-    environment: Mapping[str, str],
+    keep: Callable[[], int],
     workers: int,
     page: Callable[[], bool] | None = None,
 ) -> int:
-    """Start `argv` detached, unless the home has a supervisor, and wait until all of it is at work.
+    """Have `keep` keep the services alive, detached, unless the home has a supervisor; and wait until all are at work.
 
     page: whether it answers, where there is to be one.
     """
     if _is_up_already(home):
         return EXIT_OK
     try:
-        services = await_ready(
-            detach(home, argv, environment), lambda: look(home, redis_url, is_starting=True), workers, page
-        )
+        services = await_ready(detach(home, keep), lambda: look(home, redis_url, is_starting=True), workers, page)
     except BrokerAway as error:
         if error.exit_code == EXIT_NOT_NOW and _is_up_already(home):  # somebody else was faster by an instant
             return EXIT_OK
@@ -153,7 +178,7 @@ def await_ready(
     """
     deadline = time.monotonic() + READY_S
     missing = ""
-    while (code := detached.process.poll()) is None and time.monotonic() < deadline:
+    while (code := detached.ended()) is None and time.monotonic() < deadline:
         services = look()
         missing = next(services.missing(workers), "")
         if not missing and page is not None and not page():
@@ -162,7 +187,7 @@ def await_ready(
             return services
         time.sleep(POLL_S)
     if code is None:
-        detached.process.terminate()
+        os.kill(detached.pid, signal.SIGTERM)
     reason = f"after {READY_S:.0f} s, {missing}" if code is None else f"it ended with exit code {code}"
     error = BrokerAway(f"singlepoint did not start: {reason}\n{detached.tail()}", hint=f"all of it: {detached.log}")
     if code in USELESS_TO_REPEAT or code == EXIT_NOT_NOW:

@@ -113,7 +113,7 @@ def test_a_supervisor_that_stands_still_is_neither_up_nor_waited_for(
     sign(home, "supervisor", stopped)
 
     with pytest.raises(NotNow, match="stands still") as caught:
-        starting.up_detached(home, None, ["never", "started"], {}, workers=1)
+        starting.up_detached(home, None, lambda: pytest.fail("never started"), workers=1)
     assert f"kill -CONT {stopped}" in str(caught.value.hint)
     assert singlepoint.main(["--home", str(home.path), "down"]) == EXIT_NOT_NOW
     assert "singlepoint down --now" in capsys.readouterr().err

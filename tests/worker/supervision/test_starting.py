@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.errors import EXIT_NOT_NOW, BrokerAway, NotNow
+from singlepoint.jobs.errors import BrokerAway, NotNow
 from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.services.live import Services
@@ -61,6 +61,10 @@ def supervisor(home: Home) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+def sleep() -> int:
+    os.execlp("sleep", "sleep", "60")
 
 
 def singlepoint(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
@@ -134,8 +138,11 @@ def test_a_killed_redis_is_back_at_once_with_what_it_knew(home: Home, supervisor
 
 
 def test_a_detached_start_that_fails_gives_the_reason_the_end_of_the_log_and_the_code(home: Home) -> None:
-    argv = (sys.executable, "-c", "import sys; sys.exit('a line\\nbudget: what is a flurb?')")
-    detached = starting.detach(home, argv, {})
+    def fails() -> int:
+        os.write(2, b"a line\nbudget: what is a flurb?\n")
+        return 1
+
+    detached = starting.detach(home, fails)
 
     with pytest.raises(BrokerAway) as caught:
         starting.await_ready(detached, Services, workers=1)
@@ -152,9 +159,8 @@ def test_who_loses_a_race_to_start_says_that_it_is_up_and_prints_no_log_of_the_w
 ) -> None:
     seen = iter([None])  # at the first look there was no supervisor yet
     monkeypatch.setattr(starting, "holder", lambda path: next(seen, holder(path)))
-    loser = [sys.executable, "-c", f"raise SystemExit({EXIT_NOT_NOW})"]
 
-    assert starting.up_detached(home, None, loser, {}, workers=1) == 0
+    assert starting.up_detached(home, None, lambda: starting.keep_alive(home, []), workers=1) == 0
 
     assert capsys.readouterr().err == f"singlepoint is up already: process {supervisor.pid}\n"
 
@@ -174,26 +180,26 @@ def test_the_log_of_a_long_life_is_cut_and_one_older_part_kept(home: Home, monke
 
 def test_a_detached_start_says_what_it_still_waits_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "READY_S", 0.1)
-    detached = starting.detach(home, ("sleep", "60"), {})
+    detached = starting.detach(home, sleep)
 
     with pytest.raises(BrokerAway, match="0 of 2 workers have registered"):
         starting.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
 
-    assert detached.process.wait(timeout=LONGEST_S) == -signal.SIGTERM
+    assert detached.ended(wait=True) == -signal.SIGTERM
 
 
 def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Home) -> None:
     seen = iter([Services(), Services(None, True), Services(None, True, this_process(), ("w",))])
-    detached = starting.detach(home, ("sleep", "60"), {})
+    detached = starting.detach(home, sleep)
 
     assert starting.await_ready(detached, lambda: next(seen), workers=1).workers == ("w",)
 
-    detached.process.kill()
-    detached.process.wait()
+    os.kill(detached.pid, signal.SIGKILL)
+    detached.ended(wait=True)
 
 
 def test_a_detached_start_with_a_page_is_ready_once_that_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    detached = starting.detach(home, ("sleep", "60"), {})
+    detached = starting.detach(home, sleep)
     answers = iter([False, False, True])
     ready = Services(None, True, this_process(), ("w",))
     assert starting.await_ready(detached, lambda: ready, 1, lambda: next(answers)) == ready
@@ -202,7 +208,7 @@ def test_a_detached_start_with_a_page_is_ready_once_that_answers(home: Home, mon
     monkeypatch.setattr(starting, "READY_S", 0.1)
     with pytest.raises(BrokerAway, match="the page does not answer"):
         starting.await_ready(detached, lambda: ready, 1, lambda: False)
-    assert detached.process.wait(timeout=LONGEST_S) == -signal.SIGTERM
+    assert detached.ended(wait=True) == -signal.SIGTERM
 
 
 def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
