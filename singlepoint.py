@@ -334,8 +334,7 @@ def up(
     from singlepoint.jobs.services.policy_choice import choose_policy
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
-    from singlepoint.scheduler.policy.named import require_policy
-    from singlepoint.worker.supervision import starting, unit_files
+    from singlepoint.worker.supervision import starting
     from singlepoint.worker.supervision.up import services
 
     home = open_home(settings.home_path)
@@ -344,10 +343,14 @@ def up(
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     if policy:
+        from singlepoint.scheduler.policy.named import require_policy
+
         choose_policy(home, require_policy(policy))
     count = workers or parse_budget(budget, this_machine()).cpu_millis // 1000
     place = ("--http", http) if http else ()
     if print_unit:
+        from singlepoint.worker.supervision import unit_files
+
         again = (*command, "up", *limit, *(("--workers", str(workers)) if workers else ()), *place)
         click.echo(unit_files.unit(home, again, environment))
         return EXIT_OK

@@ -53,14 +53,14 @@ class Account:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """Raises documents.Malformed."""
-        read: dict[str, Any] = {name: documents.number(document, name, 0) for name in _NUMBERS}
+        read: dict[str, Any] = {name: documents.number(document, name, 0) for name in _NUMBERS & document.keys()}
         read |= {name: dict(_counts(document.get(name))) for name in _ENDS}
         return cls(**read)
 
 
 _ENDS = ("ends", "own_ends")
-_NUMBERS = tuple(f.name for f in fields(Account) if f.name not in _ENDS)
-_SUMS = tuple(name for name in _NUMBERS if name not in ("peak_memory_bytes", "began_at"))
+_NUMBERS = frozenset(f.name for f in fields(Account) if f.name not in _ENDS)
+_SUMS = tuple(name for name in sorted(_NUMBERS) if name not in ("peak_memory_bytes", "began_at"))
 
 
 class Sum:

@@ -181,11 +181,12 @@ class Scheduler:
     def start(self) -> None:
         """Learn the truth from disk, every job and every lock, then publish the budget. Needs no Redis."""
         world = self.world.seen_at(self._clock())
-        self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S)
+        entries = self.store.entries()
+        self.store.sweep_unaccepted(self._clock() - LEFT_BEHIND_S, entries)
         temporaries.sweep(self.store.home, self._clock() - LEFT_BEHIND_S)
         self._choices.look_for_shares()
         self.sight.remember()
-        for job_id in self.store.unlisted_ids(by_directories=True):
+        for job_id in self.store.unlisted_ids(entries):
             see_unlisted(self.sight, job_id)
         self.sight.probe(world.unprobed())
         self._publish_capacity()

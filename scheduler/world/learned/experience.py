@@ -96,23 +96,24 @@ class Experience:
     def learn(self, entries: Iterable[Entry]) -> set[str]:
         """Jobs that have ended, oldest first; those that succeeded teach. The likenesses of which another estimate
         stands now."""
-        news = set()
+        taught: dict[_Kind, int] = {}
         for entry in entries:
             account = entry.account
             took_s = account.wall_s - account.paused_s - account.lost_s
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 kind = (entry.like, entry.work > 0)
-                self._took.setdefault(kind, deque(maxlen=REMEMBERED)).append(Took(entry.work, took_s, account.cpu_s))
+                known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
+                taught.setdefault(kind, len(known))
+                known.append(Took(entry.work, took_s, account.cpu_s))
                 if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
                     self._started.append(account.granted_core_s / entry.cores - account.wall_s)
-                if self._is_news(kind):
-                    news.add(entry.like)
-        return news
+        return {kind[0] for kind, had in taught.items() if self._is_news(kind, had)}
 
-    def _is_news(self, kind: _Kind) -> bool:
+    def _is_news(self, kind: _Kind, had: int) -> bool:
+        """had: so many of its jobs were known before."""
         known, stands = self._took[kind], self._stands.get(kind)
         new = _pace([(one.work, one.wall_s) for one in known])
-        if stands is not None and len(known) not in RENEWED_AT:
+        if stands is not None and not any(had < count <= len(known) for count in RENEWED_AT):
             was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
             if max(is_s / was_s, was_s / is_s) < DRIFT:
                 return False
