@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import select
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from io import FileIO
 from typing import Any
 
 from singlepoint.jobs.errors import (
@@ -120,9 +122,15 @@ def serve() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a reader prints must not be taken for an answer
     with contextlib.suppress(EOFError, TimeoutError, BrokenPipeError):
+        _answer_next(answers)
+        gc.freeze()  # what the first check loaded is no garbage, and would be gone through at each that follows
         while True:
-            asked = _line(sys.stdin.fileno(), time.monotonic() + IDLE_S)
-            answers.write(json.dumps(_looked_at(json.loads(asked))).encode() + b"\n")
+            _answer_next(answers)
+
+
+def _answer_next(answers: FileIO) -> None:
+    asked = _line(sys.stdin.fileno(), time.monotonic() + IDLE_S)
+    answers.write(json.dumps(_looked_at(json.loads(asked))).encode() + b"\n")
 
 
 def _looked_at(asked: str) -> dict[str, Any]:

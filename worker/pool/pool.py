@@ -9,6 +9,7 @@ their state saved; the pool ends when the last of them has.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import select
@@ -76,6 +77,7 @@ class Pool:
     def run(self) -> None:
         """Work until asked to stop. Returns when every worker has ended."""
         rehearse()
+        gc.freeze()  # no child looks for garbage in what is here, nor writes to it: it stays shared
         with contextlib.suppress(StorageFull, NotPermitted):  # told again by the next pool, and by the doctor
             row_independence.record(self._home)
         tree.adopt_orphans()

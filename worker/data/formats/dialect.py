@@ -87,7 +87,7 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
     lines = [line for line in lines if line.strip() and not (base.comment and line.startswith(base.comment))]
     base = replace(base, padded=_is_padded(lines, base.quote, said.separator))
     base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
-    return _with_marks(base, said, _records(lines, base), field)
+    return _with_marks(base, said, lines, field)
 
 
 def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str:
@@ -106,7 +106,7 @@ def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str
 
 def _is_padded(lines: Iterable[str], quote: str, separator: str | None) -> bool:
     marks = re.escape(separator or "".join(_SEPARATORS))
-    return bool(quote) and any(re.search(rf"[{marks}] +{re.escape(quote)}", line) for line in lines)
+    return bool(quote) and re.search(rf"[{marks}] +{re.escape(quote)}", "\n".join(lines)) is not None
 
 
 def _records(lines: Iterable[str], dialect: Dialect) -> list[list[str]]:
@@ -119,7 +119,8 @@ def _records(lines: Iterable[str], dialect: Dialect) -> list[list[str]]:
 
 def _separator(lines: Sequence[str], dialect: Dialect, usual: str, said: DialectFields) -> str:
     """The one that gives every record the same number of cells, more than one; the usual one where several do."""
-    regular = [mark for mark in _SEPARATORS if _is_regular(_records(lines, replace(dialect, separator=mark)))]
+    there = [mark for mark in _SEPARATORS if any(mark in line for line in lines)]
+    regular = [mark for mark in there if _is_regular(_records(lines, replace(dialect, separator=mark)))]
     if "," in regular and ";" in regular and said.decimal != ".":
         # `1,5;2,5`: read by commas it is regular too, but its cells would be `5;2`.
         inner = [
@@ -150,14 +151,16 @@ def _is_point_number(cell: str) -> bool:
     return cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _with_marks(dialect: Dialect, said: DialectFields, records: list[list[str]], field: str) -> Dialect:
+def _with_marks(dialect: Dialect, said: DialectFields, lines: Sequence[str], field: str) -> Dialect:
     """The decimal mark, and the mark of thousands where a decimal comma leaves no other reading."""
     if said.decimal is not None:
         return replace(dialect, decimal=said.decimal)
-    cells = [cell.strip() for record in records[1:] for cell in record]
-    commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell) or _POINT_GROUPS.fullmatch(cell)]
     # Quoted commas between commas: the column that holds them says what to do, if it is read as numbers.
-    if not commas or "," in (dialect.thousands, dialect.separator):
+    if "," in (dialect.thousands, dialect.separator):
+        return dialect
+    cells = [cell.strip() for record in _records(lines, dialect)[1:] for cell in record]
+    commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell) or _POINT_GROUPS.fullmatch(cell)]
+    if not commas:
         return dialect
     grouped = any(map(_POINT_GROUPS.fullmatch, commas))
     clear = grouped or not all(map(_COMMA_GROUPS.fullmatch, commas))
