@@ -6,7 +6,8 @@ beside what people would run them with instead.
 Trainings and predictions of ours and scripts of scikit-learn, on all cores. We and a contender take turns, so that what
 else the machine does meets both; the ratio is theirs to ours, by the best of each. Of ours is printed, too, which share
 of all cores' time was of use (what checkpoints, repeated work, failures, our own processes and idle cores leave), and
-which our own processes took; what is left of it whoever hands in and the idle cores had.
+which our own processes took; what is left of it whoever hands in and the idle cores had; and how long the same jobs
+take when the simulator replays them from their histories.
 The order is shuffled by the seed: which job comes last decides how long a core idles at the end, 2 % of all and more.
 Contenders that are not installed are left out, with what would bring them. A round takes some two minutes.
 """
@@ -42,17 +43,27 @@ CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
-class Came:
-    """took_s: from the first submission to the last end.  completion_s: from there to each end, on average.
+class Ours:
+    """useful, own: the share of all cores that was of use meanwhile, and that our own processes took.  replayed_s: as
+    the simulator has it."""
 
-    useful, own: the share of all cores that was of use meanwhile, and that our own processes took; None where nobody
-    measures it.
-    """
+    useful: float
+    own: float
+    replayed_s: float
+
+    def told(self, took_s: float) -> str:
+        off = 100 * (self.replayed_s / took_s - 1)
+        of_use = f"of use {100 * self.useful:.1f}% of all cores, our own {100 * self.own:.1f}%"
+        return f"   {of_use}   replayed {self.replayed_s:.1f} s ({off:+.1f}%)"
+
+
+@dataclass(frozen=True)
+class Came:
+    """took_s: from the first submission to the last end.  completion_s: from there to each end, on average."""
 
     took_s: float
     completion_s: float
-    useful: float | None = None
-    own: float | None = None
+    ours: Ours | None = None
 
 
 def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
@@ -77,9 +88,15 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
             completion_s = mean((job.ended_at or 0.0) - began_at for job in ended)
             came_to, all_core_s = machine.store.ledger.account(), took_s * CORES
             own = (counted_s - came_to.cpu_s) / all_core_s
-            return Came(took_s, completion_s, came_to.useful_core_s / all_core_s, own)
+            return Came(took_s, completion_s, Ours(came_to.useful_core_s / all_core_s, own, _replayed_s(machine)))
         finally:
             machine.stop()
+
+
+def _replayed_s(machine: Machine) -> float:
+    words = [sys.executable, "-m", "singlepoint", "--home", str(machine.home.path), "simulate", "--history", "--json"]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return float(json.loads(found)["makespan_s"])
 
 
 def _hand_in(machine: Machine, specs: Path) -> list[str]:
@@ -126,12 +143,8 @@ def main() -> None:
                 found |= {f"ours, {one}": ours(directory, load, one) for one in options.policy or ["feedback"]}
                 for who, one in found.items():
                     came.setdefault(who, []).append(one)
-                    of_use = ""
-                    if one.useful is not None and one.own is not None:
-                        of_use = f"   of use {100 * one.useful:.1f}% of all cores, our own {100 * one.own:.1f}%"
-                    print(
-                        f"{who:16} {one.took_s:7.1f} s   done on average {one.completion_s:7.1f} s{of_use}", flush=True
-                    )
+                    more = one.ours.told(one.took_s) if one.ours else ""
+                    print(f"{who:16} {one.took_s:7.1f} s   done on average {one.completion_s:7.1f} s{more}", flush=True)
     print(f"the best of each, {len(load)} jobs on {CORES} cores: all done, and on average")
     for who, all_of_it in sorted(came.items(), key=lambda one: min(came.took_s for came in one[1])):
         took_s, completion_s = min(one.took_s for one in all_of_it), min(one.completion_s for one in all_of_it)
