@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -78,10 +78,10 @@ class Day:
             self.experience.learn([entry])
 
     def _expected(self, life: Life) -> float | None:
-        left = self._left(life, life.arrival.submit_s)
+        left = self._left(life, life.arrival.submit_s, self.experience.standing)
         return None if left is None else left.median_s
 
-    def _left(self, life: Life, now: float) -> Estimate | None:
+    def _left(self, life: Life, now: float, run_time: Callable[[str], Estimate | None]) -> Estimate | None:
         kind, run_s = self.kinds[life.arrival.id], life.arrival.run_s
         before_s = sum(until - begun for begun, until, _ in life.stints)
         stint_s = 0.0 if life.begun_at is None else now - life.begun_at
@@ -90,14 +90,14 @@ class Day:
             sample = Sample(1, now, min(1.0, done + stint_s / run_s), done, stint_s)
             if (told := by_progress(sample)) is not None:
                 return told
-        whole = self.experience.run_time(kind.name)
+        whole = run_time(kind.name)
         return None if whole is None else what_is_left(whole, before_s + stint_s)
 
     def scene(self, now: float) -> Scene:
         books, lives = self.machine.books, self.machine.lives
         waiting, holding = tuple(books.waiting()), tuple(books.holders())
         ids = [*(task.id for task in waiting), *(one.task.id for one in holding)]
-        left = {job_id: self._left(lives[job_id], now) or UNKNOWN for job_id in ids}
+        left = {job_id: self._left(lives[job_id], now, self.experience.run_time) or UNKNOWN for job_id in ids}
         return Scene(
             now=now,
             room=books.room,

@@ -278,7 +278,7 @@ class World:
 
     def remaining(self, job_id: str) -> Estimate | None:
         """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
-        return self._progress.remaining(self._jobs[job_id], self.experience, self.now)
+        return self._progress.remaining(self._jobs[job_id], self.experience.run_time, self.now)
 
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
@@ -385,7 +385,8 @@ class World:
     def _task(self, job: Job, place: Place) -> Task:
         if self._since.setdefault(job.id, job.submitted_at) == math.inf:
             self._since[job.id] = self.now - served_s(job)
-        return task_of(job, place, self.need(job), self._since[job.id], self.remaining(job.id), self.now)
+        left = self._progress.remaining(job, self.experience.standing, self.now)
+        return task_of(job, place, self.need(job), self._since[job.id], left, self.now)
 
     def _expect_anew(self, likenesses: set[str]) -> None:
         """Those that wait and are like jobs of which more is known now stand by that, all of them."""

@@ -2,15 +2,16 @@
 
 Run times of like jobs are taken as log-normal around a line: a start, and so much for each piece of work (an epoch).
 Few of them leave doubt: the spread is held loosely, as if one more job had been seen that was off by `DOUBT`, and the
-interval widens with the error of the mean.
+interval widens with the error of the middle.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Sample
@@ -21,8 +22,8 @@ REMEMBERED = 20
 
 RENEWED_AT = frozenset({1, 3, 10})
 DRIFT = 1.5
-"""An estimate stands for all like jobs alike, so that they keep their order, until so many were seen, or until the
-newer ones take so many times longer or shorter."""
+"""By one estimate all like jobs stand in line, so that they keep their order, until so many were seen, or until the
+newer ones take so many times longer or shorter. Whoever asks when is told by the newest."""
 
 DOUBT = 0.4
 START_S, START_HELD = 0.3, 0.04
@@ -90,12 +91,13 @@ class Experience:
 
     def __init__(self) -> None:
         self._took: dict[_Kind, deque[Took]] = {}
+        self._newest: dict[_Kind, Pace] = {}
         self._stands: dict[_Kind, Pace] = {}
         self._started: deque[float] = deque(maxlen=REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
-        """Jobs that have ended, oldest first; those that succeeded teach. The likenesses of which another estimate
-        stands now."""
+        """Jobs that have ended, oldest first; those that succeeded teach. The likenesses that stand in line by another
+        estimate now."""
         taught: dict[_Kind, int] = {}
         for entry in entries:
             account = entry.account
@@ -112,7 +114,7 @@ class Experience:
     def _is_news(self, kind: _Kind, had: int) -> bool:
         """had: so many of its jobs were known before."""
         known, stands = self._took[kind], self._stands.get(kind)
-        new = _pace([(one.work, one.wall_s) for one in known])
+        new = self._newest[kind] = _pace([(one.work, one.wall_s) for one in known])
         if stands is not None and not any(had < count <= len(known) for count in RENEWED_AT):
             was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
             if max(is_s / was_s, was_s / is_s) < DRIFT:
@@ -126,14 +128,22 @@ class Experience:
 
     def run_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """Seconds from nothing to the end of so much work, None when no like job is known."""
-        pace = self._stands.get((like, work > 0)) or self._stands.get((like, False))
-        return None if pace is None else pace.takes(work)
+        return _of(self._newest, like, work)
+
+    def standing(self, like: str, work: float = 0.0) -> Estimate | None:
+        """The same, as far as it matters for who goes first."""
+        return _of(self._stands, like, work)
 
     def cpu_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same in seconds of processor time."""
         known = self._took.get((like, work > 0)) or self._took.get((like, False)) or ()
         took = [(one.work, one.cpu_s) for one in known if one.cpu_s > 0]
         return _pace(took).takes(work) if took else None
+
+
+def _of(paces: Mapping[_Kind, Pace], like: str, work: float) -> Estimate | None:
+    pace = paces.get((like, work > 0)) or paces.get((like, False))
+    return None if pace is None else pace.takes(work)
 
 
 def _pace(took: Sequence[tuple[float, float]]) -> Pace:
@@ -158,10 +168,10 @@ def _pace(took: Sequence[tuple[float, float]]) -> Pace:
 
 def _log_normal(values: Collection[float]) -> Estimate:
     logs = [math.log(max(value, LEAST_S)) for value in values]
-    mean, count = sum(logs) / len(logs), len(logs)
-    variance = (DOUBT**2 + sum((one - mean) ** 2 for one in logs)) / count
+    middle, count = median(logs), len(logs)  # which one that met a busy moment does not move
+    variance = (DOUBT**2 + sum((one - middle) ** 2 for one in logs)) / count
     spread = Z80 * math.sqrt(variance * (1 + 1 / count))
-    return Estimate(math.exp(mean - spread), math.exp(mean), math.exp(mean + spread), "like")
+    return Estimate(math.exp(middle - spread), math.exp(middle), math.exp(middle + spread), "like")
 
 
 def by_progress(sample: Sample, paused_s: float = 0.0) -> Estimate | None:

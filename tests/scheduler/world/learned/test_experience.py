@@ -72,6 +72,27 @@ def test_eight_in_ten_of_like_jobs_end_within_the_interval() -> None:
     assert 0.75 <= inside / count <= 0.85
 
 
+def test_who_asks_is_told_by_the_newest_while_the_line_keeps_its_order() -> None:
+    known = Experience()
+    known.learn(ended(100) for _ in range(10))
+    stood = known.standing("a")
+    assert known.learn(ended(130) for _ in range(10)) == set()
+
+    told = known.run_time("a")
+    assert known.standing("a") == stood is not None
+    assert told is not None and 110 < told.median_s < 120 < told.high_s
+
+    assert known.learn(ended(200) for _ in range(20)) == {"a"}
+    assert known.standing("a") == known.run_time("a")
+
+
+def test_one_that_met_a_busy_moment_does_not_move_the_middle() -> None:
+    known = Experience()
+    known.learn(map(ended, (100, 101, 99, 100, 5000)))
+    estimate = known.run_time("a")
+    assert estimate is not None and estimate.median_s == pytest.approx(100, rel=0.01)
+
+
 def test_progress_tells_what_is_left_and_the_more_is_done_the_better() -> None:
     early = by_progress(Sample(1, 0.0, progress=0.1, wall_s=10.0))
     late = by_progress(Sample(1, 0.0, progress=0.9, wall_s=90.0))
