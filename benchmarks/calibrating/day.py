@@ -110,6 +110,7 @@ class Day:
             left=left,
             lately=tuple(self._lately()),
             starting=AT_ONCE,
+            together=self.experience.together(),
         )
 
     def _lately(self) -> Iterator[Came]:

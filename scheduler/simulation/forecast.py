@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -77,40 +77,49 @@ def foresight(scene: Scene, plays: Sequence[Play]) -> Foresight:
     )
 
 
-def _drawn(estimates: Mapping[str, Estimate], chance: random.Random) -> dict[str, float]:
+def _drawn(estimates: Mapping[str, Estimate], normal: Callable[[], float]) -> dict[str, float]:
     """Seconds of one play. One job more, at the end, or another estimate changes no other's."""
-    return {job_id: estimate.at(chance.gauss(0.0, 1.0)) for job_id, estimate in estimates.items()}
+    return {job_id: estimate.at(normal()) for job_id, estimate in estimates.items()}
+
+
+def _normals(chance: random.Random, together: float, hour: float) -> Callable[[], float]:
+    """Standard normals that have a part in common: the machine's good or bad hour, which meets all in a play alike."""
+    own, common = math.sqrt(1.0 - together), math.sqrt(together) * hour
+    return lambda: common + own * chance.gauss(0.0, 1.0)
 
 
 def _play(scene: Scene, chance: random.Random) -> Play:
     to_come, starting = random.Random(chance.random()), random.Random(chance.random())
+    hour = chance.gauss(0.0, 1.0)
     running = {one.task.id for one in scene.holding if one.cores and one.leaving == NOTHING}
-    starts_s = _drawn({job_id: scene.starting for job_id in scene.left if job_id not in running}, starting)
+    starts_s = _drawn(
+        {job_id: scene.starting for job_id in scene.left if job_id not in running}, partial(starting.gauss, 0.0, 1.0)
+    )
     known = dict(scene.left)
-    takes_s = _drawn(known, chance)
+    takes_s = _drawn(known, _normals(chance, scene.together, hour))
     left_s = {job_id: starts_s.get(job_id, 0.0) + one_s + HANDOVER_S for job_id, one_s in takes_s.items()}
     machine = staged(scene, left_s, known)
-    for task, takes, run_s in _to_come(scene, to_come):
+    for task, takes, run_s in _to_come(scene, to_come, hour):
         known[task.id] = takes
         machine.expect(_life(task, run_s), task, task.submitted_at)
     machine.play((), begins_at=scene.now, until=scene.drains_at, wanted=scene.left)
     return {job_id: _course(machine.lives[job_id], starts_s.get(job_id)) for job_id in scene.left}
 
 
-def _to_come(scene: Scene, chance: random.Random) -> Iterator[tuple[Task, Estimate, float]]:
+def _to_come(scene: Scene, chance: random.Random, hour: float) -> Iterator[tuple[Task, Estimate, float]]:
     """Jobs that may come, what is known of each and the seconds it takes: any of those of late again, after any of the
     times between two of them. The first one after such a time that is longer than what has passed already: where a
     hundred were handed in together, and nothing since, nothing follows."""
     if len(scene.lately) < LEAST_OF_LATE:
         return
     at = scene.lately[-1].task.submitted_at
-    gaps = [one.gap_s for one in scene.lately]
+    normal, gaps = _normals(chance, scene.together, hour), [one.gap_s for one in scene.lately]
     longer = [gap_s for gap_s in gaps if at + gap_s > scene.now]
     for number in range(MOST_TO_COME if longer else 0):
         at += chance.choice(gaps if number else longer)
         one = chance.choice(scene.lately)
         if one.takes is not None and one.task.need.fits_in(scene.room):
-            run_s = scene.starting.median_s + one.takes.at(chance.gauss(0.0, 1.0)) + HANDOVER_S
+            run_s = scene.starting.median_s + one.takes.at(normal()) + HANDOVER_S
             task = replace(one.task, id=f"to come {number}", submitted_at=at, since=at)
             yield replace(task, expected_s=one.takes.median_s, longest_s=one.takes.high_s), one.takes, run_s
 

@@ -63,7 +63,7 @@ class Scene:
     drains_at: from when on nothing runs, as was planned.  waiting: first in line first.  left: what each should still
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
     shares: what projects have had.  lately: the newest jobs that came, oldest first, whatever became of them.
-    starting: seconds between a grant and the work.
+    starting: seconds between a grant and the work.  together: the share of chance that meets all that run alike.
     """
 
     now: float
@@ -80,6 +80,7 @@ class Scene:
     shares: Shares = field(default_factory=Shares)
     lately: tuple[Came, ...] = ()
     starting: Estimate = STARTING
+    together: float = 0.0
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -145,6 +146,7 @@ def scene_of(world: World, rules: Rules) -> Scene:
         shares=world.books.usage.as_of_now(),
         lately=tuple(_lately(world)),
         starting=world.experience.starting(),
+        together=world.experience.together(),
     )
 
 

@@ -48,6 +48,7 @@ def to_json(scene: Scene) -> dict[str, Any]:
         },
         "lately": [_came(one) for one in scene.lately],
         "starting": _values(scene.starting),
+        "together": scene.together,
     }
 
 
@@ -81,6 +82,7 @@ def _read(document: Document) -> Scene:
         shares=_shares(documents.mapping(document, "shares")),
         lately=_each(document, "lately", _came_of),
         starting=_estimate(document["starting"]),
+        together=documents.number(document, "together", 0.0, most=1.0),
     )
 
 

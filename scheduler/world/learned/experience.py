@@ -30,6 +30,13 @@ START_S, START_HELD = 0.3, 0.04
 """What the start takes where jobs of one size alone were seen, and how that counts against what was seen, whose errors
 count as shares: a second off like a fifth."""
 
+OFF_REMEMBERED = 200
+NEAR = 3
+TOGETHER_HELD = 50
+LEAST_OFF_OF = 3
+"""By how much jobs of whatever kind were off is remembered of so many; those that ended within so many of each other
+tell what they have in common; held loosely, as if so many pairs had had nothing. Off is who was expected by so many."""
+
 Z80 = 1.2816
 LEAST_S = 0.001
 
@@ -53,6 +60,12 @@ class Estimate:
         """The value at so many standard deviations of the logarithm."""
         spread = math.log(self.high_s / self.median_s) if normal > 0 else math.log(self.median_s / self.low_s)
         return self.median_s * math.exp(normal / Z80 * spread)
+
+    def off(self, took_s: float) -> float:
+        """The inverse, at most three: how far from the middle that was."""
+        far = math.log(max(took_s, LEAST_S) / self.median_s)
+        edge = math.log(self.high_s / self.median_s if far > 0 else self.median_s / self.low_s)
+        return max(-3.0, min(3.0, Z80 * far / edge)) if edge else 0.0
 
 
 STARTING = Estimate(0.02, 0.06, 0.3, "nothing")
@@ -94,6 +107,7 @@ class Experience:
         self._newest: dict[_Kind, Pace] = {}
         self._stands: dict[_Kind, Pace] = {}
         self._started: deque[float] = deque(maxlen=REMEMBERED)
+        self._off: deque[float] = deque(maxlen=OFF_REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
         """Jobs that have ended, oldest first; those that succeeded teach. The likenesses that stand in line by another
@@ -105,6 +119,8 @@ class Experience:
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 kind = (entry.like, entry.work > 0)
                 known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
+                if len(known) >= LEAST_OFF_OF and (expected := self.run_time(entry.like, entry.work)) is not None:
+                    self._off.append(expected.off(took_s))
                 taught.setdefault(kind, len(known))
                 known.append(Took(entry.work, took_s, account.cpu_s))
                 if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
@@ -125,6 +141,14 @@ class Experience:
     def starting(self) -> Estimate:
         """Seconds between a grant and the beginning of the work: a process starts, whatever the job."""
         return _log_normal(self._started) if self._started else STARTING
+
+    def together(self) -> float:
+        """Which share of what makes jobs longer or shorter than expected is the machine's, and so meets all that run at
+        the time alike: as far as those that ended one after another were off alike."""
+        off = tuple(self._off)
+        spread = sum(one**2 for one in off) / max(1, len(off))
+        alike = [one * other for apart in range(1, NEAR + 1) for one, other in zip(off, off[apart:], strict=False)]
+        return min(1.0, max(0.0, sum(alike) / (len(alike) + TOGETHER_HELD) / spread)) if spread else 0.0
 
     def run_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """Seconds from nothing to the end of so much work, None when no like job is known."""

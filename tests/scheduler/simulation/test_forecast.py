@@ -240,6 +240,20 @@ def test_after_many_that_came_together_nothing_is_foreseen_to_follow() -> None:
     assert later == pytest.approx(1010, rel=0.1)
 
 
+def test_an_hour_that_meets_all_alike_leaves_more_doubt_when_a_line_will_be_done() -> None:
+    paper = Paper(cpu=1)
+    entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="ten", account=Account(wall_s=10.0))
+    paper.world.experience.learn([entry] * 3)
+    for number in range(16):
+        paper.submit(f"job{number}", like="ten")
+    scene, width_s = scene_of(paper.world, POLICIES["fifo"]), {}
+    for together in (0.0, 0.5):
+        foreseen = replace(scene, together=together)
+        low, _, high = foresight(foreseen, list(plays(foreseen))).eta["job15"].end
+        width_s[together] = high - low
+    assert width_s[0.5] > 1.5 * width_s[0.0]
+
+
 def test_a_time_is_below_each_quantile_as_often_as_it_says_however_few_the_plays() -> None:
     paper = Paper(cpu=1)
     entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="ten", account=Account(wall_s=10.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -91,6 +92,19 @@ def test_one_that_met_a_busy_moment_does_not_move_the_middle() -> None:
     known.learn(map(ended, (100, 101, 99, 100, 5000)))
     estimate = known.run_time("a")
     assert estimate is not None and estimate.median_s == pytest.approx(100, rel=0.01)
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.0, 0.1), (0.5, 0.3, 0.6)])
+def test_what_jobs_have_in_common_that_end_at_about_the_same_time_is_the_machines(
+    share: float, least: float, most: float
+) -> None:
+    chance, known, hour = random.Random(3), Experience(), 0.0
+    for number in range(400):
+        if number % 20 == 0:  # another good or bad hour
+            hour = chance.gauss(0.0, 1.0)
+        off = math.sqrt(share) * hour + math.sqrt(1 - share) * chance.gauss(0.0, 1.0)
+        known.learn([ended(10.0 * math.exp(0.3 * off), like=f"kind-{number % 5}")])
+    assert least <= known.together() <= most
 
 
 def test_progress_tells_what_is_left_and_the_more_is_done_the_better() -> None:
