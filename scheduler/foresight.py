@@ -21,7 +21,7 @@ from singlepoint.jobs.spec.job import Spec, from_json, likeness, work
 from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
 from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
 from singlepoint.scheduler.simulation.whatif import Known
-from singlepoint.scheduler.world.learned.experience import REMEMBERED, Estimate, Experience
+from singlepoint.scheduler.world.learned.experience import REMEMBERED, Estimate, Experience, expected
 from singlepoint.scheduler.world.tasks import Task
 
 LIKE_JOBS = 3 * REMEMBERED
@@ -50,7 +50,9 @@ def with_spec(session: Session, scene: Scene, spec: Spec, at: float, name: str) 
     after = _open_still(session, spec, scene)
     if after is None:
         return None
-    took = _took(_like(session, likeness(spec)), work(spec))
+    like = likeness(spec)
+    took = _took(_like(session, like), work(spec))
+    stands_by = expected(scene.paces, like, work(spec)) or took
     task = Task(
         name,
         need,
@@ -58,8 +60,8 @@ def with_spec(session: Session, scene: Scene, spec: Spec, at: float, name: str) 
         since=at,
         priority=spec.priority,
         project=spec.project or "",
-        expected_s=took.median_s if took else None,
-        longest_s=took.high_s if took else math.inf,
+        expected_s=stands_by.median_s if stands_by else None,
+        longest_s=stands_by.high_s if stands_by else math.inf,
         gives_way=spec.preemptible,
     )
     hope = None

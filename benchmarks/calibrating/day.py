@@ -6,7 +6,7 @@ import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from singlepoint.jobs.ledger.entries import Entry
@@ -115,8 +115,11 @@ class Day:
 
     def _lately(self) -> Iterator[Came]:
         for before, newest in pairwise(self.arrived):
+            kind = self.kinds[newest.id].name
             task = Task(newest.id, Resources(1000 * newest.cores), newest.submit_s, newest.submit_s)
-            yield Came(newest.submit_s - before.submit_s, task, self.experience.run_time(self.kinds[newest.id].name))
+            if (standing := self.experience.standing(kind)) is not None:
+                task = replace(task, expected_s=standing.median_s, longest_s=standing.high_s)
+            yield Came(newest.submit_s - before.submit_s, task, self.experience.run_time(kind))
 
 
 def arrivals(seed: int) -> Iterator[tuple[Arrival, Kind]]:

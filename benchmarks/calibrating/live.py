@@ -23,6 +23,7 @@ from singlepoint.jobs.services.policy_choice import choose_policy
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.scheduler.foresight import read_scene, with_spec
 from singlepoint.scheduler.simulation.forecast import foresee
+from singlepoint.scheduler.simulation.scene import Scene
 from singlepoint.scheduler.world.learned.experience import Experience
 from tests.system.machine import Machine, wait_until
 
@@ -63,7 +64,6 @@ def live(policy: str, count: int, seed: int = 1) -> tuple[list[Tally], list[floa
             wait_until(lambda: all(machine.job(one).is_final for one in taught), machine.tail, 600.0)
             pace_s = mean(map(_held_s, map(machine.job, taught))) / cores / LOAD
             told, ids = _handed_in(machine, specs, count, pace_s, seed)
-            wait_until(lambda: all(machine.job(one).is_final for one in ids), machine.tail, 600.0)
             jobs = {one: machine.job(one) for one in (*taught, *ids)}
         finally:
             machine.stop()
@@ -78,8 +78,9 @@ def _held_s(job: Job) -> float:
 def _handed_in(
     machine: Machine, specs: Sequence[Mapping[str, Any]], count: int, pace_s: float, seed: int
 ) -> tuple[dict[str, Eta], list[str]]:
-    """One after another, and what is foreseen of each when it comes."""
-    chance, told, ids = random.Random(seed), dict[str, Eta](), list[str]()
+    """One after another, and what is foreseen of each from what is known when it comes: played afterwards, or the
+    machine would be busy with that."""
+    chance, scenes, ids = random.Random(seed), dict[str, Scene](), list[str]()
     session, due = open_session(Settings(machine.home.path)), time.monotonic()
     while len(ids) < count:
         due += chance.expovariate(1 / pace_s)
@@ -87,11 +88,12 @@ def _handed_in(
         scene, at = read_scene(session), now()
         ids.append(submit(spec, home=machine.home.path))
         foreseen = scene and with_spec(session, scene, parse_document(spec, Path.cwd(), "job"), at, "it")
-        eta = foresee(foreseen).eta.get("it") if foreseen else None
-        if eta is not None:
-            told[ids[-1]] = eta
+        if foreseen:
+            scenes[ids[-1]] = foreseen
         time.sleep(max(0.0, due - time.monotonic()))
-    return told, ids
+    wait_until(lambda: all(machine.job(one).is_final for one in ids), machine.tail, 600.0)
+    etas = {job_id: foresee(foreseen).eta.get("it") for job_id, foreseen in scenes.items()}
+    return {job_id: eta for job_id, eta in etas.items() if eta is not None}, ids
 
 
 def _came(policy: str, told: Mapping[str, Eta], jobs: Mapping[str, Job]) -> list[Tally]:

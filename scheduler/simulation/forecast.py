@@ -95,19 +95,19 @@ def _play(scene: Scene, chance: random.Random) -> Play:
     starts_s = _drawn(
         {job_id: scene.starting for job_id in scene.left if job_id not in running}, partial(starting.gauss, 0.0, 1.0)
     )
-    known = dict(scene.left)
-    takes_s = _drawn(known, _normals(chance, scene.together, hour))
+    takes_s = _drawn(scene.left, _normals(chance, scene.together, hour))
     left_s = {job_id: starts_s.get(job_id, 0.0) + one_s + HANDOVER_S for job_id, one_s in takes_s.items()}
+    known = {**scene.left, **{task.id: _standing(task) for task in scene.tasks()}}
     machine = staged(scene, left_s, known)
-    for task, takes, run_s in _to_come(scene, to_come, hour):
-        known[task.id] = takes
+    for task, run_s in _to_come(scene, to_come, hour):
+        known[task.id] = _standing(task)
         machine.expect(_life(task, run_s), task, task.submitted_at)
     machine.play((), begins_at=scene.now, until=scene.drains_at, wanted=scene.left)
     return {job_id: _course(machine.lives[job_id], starts_s.get(job_id)) for job_id in scene.left}
 
 
-def _to_come(scene: Scene, chance: random.Random, hour: float) -> Iterator[tuple[Task, Estimate, float]]:
-    """Jobs that may come, what is known of each and the seconds it takes: any of those of late again, after any of the
+def _to_come(scene: Scene, chance: random.Random, hour: float) -> Iterator[tuple[Task, float]]:
+    """Jobs that may come, and the seconds that each takes: any of those of late again, after any of the
     times between two of them. The first one after such a time that is longer than what has passed already: where a
     hundred were handed in together, and nothing since, nothing follows."""
     if len(scene.lately) < LEAST_OF_LATE:
@@ -120,8 +120,7 @@ def _to_come(scene: Scene, chance: random.Random, hour: float) -> Iterator[tuple
         one = chance.choice(scene.lately)
         if one.takes is not None and one.task.need.fits_in(scene.room):
             run_s = scene.starting.median_s + one.takes.at(normal()) + HANDOVER_S
-            task = replace(one.task, id=f"to come {number}", submitted_at=at, since=at)
-            yield replace(task, expected_s=one.takes.median_s, longest_s=one.takes.high_s), one.takes, run_s
+            yield replace(one.task, id=f"to come {number}", submitted_at=at, since=at), run_s
 
 
 def staged(scene: Scene, left_s: Mapping[str, float], known: Mapping[str, Estimate] | None = None) -> Machine:
@@ -152,6 +151,13 @@ def staged(scene: Scene, left_s: Mapping[str, float], known: Mapping[str, Estima
 
 def _life(task: Task, run_s: float) -> Life:
     return Life(Arrival(task.id, task.submitted_at, run_s, task.cores), run_s)
+
+
+def _standing(task: Task) -> Estimate:
+    """What is expected of a job as it stands in line."""
+    if task.expected_s is None:
+        return UNKNOWN
+    return Estimate(task.expected_s, task.expected_s, task.longest_s, "like")
 
 
 def _expected_s(known: Mapping[str, Estimate], life: Life) -> float | None:

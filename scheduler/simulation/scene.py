@@ -17,7 +17,7 @@ from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.booking import RESTART_S, task_of
 from singlepoint.scheduler.world.job_times import begin_at, save_s
-from singlepoint.scheduler.world.learned.experience import STARTING, Estimate
+from singlepoint.scheduler.world.learned.experience import STARTING, Estimate, Kind, Pace
 from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.sharing.usage import Shares
@@ -49,7 +49,8 @@ class Hope:
 
 @dataclass(frozen=True)
 class Came:
-    """A job of late, and how long it takes; None where nobody can tell.  gap_s: seconds after the one before it."""
+    """A job of late, as it would stand in line.  takes: how long it takes; None where nobody can tell.  gap_s: seconds
+    after the one before it."""
 
     gap_s: float
     task: Task
@@ -64,6 +65,7 @@ class Scene:
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
     shares: what projects have had.  lately: the newest jobs that came, oldest first, whatever became of them.
     starting: seconds between a grant and the work.  together: the share of chance that meets all that run alike.
+    paces: by which the likenesses of late stand in line.
     """
 
     now: float
@@ -81,6 +83,7 @@ class Scene:
     lately: tuple[Came, ...] = ()
     starting: Estimate = STARTING
     together: float = 0.0
+    paces: Mapping[Kind, Pace] = field(default_factory=dict)
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -147,12 +150,14 @@ def scene_of(world: World, rules: Rules) -> Scene:
         lately=tuple(_lately(world)),
         starting=world.experience.starting(),
         together=world.experience.together(),
+        paces=world.experience.paces({job.like for job in world.arrivals}),
     )
 
 
 def _lately(world: World) -> Iterator[Came]:
     for before, newest in pairwise(world.arrivals):
-        task = task_of(newest, Place.READY, world.need(newest), newest.submitted_at, None, world.now)
+        standing = world.experience.standing(newest.like, newest.work)
+        task = task_of(newest, Place.READY, world.need(newest), newest.submitted_at, standing, world.now)
         yield Came(newest.submitted_at - before.submitted_at, task, world.experience.run_time(newest.like, newest.work))
 
 

@@ -14,7 +14,7 @@ from singlepoint.jobs import documents
 from singlepoint.jobs.documents import Document, Malformed
 from singlepoint.jobs.lifecycle.records import MOST_CORES, Resources, is_job_id
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.world.learned.experience import Estimate
+from singlepoint.scheduler.world.learned.experience import Estimate, Pace
 from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.sharing.usage import Shares
 from singlepoint.scheduler.world.tasks import Holding, Task
@@ -49,6 +49,7 @@ def to_json(scene: Scene) -> dict[str, Any]:
         "lately": [_came(one) for one in scene.lately],
         "starting": _values(scene.starting),
         "together": scene.together,
+        "paces": [[*kind, pace.start_s, pace.piece_s, _values(pace.around)] for kind, pace in scene.paces.items()],
     }
 
 
@@ -83,6 +84,10 @@ def _read(document: Document) -> Scene:
         lately=_each(document, "lately", _came_of),
         starting=_estimate(document["starting"]),
         together=documents.number(document, "together", 0.0, most=1.0),
+        paces={
+            (str(like), bool(worked)): Pace(_number(start_s), _number(piece_s), _estimate(around))
+            for like, worked, start_s, piece_s, around in document.get("paces", ())
+        },
     )
 
 

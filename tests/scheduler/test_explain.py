@@ -11,11 +11,15 @@ from singlepoint.jobs.client.query import listing, live
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import submit
 from singlepoint.jobs.clock import iso, seconds
+from singlepoint.jobs.ledger.entries import Entry
+from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.file import parse_document
+from singlepoint.jobs.spec.job import likeness
 from singlepoint.scheduler.explain import expectation, explanation, in_line
-from singlepoint.scheduler.foresight import read_scene
+from singlepoint.scheduler.foresight import read_scene, with_spec
 from tests.conftest import accept
 from tests.scheduler.pretend import Bench
 
@@ -73,6 +77,27 @@ def test_without_a_scene_that_makes_sense_the_sentence_is_told_alone(
     told = explanation(session, ids(session)["mine"])
     assert told["reason"] and "lacks" not in told
     assert read_scene(session) is None and asking_for(session) is None
+
+
+def test_a_job_to_come_is_foreseen_to_stand_where_like_ones_do_whatever_the_last_of_them_took(
+    bench: Bench, session: Session
+) -> None:
+    spec = parse_document({"kind": "run", "command": ["true"]}, session.home.path, "new")
+    like, world = likeness(spec), bench.scheduler.world
+    took = [Account(wall_s=took_s) for took_s in [100.0] * 10 + [130.0] * 10]
+    for account in took:
+        world.experience.learn([Entry("x", 1, State.SUCCEEDED, "n", "run", 0.0, 0.0, like=like, account=account)])
+    bench.submit(name="like it", like=like)
+    bench.look(1.0)
+
+    scene = read_scene(session)
+    foreseen = with_spec(session, scene, spec, bench.now, "it") if scene else None
+    there = world.books.task(ids(session)["like it"])
+
+    assert foreseen is not None and there is not None
+    task = foreseen.task("it")
+    assert task is not None and task.expected_s == there.expected_s == pytest.approx(100)
+    assert foreseen.left[there.id].median_s == pytest.approx(114, rel=0.01)
 
 
 def test_submit_is_told_when_a_job_should_start_and_that_is_after_those_before_it(

@@ -2,16 +2,15 @@
 
 Run times of like jobs are taken as log-normal around a line: a start, and so much for each piece of work (an epoch).
 Few of them leave doubt: the spread is held loosely, as if one more job had been seen that was off by `DOUBT`, and the
-interval widens with the error of the middle.
+interval widens with the errors of mean and spread.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from statistics import median
 
 from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Sample
@@ -95,7 +94,7 @@ class Pace:
         return Estimate(line_s * around.low_s, line_s * around.median_s, line_s * around.high_s, around.source)
 
 
-_Kind = tuple[str, bool]
+Kind = tuple[str, bool]
 """A likeness, and whether the work of its jobs is known: those of which it is not tell nothing of a line."""
 
 
@@ -103,31 +102,31 @@ class Experience:
     """What like jobs took, by their likeness."""
 
     def __init__(self) -> None:
-        self._took: dict[_Kind, deque[Took]] = {}
-        self._newest: dict[_Kind, Pace] = {}
-        self._stands: dict[_Kind, Pace] = {}
+        self._took: dict[Kind, deque[Took]] = {}
+        self._newest: dict[Kind, Pace] = {}
+        self._stands: dict[Kind, Pace] = {}
         self._started: deque[float] = deque(maxlen=REMEMBERED)
         self._off: deque[float] = deque(maxlen=OFF_REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
         """Jobs that have ended, oldest first; those that succeeded teach. The likenesses that stand in line by another
         estimate now."""
-        taught: dict[_Kind, int] = {}
+        taught: dict[Kind, int] = {}
         for entry in entries:
             account = entry.account
             took_s = account.wall_s - account.paused_s - account.lost_s
             if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
                 kind = (entry.like, entry.work > 0)
                 known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
-                if len(known) >= LEAST_OFF_OF and (expected := self.run_time(entry.like, entry.work)) is not None:
-                    self._off.append(expected.off(took_s))
+                if len(known) >= LEAST_OFF_OF and (estimate := self.run_time(entry.like, entry.work)) is not None:
+                    self._off.append(estimate.off(took_s))
                 taught.setdefault(kind, len(known))
                 known.append(Took(entry.work, took_s, account.cpu_s))
                 if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
                     self._started.append(account.granted_core_s / entry.cores - account.wall_s)
         return {kind[0] for kind, had in taught.items() if self._is_news(kind, had)}
 
-    def _is_news(self, kind: _Kind, had: int) -> bool:
+    def _is_news(self, kind: Kind, had: int) -> bool:
         """had: so many of its jobs were known before."""
         known, stands = self._took[kind], self._stands.get(kind)
         new = self._newest[kind] = _pace([(one.work, one.wall_s) for one in known])
@@ -152,11 +151,15 @@ class Experience:
 
     def run_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """Seconds from nothing to the end of so much work, None when no like job is known."""
-        return _of(self._newest, like, work)
+        return expected(self._newest, like, work)
 
     def standing(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same, as far as it matters for who goes first."""
-        return _of(self._stands, like, work)
+        return expected(self._stands, like, work)
+
+    def paces(self, likenesses: Set[str]) -> dict[Kind, Pace]:
+        """By which jobs of these likenesses stand in line."""
+        return {kind: pace for kind, pace in self._stands.items() if kind[0] in likenesses}
 
     def cpu_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same in seconds of processor time."""
@@ -165,7 +168,8 @@ class Experience:
         return _pace(took).takes(work) if took else None
 
 
-def _of(paces: Mapping[_Kind, Pace], like: str, work: float) -> Estimate | None:
+def expected(paces: Mapping[Kind, Pace], like: str, work: float) -> Estimate | None:
+    """Of so much work, by the pace of its kind; None when that is not among these."""
     pace = paces.get((like, work > 0)) or paces.get((like, False))
     return None if pace is None else pace.takes(work)
 
@@ -192,10 +196,11 @@ def _pace(took: Sequence[tuple[float, float]]) -> Pace:
 
 def _log_normal(values: Collection[float]) -> Estimate:
     logs = [math.log(max(value, LEAST_S)) for value in values]
-    middle, count = median(logs), len(logs)  # which one that met a busy moment does not move
-    variance = (DOUBT**2 + sum((one - middle) ** 2 for one in logs)) / count
-    spread = Z80 * math.sqrt(variance * (1 + 1 / count))
-    return Estimate(math.exp(middle - spread), math.exp(middle), math.exp(middle + spread), "like")
+    mean, count = sum(logs) / len(logs), len(logs)
+    variance = (DOUBT**2 + sum((one - mean) ** 2 for one in logs)) / count
+    student = Z80 + (Z80**3 + Z80) / (4 * count)  # of few, who knows how far they spread (Fisher's expansion of t)
+    spread = student * math.sqrt(variance * (1 + 1 / count))
+    return Estimate(math.exp(mean - spread), math.exp(mean), math.exp(mean + spread), "like")
 
 
 def by_progress(sample: Sample, paused_s: float = 0.0) -> Estimate | None:

@@ -87,13 +87,6 @@ def test_who_asks_is_told_by_the_newest_while_the_line_keeps_its_order() -> None
     assert known.standing("a") == known.run_time("a")
 
 
-def test_one_that_met_a_busy_moment_does_not_move_the_middle() -> None:
-    known = Experience()
-    known.learn(map(ended, (100, 101, 99, 100, 5000)))
-    estimate = known.run_time("a")
-    assert estimate is not None and estimate.median_s == pytest.approx(100, rel=0.01)
-
-
 @pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.0, 0.1), (0.5, 0.3, 0.6)])
 def test_what_jobs_have_in_common_that_end_at_about_the_same_time_is_the_machines(
     share: float, least: float, most: float
