@@ -88,14 +88,16 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
             completion_s = mean((job.ended_at or 0.0) - began_at for job in ended)
             came_to, all_core_s = machine.store.ledger.account(), took_s * CORES
             own = (counted_s - came_to.cpu_s) / all_core_s
-            return Came(took_s, completion_s, Ours(came_to.useful_core_s / all_core_s, own, _replayed_s(machine)))
+            return Came(
+                took_s, completion_s, Ours(came_to.useful_core_s / all_core_s, own, _replayed_s(machine, policy))
+            )
         finally:
             machine.stop()
 
 
-def _replayed_s(machine: Machine) -> float:
+def _replayed_s(machine: Machine, policy: str) -> float:
     words = [sys.executable, "-m", "singlepoint", "--home", str(machine.home.path), "simulate", "--history", "--json"]
-    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run([*words, "--policy", policy], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return float(json.loads(found)["makespan_s"])
 
 

@@ -169,7 +169,7 @@ def _place_for_socket(home: Home) -> Path:
         except NotPermitted:
             if path.parent == home.redis:
                 raise  # a short one elsewhere that somebody took: choose another
-    import tempfile  # here, as importlib.resources above: commands that look for the socket do without
+    import tempfile  # here, as importlib.util above: commands that look for the socket do without
 
     for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
         if base and os.path.isdir(base) and len(os.fsencode(base)) <= _SOCKET_LIMIT_BYTES - 40:

@@ -126,7 +126,8 @@ def select(session: Session, wanted: Wanted) -> Selection:
     going_on = {row["id"]: row for row in found.rows}
     counts: Counter[str] = Counter()
     taken = _taken(session, found.rows, counts, wanted)
-    page = taken if wanted.before is None else [line for line in taken if line < "\t".join(wanted.before)]
+    before = wanted.before and beginning_of(*wanted.before)
+    page = taken if before is None else [line for line in taken if line < before]
     first = sorted(page, reverse=True)[: None if wanted.sort else wanted.limit]
     rows = list(_rows(session, map(id_of, first), going_on))
     if wanted.sort is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -97,10 +97,9 @@ def _play(scene: Scene, chance: random.Random) -> Play:
     )
     takes_s = _drawn(scene.left, _normals(chance, scene.together, hour))
     left_s = {job_id: starts_s.get(job_id, 0.0) + one_s + HANDOVER_S for job_id, one_s in takes_s.items()}
-    known = {**scene.left, **{task.id: _standing(task) for task in scene.tasks()}}
-    machine = staged(scene, left_s, known)
-    for task, run_s in _to_come(scene, to_come, hour):
-        known[task.id] = _standing(task)
+    others = list(_to_come(scene, to_come, hour))
+    machine = staged(scene, left_s, [task for task, _ in others])
+    for task, run_s in others:
         machine.expect(_life(task, run_s), task, task.submitted_at)
     machine.play((), begins_at=scene.now, until=scene.drains_at, wanted=scene.left)
     return {job_id: _course(machine.lives[job_id], starts_s.get(job_id)) for job_id in scene.left}
@@ -123,9 +122,10 @@ def _to_come(scene: Scene, chance: random.Random, hour: float) -> Iterator[tuple
             yield replace(one.task, id=f"to come {number}", submitted_at=at, since=at), run_s
 
 
-def staged(scene: Scene, left_s: Mapping[str, float], known: Mapping[str, Estimate] | None = None) -> Machine:
-    """A machine on which the scene stands, with these seconds left to run. known: what is expected of each job."""
-    expected_s = partial(_expected_s, scene.left if known is None else known)
+def staged(scene: Scene, left_s: Mapping[str, float], others: Iterable[Task] = ()) -> Machine:
+    """A machine on which the scene stands, with these seconds left to run. others: that are still to come to it."""
+    known = {**scene.left, **{task.id: _standing(task) for task in (*scene.tasks(), *others)}}
+    expected_s = partial(_expected_s, known)
     machine = Machine(len(scene.cores), POLICIES[scene.policy], 0.0, expected_s)
     machine.books.resize(scene.room, scene.cores)
     machine.books.seen_at(scene.now)

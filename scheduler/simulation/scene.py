@@ -65,7 +65,7 @@ class Scene:
     run; `UNKNOWN` where nothing is known.  hopes: of those that have a deadline.  survival: of an attempt.
     shares: what projects have had.  lately: the newest jobs that came, oldest first, whatever became of them.
     starting: seconds between a grant and the work.  together: the share of chance that meets all that run alike.
-    paces: by which the likenesses of late stand in line.
+    paces: by which the likenesses of those in line and of late stand there.
     """
 
     now: float
@@ -150,8 +150,13 @@ def scene_of(world: World, rules: Rules) -> Scene:
         lately=tuple(_lately(world)),
         starting=world.experience.starting(),
         together=world.experience.together(),
-        paces=world.experience.paces({job.like for job in world.arrivals}),
+        paces=world.experience.paces(_likenesses(world, tasks)),
     )
+
+
+def _likenesses(world: World, tasks: Iterable[Task]) -> set[str]:
+    known = (world.job(task.id) for task in tasks)
+    return {job.like for job in (*known, *world.arrivals) if job is not None}
 
 
 def _lately(world: World) -> Iterator[Came]:
@@ -185,7 +190,7 @@ def _is_foreseen(world: World, job: Job, known: set[str]) -> bool:
 
 def _comes(world: World, job: Job) -> Coming:
     at = max(world.now, begin_at(job), job.not_before)
-    task = task_of(job, Place.READY, world.need(job), at, world.remaining(job.id), world.now)
+    task = task_of(job, Place.READY, world.need(job), at, world.remaining_in_line(job), world.now)
     return Coming(task, at, tuple(one.job for one in job.after if world.outcome(one.job) is None))
 
 

@@ -280,6 +280,10 @@ class World:
         """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
         return self._progress.remaining(self._jobs[job_id], self.experience.run_time, self.now)
 
+    def remaining_in_line(self, job: Job) -> Estimate | None:
+        """The same, as far as it matters for who goes first."""
+        return self._progress.remaining(job, self.experience.standing, self.now)
+
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
         return self._locks.may_be_held(job_id)
@@ -385,7 +389,7 @@ class World:
     def _task(self, job: Job, place: Place) -> Task:
         if self._since.setdefault(job.id, job.submitted_at) == math.inf:
             self._since[job.id] = self.now - served_s(job)
-        left = self._progress.remaining(job, self.experience.standing, self.now)
+        left = self.remaining_in_line(job)
         return task_of(job, place, self.need(job), self._since[job.id], left, self.now)
 
     def _expect_anew(self, likenesses: set[str]) -> None:

@@ -123,6 +123,7 @@ def serve() -> None:
     os.dup2(2, 1)  # whatever a reader prints must not be taken for an answer
     with contextlib.suppress(EOFError, TimeoutError, BrokenPipeError):
         _answer_next(answers)
+        gc.collect()
         gc.freeze()  # what the first check loaded is no garbage, and would be gone through at each that follows
         while True:
             _answer_next(answers)

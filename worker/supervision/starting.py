@@ -5,6 +5,7 @@ Which services those are is written in `up`; how they are kept alive, in `superv
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +22,7 @@ import click
 
 from singlepoint.jobs.broker.address import locate
 from singlepoint.jobs.broker.server_program import prepare
+from singlepoint.jobs.commands.text import complaint
 from singlepoint.jobs.errors import EXIT_NOT_NOW, EXIT_OK, BrokerAway, NotNow, SinglepointError
 from singlepoint.jobs.host.processes import is_stopped
 from singlepoint.jobs.host.service_log import log_to_stderr
@@ -71,9 +74,12 @@ class Detached:
     log: Path
     log_start: int
 
-    def ended(self, *, wait: bool = False) -> int | None:
+    def ended(self) -> int | None:
         """What it ended with, told once; None while it lives."""
-        pid, status = os.waitpid(self.pid, 0 if wait else os.WNOHANG)
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # whoever started us ignores the ends of children, and so do we: nobody can tell
+            return 1
         return os.waitstatus_to_exitcode(status) if pid else None
 
     def tail(self) -> str:
@@ -105,7 +111,7 @@ def detach(home: Home, keep: Callable[[], int]) -> Detached:
     A fork: what is loaded here need not be loaded there, and the services wait for that.
     """
     log = log_path(home)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):  # closed by a shell, they are None
         stream.flush()  # or what is still to be written would be written by both
     with open(log, "ab", opener=creating()) as output:
         start = output.tell()  # before the child writes: it shares this place in the file
@@ -119,20 +125,32 @@ def _be_detached(output: int, keep: Callable[[], int]) -> NoReturn:
     """The child: never returns."""
     code = 1
     try:
-        os.setsid()
-        for descriptor, place in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
-            os.dup2(descriptor, place)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # whoever gave us more may wait for their end
+        _set_free(output)
         code = keep()
     except SinglepointError as error:
-        click.echo(error.message, err=True)
+        _say(complaint(error))
         code = error.exit_code
     except BaseException:  # noqa: BLE001 - its last words: nobody else says them
-        traceback.print_exc()
+        _say(traceback.format_exc())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
+
+
+def _set_free(output: int) -> None:
+    """Leave the terminal, write to that descriptor, and keep no other: whoever gave it to us may wait for its end."""
+    os.setsid()
+    output = fcntl.fcntl(output, fcntl.F_DUPFD, 3)  # it may be 0 to 2, where a shell closed those
+    for descriptor, place in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
+        os.dup2(descriptor, place)
+    for descriptor in map(int, os.listdir("/dev/fd")):
+        with suppress(OSError):  # that of the list itself
+            os.close(descriptor if descriptor > 2 else -1)
+    sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
 
 
 def up_detached(

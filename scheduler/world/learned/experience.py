@@ -110,27 +110,39 @@ class Experience:
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
         """Jobs that have ended, oldest first; those that succeeded teach. The likenesses that stand in line by another
-        estimate now."""
-        taught: dict[Kind, int] = {}
-        for entry in entries:
-            account = entry.account
-            took_s = account.wall_s - account.paused_s - account.lost_s
-            if entry.like and entry.state is State.SUCCEEDED and took_s > 0:
-                kind = (entry.like, entry.work > 0)
-                known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
-                if len(known) >= LEAST_OFF_OF and (estimate := self.run_time(entry.like, entry.work)) is not None:
-                    self._off.append(estimate.off(took_s))
-                taught.setdefault(kind, len(known))
-                known.append(Took(entry.work, took_s, account.cpu_s))
-                if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
-                    self._started.append(account.granted_core_s / entry.cores - account.wall_s)
-        return {kind[0] for kind, had in taught.items() if self._is_news(kind, had)}
+        estimate now.
 
-    def _is_news(self, kind: Kind, had: int) -> bool:
-        """had: so many of its jobs were known before."""
+        Of many at once, as when a scheduler begins, only the last are each compared with what was expected of them.
+        """
+        teaching = [entry for entry in entries if entry.like and entry.state is State.SUCCEEDED and _took_s(entry) > 0]
+        early, late = teaching[:-OFF_REMEMBERED], teaching[-OFF_REMEMBERED:]
+        news = set[Kind]()
+        for entry in early:
+            kind = self._take_in(entry)
+            if len(self._took[kind]) in RENEWED_AT and self._is_news(kind):
+                news.add(kind)
+        news |= {kind for kind in set(map(_kind, early)) if self._is_news(kind)}
+        for entry in late:
+            expected_s, kind = self.run_time(entry.like, entry.work), _kind(entry)
+            if expected_s is not None and len(self._took.get(kind, ())) >= LEAST_OFF_OF:
+                self._off.append(expected_s.off(_took_s(entry)))
+            self._take_in(entry)
+            if self._is_news(kind):
+                news.add(kind)
+        return {like for like, _ in news}
+
+    def _take_in(self, entry: Entry) -> Kind:
+        account, kind = entry.account, _kind(entry)
+        known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
+        known.append(Took(entry.work, _took_s(entry), account.cpu_s))
+        if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
+            self._started.append(account.granted_core_s / entry.cores - account.wall_s)
+        return kind
+
+    def _is_news(self, kind: Kind) -> bool:
         known, stands = self._took[kind], self._stands.get(kind)
         new = self._newest[kind] = _pace([(one.work, one.wall_s) for one in known])
-        if stands is not None and not any(had < count <= len(known) for count in RENEWED_AT):
+        if stands is not None and len(known) not in RENEWED_AT:
             was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
             if max(is_s / was_s, was_s / is_s) < DRIFT:
                 return False
@@ -166,6 +178,15 @@ class Experience:
         known = self._took.get((like, work > 0)) or self._took.get((like, False)) or ()
         took = [(one.work, one.cpu_s) for one in known if one.cpu_s > 0]
         return _pace(took).takes(work) if took else None
+
+
+def _kind(entry: Entry) -> Kind:
+    return entry.like, entry.work > 0
+
+
+def _took_s(entry: Entry) -> float:
+    account = entry.account
+    return account.wall_s - account.paused_s - account.lost_s
 
 
 def expected(paces: Mapping[Kind, Pace], like: str, work: float) -> Estimate | None:

@@ -60,6 +60,8 @@ def test_the_list_is_the_same_read_on_from_where_it_was_written_and_read_anew(st
         assert listed.beginning_with(begin) == {job_id for job_id in ids if job_id.startswith(begin)}
     assert sorted(store.unlisted_ids()) == sorted(set(store.ids()) - set(ids))
     assert [listed.newest(count) for count in (1, 5, 1000)] == [found[-1:], found[-5:], found]
+    known = {*ids[::3], "another", *(job_id for job_id, line in listed.changed.items() if line is None)}
+    assert run(listed.lines_but(known)) == [line for line in found if id_of(line) not in known]
     for number in range(8):
         assert listed.of_name(f"job-{number}") == [line for line in found if head_of(line).name == f"job-{number}"]
 

@@ -160,6 +160,16 @@ def test_a_scene_that_makes_no_sense_is_refused(paper: Paper, name: str, value: 
         from_json({**document, name: value})
 
 
+def test_a_job_that_is_still_to_come_is_its_likes_equal_whatever_the_last_of_them_took(paper: Paper) -> None:
+    entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 65.0, like="fifty", account=Account(wall_s=65.0))
+    paper.world.experience.learn([entry] * 10)  # too little to set all of them back in line
+    paper.submit("later", like="fifty", begin_at=iso(paper.now + 60))
+    scene = scene_of(paper.world, POLICIES["feedback"])
+    waiting, coming = (scene.task(name) for name in ("last", "later"))
+    assert waiting is not None and coming is not None and coming.expected_s == waiting.expected_s
+    assert scene.left["later"] == scene.left["last"] and scene.left["last"].median_s > 1.1 * 50
+
+
 def test_an_idle_machine_has_nothing_to_foresee() -> None:
     assert forecast(Paper().world, POLICIES["feedback"]) == {}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from singlepoint.jobs.broker import embedded
-from singlepoint.jobs.errors import BrokerAway, NotNow
+from singlepoint.jobs.errors import EXIT_NOT_NOW, BrokerAway, NotNow
 from singlepoint.jobs.host.processes import this_process
 from singlepoint.jobs.host.singleton import acquire, holder
 from singlepoint.jobs.services.live import Services
@@ -61,6 +61,10 @@ def supervisor(home: Home) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+def end_of(detached: starting.Detached) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(detached.pid, 0)[1])
 
 
 def sleep() -> int:
@@ -151,6 +155,43 @@ def test_a_detached_start_that_fails_gives_the_reason_the_end_of_the_log_and_the
     assert str(home.path / "up.log") in str(caught.value.hint)
 
 
+def test_a_detached_process_that_breaks_says_so_in_the_log_and_never_comes_back_to_its_caller(home: Home) -> None:
+    def breaks() -> int:
+        raise RuntimeError("no such luck")
+
+    def refuses() -> int:
+        raise NotNow("not today", hint="try tomorrow")
+
+    assert end_of(starting.detach(home, breaks)) == 1
+    assert end_of(starting.detach(home, refuses)) == EXIT_NOT_NOW
+    log = starting.log_path(home).read_text()
+    assert "RuntimeError: no such luck\n" in log and "singlepoint: not today\n  hint: try tomorrow\n" in log
+
+
+def test_a_detached_process_keeps_nothing_that_its_caller_had_open_and_is_of_no_terminal(home: Home) -> None:
+    reading, writing = os.pipe()
+    detached = starting.detach(home, sleep)
+    os.close(writing)
+    assert os.read(reading, 1) == b"", "nobody writes there any more"
+    assert os.getsid(detached.pid) == detached.pid
+    os.close(reading)
+    os.kill(detached.pid, signal.SIGKILL)
+    end_of(detached)
+
+
+def test_a_detached_process_writes_its_log_wherever_a_shell_closed_what_it_was_given(home: Home) -> None:
+    program = (
+        "import os, sys; from singlepoint.jobs.store.home import open_home;"
+        "from singlepoint.worker.supervision import starting;"
+        "one = starting.detach(open_home(sys.argv[1]), lambda: print('from within', file=sys.stderr) or 7);"
+        "os._exit(os.waitstatus_to_exitcode(os.waitpid(one.pid, 0)[1]))"
+    )
+    for closed in ("<&-", ">&-", "<&- >&- 2>&-"):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", program, str(home.path)]
+        assert subprocess.run(command, check=False).returncode == 7
+    assert starting.log_path(home).read_text() == 3 * "from within\n"
+
+
 def test_who_loses_a_race_to_start_says_that_it_is_up_and_prints_no_log_of_the_winners(
     home: Home,
     supervisor: subprocess.Popen[bytes],
@@ -185,7 +226,7 @@ def test_a_detached_start_says_what_it_still_waits_for(home: Home, monkeypatch: 
     with pytest.raises(BrokerAway, match="0 of 2 workers have registered"):
         starting.await_ready(detached, lambda: Services(None, True, this_process(), ()), workers=2)
 
-    assert detached.ended(wait=True) == -signal.SIGTERM
+    assert end_of(detached) == -signal.SIGTERM
 
 
 def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Home) -> None:
@@ -195,7 +236,7 @@ def test_a_detached_start_is_ready_when_redis_scheduler_and_workers_are(home: Ho
     assert starting.await_ready(detached, lambda: next(seen), workers=1).workers == ("w",)
 
     os.kill(detached.pid, signal.SIGKILL)
-    detached.ended(wait=True)
+    end_of(detached)
 
 
 def test_a_detached_start_with_a_page_is_ready_once_that_answers(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +249,7 @@ def test_a_detached_start_with_a_page_is_ready_once_that_answers(home: Home, mon
     monkeypatch.setattr(starting, "READY_S", 0.1)
     with pytest.raises(BrokerAway, match="the page does not answer"):
         starting.await_ready(detached, lambda: ready, 1, lambda: False)
-    assert detached.ended(wait=True) == -signal.SIGTERM
+    assert end_of(detached) == -signal.SIGTERM
 
 
 def test_the_systemd_unit_runs_exactly_this_command(home: Home) -> None:
