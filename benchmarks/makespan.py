@@ -1,7 +1,7 @@
 """Forty mixed jobs, from the first submission to the last end, and how long they took on average until each was done;
 beside what people would run them with instead.
 
-    python -m benchmarks.makespan [--contender shell-one …] [--policy feedback …] [--rounds 1] [--seed 1]
+    python -m benchmarks.makespan [--contender shell-one …] [--policy feedback …] [--taught] [--rounds 1] [--seed 1]
 
 Trainings and predictions of ours and scripts of scikit-learn, on all cores. We and a contender take turns, so that what
 else the machine does meets both; the ratio is theirs to ours, by the best of each. Of ours is printed, too, which share
@@ -45,16 +45,17 @@ CORES = len(os.sched_getaffinity(0))
 @dataclass(frozen=True)
 class Ours:
     """useful, own: the share of all cores that was of use meanwhile, and that our own processes took.  replayed_s: as
-    the simulator has it."""
+    the simulator has it; None where it is not asked."""
 
     useful: float
     own: float
-    replayed_s: float
+    replayed_s: float | None
 
     def told(self, took_s: float) -> str:
-        off = 100 * (self.replayed_s / took_s - 1)
-        of_use = f"of use {100 * self.useful:.1f}% of all cores, our own {100 * self.own:.1f}%"
-        return f"   {of_use}   replayed {self.replayed_s:.1f} s ({off:+.1f}%)"
+        of_use = f"   of use {100 * self.useful:.1f}% of all cores, our own {100 * self.own:.1f}%"
+        if self.replayed_s is None:
+            return of_use
+        return f"{of_use}   replayed {self.replayed_s:.1f} s ({100 * (self.replayed_s / took_s - 1):+.1f}%)"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,8 @@ class Came:
     ours: Ours | None = None
 
 
-def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
-    for left in directory.glob("*-answers.npy"):
-        left.unlink()
+def ours(directory: Path, load: Sequence[MixedJob], policy: str, *, taught: bool = False) -> Came:
+    """taught: the same jobs ran through that home before, so that it knows what their like takes."""
     specs = directory / "specs.json"
     specs.write_text(json.dumps([job.spec for job in load]))
     with tempfile.TemporaryDirectory() as place:
@@ -77,6 +77,12 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
         machine.start()
         try:
             assert machine.supervisor is not None
+            if taught:
+                _answers_removed(directory)
+                known = _hand_in(machine, specs)
+                wait_until(lambda: _have_ended(machine, known), machine.tail, LONGEST_S)
+            _answers_removed(directory)
+            before = machine.store.ledger.account()
             before_s = counted_core_s(machine.supervisor.pid)
             began, began_at = time.perf_counter(), time.time()
             ids = _hand_in(machine, specs)
@@ -87,12 +93,16 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str) -> Came:
             assert all(job.state == "succeeded" for job in ended), [job.reason for job in ended if job.reason]
             completion_s = mean((job.ended_at or 0.0) - began_at for job in ended)
             came_to, all_core_s = machine.store.ledger.account(), took_s * CORES
-            own = (counted_s - came_to.cpu_s) / all_core_s
-            return Came(
-                took_s, completion_s, Ours(came_to.useful_core_s / all_core_s, own, _replayed_s(machine, policy))
-            )
+            own = (counted_s - came_to.cpu_s + before.cpu_s) / all_core_s
+            useful = (came_to.useful_core_s - before.useful_core_s) / all_core_s
+            return Came(took_s, completion_s, Ours(useful, own, None if taught else _replayed_s(machine, policy)))
         finally:
             machine.stop()
+
+
+def _answers_removed(directory: Path) -> None:
+    for left in directory.glob("*-answers.npy"):
+        left.unlink()
 
 
 def _replayed_s(machine: Machine, policy: str) -> float:
@@ -128,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--contender", action="append", choices=[*known], metavar="NAME", help=", ".join(known))
     parser.add_argument("--policy", action="append", choices=[*POLICIES], metavar="NAME", help=", ".join(POLICIES))
+    parser.add_argument("--taught", action="store_true", help="beside each of ours one whose home ran the same before")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -143,6 +154,9 @@ def main() -> None:
                     print(f"{name:16} not installed: {missing}")
                     break
                 found |= {f"ours, {one}": ours(directory, load, one) for one in options.policy or ["feedback"]}
+                if options.taught:
+                    names = options.policy or ["feedback"]
+                    found |= {f"taught, {one}": ours(directory, load, one, taught=True) for one in names}
                 for who, one in found.items():
                     came.setdefault(who, []).append(one)
                     more = one.ours.told(one.took_s) if one.ours else ""
