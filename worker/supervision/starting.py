@@ -142,9 +142,9 @@ def _set_free(output: int) -> None:
     output = fcntl.fcntl(output, fcntl.F_DUPFD, 3)  # it may be 0 to 2, where a shell closed those
     for descriptor, place in ((os.open(os.devnull, os.O_RDONLY), 0), (output, 1), (output, 2)):
         os.dup2(descriptor, place)
-    for descriptor in map(int, os.listdir("/dev/fd")):
+    for descriptor in (one for one in map(int, os.listdir("/dev/fd")) if one > 2):
         with suppress(OSError):  # that of the list itself
-            os.close(descriptor if descriptor > 2 else -1)
+            os.close(descriptor)
     sys.stdout = sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
 
 
