@@ -21,6 +21,9 @@ from .line import Order, Question, Queue
 from .sharing.usage import Sharing, Usage, nobody
 from .tasks import NOTHING, Holding, Rank, Standing, Task
 
+MOSTLY_GONE = 100
+"""Whoever leaves keeps its times to look; they are swept once they outnumber those that count by this many."""
+
 Ranking = Callable[[Task, float, "float | None"], Standing]
 """Where a task stands at a time: waiting, or (third: since when) running."""
 
@@ -261,7 +264,11 @@ class Books:
 
     def _renew_at(self, standing: Standing, task_id: str) -> None:
         if standing.until < math.inf:
-            heapq.heappush(self._due_quietly if standing.quiet else self._due, (standing.until, task_id))
+            due = self._due_quietly if standing.quiet else self._due
+            heapq.heappush(due, (standing.until, task_id))
+            if len(due) > MOSTLY_GONE + 2 * (len(self._waiting) + len(self._holding)):
+                due[:] = {entry for entry in due if self._stands_until(*entry)}
+                heapq.heapify(due)
 
 
 def _first_put_down(holding: Holding) -> tuple[float, float, float, str]:

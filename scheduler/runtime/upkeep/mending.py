@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from singlepoint.jobs.broker.index import Index
-from singlepoint.jobs.broker.rq_names import parse_rq_id, rq_id
+from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.errors import SinglepointError
 from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
-from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.going_on import LedgerSeen
 from singlepoint.jobs.store.job_store import JobStore
@@ -24,6 +23,7 @@ from singlepoint.scheduler.runtime.telling import Telling
 from singlepoint.scheduler.world.places import Place
 
 from .duties import Pace
+from .lining_up import bring_in_line, going_on, moved_in_slices, parsed
 
 log = logging.getLogger("singlepoint.scheduler")
 
@@ -39,7 +39,6 @@ class Mending(Pace):
     entries_a_slice: int = 5000
     histories_a_slice: int = 50
     rows_a_slice: int = 50
-    jobs_a_slice: int = 2000
     named_for_s: float = 600.0
 
 
@@ -70,7 +69,7 @@ def look_through(sight: Sight, telling: Telling, settings: Mending = MENDING) ->
     yield
     reach_redis(sight, telling)
     yield from _mend_index(sight, telling, settings)
-    yield from _mend_waiting(sight, telling, settings)
+    yield from bring_in_line(sight, telling)
 
 
 def _say_who_goes_on(sight: Sight, unlisted: set[str], ledger: LedgerSeen, settings: Mending) -> None:
@@ -104,10 +103,6 @@ def see_unlisted(sight: Sight, job_id: str) -> None:
             sight.store.note_end(job_id)
 
 
-def _going_on(sight: Sight) -> Iterator[Job]:
-    return (job for job_id in sight.world.ids() if (job := sight.world.job(job_id)) is not None)
-
-
 def _mend_index(sight: Sight, telling: Telling, settings: Mending) -> Iterator[None]:
     """Every job that goes on is told of as it is, and no other."""
     index, seen = telling.index, set[str]()
@@ -122,19 +117,8 @@ def _mend_index(sight: Sight, telling: Telling, settings: Mending) -> Iterator[N
                     index.drop(job_id)  # a history grows, unless it was restored: then the longer one is nobody's
                 telling.moved(job, job, is_news=True)
         yield
-    unknown = [job for job in _going_on(sight) if job.id not in seen]
-    yield from _moved_in_slices(telling, ((job, job) for job in unknown), settings, is_news=True)
-
-
-def _moved_in_slices(
-    telling: Telling, moves: Iterable[tuple[Job | None, Job]], settings: Mending, *, is_news: bool = False
-) -> Iterator[None]:
-    """Tell of many at once, some at a time. moves: a job as Redis was told of it, and as it is."""
-    for count, (before, job) in enumerate(moves, 1):
-        telling.moved(before, job, is_news=is_news)
-        if count % settings.rows_a_slice == 0:
-            telling.send()
-            yield
+    unknown = [job for job in going_on(sight) if job.id not in seen]
+    yield from moved_in_slices(telling, ((job, job) for job in unknown), settings.rows_a_slice, is_news=True)
 
 
 def _drop_row(sight: Sight, index: Index, job_id: str) -> None:
@@ -154,7 +138,7 @@ def _mend_run_queue(sight: Sight, telling: Telling) -> None:
         should_run.add(name)
         sight.look_for(job.id, name in run)
     for left_over in run - should_run:
-        ours = _parsed(left_over)
+        ours = parsed(left_over)
         if ours is None:
             log.warning("foreign_id_removed rq_id=%r", left_over)
             queue.discard(left_over)
@@ -163,68 +147,3 @@ def _mend_run_queue(sight: Sight, telling: Telling) -> None:
         if seen is None or seen.state is not State.QUEUED or seen.attempt != ours[1]:
             with queue.transaction() as pipe:
                 queue.withdraw(*ours, pipe)
-
-
-def _mend_waiting(sight: Sight, telling: Telling, settings: Mending) -> Iterator[None]:
-    """Every pending job waits in rq, once, and nothing else does; looked through only when there is a doubt."""
-    should_wait = {}
-    for count, job in enumerate(list(_going_on(sight)), 1):
-        if job.state is State.PENDING:
-            should_wait[rq_id(job.id, job.attempt + 1)] = job
-        if count % settings.jobs_a_slice == 0:
-            yield
-    length = telling.queue.waiting_count()
-    if telling.is_in_line and length == len(should_wait):
-        return
-    seen = yield from _turned_over(sight, telling, length, settings.rows_a_slice)
-    telling.is_in_line = seen is not None
-    if seen is None:
-        return
-    left_out = ((None, job) for name, job in should_wait.items() if name not in seen and _waits(sight, name))
-    yield from _moved_in_slices(telling, left_out, settings)
-
-
-def _turned_over(sight: Sight, telling: Telling, length: int, rows: int) -> Generator[None, None, set[str] | None]:
-    """Take out what does not wait there; what does. None when somebody took the mark away: another time."""
-    seen: set[str] = set()
-
-    def belongs(name: str) -> bool:
-        first = name not in seen and _waits(sight, name)
-        seen.add(name)
-        return first
-
-    mark = telling.queue.begin_turn()
-    for _ in range(2 + 2 * length // rows):
-        left_overs, is_complete = telling.queue.turn_over(rows, belongs, mark)
-        for left_over in left_overs:
-            _forget(sight, telling, left_over)
-        if is_complete:
-            return seen
-        yield
-    return None
-
-
-def _waits(sight: Sight, name: str) -> bool:
-    """Whether this is the attempt that a pending job waits for room for."""
-    ours = _parsed(name)
-    job = sight.world.job(ours[0]) if ours is not None else None
-    return ours is not None and job is not None and job.state is State.PENDING and ours[1] == job.attempt + 1
-
-
-def _forget(sight: Sight, telling: Telling, name: str) -> None:
-    """What rq keeps of an entry that waited for nothing goes too, unless the attempt is on its way or under way."""
-    ours = _parsed(name)
-    if ours is None:
-        log.warning("foreign_id_removed rq_id=%r", name)
-        return
-    job = sight.world.job(ours[0])
-    if job is None or ours[1] not in (job.attempt, job.attempt + 1):
-        telling.queue.drop_entry(name)
-
-
-def _parsed(name: str) -> tuple[str, int] | None:
-    """(job, attempt) of an rq id of ours; None for what somebody else put into our queue."""
-    try:
-        return parse_rq_id(name)
-    except ValueError:
-        return None

@@ -14,7 +14,7 @@ from singlepoint.jobs.services.draining import Drain
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.runtime import loop
-from singlepoint.scheduler.runtime.upkeep import mending
+from singlepoint.scheduler.runtime.upkeep.lining_up import LiningUp
 from tests.scheduler.pretend import Bench
 
 
@@ -48,7 +48,7 @@ def test_a_rescued_attempt_is_out_of_all_of_rqs_books(
 def test_what_waits_in_rq_is_each_pending_job_once_however_many_there_are(
     store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "MENDING", mending.Mending(rows_a_slice=4))
+    monkeypatch.setattr(loop, "LINING_UP", LiningUp(rows_a_slice=4))
     bench = Bench(store, connection, cpu=1)
     begin_drain(store.home, Drain(bench.now), bench.now)
     ids = [bench.submit() for _ in range(11)]

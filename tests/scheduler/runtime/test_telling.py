@@ -13,6 +13,7 @@ from singlepoint.jobs.broker import rq_queues
 from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.jobs.store.job_store import JobStore
+from singlepoint.scheduler.runtime.upkeep.lining_up import LINING_UP, LiningUp, bring_in_line
 from singlepoint.scheduler.runtime.upkeep.mending import MENDING
 from tests.scheduler.pretend import Bench
 
@@ -92,7 +93,7 @@ def start_anew(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("then", [lambda _bench: None, start_anew])
-def test_what_is_left_over_deep_inside_the_list_is_gone_by_the_next_mending(
+def test_what_is_left_over_deep_inside_the_list_is_gone_a_moment_later(
     store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, then: Callable[[Bench], None]
 ) -> None:
     monkeypatch.setattr(rq_queues, "NEAR", 1)
@@ -103,9 +104,34 @@ def test_what_is_left_over_deep_inside_the_list_is_gone_by_the_next_mending(
     bench.look()
     assert rq_id(ids[3], 1) in bench.queue.waiting.job_ids
     then(bench)
-    bench.look(MENDING.every_s + 1)
+    for _ in range(3):
+        bench.look(LINING_UP.every_s)
     assert sorted(bench.queue.waiting.job_ids) == sorted(rq_id(ids[n], 1) for n in (1, 2, 4, 5))
     assert not connection.exists(f"rq:job:{rq_id(ids[3], 1)}")
+
+
+def test_what_leaves_the_list_while_it_is_turned_over_is_not_forgotten(
+    store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rq_queues, "NEAR", 1)
+    bench = Bench(store, connection, cpu=1)
+    ids = [bench.submit() for _ in range(9)]
+    bench.look()
+    cancel(bench, ids[3])
+    bench.look()
+    sight, telling = bench.scheduler.sight, bench.scheduler._redis
+    assert telling is not None
+    slices = bring_in_line(sight, telling, LiningUp(rows_a_slice=2))
+    for _ in range(3):
+        next(slices)  # so many of the first stand at the end now
+    cancel(bench, ids[2])
+    bench.look()
+    for _ in slices:
+        pass
+    assert not telling.is_in_line and rq_id(ids[2], 1) in bench.queue.waiting.job_ids
+    for _ in range(3):
+        bench.look(LINING_UP.every_s)
+    assert sorted(bench.queue.waiting.job_ids) == sorted(rq_id(ids[n], 1) for n in (1, 4, 5, 6, 7, 8))
 
 
 def test_what_stands_twice_or_is_missing_is_put_right(store: JobStore, connection: redis.Redis) -> None:
