@@ -331,7 +331,6 @@ def up(
     print_unit: bool,
 ) -> int:
     """Start Redis, the scheduler and the workers, and keep them alive until told to stop."""
-    from singlepoint.jobs.services.policy_choice import choose_policy
     from singlepoint.jobs.store.home import open_home
     from singlepoint.scheduler.machine.budget import parse_budget, this_machine
     from singlepoint.worker.supervision import starting
@@ -343,6 +342,7 @@ def up(
     limit = ("--budget", budget) if budget else ()
     environment = {"SINGLEPOINT_REDIS_URL": settings.redis_url} if settings.redis_url else {}
     if policy:
+        from singlepoint.jobs.services.policy_choice import choose_policy
         from singlepoint.scheduler.policy.named import require_policy
 
         choose_policy(home, require_policy(policy))

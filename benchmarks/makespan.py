@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
+    policies = options.policy or ["feedback"]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         load = mixed_load(directory, options.seed)
@@ -153,10 +154,9 @@ def main() -> None:
                 except Missing as missing:
                     print(f"{name:16} not installed: {missing}")
                     break
-                found |= {f"ours, {one}": ours(directory, load, one) for one in options.policy or ["feedback"]}
+                found |= {f"ours, {one}": ours(directory, load, one) for one in policies}
                 if options.taught:
-                    names = options.policy or ["feedback"]
-                    found |= {f"taught, {one}": ours(directory, load, one, taught=True) for one in names}
+                    found |= {f"taught, {one}": ours(directory, load, one, taught=True) for one in policies}
                 for who, one in found.items():
                     came.setdefault(who, []).append(one)
                     more = one.ours.told(one.took_s) if one.ours else ""

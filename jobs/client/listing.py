@@ -124,8 +124,7 @@ def select(session: Session, wanted: Wanted) -> Selection:
     """The jobs that are wanted."""
     found = listing(session)
     going_on = {row["id"]: row for row in found.rows}
-    counts: Counter[str] = Counter()
-    taken = _taken(session, found.rows, counts, wanted)
+    taken, counts = _taken(session, found.rows, wanted)
     before = wanted.before and beginning_of(*wanted.before)
     page = taken if before is None else [line for line in taken if line < before]
     first = sorted(page, reverse=True)[: None if wanted.sort else wanted.limit]
@@ -137,14 +136,14 @@ def select(session: Session, wanted: Wanted) -> Selection:
 
 def ids_of(session: Session, *wanted: Wanted) -> list[str]:
     """The ids of the jobs that all of these take, oldest first: the order in which to do something with each."""
-    return [id_of(line) for line in sorted(_taken(session, listing(session).rows, Counter(), *wanted))]
+    taken, _ = _taken(session, listing(session).rows, *wanted)
+    return [id_of(line) for line in sorted(taken)]
 
 
-def _taken(session: Session, going_on: Sequence[Row], counts: Counter[str], *wanted: Wanted) -> list[Line]:
+def _taken(session: Session, going_on: Sequence[Row], *wanted: Wanted) -> tuple[list[Line], Counter[str]]:
     """The jobs that all of these take: of those that go on and, if any takes such, of those that have ended, the
-    ledger's list and those whose end is not noted yet. Each as its line, or as much of one as sorts it.
-
-    counts: how many of each state were looked at is added.
+    ledger's list and those whose end is not noted yet. Each as its line, or as much of one as sorts it; and how many of
+    each state were looked at.
     """
     rows, ended = list(going_on), []
     if any(one.takes_ended for one in wanted):
@@ -153,15 +152,15 @@ def _taken(session: Session, going_on: Sequence[Row], counts: Counter[str], *wan
         ended = run(listed.lines_but(known))
         late = (row_of(session, job_id) for job_id in unlisted if job_id not in known)
         rows += [row for row in late if row is not None and row["state"] in FINAL]
-    counts.update(row["state"] for row in rows)
-    taken = [beginning_of(row["submitted_at"], row["id"]) for row in rows if all(one.takes(row) for one in wanted)]
-    return taken + _taken_of(ended, counts, wanted)
-
-
-def _taken_of(lines: Sequence[Line], counts: Counter[str], wanted: Sequence[Wanted]) -> list[Line]:
-    """Those of the jobs that have ended; of 100,000 lines few are taken apart."""
-    states = states_of(lines)
+    states = states_of(ended)
+    counts = Counter([row["state"] for row in rows])
     counts.update(states)
+    taken = [beginning_of(row["submitted_at"], row["id"]) for row in rows if all(one.takes(row) for one in wanted)]
+    return taken + _taken_of(ended, states, wanted), counts
+
+
+def _taken_of(lines: Sequence[Line], states: Sequence[str], wanted: Sequence[Wanted]) -> list[Line]:
+    """Those of the jobs that have ended; of 100,000 lines few are taken apart."""
     taking = {state for state in FINAL if all(one.takes_status({"state": state}) for one in wanted)}
     in_doubt = [one for one in wanted if not one.is_of_status]
     taken = [line for line, state in zip(lines, states, strict=True) if state in taking]

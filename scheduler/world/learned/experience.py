@@ -115,21 +115,25 @@ class Experience:
         Of many at once, as when a scheduler begins, only the last are each compared with what was expected of them.
         """
         teaching = [entry for entry in entries if entry.like and entry.state is State.SUCCEEDED and _took_s(entry) > 0]
-        early, late = teaching[:-OFF_REMEMBERED], teaching[-OFF_REMEMBERED:]
-        news = set[Kind]()
-        for entry in early:
-            kind = self._take_in(entry)
-            if len(self._took[kind]) in RENEWED_AT and self._is_news(kind):
-                news.add(kind)
-        news |= {kind for kind in set(map(_kind, early)) if self._is_news(kind)}
-        for entry in late:
-            expected_s, kind = self.run_time(entry.like, entry.work), _kind(entry)
-            if expected_s is not None and len(self._took.get(kind, ())) >= LEAST_OFF_OF:
-                self._off.append(expected_s.off(_took_s(entry)))
+        news = self._catch_up(teaching[:-OFF_REMEMBERED])
+        for entry in teaching[-OFF_REMEMBERED:]:
+            estimate, kind = self.run_time(entry.like, entry.work), _kind(entry)
+            if estimate is not None and len(self._took.get(kind, ())) >= LEAST_OFF_OF:
+                self._off.append(estimate.off(_took_s(entry)))
             self._take_in(entry)
             if self._is_news(kind):
                 news.add(kind)
         return {like for like, _ in news}
+
+    def _catch_up(self, entries: Iterable[Entry]) -> set[Kind]:
+        """Learn of many, each kind's pace only as often as it may matter; the kinds that stand by another now."""
+        news, last = set[Kind](), set[Kind]()
+        for entry in entries:
+            kind = self._take_in(entry)
+            last.add(kind)
+            if len(self._took[kind]) in RENEWED_AT and self._is_news(kind):
+                news.add(kind)
+        return news | {kind for kind in last if self._is_news(kind)}
 
     def _take_in(self, entry: Entry) -> Kind:
         account, kind = entry.account, _kind(entry)

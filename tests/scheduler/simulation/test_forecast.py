@@ -21,7 +21,7 @@ from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.states import Event, State
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.rules import Rules
-from singlepoint.scheduler.simulation.forecast import foresee, foresight, plays
+from singlepoint.scheduler.simulation.forecast import foresee, foresight, plays, staged
 from singlepoint.scheduler.simulation.paper import Paper
 from singlepoint.scheduler.simulation.scene import Coming, Hope, scene_of
 from singlepoint.scheduler.simulation.scene_document import from_json, to_json
@@ -168,6 +168,15 @@ def test_a_job_that_is_still_to_come_is_its_likes_equal_whatever_the_last_of_the
     waiting, coming = (scene.task(name) for name in ("last", "later"))
     assert waiting is not None and coming is not None and coming.expected_s == waiting.expected_s
     assert scene.left["later"] == scene.left["last"] and scene.left["last"].median_s > 1.1 * 50
+
+
+def test_a_job_that_is_put_down_in_a_play_stands_where_it_stood(paper: Paper) -> None:
+    entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 65.0, like="fifty", account=Account(wall_s=65.0))
+    paper.world.experience.learn([entry] * 10)
+    scene = scene_of(paper.world, POLICIES["feedback"])
+    machine = staged(scene, {job_id: takes.median_s for job_id, takes in scene.left.items()})
+    waiting = scene.task("last")
+    assert waiting is not None and machine.knows(machine.lives["last"]) == pytest.approx(waiting.expected_s)
 
 
 def test_an_idle_machine_has_nothing_to_foresee() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import plistlib
+import select
 import shutil
 import signal
 import subprocess
@@ -69,6 +70,12 @@ def end_of(detached: starting.Detached) -> int:
 
 def sleep() -> int:
     os.execlp("sleep", "sleep", "60")
+
+
+def waits() -> int:
+    """Without another program, whose start would close what was kept open."""
+    signal.pause()
+    return 0
 
 
 def singlepoint(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
@@ -170,13 +177,15 @@ def test_a_detached_process_that_breaks_says_so_in_the_log_and_never_comes_back_
 
 def test_a_detached_process_keeps_nothing_that_its_caller_had_open_and_is_of_no_terminal(home: Home) -> None:
     reading, writing = os.pipe()
-    detached = starting.detach(home, sleep)
+    detached = starting.detach(home, waits)
     os.close(writing)
-    assert os.read(reading, 1) == b"", "nobody writes there any more"
-    assert os.getsid(detached.pid) == detached.pid
-    os.close(reading)
-    os.kill(detached.pid, signal.SIGKILL)
-    end_of(detached)
+    try:
+        assert select.select([reading], [], [], LONGEST_S)[0] and os.read(reading, 1) == b"", "nobody writes there now"
+        assert os.getsid(detached.pid) == detached.pid
+    finally:
+        os.close(reading)
+        os.kill(detached.pid, signal.SIGKILL)
+        end_of(detached)
 
 
 def test_a_detached_process_writes_its_log_wherever_a_shell_closed_what_it_was_given(home: Home) -> None:
