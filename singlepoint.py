@@ -241,11 +241,11 @@ def _check_within_limits(spec: Spec) -> Checked | None:
     return check_within_limits(spec)
 
 
-def _foresee(session: Session, spec: Spec, at: float) -> Outlook | None:
+def _foresee(session: Session, checked: Checked, at: float) -> Outlook | None:
     """When a job that is about to be handed in should start and end."""
     from singlepoint.scheduler.explain import expectation
 
-    return expectation(session, spec, at)
+    return expectation(session, checked, at)
 
 
 _GLOBAL_OPTIONS = ("--home", "--redis-url", "--server")

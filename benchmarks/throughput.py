@@ -28,6 +28,7 @@ from rq import Queue
 
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.client.submit import announce, facts_of
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_file
 from singlepoint.jobs.spec.job import to_json
 from tests.system.machine import ROOT, Machine, wait_until, write_training
@@ -102,7 +103,7 @@ def starts(machine: Machine) -> list[float]:
     spec = parse_file(machine.directory / write_training(machine.directory, name="alone", epochs=1))
     session.require_redis()
     for _ in range(ALONE):
-        job = session.store.create(to_json(spec), facts_of(machine.home, spec), time.time())
+        job = session.store.create(to_json(spec), facts_of(machine.home, Checked(spec)), time.time())
         kept_at = time.time()
         announce(session, job)
         started_at = machine.finished(job.id).attempts[0].started_at

@@ -27,7 +27,7 @@ from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
-from singlepoint.jobs.spec.job import Spec
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.scheduler.foresight import known, known_of, read_scene, with_spec
 from singlepoint.scheduler.simulation.situation import situation
 from singlepoint.scheduler.simulation.whatif import outlook, sooner
@@ -188,11 +188,11 @@ _WHAT = {"cpu_millis": "", "memory_bytes": " of memory", "storage_bytes": " of d
 # --- what submit is told ------------------------------------------------------------------------------------
 
 
-def expectation(session: Session, spec: Spec, at: float) -> Outlook | None:
+def expectation(session: Session, checked: Checked, at: float) -> Outlook | None:
     """What is foreseen of a job that is about to be handed in; None while nothing can be.
 
-    spec: with its times in UTC, and the ids of jobs that it comes after.
+    checked: with its times in UTC, and the ids of jobs that it comes after.
     """
     scene = read_scene(session)
-    scene = with_spec(session, scene, spec, at, NEW) if scene is not None else None
-    return outlook(scene, NEW, known(session, spec)) if scene is not None else None
+    scene = with_spec(session, scene, checked, at, NEW) if scene is not None else None
+    return outlook(scene, NEW, known(session, checked.spec)) if scene is not None else None

@@ -17,11 +17,12 @@ from singlepoint.jobs.lifecycle.checkpoint_interval import UNMEASURED_SAVE_S
 from singlepoint.jobs.lifecycle.dependencies import Condition, parse_after
 from singlepoint.jobs.lifecycle.records import Job, granted_of
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec, from_json, likeness, work
 from singlepoint.scheduler.simulation.scene import UNKNOWN, Coming, Hope, Scene, setback_s
 from singlepoint.scheduler.simulation.scene_document import from_json as scene_from_json
 from singlepoint.scheduler.simulation.whatif import Known
-from singlepoint.scheduler.world.learned.experience import REMEMBERED, Estimate, Experience, expected
+from singlepoint.scheduler.world.learned.experience import REMEMBERED, Estimate, Experience, expected, expected_of_kind
 from singlepoint.scheduler.world.tasks import Task
 
 LIKE_JOBS = 3 * REMEMBERED
@@ -39,19 +40,20 @@ def read_scene(session: Session) -> Scene | None:
         return None
 
 
-def with_spec(session: Session, scene: Scene, spec: Spec, at: float, name: str) -> Scene | None:
+def with_spec(session: Session, scene: Scene, checked: Checked, at: float, name: str) -> Scene | None:
     """The scene with a job that is handed in at a time; None where it is not foreseen that it can ever start.
 
-    spec: with its times in UTC, and the ids of jobs that it comes after.  name: its id there.
+    checked: with its times in UTC, and the ids of jobs that it comes after.  name: its id there.
     """
+    spec: Spec = checked.spec
     need = granted_of(spec.resources.amounts(), False, scene.room)
     if not need.fits_in(scene.room):
         return None
     after = _open_still(session, spec, scene)
     if after is None:
         return None
-    like = likeness(spec)
-    took = _took(_like(session, like), work(spec))
+    like, of_its_kind = likeness(spec), expected_of_kind(scene.paces, spec.kind, checked.reckoned_s)
+    took = _took(_like(session, like), work(spec)) or of_its_kind
     stands_by = expected(scene.paces, like, work(spec)) or took
     task = Task(
         name,

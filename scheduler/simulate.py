@@ -121,9 +121,9 @@ def _on_from_now(settings: Settings, how: Mapping[str, Any]) -> tuple[Replay, di
         scene = replace(scene, room=room, cores=tuple(range(room.cpu_millis // 1000)))
     before, names = from_now_on(scene), []
     for count, path in enumerate(how["add"], 1):
-        spec = prepare(session, parse_file(path), at)
-        names.append(spec.name if len(how["add"]) == 1 else f"{spec.name} ({count})")
-        with_it = with_spec(session, scene, spec, at, names[-1])
+        checked = prepare(session, parse_file(path), at, settings.check)
+        names.append(checked.spec.name if len(how["add"]) == 1 else f"{checked.spec.name} ({count})")
+        with_it = with_spec(session, scene, checked, at, names[-1])
         if with_it is None:
             raise NotNow(f"{path}: it is not foreseen that it can start", hint="see its resources and --after")
         scene = with_it

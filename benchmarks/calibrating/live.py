@@ -20,6 +20,7 @@ from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.services.policy_choice import choose_policy
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.scheduler.foresight import read_scene, with_spec
 from singlepoint.scheduler.simulation.forecast import foresee
@@ -87,7 +88,8 @@ def _handed_in(
         spec = dict(chance.choice(specs))
         scene, at = read_scene(session), now()
         ids.append(submit(spec, home=machine.home.path))
-        foreseen = scene and with_spec(session, scene, parse_document(spec, Path.cwd(), "job"), at, "it")
+        wish = Checked(parse_document(spec, Path.cwd(), "job"), reckoned_s=machine.job(ids[-1]).reckoned_s)
+        foreseen = scene and with_spec(session, scene, wish, at, "it")
         if foreseen:
             scenes[ids[-1]] = foreseen
         time.sleep(max(0.0, due - time.monotonic()))

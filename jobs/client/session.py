@@ -46,7 +46,7 @@ class Settings:
     redis_url: str | None = None
     check: Callable[[Spec], Checked | None] | None = None
     server: str | None = None
-    foresee: Callable[[Session, Spec, float], Outlook | None] | None = None
+    foresee: Callable[[Session, Checked, float], Outlook | None] | None = None
 
 
 @dataclass(frozen=True)

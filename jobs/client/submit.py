@@ -45,6 +45,9 @@ from .session import Session
 Check = Callable[[Spec], Checked | None]
 Tell = Callable[[Checked], None]
 
+LONGEST_S = 1e12
+"""What is reckoned to take longer is kept as that: 30,000 years."""
+
 _SHOWN = 200
 """Characters of a refused name."""
 
@@ -77,8 +80,9 @@ def submit(session: Session, spec: Spec, at: float, check: Check | None = None, 
     return accept(session, prepare(session, spec, at, check, tell), at)
 
 
-def prepare(session: Session, spec: Spec, at: float, check: Check | None = None, tell: Tell | None = None) -> Spec:
-    """The spec with every word for a job, a model or a time replaced by what it means, checked in full.
+def prepare(session: Session, spec: Spec, at: float, check: Check | None = None, tell: Tell | None = None) -> Checked:
+    """The spec with every word for a job, a model or a time replaced by what it means, checked in full; and how long it
+    is reckoned to take.
 
     at: the time, which `+2h` and `18:00` go by.
     check: raises InvalidInput for data and shapes that do not do, and settles what the spec left open.
@@ -87,15 +91,15 @@ def prepare(session: Session, spec: Spec, at: float, check: Check | None = None,
     problem of data, shapes and budget together; NotPermitted for a file that may not be read.
     """
     with _refusals_explained(spec):
-        spec = _resolved(session.store, spec)
+        settled = Checked(_resolved(session.store, spec))
     found: list[InvalidInput] = []
     for look in (_timed(at), _outside(session), check, _memory_of(session), _budget_of(session)):
         try:
             if look is not None:
-                with _refusals_explained(spec):
-                    checked = look(spec)
+                with _refusals_explained(settled.spec):
+                    checked = look(settled.spec)
                 if checked is not None:
-                    spec = checked.spec
+                    settled = Checked(checked.spec, reckoned_s=checked.reckoned_s or settled.reckoned_s)
                     if tell is not None:
                         tell(checked)
         except InvalidInput as error:
@@ -104,7 +108,7 @@ def prepare(session: Session, spec: Spec, at: float, check: Check | None = None,
         raise found[0]
     if found:
         raise InvalidInput([problem for error in found for problem in error.problems], hint=found[-1].hint)
-    return spec
+    return settled
 
 
 @contextlib.contextmanager
@@ -177,14 +181,14 @@ def _budget_of(session: Session) -> Check | None:
     return None if capacity is None else lambda spec: check_fits(spec.resources.amounts(), capacity)
 
 
-def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None) -> Submitted:
+def accept(session: Session, checked: Checked, at: float, *, job_id: str | None = None) -> Submitted:
     """Keep the job, then tell Redis; or answer with the living job that bears its unique key, and keep nothing.
 
     job_id: what it shall be called, where whoever asks may ask again; by default a new id.
     Raises BrokerAway, BrokerRefuses, StorageFull or NotPermitted, and then keeps nothing.
     """
     session.require_writable()
-    facts = facts_of(session.home, spec)
+    spec, facts = checked.spec, facts_of(session.home, checked)
     with alone_with(session.store, facts.get("unique", "")) as living:
         if living is not None:
             return Submitted(living, 0, is_new=False)
@@ -192,8 +196,9 @@ def accept(session: Session, spec: Spec, at: float, *, job_id: str | None = None
     return Submitted(job, announce(session, job))
 
 
-def facts_of(home: Home, spec: Spec) -> dict[str, Any]:
+def facts_of(home: Home, checked: Checked) -> dict[str, Any]:
     """What the first line of a job's history says of what was asked for."""
+    spec: Spec = checked.spec
     key = unique_key(home, spec)
     return {
         "name": spec.name,
@@ -207,6 +212,7 @@ def facts_of(home: Home, spec: Spec) -> dict[str, Any]:
         "fingerprint": fingerprint(spec),
         "like": likeness(spec),
         **({"work": amount} if (amount := work(spec)) else {}),
+        **({"reckoned_s": round(min(checked.reckoned_s, LONGEST_S), 6)} if checked.reckoned_s else {}),
         **({"begin_at": spec.begin} if spec.begin else {}),
         **({"deadline_at": spec.deadline} if spec.deadline else {}),
         **({} if spec.preemptible else {"preemptible": False}),

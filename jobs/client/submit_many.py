@@ -35,7 +35,7 @@ def submit_many(session: Session, specs: Iterable[Called], at: float, check: Che
 
 def prepare_all(
     session: Session, specs: Iterable[Called], at: float, check: Check | None = None, tell: Tell | None = None
-) -> list[Spec]:
+) -> list[Checked]:
     """Every spec as `prepare` answers it.
 
     Raises InvalidInput with all problems of all of them, and what else `prepare` raises.
@@ -79,7 +79,7 @@ def _settled(spec: Spec, settled: Spec) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value != getattr(spec, name)}
 
 
-def accept_all(session: Session, specs: Sequence[Spec], at: float) -> Iterator[Submitted]:
+def accept_all(session: Session, specs: Sequence[Checked], at: float) -> Iterator[Submitted]:
     """Keep jobs, then tell Redis, batch by batch; each is answered once its batch is safe.
 
     Those with a unique key are kept one by one. Raises BrokerAway, BrokerRefuses, StorageFull or NotPermitted; what was
@@ -88,16 +88,17 @@ def accept_all(session: Session, specs: Sequence[Spec], at: float) -> Iterator[S
     session.require_writable()
     for first in range(0, len(specs), BATCH):
         batch = specs[first : first + BATCH]
-        kept = iter(_keep(session, [spec for spec in batch if not spec.unique], at))
-        for spec in batch:
-            yield accept(session, spec, at) if spec.unique else next(kept)
+        kept = iter(_keep(session, [one for one in batch if not one.spec.unique], at))
+        for one in batch:
+            yield accept(session, one, at) if one.spec.unique else next(kept)
 
 
-def _keep(session: Session, specs: Sequence[Spec], at: float) -> list[Submitted]:
+def _keep(session: Session, specs: Sequence[Checked], at: float) -> list[Submitted]:
     if not specs:
         return []
     wanted = [
-        NewJob(new_id(), to_json(spec), facts_of(session.home, spec), environment(spec, os.environ)) for spec in specs
+        NewJob(new_id(), to_json(one.spec), facts_of(session.home, one), environment(one.spec, os.environ))
+        for one in specs
     ]
     jobs = session.store.create_all(wanted, at)
     waited = announce(session, *jobs)

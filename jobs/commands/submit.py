@@ -273,18 +273,18 @@ def _submit(settings: Settings, spec: Spec, options: dict[str, Any]) -> None:
         remote.submit(settings, spec, options)
         return
     session = open_session(settings)
-    spec = prepare(session, spec, now(), settings.check, _teller(options))
-    outlook = None if options["quiet"] or settings.foresee is None else settings.foresee(session, spec, now())
+    checked = prepare(session, spec, now(), settings.check, _teller(options))
+    outlook = None if options["quiet"] or settings.foresee is None else settings.foresee(session, checked, now())
     if options["dry_run"]:
-        _print_plan(session, spec, outlook)
+        _print_plan(session, checked.spec, outlook)
         return
-    submitted = accept(session, spec, now())
+    submitted = accept(session, checked, now())
     outlook = outlook if submitted.is_new else None  # of the one that lives, `ps` and `eta` tell
     click.echo(json.dumps(_answer(submitted, outlook)) if options["as_json"] else submitted.job.id)
     waits = options["follow"] or options["wait"]
     if not options["quiet"]:
         next_steps = _next_steps(session, submitted, waits=waits)
-        click.echo("\n".join([*([next_steps] if next_steps else []), *_foreseen(spec, outlook)]), err=True)
+        click.echo("\n".join([*([next_steps] if next_steps else []), *_foreseen(checked.spec, outlook)]), err=True)
     if waits:
         _await(session, submitted, follow_log=options["follow"], quiet=options["quiet"])
 
@@ -316,15 +316,15 @@ def _submit_all(settings: Settings, specs: Sequence[Called], options: dict[str, 
     session = open_session(settings)
     sound = prepare_all(session, specs, now(), settings.check, _teller(options))
     if options["dry_run"]:
-        for spec in sound:
-            _print_plan(session, spec, None)
+        for one in sound:
+            _print_plan(session, one.spec, None)
         return
     ids = _keep_all(session, sound, as_json=options["as_json"])
     if options["wait"]:
         _await_all(session, ids)
 
 
-def _keep_all(session: Session, specs: Sequence[Spec], *, as_json: bool) -> list[str]:
+def _keep_all(session: Session, specs: Sequence[Checked], *, as_json: bool) -> list[str]:
     """Accept them, and print the id of each as soon as it is kept, or one document of all."""
     kept = []
     for submitted in accept_all(session, specs, now()):

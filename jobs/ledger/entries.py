@@ -34,8 +34,8 @@ class Entry:
     """One end of a job.
 
     size: bytes of history it was folded from.  attempt: the newest one's number.  like: the same for jobs that take
-    alike (`spec.likeness`).  work: how much it had to do (`spec.work`).  cores: what its newest attempt was granted.
-    account: of the attempts since it was last retried.
+    alike (`spec.likeness`).  work, reckoned_s: how much it had to do (as of a `Job`).  cores: what its newest attempt
+    was granted.  account: of the attempts since it was last retried.
     """
 
     id: str
@@ -49,6 +49,7 @@ class Entry:
     attempt: int = 0
     like: str = ""
     work: float = 0.0
+    reckoned_s: float = 0.0
     cores: int = 0
     account: Account = field(default_factory=Account)
 
@@ -67,6 +68,7 @@ class Entry:
             attempt=job.attempt,
             like=job.like,
             work=job.work,
+            reckoned_s=job.reckoned_s,
             cores=len(job.terms.cores) if job.terms else 0,
             account=account_of_round(job),
         )
@@ -78,6 +80,7 @@ class Entry:
             "attempt": self.attempt,
             "like": self.like,
             "work": self.work,
+            "reckoned_s": self.reckoned_s,
             "cores": self.cores,
         }
         document = {
@@ -117,6 +120,7 @@ class Entry:
             attempt=documents.whole(document, "attempt", 0),
             like=documents.text(document, "like", ""),
             work=documents.number(document, "work", 0.0),
+            reckoned_s=documents.number(document, "reckoned_s", 0.0),
             cores=documents.whole(document, "cores", 0),
             account=Account.from_json(document),
         )

@@ -136,6 +136,7 @@ def _accepted(job_id: str, at: float, entry: Facts) -> Job:
         project=documents.text(entry, "project", "", most=MOST_NAME),
         like=documents.text(entry, "like", ""),
         work=documents.number(entry, "work", 0.0),
+        reckoned_s=documents.number(entry, "reckoned_s", 0.0),
         memory_from=documents.text(entry, "memory_from", "", most=MOST_NAME),
         begin_at=documents.time(entry, "begin_at", 0.0),
         deadline_at=documents.time(entry, "deadline_at", None),

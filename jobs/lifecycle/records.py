@@ -327,6 +327,7 @@ class Job:
     earliest, as its owner wishes; not_before: the next one, after a failure.  deadline_at: when it should have ended.
     unique: a key that no other living job bears.  preemptible: whether it may be put down for other work.
     like: the same for jobs that take alike (`spec.likeness`), and work: how much of it there is to do (`spec.work`).
+    reckoned_s: seconds of one core by a plain model of the work (`spec.common.Checked`); 0 where there is none.
     fresh_after: checkpoints of attempts up to this number must not be used.  retried_after: attempts up to this
     number were made before the job was last retried.
     round: what the attempts came to that ended since then.  worked_s: seconds that all worked that ended.  save_s: what
@@ -351,6 +352,7 @@ class Job:
     spec_sha256: str = ""
     like: str = ""
     work: float = 0.0
+    reckoned_s: float = 0.0
     memory_from: str = ""
     project: str = ""
     attempts: tuple[Attempt, ...] = ()

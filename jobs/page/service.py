@@ -37,7 +37,7 @@ class Sources:
     """
 
     check: Callable[[Spec], Checked | None]
-    foresee: Callable[[Session, Spec, float], Outlook | None]
+    foresee: Callable[[Session, Checked, float], Outlook | None]
     explanation: Callable[[Session, str], Document]
     report: Callable[[Session, str | None], Document]
     models: Callable[[Session], list[Document]]

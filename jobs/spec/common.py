@@ -179,11 +179,13 @@ class Checked:
     """spec: with what was left open (how a file is written, which files a pattern means) settled for good.
 
     summary: lines on what was found and how it was understood.  warnings: what usually goes wrong.
+    reckoned_s: seconds of one core that it should take, by a plain model of the work; 0 where there is none.
     """
 
     spec: Any
     summary: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    reckoned_s: float = 0.0
 
     @property
     def lines(self) -> tuple[str, ...]:

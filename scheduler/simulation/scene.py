@@ -17,7 +17,7 @@ from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.world.booking import RESTART_S, task_of
 from singlepoint.scheduler.world.job_times import begin_at, save_s
-from singlepoint.scheduler.world.learned.experience import STARTING, Estimate, Kind, Pace
+from singlepoint.scheduler.world.learned.experience import STARTING, Estimate, Group, Pace
 from singlepoint.scheduler.world.learned.reliability import Posterior
 from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.sharing.usage import Shares
@@ -83,7 +83,7 @@ class Scene:
     lately: tuple[Came, ...] = ()
     starting: Estimate = STARTING
     together: float = 0.0
-    paces: Mapping[Kind, Pace] = field(default_factory=dict)
+    paces: Mapping[Group, Pace] = field(default_factory=dict)
 
     def task(self, job_id: str) -> Task | None:
         """One that waits, or is to come."""
@@ -161,9 +161,11 @@ def _likenesses(world: World, tasks: Iterable[Task]) -> set[str]:
 
 def _lately(world: World) -> Iterator[Came]:
     for before, newest in pairwise(world.arrivals):
-        standing = world.experience.standing(newest.like, newest.work)
+        experience, of_kind = world.experience, world.experience.of_kind(newest.kind, newest.reckoned_s)
+        standing = experience.standing(newest.like, newest.work) or of_kind
         task = task_of(newest, Place.READY, world.need(newest), newest.submitted_at, standing, world.now)
-        yield Came(newest.submitted_at - before.submitted_at, task, world.experience.run_time(newest.like, newest.work))
+        takes = experience.run_time(newest.like, newest.work) or of_kind
+        yield Came(newest.submitted_at - before.submitted_at, task, takes)
 
 
 def _coming(world: World, known: set[str]) -> Iterator[Coming]:

@@ -277,12 +277,18 @@ class World:
         return self._progress.sample(job_id)
 
     def remaining(self, job_id: str) -> Estimate | None:
-        """Seconds that a job should still run, from now on: by its progress, else by what like jobs took."""
-        return self._progress.remaining(self._jobs[job_id], self.experience.run_time, self.now)
+        """Seconds that a job should still run, from now on: by its progress, else by what like jobs took, else by what
+        others of its kind took."""
+        job, experience = self._jobs[job_id], self.experience
+        whole = experience.run_time(job.like, job.work) or experience.of_kind(job.kind, job.reckoned_s)
+        return self._progress.remaining(job, whole, self.now)
 
     def remaining_in_line(self, job: Job) -> Estimate | None:
-        """The same, as far as it matters for who goes first."""
-        return self._progress.remaining(job, self.experience.standing, self.now)
+        """The same, as far as it matters for who goes first. What is like none, and has run, stands by how long."""
+        whole = self.experience.standing(job.like, job.work)
+        if whole is None and not job.attempts:
+            whole = self.experience.of_kind(job.kind, job.reckoned_s)
+        return self._progress.remaining(job, whole, self.now)
 
     def may_live(self, job_id: str) -> bool:
         """Whether its lock may be held: it was seen so, or nobody has looked."""
@@ -393,9 +399,9 @@ class World:
         return task_of(job, place, self.need(job), self._since[job.id], left, self.now)
 
     def _expect_anew(self, likenesses: set[str]) -> None:
-        """Those that wait and are like jobs of which more is known now stand by that, all of them."""
+        """Those that wait and are like jobs, or of a kind, of which more is known now stand by that, all of them."""
         if likenesses:
-            for job in [one for one in self.standing(Place.READY) if one.like in likenesses]:
+            for job in [one for one in self.standing(Place.READY) if {one.like, one.kind} & likenesses]:
                 self.books.wait(self._task(job, Place.READY))
 
     def _expect(self, job: Job) -> None:

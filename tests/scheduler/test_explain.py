@@ -16,6 +16,7 @@ from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.outlook import foreseen_lines
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.spec.job import likeness
 from singlepoint.scheduler.explain import expectation, explanation, in_line
@@ -43,7 +44,7 @@ def ids(session: Session) -> dict[str, str]:
 def asking_for(session: Session, **fields: object) -> dict[str, object] | None:
     """What would be told of a command that is about to be handed in."""
     spec = parse_document({"kind": "run", "command": ["true"], **fields}, session.home.path, "new")  # type: ignore[arg-type]
-    found = expectation(session, spec, seconds(iso(1_900_000_001.0)))
+    found = expectation(session, Checked(spec), seconds(iso(1_900_000_001.0)))
     return found.to_json() if found is not None else None
 
 
@@ -91,7 +92,7 @@ def test_a_job_to_come_is_foreseen_to_stand_where_like_ones_do_whatever_the_last
     bench.look(1.0)
 
     scene = read_scene(session)
-    foreseen = with_spec(session, scene, spec, bench.now, "it") if scene else None
+    foreseen = with_spec(session, scene, Checked(spec), bench.now, "it") if scene else None
     there = world.books.task(ids(session)["like it"])
 
     assert foreseen is not None and there is not None

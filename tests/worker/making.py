@@ -24,6 +24,7 @@ from singlepoint.jobs.client.submit import accept
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.records import Job, Terms
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.store.home import open_home
 from singlepoint.jobs.store.job_store import JobStore
@@ -68,7 +69,7 @@ class Maker:
             name: {**spec.get(name, {}), **changes[name]} if isinstance(changes.get(name), dict) else value
             for name, value in {**spec, **changes}.items()
         }
-        return accept(self.session, parse_document(document, self.directory, "job"), now()).job.id
+        return accept(self.session, Checked(parse_document(document, self.directory, "job")), now()).job.id
 
     def dispatch(self, job_id: str, *, cores: int = 1, **resources_: int) -> int:
         """Grant the next attempt some cores and what the job asks for; answers its number.

@@ -10,6 +10,9 @@ import numpy as np
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.formats.tile import CHECKED_CELLS
+from singlepoint.worker.data.preprocessing.rows import SparseRows
+from singlepoint.worker.nn.arrays import Input
+from singlepoint.worker.nn.learning.duration import training_s
 from singlepoint.worker.nn.learning.footprint import footprint
 from singlepoint.worker.nn.learning.objective import resolve
 from singlepoint.worker.nn.network import plan
@@ -25,10 +28,12 @@ class Outlook:
     """What can be told of a training before it runs.
 
     memory: what it will take; of the data, as far as the rows looked at tell.  complete: whether they were all.
+    reckoned_s: seconds of one core that it should take, by a plain model.
     data, preprocessing: fields that the spec left open, settled.  summary, warnings: lines for the user.
     """
 
     memory: MemoryEstimate
+    reckoned_s: float
     complete: bool
     data: Mapping[str, object]
     preprocessing: Mapping[str, object]
@@ -57,13 +62,19 @@ def check_training(spec: TrainSections, base: Path) -> Outlook:
     times = max(1.0, (examples.about_rows or 0) / looked_at)
     rows, held_back = int(data.rows * times), int(data.validation_rows * times)
     memory = estimate(examples, data, footprint(shapes, spec.training, objective, rows, held_back), times)
+    reckoned_s = training_s(shapes, spec.training, rows, held_back, density=_density(data.x))
     several = {"path": tuple(map(str, raw.paths))} if len(raw.paths) > 1 else {}
     found_words = spec.preprocessing.categorical == "auto" and isinstance(raw.x, Mapping) and raw.text is None
     return Outlook(
         memory,
+        reckoned_s,
         data.complete,
         data={**raw.settled, **several},
         preprocessing={"categorical": raw.words} if found_words else {},
-        summary=tuple(summary(raw, data, spec, shapes, memory.total, times)),
+        summary=tuple(summary(raw, data, spec, shapes, memory.total, reckoned_s, times)),
         warnings=tuple(warnings(raw, data, spec.data, spec.preprocessing)),
     )
+
+
+def _density(x: Input) -> float:
+    return len(x.values) / max(1, x.shape[0] * x.width) if isinstance(x, SparseRows) else 1.0

@@ -27,15 +27,21 @@ _ID_NAME = re.compile(r"(.*[_\W])?(id|uuid|guid|index|key|nr|no|rowid)", re.IGNO
 _NO_NAME = re.compile(r"|Unnamed: \d+|__index_level_\d+__")  # an index that pandas wrote beside the columns
 _LIKE_AN_ID = {"has no name of its own": _NO_NAME, "has the name of an id": _ID_NAME}
 _FAR = 1000.0  # standard deviations between a target's mean and 0
-_STEP_S, _WEIGHTS_A_SECOND = 1.5e-4, 3e9  # of a dense network in training, a rough measure of one core
 
 
 def summary(
-    raw: RawData, data: TrainingSet, spec: TrainSections, plan: Plan, memory_bytes: int, times: float
+    raw: RawData,
+    data: TrainingSet,
+    spec: TrainSections,
+    plan: Plan,
+    memory_bytes: int,
+    reckoned_s: float,
+    times: float,
 ) -> Iterator[str]:
     """Lines for the user, before anything is accepted.
 
-    memory_bytes: what it will take.  times: how many times as many rows there are as were looked at.
+    memory_bytes, reckoned_s: what it takes, the latter of one core.  times: how many times as many rows there are as
+    were looked at.
     """
     training = spec.training
     yield f"data: {shown_source(raw.paths, raw.settled)}; {_rows(raw, data, times)}"
@@ -44,7 +50,7 @@ def summary(
     elif raw.text is None:
         yield f"inputs: {raw.x.dtype} of shape {raw.x.shape[1:]} a row"
     yield f"target: {raw.target_name}: {data.task}, {_why(raw, spec.data, training)}{_classes(data)}"
-    length = _length(_seconds(data.rows * times, training, plan))
+    length = _length(reckoned_s)
     memory = format_bytes(memory_bytes)
     yield f"network: {plan.parameter_count:,} parameters; takes {memory} and about {length} on one core"
 
@@ -152,13 +158,6 @@ def _suspicion(name: str, column: Array) -> str:
         return "has no name and counts the rows" if _NO_NAME.fullmatch(name) else "counts the rows"
     called = next((what for what, names in _LIKE_AN_ID.items() if names.fullmatch(name)), "")
     return f"{called}, and another value in each row" if called and len(np.unique(column)) == rows else ""
-
-
-def _seconds(rows: float, training: TrainingSpec, plan: Plan) -> float:
-    """How long a dense network of this size trains; one that uses its weights more often takes longer."""
-    batch = training.batch_size or (rows if training.optimiser.type == "gd" else 32)
-    steps = training.epochs * max(1.0, rows / batch)
-    return steps * (_STEP_S + batch * plan.parameter_count / _WEIGHTS_A_SECOND)
 
 
 def _length(seconds: float) -> str:

@@ -144,7 +144,8 @@ def _looked_at(asked: str) -> dict[str, Any]:
         return {"raised": "OSError", "arguments": [error.errno, error.strerror, error.filename]}
     if checked is None:
         return {}
-    return {"spec": to_json(checked.spec).decode(), "summary": checked.summary, "warnings": checked.warnings}
+    found = {"summary": checked.summary, "warnings": checked.warnings, "reckoned_s": checked.reckoned_s}
+    return {"spec": to_json(checked.spec).decode(), **found}
 
 
 def _name_of(error: SinglepointError) -> str:
@@ -161,8 +162,8 @@ def _found(answer: dict[str, Any]) -> Checked | None:
             if issubclass(kind, InvalidInput):
                 raise kind([Problem(**one) for one in problems], hint=hint)
             raise kind(message, hint=hint)
-        case {"spec": spec, "summary": summary, "warnings": warnings}:
-            return Checked(from_json(spec.encode()), tuple(summary), tuple(warnings))
+        case {"spec": spec, "summary": summary, "warnings": warnings, "reckoned_s": reckoned_s}:
+            return Checked(from_json(spec.encode()), tuple(summary), tuple(warnings), reckoned_s)
     return None
 
 

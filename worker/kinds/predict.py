@@ -25,8 +25,9 @@ from singlepoint.jobs.spec.job import PredictSpec
 from singlepoint.jobs.store.durable import move_into_place
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.checkpoints.when_due import CheckpointDue
-from singlepoint.worker.data.formats import Piece, RowSource, TableRows, member_of
-from singlepoint.worker.data.formats.training import shown_source
+from singlepoint.worker.data.formats import ArrayFile, Piece, RowSource, TableRows, Tile, member_of
+from singlepoint.worker.data.formats.paths import Arrays
+from singlepoint.worker.data.formats.training import about_rows_of, shown_source
 from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.ground import numeric_environment
 from singlepoint.worker.ground.stop_requests import Stop
@@ -35,6 +36,8 @@ from singlepoint.worker.ground.work import Outcome, Work
 from singlepoint.worker.models import files, row_independence
 from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
+from singlepoint.worker.nn.learning.duration import answering_s
+from singlepoint.worker.nn.network import Plan
 from singlepoint.worker.scoring.answered import TILE_ROWS, answered, input_files, rows_for
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
 from singlepoint.worker.scoring.comparison import Comparison, comparison
@@ -43,24 +46,38 @@ from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
 from singlepoint.worker.scoring.scored import Scored
 
+ROW_S, CELL_S = 1e-6, 0.3e-6
+"""Seconds, roughly, to write a row's answer and to read a cell of a table."""
+
 
 def check(spec: PredictSpec) -> Checked:
     """The model is whole, the input has its columns and the model can take its first rows, the output can be written.
 
     spec.model: a directory, or the id of a training that has yet to end, of which nothing can be told.
     """
-    sources, output = input_files(spec.input), Path(spec.output)
+    sources, output, reckoned_s = input_files(spec.input), Path(spec.output), 0.0
     changes: dict[str, object] = {"input": tuple(map(str, sources))} if len(sources) > 1 else {}
     if os.path.isabs(spec.model):
         model = files.load(Path(spec.model))
         rows = rows_for(model, sources, spec.pass_through, spec)
         assert model.preprocessor is not None  # else there are no rows for it
-        look_over(rows, model.preprocessor, sources[0].name)
+        last = look_over(rows, model.preprocessor, sources[0].name)
+        reckoned_s = _reckoned_s(model.network.plan, rows, last, len(sources))
         output_format(output, ModelPredictor(model), rows.columns, spec.answer_prefix)
         changes |= rows.said if isinstance(rows, TableRows) else {}
     for source in sources:
         _check_output(output, source)
-    return Checked(spec.model_copy(update=changes), (f"input: {shown_source(sources, changes)}",))
+    summary = (f"input: {shown_source(sources, changes)}",)
+    return Checked(spec.model_copy(update=changes), summary, reckoned_s=reckoned_s)
+
+
+def _reckoned_s(plan: Plan, rows: RowSource, last: Tile | None, files: int) -> float:
+    """By the shapes, and by how many rows there are, if anything tells. last: of the tiles that were looked at."""
+    if isinstance(rows, TableRows):
+        count = about_rows_of(rows.table, last, last.first_row + last.rows, files) if last is not None else 0
+        return ((count or 0) * (ROW_S + CELL_S * len(rows.preprocessor.input_names))) + answering_s(plan, count or 0)
+    count = rows.shape[0] if isinstance(rows, ArrayFile | Arrays) else 0
+    return count * ROW_S + answering_s(plan, count)
 
 
 def _size_and_time(sources: Sequence[Path]) -> tuple[int, int]:

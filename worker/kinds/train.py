@@ -62,7 +62,7 @@ def check(spec: TrainSpec) -> Checked:
     }
     if granted is None and memory.total > MEMORY_DEFAULT_BYTES:
         changes["resources"] = spec.resources.with_memory(-(-memory.total // 2**20) * 2**20, "estimate")
-    return Checked(spec.model_copy(update=changes), outlook.summary, outlook.warnings)
+    return Checked(spec.model_copy(update=changes), outlook.summary, outlook.warnings, outlook.reckoned_s)
 
 
 def train(work: Work) -> Outcome:

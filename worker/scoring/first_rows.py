@@ -47,11 +47,13 @@ def _remedy(hint: str) -> str:
     return next((ours for theirs, ours in _REMEDIES if theirs in hint), hint)
 
 
-def look_over(rows: RowSource, preprocessor: Preprocessor, file: str) -> None:
-    """Read the first rows, and prepare them as the model will. Raises InvalidInput for those that it cannot take.
+def look_over(rows: RowSource, preprocessor: Preprocessor, file: str) -> Tile | None:
+    """Read the first rows, and prepare them as the model will: the last tile of them, None where there is none. Raises
+    InvalidInput for those that it cannot take.
 
     file: as in `told_of_input`.
     """
+    tile = None
     most = most_rows(_width(preprocessor))
     with told_of_input(file):
         looked_at = 0
@@ -60,7 +62,8 @@ def look_over(rows: RowSource, preprocessor: Preprocessor, file: str) -> None:
             _require_usable(tile.whole(), preprocessor)
             looked_at += tile.rows
             if looked_at >= most:
-                return
+                break
+    return tile
 
 
 def _width(preprocessor: Preprocessor) -> int:

@@ -243,11 +243,11 @@ def submit(service: Service, call: Call) -> Answer:
     told: list[str] = []
     spec = _spec(service, call.document)
     settled = prepare(session, spec, now(), service.sources.check, lambda checked: told.extend(checked.lines))
-    permitted(settled, session.home, service.settings.roots)  # a pattern has become files by now
+    permitted(settled.spec, session.home, service.settings.roots)  # a pattern has become files by now
     outlook = service.sources.foresee(session, settled, now())
     foreseen = {"outlook": outlook.to_json() if outlook is not None else None}
     if call.query.dry_run:
-        return Answer({**_plan(session, settled), **foreseen, "told": told})
+        return Answer({**_plan(session, settled.spec), **foreseen, "told": told})
     try:
         submitted = accept(session, settled, now(), job_id=job_id)
         if not submitted.is_new:

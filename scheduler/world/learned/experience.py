@@ -3,6 +3,9 @@
 Run times of like jobs are taken as log-normal around a line: a start, and so much for each piece of work (an epoch).
 Few of them leave doubt: the spread is held loosely, as if one more job had been seen that was off by `DOUBT`, and the
 interval widens with the errors of mean and spread.
+
+A job that is like none stands by those of its kind (trainings, predictions, commands): around a line by what each was
+reckoned to take, of commands by what they took. Where none of its kind was seen, it is what is reckoned that counts.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Sample
@@ -24,7 +27,7 @@ DRIFT = 1.5
 """By one estimate all like jobs stand in line, so that they keep their order, until so many were seen, or until the
 newer ones take so many times longer or shorter. Whoever asks when is told by the newest."""
 
-DOUBT = 0.4
+DOUBT, KIND_DOUBT = 0.4, 1.5
 START_S, START_HELD = 0.3, 0.04
 """What the start takes where jobs of one size alone were seen, and how that counts against what was seen, whose errors
 count as shares: a second off like a fifth."""
@@ -47,7 +50,7 @@ EARLIEST_S = 3.0
 class Estimate:
     """Seconds: one in ten takes less than low_s, half less than median_s, one in ten more than high_s.
 
-    source: `like`, what like jobs took, or `progress`.
+    source: `like`, what like jobs took, `kind`, what others of the kind took, or `progress`.
     """
 
     low_s: float
@@ -94,64 +97,85 @@ class Pace:
         return Estimate(line_s * around.low_s, line_s * around.median_s, line_s * around.high_s, around.source)
 
 
-Kind = tuple[str, bool]
-"""A likeness, and whether the work of its jobs is known: those of which it is not tell nothing of a line."""
+Group = tuple[str, bool]
+"""A likeness, or a kind of jobs; and whether the work of its jobs is known: those of which it is not tell nothing of a
+line."""
+
+ROUGHLY = 4.0
+"""What is reckoned from shapes alone is as likely as not that many times less or more."""
+
+
+class Paces:
+    """What the jobs of each group took.  newest, stands: by which they are foreseen, and by which they stand in line.
+
+    doubt: as if one more job had been seen that was so far off.
+    """
+
+    def __init__(self, doubt: float) -> None:
+        self.took: dict[Group, deque[Took]] = {}
+        self.newest: dict[Group, Pace] = {}
+        self.stands: dict[Group, Pace] = {}
+        self._doubt = doubt
+
+    def take_in(self, group: Group, took: Took) -> None:
+        self.took.setdefault(group, deque(maxlen=REMEMBERED)).append(took)
+
+    def is_to_renew(self, group: Group) -> bool:
+        """Whether so many were seen now that whoever stands by them stands by the newest."""
+        return len(self.took[group]) in RENEWED_AT
+
+    def renewed(self, group: Group) -> bool:
+        """Reckon its pace anew; whether it stands by another now."""
+        known, stands = self.took[group], self.stands.get(group)
+        new = self.newest[group] = _pace([(one.work, one.wall_s) for one in known], self._doubt)
+        if stands is not None and len(known) not in RENEWED_AT:
+            was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
+            if max(is_s / was_s, was_s / is_s) < DRIFT:
+                return False
+        self.stands[group] = new
+        return True
 
 
 class Experience:
-    """What like jobs took, by their likeness."""
+    """What jobs took, by their likeness and by their kind."""
 
     def __init__(self) -> None:
-        self._took: dict[Kind, deque[Took]] = {}
-        self._newest: dict[Kind, Pace] = {}
-        self._stands: dict[Kind, Pace] = {}
+        self._alike, self._kinds = Paces(DOUBT), Paces(KIND_DOUBT)
         self._started: deque[float] = deque(maxlen=REMEMBERED)
         self._off: deque[float] = deque(maxlen=OFF_REMEMBERED)
 
     def learn(self, entries: Iterable[Entry]) -> set[str]:
-        """Jobs that have ended, oldest first; those that succeeded teach. The likenesses that stand in line by another
-        estimate now.
+        """Jobs that have ended, oldest first; those that succeeded teach. The likenesses, and kinds, that stand in line
+        by another estimate now.
 
         Of many at once, as when a scheduler begins, only the last are each compared with what was expected of them.
         """
         teaching = [entry for entry in entries if entry.like and entry.state is State.SUCCEEDED and _took_s(entry) > 0]
         news = self._catch_up(teaching[:-OFF_REMEMBERED])
         for entry in teaching[-OFF_REMEMBERED:]:
-            estimate, kind = self.run_time(entry.like, entry.work), _kind(entry)
-            if estimate is not None and len(self._took.get(kind, ())) >= LEAST_OFF_OF:
+            estimate = self.run_time(entry.like, entry.work)
+            if estimate is not None and len(self._alike.took.get(_likeness(entry), ())) >= LEAST_OFF_OF:
                 self._off.append(estimate.off(_took_s(entry)))
-            self._take_in(entry)
-            if self._is_news(kind):
-                news.add(kind)
-        return {like for like, _ in news}
+            news |= {group[0] for paces, group in self._take_in(entry) if paces.renewed(group)}
+        return news
 
-    def _catch_up(self, entries: Iterable[Entry]) -> set[Kind]:
-        """Learn of many, each kind's pace only as often as it may matter; the kinds that stand by another now."""
-        news, last = set[Kind](), set[Kind]()
+    def _catch_up(self, entries: Iterable[Entry]) -> set[str]:
+        """Learn of many, each group's pace only as often as it may matter; whose changed."""
+        news, last = set[str](), set[tuple[Paces, Group]]()
         for entry in entries:
-            kind = self._take_in(entry)
-            last.add(kind)
-            if len(self._took[kind]) in RENEWED_AT and self._is_news(kind):
-                news.add(kind)
-        return news | {kind for kind in last if self._is_news(kind)}
+            last |= (groups := self._take_in(entry))
+            news |= {group[0] for paces, group in groups if paces.is_to_renew(group) and paces.renewed(group)}
+        return news | {group[0] for paces, group in last if paces.renewed(group)}
 
-    def _take_in(self, entry: Entry) -> Kind:
-        account, kind = entry.account, _kind(entry)
-        known = self._took.setdefault(kind, deque(maxlen=REMEMBERED))
-        known.append(Took(entry.work, _took_s(entry), account.cpu_s))
+    def _take_in(self, entry: Entry) -> set[tuple[Paces, Group]]:
+        """The groups that it belongs to."""
+        account, took_s = entry.account, _took_s(entry)
+        groups = {(self._alike, _likeness(entry)): entry.work, (self._kinds, _kind(entry)): entry.reckoned_s}
+        for (paces, group), work in groups.items():
+            paces.take_in(group, Took(work, took_s, account.cpu_s))
         if entry.cores and sum(account.ends.values()) == 1 and not account.paused_s:  # else nobody can tell
             self._started.append(account.granted_core_s / entry.cores - account.wall_s)
-        return kind
-
-    def _is_news(self, kind: Kind) -> bool:
-        known, stands = self._took[kind], self._stands.get(kind)
-        new = self._newest[kind] = _pace([(one.work, one.wall_s) for one in known])
-        if stands is not None and len(known) not in RENEWED_AT:
-            was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
-            if max(is_s / was_s, was_s / is_s) < DRIFT:
-                return False
-        self._stands[kind] = new
-        return True
+        return set(groups)
 
     def starting(self) -> Estimate:
         """Seconds between a grant and the beginning of the work: a process starts, whatever the job."""
@@ -167,25 +191,35 @@ class Experience:
 
     def run_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """Seconds from nothing to the end of so much work, None when no like job is known."""
-        return expected(self._newest, like, work)
+        return expected(self._alike.newest, like, work)
 
     def standing(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same, as far as it matters for who goes first."""
-        return expected(self._stands, like, work)
+        return expected(self._alike.stands, like, work)
 
-    def paces(self, likenesses: Set[str]) -> dict[Kind, Pace]:
-        """By which jobs of these likenesses stand in line."""
-        return {kind: pace for kind, pace in self._stands.items() if kind[0] in likenesses}
+    def of_kind(self, kind: str, reckoned_s: float) -> Estimate | None:
+        """The same of a job that is like none, by what others of its kind took; see `expected_of_kind`."""
+        return expected_of_kind(self._kinds.stands, kind, reckoned_s)
+
+    def paces(self, likenesses: Set[str]) -> dict[Group, Pace]:
+        """By which jobs of these likenesses, and of every kind, stand in line."""
+        return {
+            group: pace for group, pace in self._alike.stands.items() if group[0] in likenesses
+        } | self._kinds.stands
 
     def cpu_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same in seconds of processor time."""
-        known = self._took.get((like, work > 0)) or self._took.get((like, False)) or ()
+        known = self._alike.took.get((like, work > 0)) or self._alike.took.get((like, False)) or ()
         took = [(one.work, one.cpu_s) for one in known if one.cpu_s > 0]
-        return _pace(took).takes(work) if took else None
+        return _pace(took, DOUBT).takes(work) if took else None
 
 
-def _kind(entry: Entry) -> Kind:
+def _likeness(entry: Entry) -> Group:
     return entry.like, entry.work > 0
+
+
+def _kind(entry: Entry) -> Group:
+    return entry.kind, entry.reckoned_s > 0
 
 
 def _took_s(entry: Entry) -> float:
@@ -193,13 +227,25 @@ def _took_s(entry: Entry) -> float:
     return account.wall_s - account.paused_s - account.lost_s
 
 
-def expected(paces: Mapping[Kind, Pace], like: str, work: float) -> Estimate | None:
-    """Of so much work, by the pace of its kind; None when that is not among these."""
+def expected(paces: Mapping[Group, Pace], like: str, work: float) -> Estimate | None:
+    """Of so much work, by the pace of its like; None when that is not among these."""
     pace = paces.get((like, work > 0)) or paces.get((like, False))
     return None if pace is None else pace.takes(work)
 
 
-def _pace(took: Sequence[tuple[float, float]]) -> Pace:
+def expected_of_kind(paces: Mapping[Group, Pace], kind: str, reckoned_s: float) -> Estimate | None:
+    """Of a job that is like none, by the pace of its kind, or as it is reckoned; None where neither is known."""
+    found = expected(paces, kind, reckoned_s)
+    if found is not None:
+        return replace(found, source="kind")
+    return (
+        Estimate(reckoned_s / ROUGHLY, START_S + reckoned_s, START_S + ROUGHLY * reckoned_s, "kind")
+        if reckoned_s
+        else None
+    )
+
+
+def _pace(took: Sequence[tuple[float, float]], doubt: float) -> Pace:
     """Work, and the seconds that it took: the line with the least errors, each as a share of the time that was seen."""
     both = [(work, max(took_s, LEAST_S)) for work, took_s in took]
     ones = START_HELD + sum(1 / took_s**2 for _, took_s in both)
@@ -216,13 +262,13 @@ def _pace(took: Sequence[tuple[float, float]]) -> Pace:
             start_s, piece_s = start / ones, 0.0
         elif start_s < 0:
             start_s, piece_s = 0.0, pieces / squares
-    return Pace(start_s, piece_s, _log_normal([took_s / (start_s + piece_s * work) for work, took_s in both]))
+    return Pace(start_s, piece_s, _log_normal([took_s / (start_s + piece_s * work) for work, took_s in both], doubt))
 
 
-def _log_normal(values: Collection[float]) -> Estimate:
+def _log_normal(values: Collection[float], doubt: float = DOUBT) -> Estimate:
     logs = [math.log(max(value, LEAST_S)) for value in values]
     mean, count = sum(logs) / len(logs), len(logs)
-    variance = (DOUBT**2 + sum((one - mean) ** 2 for one in logs)) / count
+    variance = (doubt**2 + sum((one - mean) ** 2 for one in logs)) / count
     student = Z80 + (Z80**3 + Z80) / (4 * count)  # of few, who knows how far they spread (Fisher's expansion of t)
     spread = student * math.sqrt(variance * (1 + 1 / count))
     return Estimate(math.exp(mean - spread), math.exp(mean), math.exp(mean + spread), "like")

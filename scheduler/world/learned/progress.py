@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from singlepoint.jobs.lifecycle.records import Job, Sample
 from singlepoint.scheduler.world.job_times import served_s, stint_s
@@ -44,16 +44,15 @@ class Progress:
         self._samples.pop(job_id, None)
         self._left.pop(job_id, None)
 
-    def remaining(self, job: Job, run_time: Callable[[str, float], Estimate | None], now: float) -> Estimate | None:
-        """Seconds that a job should still run, from now on: by its progress, else by what like jobs took.
+    def remaining(self, job: Job, whole: Estimate | None, now: float) -> Estimate | None:
+        """Seconds that a job should still run, from now on: by its progress, else by what is known of it, if anything.
 
-        run_time: of a likeness with so much work.
+        whole: of what it takes from its beginning.
         """
         worked_s = served_s(job) + stint_s(job, now)
         if job.id in self._left:
             before_s, left = self._left[job.id]
             return what_is_left(left, max(0.0, worked_s - before_s))
-        whole = run_time(job.like, job.work)
         return None if whole is None else what_is_left(whole, worked_s)
 
 

@@ -288,3 +288,37 @@ def test_a_time_is_below_each_quantile_as_often_as_it_says_however_few_the_plays
         found.append([NormalDist().cdf(value) for value in logs])
     for share, shares in zip((0.1, 0.5, 0.9), zip(*found, strict=True), strict=True):
         assert fmean(shares) == pytest.approx(share, abs=0.02)
+
+
+def test_of_jobs_like_none_whoever_is_reckoned_to_take_least_goes_first() -> None:
+    paper = Paper(cpu=1, rules=POLICIES["feedback"])
+    for name, reckoned_s in (("long", 50.0), ("short", 0.5), ("middle", 5.0)):
+        paper.submit(name, reckoned_s=reckoned_s)
+    paper.submit("command", kind="run")
+    for _ in range(4):
+        paper.settle()
+        (job_id,) = paper.in_state(State.QUEUED)
+        paper.claim(job_id)
+        paper.pass_time(1.0)
+        paper.end(job_id)
+    assert paper.dispatched() == ["short", "middle", "long", "command"]
+
+
+def test_commands_like_none_stand_by_what_others_took_until_they_have_run_themselves() -> None:
+    paper = Paper(cpu=1, rules=POLICIES["feedback"])
+    others = [
+        Entry(f"c{n}", 1, State.SUCCEEDED, "n", "run", 0.0, 0.0, like=f"c{n}", account=Account(wall_s=4.0))
+        for n in range(3)
+    ]
+    paper.world.experience.learn(others)
+    paper.submit("command", kind="run")
+    paper.submit("slow", reckoned_s=40.0)
+    paper.submit("quick", reckoned_s=0.4)
+    assert [task.id for task in paper.world.books.waiting()] == ["quick", "command", "slow"]
+    paper.move("quick", Event.CANCEL)
+    paper.settle()
+    assert paper.in_state(State.QUEUED) == ["command"]
+    paper.claim("command")
+    paper.pass_time(600.0)
+    holding = paper.world.books.holding("command")
+    assert holding is not None and holding.task.expected_s is None, "what has run long will run long"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
-from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, ResourceSpec
+from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, Checked, ResourceSpec
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.spec.train import TrainSpec
 from singlepoint.worker.kinds.table import check
@@ -19,12 +19,19 @@ WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "a
 """16 million weights: 64 MB, and seven times that with gradients, Adam's slots and a checkpoint's copy."""
 
 
-def checked(directory: Path, **changes: Any) -> ResourceSpec:
+def looked_at(directory: Path, **changes: Any) -> Checked:
     (directory / "wdbc.csv").write_bytes(resources.files("singlepoint.jobs.demo").joinpath("wdbc.csv").read_bytes())
     document = {"kind": "train", "name": "t", "data": {"path": "wdbc.csv", "target": "diagnosis"}, **changes}
     spec = parse_document(document, directory, "spec")
     assert isinstance(spec, TrainSpec)
-    return check(spec).spec.resources
+    found = check(spec)
+    assert found is not None
+    return found
+
+
+def checked(directory: Path, **changes: Any) -> ResourceSpec:
+    resources: ResourceSpec = looked_at(directory, **changes).spec.resources
+    return resources
 
 
 def test_a_network_that_takes_more_memory_than_is_asked_for_is_refused(tmp_path: Path) -> None:
@@ -48,6 +55,27 @@ def test_a_network_that_fits_is_not(tmp_path: Path) -> None:
         training={"optimiser": {"type": "sgd", "learning_rate": 0.1}},
         resources={"memory": "256MiB"},
     )  # keeps no slots
+
+
+def test_how_long_it_takes_is_reckoned_and_told_and_a_larger_network_takes_longer(tmp_path: Path) -> None:
+    small, large = (looked_at(tmp_path, model={"hidden": [units]}) for units in (8, 2000))
+    assert 0.001 < small.reckoned_s < 0.1 * large.reckoned_s < 600
+    assert "on one core" in large.summary[-1]
+
+
+def test_of_a_prediction_by_the_rows_of_its_input_as_far_as_these_tell(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    maker.make(maker.submit(training={"epochs": 1}))
+    model = str(maker.model())
+    lines = (tmp_path / "wdbc.csv").read_text().splitlines()
+    reckoned = []
+    for times in (1, 400):
+        (tmp_path / "rows.csv").write_text("\n".join([lines[0], *lines[1:] * times]) + "\n")
+        document = {"kind": "predict", "name": "p", "model": model, "input": "rows.csv", "output": "answers.csv"}
+        found = check(parse_document(document, tmp_path, "spec"))
+        assert found is not None
+        reckoned.append(found.reckoned_s)
+    assert reckoned[1] == pytest.approx(400 * reckoned[0], rel=0.05)
 
 
 def test_a_scored_file_is_scored_again_only_when_old_and_new_answers_can_be_told_apart(tmp_path: Path) -> None:

@@ -252,7 +252,7 @@ def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: i
     for tile in table.tiles(None, max(least, at_once), wanted, threads=threads):
         file = tile.file or (table.path.name if named else "")
         parts[file] = parts.get(file, 0) + tile.rows
-        about_rows = _about(table, tile, gathered.rows + tile.rows, len(parts))
+        about_rows = about_rows_of(table, tile, gathered.rows + tile.rows, len(parts))
         gathered.add(_named(replace(tile, file=file).whole()), about_rows or 0)
         if limit is not None and gathered.rows >= limit:
             complete = False
@@ -300,7 +300,7 @@ class _Gathered:
         return {name: column[: self.rows] for name, column in self._columns.items()}
 
 
-def _about(table: Table, last: Tile, rows: int, files: int) -> int | None:
+def about_rows_of(table: Table, last: Tile, rows: int, files: int) -> int | None:
     """How many rows the file has, to judge by where the ones read end; None when that does not tell."""
     if table.rows is not None:
         return table.rows

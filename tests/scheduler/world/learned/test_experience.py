@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_who_asks_is_told_by_the_newest_while_the_line_keeps_its_order() -> None
     assert known.standing("a") == stood is not None
     assert told is not None and 110 < told.median_s < 120 < told.high_s
 
-    assert known.learn(ended(200) for _ in range(20)) == {"a"}
+    assert known.learn(ended(200) for _ in range(20)) == {"a", "train"}
     stands = known.standing("a")
     assert stood is not None and stands is not None and stands.median_s > 1.4 * stood.median_s
 
@@ -153,3 +154,39 @@ def test_a_job_with_an_attempt_that_was_lost_says_nothing_of_the_time_from_a_gra
     account = Account(wall_s=2.0, granted_core_s=2.05 + 60.0, ends={"succeeded": 1, "lost": 1})
     experience.learn([Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 0.0, like="a", cores=1, account=account)])
     assert experience.starting() == STARTING
+
+
+def of_kind(wall_s: float, reckoned_s: float = 0.0, kind: str = "train") -> Entry:
+    return replace(ended(wall_s, like=f"{kind} of {wall_s}"), kind=kind, reckoned_s=reckoned_s)
+
+
+def test_a_job_like_none_is_told_by_its_shapes_and_by_how_far_off_others_of_its_kind_were() -> None:
+    known = Experience()
+    cold = known.of_kind("train", 100.0)
+    assert cold is not None and cold.low_s < 50 < cold.median_s < 150 < cold.high_s and cold.source == "kind"
+
+    assert "train" in known.learn([of_kind(20.0, 10.0)])
+    known.learn(of_kind(2.0 * seconds, seconds) for seconds in (1.0, 4.0, 30.0))
+    warm, other = known.of_kind("train", 100.0), known.of_kind("predict", 100.0)
+    assert warm is not None and warm.median_s == pytest.approx(200.0, rel=0.1)
+    assert other == cold
+
+
+def test_a_command_like_none_is_told_by_the_others_and_the_first_by_nothing() -> None:
+    known = Experience()
+    assert known.of_kind("run", 0.0) is None
+    known.learn(of_kind(seconds, kind="run") for seconds in (2.0, 4.0, 8.0))
+    told, like = known.of_kind("run", 0.0), known.run_time("run of 4.0")
+    assert told is not None and like is not None
+    assert told.median_s == pytest.approx(4.0, rel=0.01) and told.low_s < 1.0 and told.high_s > 16.0
+    assert known.of_kind("train", 0.0) is None
+
+
+def test_commands_that_go_by_others_tell_nothing_of_trainings_whose_size_is_known() -> None:
+    known = Experience()
+    known.learn([of_kind(1000.0, kind="run"), of_kind(1000.0)])
+    cold = known.of_kind("train", 0.5)
+    assert cold is not None and cold.median_s > 100, "one of its kind that could not be reckoned is better than none"
+    known.learn([of_kind(1.0, 0.5)])
+    warm = known.of_kind("train", 0.5)
+    assert warm is not None and warm.median_s == pytest.approx(1.0, rel=0.1)
