@@ -16,6 +16,8 @@ from singlepoint.jobs.clock import iso
 
 from .entries import Entry, is_gone, job_of
 
+_WORD_OF_IDS = re.compile("[^ ]+")
+
 LINES_A_SLICE = 5000
 """Gone through at a time: some milliseconds."""
 
@@ -62,10 +64,6 @@ def key_of(line: Line) -> tuple[str, str]:
 def id_of(line: Line) -> str:
     """Of a line, or of its beginning."""
     return line.split("\t", 2)[1]
-
-
-def ids_of(lines: Iterable[Line]) -> set[str]:
-    return {line.split("\t", 2)[1] for line in lines}  # as `id_of`, without 100,000 calls
 
 
 def states_of(lines: Iterable[Line]) -> list[str]:
@@ -118,6 +116,11 @@ class Listed:
         here = set(ids)
         here -= self.others(here)
         return (yield from replace(self, changed={**self.changed, **dict.fromkeys(here)}).lines())
+
+    def all_ids(self) -> Iterator[str]:
+        """Of the jobs in the list, in no order."""
+        yield from (found[0] for found in _WORD_OF_IDS.finditer(self.ids) if found[0] not in self.changed)
+        yield from (job_id for job_id, line in self.changed.items() if line is not None)
 
     def others(self, ids: Iterable[str]) -> set[str]:
         """Those of these that are not in the list; and what is in it no longer, whether among these or not."""

@@ -10,9 +10,10 @@ import json
 import zlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from singlepoint.jobs import documents
-from singlepoint.jobs.ledger.catalogue import Line, Listed, changes, id_of
+from singlepoint.jobs.ledger.catalogue import LINES_A_SLICE, Line, Listed, changes, id_of
 from singlepoint.jobs.ledger.entries import Content, pieces
 
 from .durable import put_in_place
@@ -58,16 +59,27 @@ class Catalogue:
             known = yield from self._now(content)
         return (yield from known.listed.lines())
 
+    def ids(self) -> Generator[None, None, set[str]]:
+        """Of every job that has ended and is still there; each step is a slice."""
+        with self._ledger.opened() as content:
+            known = yield from self._now(content)
+        found, left = set[str](), known.listed.all_ids()
+        while some := set(islice(left, LINES_A_SLICE)):
+            found |= some
+            yield
+        return found
+
     def write(self) -> Generator[None, None, int]:
         """Write the list down if it is worth it; each step is a slice. How many lines of the ledger say nothing that
         counts any more."""
         with self._ledger.opened() as content:
             before = yield from self._read(content)
             known = yield from self._now(content)
-            lines = yield from known.listed.lines()
+            count = sum(1 for _ in known.listed.all_ids())
             if known.upto - before.upto > WRITTEN_EVERY_BYTES:
+                lines = yield from known.listed.lines()
                 self._write(content, known, lines)
-        return known.ledger_lines - len(lines)
+        return known.ledger_lines - count
 
     def _now(self, content: Content) -> Generator[None, None, _Known]:
         known = yield from self._read(content)

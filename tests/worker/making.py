@@ -22,6 +22,7 @@ from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.client.submit import accept
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.host.free_memory import give_back_free_memory
 from singlepoint.jobs.lifecycle.records import Job, Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.common import Checked
@@ -29,7 +30,7 @@ from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.store.home import open_home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.attempt import pipeline
-from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit
+from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
 from singlepoint.worker.ground.stop_requests import StopRequests
 from singlepoint.worker.ground.workplace import Workplace
 from singlepoint.worker.pool.watch import Watch

@@ -91,15 +91,6 @@ def private_bytes(pid: int) -> int:
     return next((int(text.split()[1]) * 1024 for text in lines if text.startswith("Private_Dirty:")), 0)
 
 
-def give_back_free_memory() -> None:
-    """Return to the system what the allocator keeps for later; before a fork, since a child that fills what it
-    inherited free is not seen to grow. Does nothing where the C library cannot (glibc can; 10 us when there is none).
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def oom_kills() -> int:
     """How many processes of our control group the kernel has killed for want of memory; 0 where it does not tell."""
     return max(map(killed_by_kernel, _memory_events()), default=0)

@@ -31,9 +31,10 @@ from rq.timeouts import HorseMonitorTimeoutException
 from rq.worker import Worker, WorkerStatus
 
 from singlepoint.jobs.broker.rq_names import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
+from singlepoint.jobs.host.free_memory import give_back_free_memory
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground import tree
-from singlepoint.worker.ground.process import die_with, give_back_free_memory, kill_group, wait_for_exit
+from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
 from singlepoint.worker.ground.workplace import Workplace
 
 from .watch import Watch

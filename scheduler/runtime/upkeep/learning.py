@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from singlepoint.jobs.host.free_memory import give_back_free_memory
 from singlepoint.jobs.ledger.compaction import KEPT
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.scheduler.world.learned.reliability import evidence_of
@@ -39,3 +40,4 @@ def learn(world: World, store: JobStore, settings: Learning = LEARNING) -> Itera
         log.info("ledger_compacted lines=%d", superfluous - settings.keep)
         yield from store.catalogue.write()
         yield from store.ledger.sum_up()
+    give_back_free_memory()  # the list of all that have ended

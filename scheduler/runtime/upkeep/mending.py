@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from singlepoint.jobs.broker.index import Index
 from singlepoint.jobs.broker.rq_names import rq_id
 from singlepoint.jobs.errors import SinglepointError
-from singlepoint.jobs.ledger.catalogue import ids_of, slices_of
+from singlepoint.jobs.host.free_memory import give_back_free_memory
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.going_on import LedgerSeen
 from singlepoint.jobs.store.job_store import JobStore
@@ -70,6 +70,7 @@ def look_through(sight: Sight, telling: Telling, settings: Mending = MENDING) ->
     reach_redis(sight, telling)
     yield from _mend_index(sight, telling, settings)
     yield from bring_in_line(sight, telling)
+    give_back_free_memory()  # lists of all jobs that there are
 
 
 def _say_who_goes_on(sight: Sight, unlisted: set[str], ledger: LedgerSeen, settings: Mending) -> None:
@@ -82,11 +83,7 @@ def _say_who_goes_on(sight: Sight, unlisted: set[str], ledger: LedgerSeen, setti
 
 def unlisted_slices(store: JobStore, entries_a_slice: int) -> Generator[None, None, set[str]]:
     """`JobStore.unlisted_ids` by all directories, in slices; the answer is the generator's."""
-    lines = yield from store.catalogue.slices()
-    ended, found = set[str](), set[str]()
-    for part in slices_of(lines):
-        ended |= ids_of(part)
-        yield
+    ended, found = (yield from store.catalogue.ids()), set[str]()
     for count, entry in enumerate(os.scandir(store.home.jobs), 1):
         if entry.name not in ended and store.exists(entry.name):
             found.add(entry.name)

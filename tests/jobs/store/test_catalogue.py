@@ -56,6 +56,8 @@ def test_the_list_is_the_same_read_on_from_where_it_was_written_and_read_anew(st
     listed, found = store.catalogue.listed(), store.catalogue.lines()
     assert {id_of(line) for line in found} == set(ids) and found == sorted(found) == anew(store)
     assert listed.changed and listed.text
+    assert run(store.catalogue.ids()) == set(ids)
+    assert run(store.catalogue.write()) == len(store.ledger.path.read_bytes().splitlines()) - len(ids)
     for begin in {job_id[:length] for job_id in ids for length in (1, 2, 8)}:
         assert listed.beginning_with(begin) == {job_id for job_id in ids if job_id.startswith(begin)}
     assert sorted(store.unlisted_ids()) == sorted(set(store.ids()) - set(ids))
