@@ -1,7 +1,8 @@
 """Forty mixed jobs, from the first submission to the last end, and how long they took on average until each was done;
 beside what people would run them with instead.
 
-    python -m benchmarks.makespan [--contender shell-one …] [--policy feedback …] [--taught] [--rounds 1] [--seed 1]
+    python -m benchmarks.makespan [--contender shell-one …] [--policy feedback …] [--taught] [--times 1] [--rounds 1]
+                                 [--seed 1]
 
 Trainings and predictions of ours and scripts of scikit-learn, on all cores. We and a contender take turns, so that what
 else the machine does meets both; the ratio is theirs to ours, by the best of each. Of ours is printed, too, which share
@@ -9,7 +10,8 @@ of all cores' time was of use (what checkpoints, repeated work, failures, our ow
 which our own processes took; what is left of it whoever hands in and the idle cores had; and how long the same jobs
 take when the simulator replays them from their histories.
 The order is shuffled by the seed: which job comes last decides how long a core idles at the end, 2 % of all and more.
-Contenders that are not installed are left out, with what would bring them. A round takes some two minutes.
+Contenders that are not installed are left out, with what would bring them. A round takes some two minutes; `--times 4`
+has each job do four times as much.
 """
 
 from __future__ import annotations
@@ -139,13 +141,14 @@ def main() -> None:
     parser.add_argument("--contender", action="append", choices=[*known], metavar="NAME", help=", ".join(known))
     parser.add_argument("--policy", action="append", choices=[*POLICIES], metavar="NAME", help=", ".join(POLICIES))
     parser.add_argument("--taught", action="store_true", help="beside each of ours one whose home ran the same before")
+    parser.add_argument("--times", type=int, default=1, help="so many times the work in each job")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     policies = options.policy or ["feedback"]
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        load = mixed_load(directory, options.seed)
+        load = mixed_load(directory, options.seed, options.times)
         came: dict[str, list[Came]] = {}
         for name in options.contender or [*known]:
             for _ in range(options.rounds):

@@ -1,8 +1,8 @@
 """The load itself: forty jobs, each as a spec for singlepoint and as the plain command that does the same work.
 
 Trainings (dense, convolutional, recurrent), predictions with models trained beforehand, and scripts of scikit-learn.
-They take one to ten seconds of a core, a minute and more of two cores in all; their order is shuffled by a seed and the
-same for everybody.
+They take one to ten seconds of a core, a minute and more of two cores in all, or as many times as much as is asked for;
+their order is shuffled by a seed and the same for everybody.
 """
 
 from __future__ import annotations
@@ -56,19 +56,22 @@ class MixedJob:
     command: tuple[str, ...]
 
 
-def mixed_load(directory: Path, seed: int = 1) -> list[MixedJob]:
-    """All forty, their data written into `directory` and the models of the predictions trained there."""
+def mixed_load(directory: Path, seed: int = 1, times: int = 1) -> list[MixedJob]:
+    """All forty, their data written into `directory` and the models of the predictions trained there.
+
+    times: so many times the epochs, the rows to score, the sets that a script learns.
+    """
     write_digits(directory)
     for network in ("cnn", "rnn"):
-        _train_before(directory, network)
-    found = [*_trainings(directory), *_predictions(directory), *_scripts(directory)]
+        _train_before(directory, network, times)
+    found = [*_trainings(directory, times), *_predictions(directory), *_scripts(directory, times)]
     random.Random(seed).shuffle(found)
     return found
 
 
-def _trainings(directory: Path) -> Iterator[MixedJob]:
+def _trainings(directory: Path, times: int) -> Iterator[MixedJob]:
     for network, epochs in TRAININGS:
-        spec = _training(directory, f"train-{network}-{epochs}", network, epochs)
+        spec = _training(directory, f"train-{network}-{epochs}", network, times * epochs)
         yield MixedJob(spec["name"], spec, _alone(directory, "train", spec))
 
 
@@ -79,11 +82,11 @@ def _training(directory: Path, name: str, network: str, epochs: int) -> dict[str
     return spec
 
 
-def _train_before(directory: Path, network: str) -> None:
+def _train_before(directory: Path, network: str, times: int) -> None:
     spec = _training(directory, f"before-{network}", network, 2)
     subprocess.run(_alone(directory, "train", spec), check=True, env=one_thread(), cwd=directory)
     images = np.load(directory / spec["data"]["path"])["x"]
-    np.save(directory / f"score-{network}.npy", np.concatenate([images] * SCORED_TIMES))
+    np.save(directory / f"score-{network}.npy", np.concatenate([images] * SCORED_TIMES * times))
 
 
 def _predictions(directory: Path) -> Iterator[MixedJob]:
@@ -100,9 +103,9 @@ def _predictions(directory: Path) -> Iterator[MixedJob]:
         yield MixedJob(name, spec, _alone(directory, "predict", spec))
 
 
-def _scripts(directory: Path) -> Iterator[MixedJob]:
+def _scripts(directory: Path, times: int) -> Iterator[MixedJob]:
     for what, size in SCRIPTS:
-        name, command = f"learn-{what}-{size}", (sys.executable, LEARN, what, str(size))
+        name, command = f"learn-{what}-{size}", (sys.executable, LEARN, what, str(size), str(times))
         spec = {"kind": "run", "name": name, "command": list(command), "cwd": str(directory)}
         yield MixedJob(name, spec, command)
 

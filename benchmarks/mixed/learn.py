@@ -1,6 +1,6 @@
-"""A script of scikit-learn as people write it: `learn.py WHAT SIZE [DONE]`. It knows nothing of any queue.
+"""A script of scikit-learn as people write it: `learn.py WHAT SIZE TIMES [DONE]`. It knows nothing of any queue.
 
-DONE: a file to be made at its end.
+TIMES: on how many sets, one after another.  DONE: a file to be made at its end.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
-what, size = sys.argv[1], int(sys.argv[2])
-x, y = make_classification(n_samples=2000 * size, n_features=40, n_informative=20, n_classes=4, random_state=size)
+what, size, times = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 models = {
     "forest": lambda: RandomForestClassifier(n_estimators=60, random_state=1),
     "boosting": lambda: HistGradientBoostingClassifier(max_iter=40, random_state=1),
@@ -25,7 +24,9 @@ models = {
     "clusters": lambda: KMeans(40, n_init=12, random_state=1),
     "network": lambda: MLPClassifier((64, 64), max_iter=25, tol=0, random_state=1),
 }
-model = models[what]().fit(x, y)
-print(what, size, float(model.score(x, y)))
-for done in sys.argv[3:]:
+for number in range(size, size + times):
+    x, y = make_classification(n_samples=2000 * size, n_features=40, n_informative=20, n_classes=4, random_state=number)
+    model = models[what]().fit(x, y)
+    print(what, size, float(model.score(x, y)))
+for done in sys.argv[4:]:
     Path(done).touch()
