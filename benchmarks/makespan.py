@@ -7,8 +7,8 @@ beside what people would run them with instead.
 Trainings and predictions of ours and scripts of scikit-learn, on all cores. We and a contender take turns, so that what
 else the machine does meets both; the ratio is theirs to ours, by the best of each. Of ours is printed, too, which share
 of all cores' time was of use (what checkpoints, repeated work, failures, our own processes and idle cores leave), and
-which our own processes took; what is left of it whoever hands in and the idle cores had; and how long the same jobs
-take when the simulator replays them from their histories.
+which our own processes took, and which cores had that had no work left; the rest whoever hands in took, and the moments
+between two jobs; and how long the same jobs take when the simulator replays them from their histories.
 The order is shuffled by the seed: which job comes last decides how long a core idles at the end, 2 % of all and more.
 Contenders that are not installed are left out, with what would bring them. A round takes some two minutes; `--times 4`
 has each job do four times as much.
@@ -30,6 +30,7 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.needs import needed
+from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.services.policy_choice import choose_policy
 from singlepoint.scheduler.policy.named import POLICIES
 from tests.system.machine import ROOT, Machine, wait_until
@@ -46,15 +47,17 @@ CORES = len(os.sched_getaffinity(0))
 
 @dataclass(frozen=True)
 class Ours:
-    """useful, own: the share of all cores that was of use meanwhile, and that our own processes took.  replayed_s: as
-    the simulator has it; None where it is not asked."""
+    """useful, own, over: the share of all cores that was of use meanwhile, that our own processes took, and that had
+    nothing left to do at the end.  replayed_s: as the simulator has it; None where it is not asked."""
 
     useful: float
     own: float
+    over: float
     replayed_s: float | None
 
     def told(self, took_s: float) -> str:
-        of_use = f"   of use {100 * self.useful:.1f}% of all cores, our own {100 * self.own:.1f}%"
+        shares = (100 * self.useful, 100 * self.own, 100 * self.over)
+        of_use = "   of use {:.1f}% of all cores, our own {:.1f}%, no work left {:.1f}%".format(*shares)
         if self.replayed_s is None:
             return of_use
         return f"{of_use}   replayed {self.replayed_s:.1f} s ({100 * (self.replayed_s / took_s - 1):+.1f}%)"
@@ -97,9 +100,19 @@ def ours(directory: Path, load: Sequence[MixedJob], policy: str, *, taught: bool
             came_to, all_core_s = machine.store.ledger.account(), took_s * CORES
             own = (counted_s - came_to.cpu_s + before.cpu_s) / all_core_s
             useful = (came_to.useful_core_s - before.useful_core_s) / all_core_s
-            return Came(took_s, completion_s, Ours(useful, own, None if taught else _replayed_s(machine, policy)))
+            over = _over_core_s(ended) / all_core_s
+            return Came(took_s, completion_s, Ours(useful, own, over, None if taught else _replayed_s(machine, policy)))
         finally:
             machine.stop()
+
+
+def _over_core_s(ended: Sequence[Job]) -> float:
+    """From the end of the last job that each core had until the end of all."""
+    last: dict[int, float] = {}
+    for job in ended:
+        for core in job.terms.cores if job.terms else ():
+            last[core] = max(last.get(core, 0.0), job.ended_at or 0.0)
+    return sum(max(last.values()) - one for one in last.values())
 
 
 def _answers_removed(directory: Path) -> None:
