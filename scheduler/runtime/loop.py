@@ -52,6 +52,7 @@ from singlepoint.scheduler.policy.plan import Decision, Plan, PushAgain, Rescue
 from singlepoint.scheduler.policy.rules import Rules
 from singlepoint.scheduler.runtime.upkeep.deleting import Deleting
 from singlepoint.scheduler.runtime.upkeep.duties import Duty, Upkeep
+from singlepoint.scheduler.runtime.upkeep.expecting import EXPECTING, expect
 from singlepoint.scheduler.runtime.upkeep.filling import FILLING, fill
 from singlepoint.scheduler.runtime.upkeep.learning import LEARNING, learn
 from singlepoint.scheduler.runtime.upkeep.lining_up import LINING_UP, line_up
@@ -312,6 +313,7 @@ class Scheduler:
                 Duty("fill", lambda: fill(self.world, self._at_hand().index), FILLING),
                 Duty("mend", lambda: look_through(sight, self._at_hand(), MENDING), MENDING),
                 Duty("line", lambda: line_up(sight, self._at_hand(), LINING_UP), LINING_UP),
+                Duty("expect", lambda: expect(self.world), EXPECTING),
                 Duty("learn", lambda: learn(self.world, self.store), LEARNING),
                 Duty("reserve", lambda: reserve(self._measure_again), RESERVING),
                 Duty("retention", lambda: deleting.slices(lambda: self._at_hand().index), deleting.settings),

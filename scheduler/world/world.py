@@ -34,6 +34,9 @@ from .tasks import NOTHING, Holding, Task
 NEWS = 0.1
 """By which share an expectation must change to be worth a new place."""
 
+RANKED_AT_ONCE = 300
+"""Jobs that wait: some milliseconds."""
+
 SET_BACK_S = 1.0
 """A clock that goes back by less was not set, but led to the right time."""
 
@@ -82,6 +85,7 @@ class World:
         self._stints: dict[str, tuple[float, float]] = {}  # when one began by its history, and as it is counted
         self._ended: list[tuple[str, Attempt]] = []
         self._missing: set[str] = set()
+        self._learned_of: set[str] = set()  # likenesses and kinds, since those that wait were last ranked by them
 
     # --- what happened -----------------------------------------------------------------------------------
 
@@ -398,11 +402,24 @@ class World:
         left = self.remaining_in_line(job)
         return task_of(job, place, self.need(job), self._since[job.id], left, self.now)
 
-    def _expect_anew(self, likenesses: set[str]) -> None:
-        """Those that wait and are like jobs, or of a kind, of which more is known now stand by that, all of them."""
-        if likenesses:
-            for job in [one for one in self.standing(Place.READY) if {one.like, one.kind} & likenesses]:
-                self.books.wait(self._task(job, Place.READY))
+    def _expect_anew(self, names: set[str]) -> None:
+        """Those that wait and are like jobs, or of a kind, of which more is known now stand by that, all of them: at
+        once, unless there are so many that decisions would have to wait for it."""
+        self._learned_of |= names
+        if len(self.books) <= RANKED_AT_ONCE:
+            for _ in self.expectations():
+                pass
+
+    def expectations(self) -> Iterator[None]:
+        """Have them stand by that; each step is a slice of the work."""
+        names, self._learned_of = self._learned_of, set()
+        waiting = list(self.lines[Place.READY]) if names else []
+        for begin in range(0, len(waiting), RANKED_AT_ONCE):
+            for job_id in waiting[begin : begin + RANKED_AT_ONCE]:
+                job = self._jobs.get(job_id)  # it may have left meanwhile
+                if job is not None and self.place(job_id) is Place.READY and {job.like, job.kind} & names:
+                    self.books.wait(self._task(job, Place.READY))
+            yield
 
     def _expect(self, job: Job) -> None:
         """Book a running job anew when its progress says something else than what it was booked with."""

@@ -102,7 +102,7 @@ Group = tuple[str, bool]
 line."""
 
 ROUGHLY = 4.0
-"""What is reckoned from shapes alone is as likely as not that many times less or more."""
+"""What is reckoned from shapes alone may take so many times less, or more."""
 
 
 class Paces:
@@ -203,9 +203,8 @@ class Experience:
 
     def paces(self, likenesses: Set[str]) -> dict[Group, Pace]:
         """By which jobs of these likenesses, and of every kind, stand in line."""
-        return {
-            group: pace for group, pace in self._alike.stands.items() if group[0] in likenesses
-        } | self._kinds.stands
+        alike = {group: pace for group, pace in self._alike.stands.items() if group[0] in likenesses}
+        return alike | self._kinds.stands
 
     def cpu_time(self, like: str, work: float = 0.0) -> Estimate | None:
         """The same in seconds of processor time."""
@@ -235,14 +234,12 @@ def expected(paces: Mapping[Group, Pace], like: str, work: float) -> Estimate | 
 
 def expected_of_kind(paces: Mapping[Group, Pace], kind: str, reckoned_s: float) -> Estimate | None:
     """Of a job that is like none, by the pace of its kind, or as it is reckoned; None where neither is known."""
-    found = expected(paces, kind, reckoned_s)
-    if found is not None:
-        return replace(found, source="kind")
-    return (
-        Estimate(reckoned_s / ROUGHLY, START_S + reckoned_s, START_S + ROUGHLY * reckoned_s, "kind")
-        if reckoned_s
-        else None
-    )
+    pace = paces.get((kind, reckoned_s > 0))
+    if pace is not None:
+        return replace(pace.takes(reckoned_s), source="kind")
+    if not reckoned_s:
+        return None
+    return Estimate(reckoned_s / ROUGHLY, START_S + reckoned_s, START_S + ROUGHLY * reckoned_s, "kind")
 
 
 def _pace(took: Sequence[tuple[float, float]], doubt: float) -> Pace:

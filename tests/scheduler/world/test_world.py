@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Resources, Sample
 from singlepoint.jobs.lifecycle.spent import account, account_of_round
 from singlepoint.jobs.lifecycle.states import Event, State
+from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.simulation.paper import BOOT, Paper, budget
+from singlepoint.scheduler.world import world
 from singlepoint.scheduler.world.learned.reliability import Evidence, evidence_of
 from singlepoint.scheduler.world.line import Line, key
 from singlepoint.scheduler.world.places import Place
@@ -170,3 +174,27 @@ def test_what_a_removed_job_was_granted_stays_taken_until_its_process_must_have_
     assert paper.world.reserved.cpu_millis == 1000 and paper.world.books.free_cores == []
     paper.world.seen_at(paper.world.now + LEAVING_S + 0.1)
     assert paper.world.reserved.cpu_millis == 0 and paper.world.books.free_cores == [0]
+
+
+def test_where_many_wait_they_stand_by_what_was_learned_a_little_later_in_slices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(world, "RANKED_AT_ONCE", 2)
+    paper = Paper(cpu=1, rules=POLICIES["feedback"])
+    paper.submit("first", like="quick")
+    paper.settle()
+    paper.claim("first")
+    for number in range(3):
+        paper.submit(f"unknown {number}", kind="run")
+    for number in range(3):
+        paper.submit(f"quick {number}", like="quick")
+    before = [task.id for task in paper.world.books.waiting()]
+    paper.pass_time(1.0)
+    paper.end("first")
+    assert [task.id for task in paper.world.books.waiting()] == before
+    slices = paper.world.expectations()
+    next(slices)
+    paper.move("quick 2", Event.CANCEL)
+    assert len(list(slices)) == 2, "two jobs each"
+    assert [task.id for task in paper.world.books.waiting()] == ["quick 0", "quick 1", *before[:3]]
+    assert list(paper.world.expectations()) == []

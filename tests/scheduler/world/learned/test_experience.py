@@ -182,11 +182,9 @@ def test_a_command_like_none_is_told_by_the_others_and_the_first_by_nothing() ->
     assert known.of_kind("train", 0.0) is None
 
 
-def test_commands_that_go_by_others_tell_nothing_of_trainings_whose_size_is_known() -> None:
+def test_what_is_reckoned_goes_by_others_that_were_and_what_is_not_by_others_that_were_not() -> None:
     known = Experience()
     known.learn([of_kind(1000.0, kind="run"), of_kind(1000.0)])
-    cold = known.of_kind("train", 0.5)
-    assert cold is not None and cold.median_s > 100, "one of its kind that could not be reckoned is better than none"
-    known.learn([of_kind(1.0, 0.5)])
-    warm = known.of_kind("train", 0.5)
-    assert warm is not None and warm.median_s == pytest.approx(1.0, rel=0.1)
+    reckoned, unreckoned = known.of_kind("train", 0.5), known.of_kind("train", 0.0)
+    assert reckoned is not None and reckoned.median_s < 1
+    assert unreckoned is not None and unreckoned.median_s == pytest.approx(1000.0, rel=0.01)
