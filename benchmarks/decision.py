@@ -1,9 +1,11 @@
-"""How long a decision takes with 100,000 jobs waiting of as many shapes, and how that grows from 1,000.
+"""How long a decision takes with 100,000 jobs waiting of as many shapes, and how that grows from 1,000; and how much
+longer a large machine takes to decide for than a small one.
 
     python -m benchmarks.decision [--waiting 100000]
 
 In one run, for each policy: the line is built, then time goes on and one job after another ends; measured is the
-processor time of the pass that follows each end, and of building the line. No Redis, no disk.
+processor time of the pass that follows each end, and of building the line. No Redis, no disk. Then 5,000 jobs after the
+model of Lublin and Feitelson, as wide as the machine allows, are replayed on 128 cores and on 4,096.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from singlepoint.scheduler.policy.arrange import arrange
 from singlepoint.scheduler.policy.decide import MOST_TOLD
 from singlepoint.scheduler.policy.named import POLICIES
 from singlepoint.scheduler.policy.rules import Rules
+from singlepoint.scheduler.simulation.machine import replay
+from singlepoint.scheduler.simulation.workload import lublin
 from singlepoint.scheduler.world.books import Books
 from singlepoint.scheduler.world.tasks import Holding, Task
 
@@ -26,6 +30,8 @@ MIB = 2**20
 ENDS = 60
 SCARCE = {"cores": (4, 2**40), "memory": (64, 4096 * MIB)}
 """What there is: so that cores run out first, or memory, with cores left over."""
+
+MACHINES, REPLAYED, LOAD, SWITCH_S = (128, 4096), 5000, 0.9, 10.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,20 @@ def main() -> None:
                 ordered = sorted(found.passes_s)
                 figures = (1e3 * ordered[len(ordered) // 2], 1e3 * ordered[-1], 1e6 * found.build_s / count)
                 print(f"{name:12} {scarce:7} {count:8} {figures[0]:10.2f} {figures[1]:11.2f} {figures[2]:18.0f}")
+    print_machines()
+
+
+def print_machines() -> None:
+    for name, rules in POLICIES.items():
+        took_s = []
+        for cores in MACHINES:
+            workload = lublin(REPLAYED, cores, LOAD, seed=1)
+            began = time.process_time()
+            replay(workload, rules, SWITCH_S)
+            took_s.append(time.process_time() - began)
+        few_s, many_s = took_s
+        ratio = f"{few_s:.2f} s, on {MACHINES[1]} {many_s:.2f}: {many_s / few_s:.1f} times as long"
+        print(f"{name:12} {REPLAYED} jobs on {MACHINES[0]} cores {ratio}")
 
 
 if __name__ == "__main__":

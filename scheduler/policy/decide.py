@@ -10,7 +10,7 @@ Won't do: look at all jobs. Each call reads the heads of lines and the few jobs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Protocol
@@ -84,8 +84,10 @@ def decide(view: View, rules: Rules, host: Host = UNKNOWN, explained: int = MOST
     )
 
 
-def _starts(view: View, starts: Iterable[Start], host: Host) -> Iterator[Decision]:
+def _starts(view: View, starts: Sequence[Start], host: Host) -> Iterator[Decision]:
     """Each with cores, and the lowest free numbers of what is counted; one that was paused keeps those it has."""
+    if not starts:
+        return
     free, free_cores = view.free_units(), list(view.books.free_cores)
     for start in starts:
         task = start.task

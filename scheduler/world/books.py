@@ -46,8 +46,9 @@ class Books:
         self.leaving = NOTHING
         """What those who were asked to leave hold: it will be free in a moment."""
         self._cores = frozenset(cores)
-        self._free_cores: list[int] = sorted(self._cores)
-        self._users: Counter[int] = Counter()  # of a core; several while an attempt may live that was taken for dead
+        self._used: set[int] = set()
+        self._used_again: Counter[int] = Counter()  # by one more, while an attempt may live that was taken for dead
+        self._free_cores: list[int] | None = None  # in order; None until somebody asks again
         self._ranking = ranking
         self._sharing = sharing
         self.usage = Usage()
@@ -113,19 +114,20 @@ class Books:
 
     def take(self, granted: Resources, cores: Iterable[int]) -> None:
         """So much is used, by a task that holds it or by one that is not known any more."""
-        self.free = self.free - granted
-        for core in cores:
-            self._users[core] += 1
-            if self._users[core] == 1 and core in self._cores:
-                _take_out(self._free_cores, core)
+        self.free, self._free_cores = self.free - granted, None
+        taken = set(cores)
+        if taken & self._used:
+            self._used_again.update(taken & self._used)
+        self._used |= taken
 
     def give_back(self, granted: Resources, cores: Iterable[int]) -> None:
         """What was taken is used no more."""
-        self.free = self.free + granted
-        for core in cores:
-            self._users[core] -= 1
-            if not self._users[core] and core in self._cores:
-                insort(self._free_cores, core)
+        self.free, self._free_cores = self.free + granted, None
+        given_back = set(cores)
+        if self._used_again and (still := given_back & self._used_again.keys()):
+            self._used_again -= Counter(still)  # and who is used no more is out of it
+            given_back -= still
+        self._used -= given_back
 
     def seen_at(self, now: float) -> None:
         """It is `now`: whoever's rank time has changed is moved to where it belongs."""
@@ -177,7 +179,7 @@ class Books:
         """The budget changed, or our own needs: what is held stays held."""
         self.free = self.free + room - self.room
         self.room, self._cores = room, frozenset(cores)
-        self._free_cores = sorted(core for core in self._cores if not self._users[core])
+        self._free_cores = None
 
     def rank_by(self, ranking: Ranking, sharing: Sharing = nobody) -> None:
         """Another policy: everybody stands where it says."""
@@ -225,6 +227,8 @@ class Books:
     @property
     def free_cores(self) -> list[int]:
         """Ids of the cores nobody has, lowest first; not to be changed."""
+        if self._free_cores is None:
+            self._free_cores = sorted(self._cores - self._used)
         return self._free_cores
 
     @property
