@@ -145,17 +145,25 @@ class CsvFile(Table):
         return rows
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
-        """Record by record, without blank lines, comments and empty cells after a last separator."""
-        return map(self._trimmed, filter(None, self.dialect.reader(self._telling(map(bytes.decode, lines)))))
+        """Record by record, without empty cells after a last separator."""
+        return map(self._trimmed, self._told(map(bytes.decode, lines)))
 
-    def _telling(self, lines: Iterator[str]) -> Iterator[str]:
-        """The lines without comments, and without those that hold but spaces: outside of quotes they tell nothing."""
-        comment, quote = self.dialect.comment, self.dialect.quote
-        inside = False
-        for line in lines:
-            if inside or not ((comment and line.startswith(comment)) or self._is_blank(line)):
-                yield line
-                inside ^= bool(quote) and line.count(quote) % 2 == 1
+    def _told(self, lines: Iterator[str]) -> Iterator[Record]:
+        """Record by record, without blank lines and comments. Lines are those only between two records: where the
+        reader asks for another within one, it is inside of quotes."""
+        comment, is_between = self.dialect.comment, True
+
+        def telling() -> Iterator[str]:
+            nonlocal is_between
+            for line in lines:
+                if not (is_between and ((comment and line.startswith(comment)) or self._is_blank(line))):
+                    is_between = False
+                    yield line
+
+        for record in self.dialect.reader(telling()):
+            is_between = True
+            if record:
+                yield record
 
     def _is_blank(self, line: str) -> bool:
         """Whether a line is no row: empty or, where rows have several cells, of spaces. Two tabs may be three cells."""
@@ -221,7 +229,7 @@ class CsvFile(Table):
             try:
                 start = streams.mark_bytes(file)
                 lines = _Told(streams.Lines(file), start)
-                first = next(filter(None, self.dialect.reader(self._telling(lines))), None)
+                first = next(self._told(lines), None)
             except _TROUBLE as error:
                 raise unreadable(self.path, f"cannot be read as CSV: {self._reason(error)}") from None
         if first is None:
@@ -229,7 +237,7 @@ class CsvFile(Table):
         if not self.header:
             return tuple(map(str, range(len(first)))), start
         while len(first) > 1 and not first[-1].strip():  # a separator after the last
-            first.pop()
+            first = first[:-1]
         names = tuple(name.strip() for name in first)
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:

@@ -143,3 +143,13 @@ def test_memory_is_bounded_by_the_tile_whatever_the_size_of_the_file(tmp_path: P
     tracemalloc.stop()
     assert rows == 100_000
     assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("tile_rows", [1, 2, 3, 4, 5, 100])
+def test_a_quote_that_is_an_ordinary_character_opens_nothing_wherever_a_tile_ends(
+    tmp_path: Path, tile_rows: int
+) -> None:
+    lines = ["#", "a,b", '1,5" disk', "   ", "2,y", "# no row", '3,3.5" disk', '4,"two', "   ", '# lines"', "", '5,8"']
+    tiles = read(a_file(tmp_path, "\n".join(lines) + "\n"), tile_rows, numbers=["a"], words=["b"])
+    found = [(number, word) for tile in tiles for number, word in zip(tile.raw["a"], tile.raw["b"], strict=True)]  # type: ignore[call-overload]
+    assert found == [(1, '5" disk'), (2, "y"), (3, '3.5" disk'), (4, "two\n   \n# lines"), (5, '8"')]
