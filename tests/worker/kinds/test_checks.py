@@ -59,7 +59,7 @@ def test_a_network_that_fits_is_not(tmp_path: Path) -> None:
 
 def test_how_long_it_takes_is_reckoned_and_told_and_a_larger_network_takes_longer(tmp_path: Path) -> None:
     small, large = (looked_at(tmp_path, model={"hidden": [units]}) for units in (8, 2000))
-    assert 0.001 < small.reckoned_s < 0.1 * large.reckoned_s < 600
+    assert 0.001 < small.reckoned_s < 0.2 * large.reckoned_s < 60
     assert "on one core" in large.summary[-1]
 
 
