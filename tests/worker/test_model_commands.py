@@ -20,6 +20,7 @@ from singlepoint.jobs.client.submit import accept
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import EXIT_INVALID, EXIT_NOT_FOUND, EXIT_NOT_NOW, EXIT_USAGE
 from singlepoint.jobs.host.temporaries import sweep
+from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.worker.model_commands import in_order, models
 from singlepoint.worker.models import registry
@@ -67,7 +68,7 @@ def maker(trained: Maker, tmp_path: Path) -> Maker:
 
 def prediction(maker: Maker, model: Path | str) -> str:
     spec = {"kind": "predict", "model": str(model), "input": "wdbc.csv", "output": "answers.csv"}
-    return accept(maker.session, parse_document(spec, maker.directory, "answers"), now()).job.id
+    return accept(maker.session, Checked(parse_document(spec, maker.directory, "answers")), now()).job.id
 
 
 def run(maker: Maker, capfd: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
