@@ -19,8 +19,9 @@ from singlepoint.jobs.ledger.entries import Entry
 from singlepoint.jobs.lifecycle.records import Sample
 from singlepoint.jobs.lifecycle.states import State
 
-REMEMBERED = 20
-"""Of like jobs the last so many count: what a machine does changes."""
+REMEMBERED, NEWEST = 20, 10
+"""Of like jobs the last so many count; for whoever asks when, the last of these say where the middle is: what a machine
+does changes, by the hour."""
 
 RENEWED_AT = frozenset({1, 3, 10})
 DRIFT = 1.5
@@ -92,6 +93,13 @@ class Pace:
     piece_s: float
     around: Estimate
 
+    def moved_to(self, took: Sequence[tuple[float, float]]) -> Pace:
+        """The same, as wide around a line through the middle of these: work, and the seconds that it took."""
+        off = [math.log(max(took_s, LEAST_S) / self.takes(work).median_s) for work, took_s in took]
+        times, around = math.exp(sum(off) / len(off)), self.around
+        moved = Estimate(times * around.low_s, times * around.median_s, times * around.high_s, around.source)
+        return replace(self, around=moved)
+
     def takes(self, work: float) -> Estimate:
         line_s, around = self.start_s + self.piece_s * work, self.around
         return Estimate(line_s * around.low_s, line_s * around.median_s, line_s * around.high_s, around.source)
@@ -127,7 +135,9 @@ class Paces:
     def renewed(self, group: Group) -> bool:
         """Reckon its pace anew; whether it stands by another now."""
         known, stands = self.took[group], self.stands.get(group)
-        new = self.newest[group] = _pace([(one.work, one.wall_s) for one in known], self._doubt)
+        took = [(one.work, one.wall_s) for one in known]
+        new = _pace(took, self._doubt)
+        self.newest[group] = new.moved_to(took[-NEWEST:])
         if stands is not None and len(known) not in RENEWED_AT:
             was_s, is_s = (pace.takes(known[-1].work).median_s for pace in (stands, new))
             if max(is_s / was_s, was_s / is_s) < DRIFT:
@@ -210,7 +220,7 @@ class Experience:
         """The same in seconds of processor time."""
         known = self._alike.took.get((like, work > 0)) or self._alike.took.get((like, False)) or ()
         took = [(one.work, one.cpu_s) for one in known if one.cpu_s > 0]
-        return _pace(took, DOUBT).takes(work) if took else None
+        return _pace(took, DOUBT).moved_to(took[-NEWEST:]).takes(work) if took else None
 
 
 def _likeness(entry: Entry) -> Group:

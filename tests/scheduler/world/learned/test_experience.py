@@ -78,7 +78,7 @@ def test_who_asks_is_told_by_the_newest_while_the_line_keeps_its_order() -> None
     known = Experience()
     known.learn(ended(100) for _ in range(10))
     stood = known.standing("a")
-    assert known.learn(ended(130) for _ in range(10)) == set()
+    assert known.learn(ended(130) for _ in range(5)) == set()
 
     told = known.run_time("a")
     assert known.standing("a") == stood is not None
