@@ -60,9 +60,17 @@ def _workers_to_come(home: Home) -> int:
     supervisor = holder(home.lock("supervisor"))
     try:
         children = psutil.Process(supervisor.pid).children() if supervisor else []
-        return max((_workers_asked_for(child.cmdline()) for child in children), default=0)
     except psutil.Error:
         return 0
+    return max((_workers_asked_for(_words_of(child)) for child in children), default=0)
+
+
+def _words_of(process: psutil.Process) -> Sequence[str]:
+    """None of one that has just ended: that says nothing of the others."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return ()
 
 
 def _workers_asked_for(words: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -33,6 +34,8 @@ def test_the_reserve_is_never_lowered(home: Home) -> None:
 def test_room_for_the_workers_is_reserved_before_they_are_there(home: Home) -> None:
     acquire(home.lock("supervisor"))  # this process plays the supervisor, and its child a pool that just began
     words = [sys.executable, "-c", "print(flush=True); input()", "worker", "--workers", "40"]
+    ended = subprocess.Popen(["true"])  # another child that has ended, and nobody has asked how
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert child.stdout is not None
@@ -40,6 +43,7 @@ def test_room_for_the_workers_is_reserved_before_they_are_there(home: Home) -> N
         assert measured_reserve(home).memory_bytes >= OURS_BYTES + 40 * WORKER_BYTES
     finally:
         child.communicate(b"\n")
+        ended.wait()
 
 
 def test_registered_workers_are_reckoned_with_where_their_processes_cannot_be_seen(home: Home) -> None:
