@@ -53,8 +53,10 @@ class ArrowFile(Table):
         """Open the file and answer its schema."""
 
     @abstractmethod
-    def _tables(self, row: int, names: list[str], most_rows: int) -> Iterator[Any]:
-        """Tables of these columns from this row on, of at most so many rows, wherever they end."""
+    def _tables(self, row: int, names: list[str], most_rows: int, *, threads: bool) -> Iterator[Any]:
+        """Tables of these columns from this row on, of at most so many rows, wherever they end.
+
+        threads: whether pyarrow may unpack several columns at once."""
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:
         """Runs of `tile_rows` rows of these columns, as an Arrow stream."""
@@ -68,9 +70,8 @@ class ArrowFile(Table):
 
     def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
         """See `Table`; here, nothing has to be packed on the way."""
-        return parsed(
-            [self._tile_of(wanted) for _ in range(threads)], self._runs(cursor, tile_rows, list(wanted.names))
-        )
+        runs = self._runs(cursor, tile_rows, list(wanted.names), threads=threads > 1)
+        return parsed([self._tile_of(wanted) for _ in range(threads)], runs)
 
     def _tile_of(self, wanted: Wanted) -> Callable[[tuple[int, Any]], Tile]:
         numbers = [ColumnParser(name, wanted.missing) for name in wanted.numbers]
@@ -89,14 +90,16 @@ class ArrowFile(Table):
 
         return tile
 
-    def _runs(self, cursor: Cursor | None, tile_rows: int, names: list[str]) -> Iterator[tuple[int, Any]]:
+    def _runs(
+        self, cursor: Cursor | None, tile_rows: int, names: list[str], *, threads: bool = False
+    ) -> Iterator[tuple[int, Any]]:
         """Tables of exactly `tile_rows` rows, but for the last, and the row at which each begins."""
         import pyarrow as arrow
 
         row = (cursor or {"row": 0})["row"]
         waiting: list[Any] = []
         try:
-            for table in self._tables(row, names, tile_rows):
+            for table in self._tables(row, names, tile_rows, threads=threads):
                 waiting.append(table)
                 while sum(map(len, waiting)) >= tile_rows:
                     joined = arrow.concat_tables(waiting)
@@ -120,7 +123,7 @@ class ParquetFile(ArrowFile):
         self.rows = self._file.metadata.num_rows
         return self._file.schema_arrow
 
-    def _tables(self, row: int, names: list[str], most_rows: int) -> Iterator[Any]:
+    def _tables(self, row: int, names: list[str], most_rows: int, *, threads: bool) -> Iterator[Any]:
         import pyarrow as arrow
 
         metadata = self._file.metadata
@@ -128,7 +131,7 @@ class ParquetFile(ArrowFile):
         first = sum(end <= row for end in ends)
         skip = row - (ends[first - 1] if first else 0)
         batches = self._file.iter_batches(
-            most_rows, row_groups=range(first, len(ends)), columns=names, use_threads=False
+            most_rows, row_groups=range(first, len(ends)), columns=names, use_threads=threads
         )
         for batch in batches:
             if skip < len(batch):
@@ -157,7 +160,7 @@ class FeatherFile(ArrowFile):
         else:
             yield from map(self._file.get_batch, range(self._file.num_record_batches))
 
-    def _tables(self, row: int, names: list[str], most_rows: int) -> Iterator[Any]:
+    def _tables(self, row: int, names: list[str], most_rows: int, *, threads: bool) -> Iterator[Any]:
         import pyarrow as arrow
 
         for batch in self._batches():

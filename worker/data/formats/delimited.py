@@ -1,9 +1,9 @@
 """CSV files and their kin: any separator, quotes as in RFC 4180, a header or none. Streamed; any row can be the first.
 
 A cursor holds the byte of the text at which a row begins, so going on in a plain UTF-8 file reads nothing before it.
-The cells of a tile are found and parsed by `fields`, many at once; where that is not sure what they are (a quote in the
-middle of a cell, a row of another length, lines to be left out), by the csv module, one record at a time, to the same
-values.
+The cells of a tile are found and parsed by `arrow_csv` or `fields`, many at once; where these are not sure what they
+are (a quote in the middle of a cell, a row of another length, lines to be left out), by the csv module, one record at a
+time, to the same values.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
 from singlepoint.worker.nn.arrays import Array
 
-from . import fields, streams
+from . import arrow_csv, fields, streams
 from .cells import ColumnParser, Marks
 from .dialect import SNIFFED_BYTES, Dialect, sniffed
 from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
@@ -82,10 +82,16 @@ class CsvFile(Table):
         marks = Marks(self.dialect.decimal, self.dialect.thousands)
         number_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.numbers]
         word_parsers = [ColumnParser(name, wanted.missing, marks) for name in wanted.words]
-        numeric = [place[name] for name in wanted.numbers]
+        numeric, as_lines = [place[name] for name in wanted.numbers], tuple(wanted.kept) == self.names
+        texts = {*wanted.words, *(() if as_lines else wanted.kept)} - {*wanted.numbers}
+        numbers = dict(zip(numeric, number_parsers, strict=True))
+        by_arrow = arrow_csv.Reader(len(self.names), numbers, [place[name] for name in texts], self.dialect)
 
         def parse(piece: Piece) -> Tile:
-            cells = self._cells(piece)
+            found = None
+            if piece.parsed is None:
+                found = by_arrow.read(piece.content, piece.rows, lambda: self._cells(piece))
+            cells = self._cells(piece) if found is None else found
             try:
                 values, rejects = cells.numbers(numeric, number_parsers)
                 raw: dict[str, Array] = dict(zip(wanted.numbers, values, strict=True))
@@ -94,7 +100,7 @@ class CsvFile(Table):
             except UnicodeDecodeError as error:
                 raise self._trouble(piece.first_row, error) from None
             kept = Kept(wanted.kept, lambda name: tuple(cells.texts(place[name])))
-            lines = cells.lines(len(self.names), self.dialect) if tuple(wanted.kept) == self.names else None
+            lines = cells.lines(len(self.names), self.dialect) if as_lines else None
             rejected = (*cells.ragged, *rejects)
             return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, rejected, lines=lines)
 
@@ -127,21 +133,23 @@ class CsvFile(Table):
         rows, quoted = 0, bool(quote) and quote in content
         for start, end in streams.runs_of_lines(content):
             lines = np.frombuffer(content, np.uint8, end - start, start)
-            line_ends = lines == _LINE_END
-            line_ends[-1] = True  # of the last line, if it has none
-            special = lines[1:] <= _SPACE  # it may be blank
+            line_ends = np.flatnonzero(lines == _LINE_END)
+            if not len(line_ends) or line_ends[-1] != len(lines) - 1:  # of the last line, if it has none
+                line_ends = np.append(line_ends, len(lines) - 1)
+            begins = line_ends[:-1] + 1
+            firsts = lines.take(begins)
+            special = firsts <= _SPACE  # it may be blank
             if comment:
-                special |= lines[1:] == comment[0]
-            special &= line_ends[:-1]
-            for first in [start, *(np.flatnonzero(special) + start + 1).tolist()]:
+                special |= firsts == comment[0]
+            for first in [start, *(begins[special] + start).tolist()]:
                 line = content[first : content.find(b"\n", first) + 1 or len(content)]
                 if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
                     return None
             if quoted:
                 quotes = np.flatnonzero(lines == quote[0])
-                if (np.searchsorted(quotes, np.flatnonzero(line_ends), "right") & 1).any():
+                if (np.searchsorted(quotes, line_ends, "right") & 1).any():
                     return None
-            rows += int(np.count_nonzero(line_ends))
+            rows += len(line_ends)
         return rows
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:

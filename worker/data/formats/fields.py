@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from singlepoint.worker.data.preprocessing.decimals import PADDING, Bytes, Flags, Places, decimals
 from singlepoint.worker.nn.arrays import Array
 
-from . import arrow_decimals, streams
+from . import streams
 from .cells import ColumnParser
 from .dialect import Dialect
 from .tile import Reject
@@ -32,12 +31,12 @@ _MOST_SPACES = 64
 @dataclass(frozen=True)
 class Block:
     """The cells of some records. starts, ends: their places in the text, (rows, columns).  marks: the places of their
-    decimal marks, or their ends; None where they are points, which `arrow_decimals` can do without.
+    decimal marks, or their ends.
     """
 
     starts: Places
     ends: Places
-    marks: Places | None
+    marks: Places
 
     @property
     def rows(self) -> int:
@@ -62,13 +61,9 @@ class Fields:
         return [text[start:end] for start, end in places]
 
     def lines(self, columns: int, dialect: Dialect) -> list[str] | None:
-        """The records of so many cells as a CSV file has them, if that is what stands there: with commas between the
-        cells only, and no quote needed."""
-        quotes = {'"', dialect.quote} - {""}
-        quoted = any(quote.encode() in self.text for quote in quotes)
-        if quoted or dialect.separator != "," or self.blocks[0].starts.shape[1] != columns:
-            return None
-        return self.text[PADDING:-PADDING].decode().replace("\r\n", "\n").split("\n")[:-1]
+        """The records of so many cells as a CSV file has them, if that is what stands there."""
+        width = self.blocks[0].starts.shape[1]
+        return lines_as_csv(self.text[PADDING:-PADDING], dialect) if width == columns else None
 
     def words(self, column: int, parser: ColumnParser) -> Array:
         """One column's cells as words."""
@@ -104,7 +99,8 @@ class Fields:
         starts, ends = (one[:, chosen].ravel() for one in (block.starts, block.ends))
         if self.text.find(b" ", int(block.starts[0, 0]), int(block.ends[-1, -1])) >= 0:
             starts, ends = _without_spaces(np.frombuffer(self.text, np.uint8), starts, ends)
-        values, left = self._parsed(starts, ends, None if block.marks is None else block.marks[:, chosen].ravel())
+        marks = np.minimum(block.marks[:, chosen].ravel(), ends)
+        values, left = decimals(np.frombuffer(self.text, np.uint8), starts, ends, marks)
         rejects: list[Reject] = []
         for place in np.flatnonzero(left).tolist():
             row, column = divmod(place, len(columns))
@@ -115,13 +111,13 @@ class Fields:
                 rejects.append(parsers[column].reject(first_row + row, whole.decode()))
         return values.reshape(-1, len(columns)), rejects
 
-    def _parsed(self, starts: Places, ends: Places, marks: Places | None) -> tuple[Array, Flags]:
-        buffer = np.frombuffer(self.text, np.uint8)
-        if marks is None:
-            if (found := arrow_decimals.decimals(self.text, starts, ends)) is not None:
-                return found
-            marks = _points(buffer, starts, ends)
-        return decimals(buffer, starts, ends, np.minimum(marks, ends))
+
+def lines_as_csv(content: bytes, dialect: Dialect) -> list[str] | None:
+    """Lines that are a record each, if a CSV file has them so: commas between the cells, and no quote needed."""
+    quotes = {'"', dialect.quote} - {""}
+    if dialect.separator != "," or any(quote.encode() in content for quote in quotes):
+        return None
+    return content.decode().replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def find(content: bytes | memoryview, rows: int, columns: int, dialect: Dialect) -> Fields | None:
@@ -150,14 +146,11 @@ def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) ->
     """The cells of the lines in text[start:end]; a line end stands before them."""
     separator, decimal, quote = ord(dialect.separator), ord(dialect.decimal), ord(dialect.quote or '"')
     quoted = bool(dialect.quote) and text.find(dialect.quote.encode(), start, end) >= 0
-    with_marks = dialect.decimal != "." or not arrow_decimals.installed()
     buffer = np.frombuffer(text, np.uint8)
-    events = _places_of((separator, _LINE_END, *[decimal] * with_marks, *[quote] * quoted), buffer, start - 1, end)
+    events = _places_of((separator, _LINE_END, decimal, *[quote] * quoted), buffer, start - 1, end)
     kinds = buffer.take(events)
-    closing: Any = slice(None)  # the events that end a cell
     quotes = np.cumsum(kinds == quote) if quoted else np.zeros(len(events), np.int64)
-    if with_marks or quoted:
-        closing = np.flatnonzero(((kinds == separator) | (kinds == _LINE_END)) & (quotes & 1 == 0))
+    closing = np.flatnonzero(((kinds == separator) | (kinds == _LINE_END)) & (quotes & 1 == 0))  # those that end a cell
     places, at_ends = events[closing], kinds[closing] == _LINE_END
     rows, spare = divmod(len(places) - 1, columns)
     if places[-1] != end - 1 or spare or not at_ends[::columns].all() or np.count_nonzero(at_ends) != rows + 1:
@@ -168,11 +161,9 @@ def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) ->
     unquoted = _take_quotes(buffer, starts, ends, np.diff(quotes[closing]), quote) if quoted else np.bool_(False)
     if unquoted is None:
         return None
-    marks = None
-    if with_marks:
-        before = closing[1:] - 1 - unquoted
-        marks = np.where(kinds.take(before) == decimal, events.take(before), ends).reshape(rows, columns)
-    return Block(starts.reshape(rows, columns), ends.reshape(rows, columns), marks)
+    before = closing[1:] - 1 - unquoted
+    marks = np.where(kinds.take(before) == decimal, events.take(before), ends)
+    return Block(*(places.reshape(rows, columns) for places in (starts, ends, marks)))
 
 
 def _places_of(characters: Sequence[int], buffer: Bytes, start: int, end: int) -> Places:
@@ -184,17 +175,6 @@ def _places_of(characters: Sequence[int], buffer: Bytes, start: int, end: int) -
     places = np.flatnonzero(seen)
     places += start
     return places
-
-
-def _points(buffer: Bytes, starts: Places, ends: Places) -> Places:
-    """The last point in each cell, or its end."""
-    first = int(starts.min())
-    points = np.flatnonzero(buffer[first : int(ends.max())] == ord("."))
-    if not len(points):
-        return ends
-    points += first
-    last = points.take(np.searchsorted(points, ends) - 1)  # the very last point where there is none before
-    return np.where((last >= starts) & (last < ends), last, ends)
 
 
 def _take_returns(text: bytes, start: int, end: int, starts: Places, ends: Places) -> bool:
