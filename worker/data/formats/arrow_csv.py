@@ -1,8 +1,8 @@
 """A piece of CSV read by pyarrow, where it is installed: the cells that `fields` finds, in a fraction of the time.
 
 pyarrow is asked only where it cannot take a record for another than the csv module does: each quote surely begins or
-ends a cell, and no carriage return stands alone. Its answer is taken only where every number is one: whatever else a
-cell may be (a truth value, `nan`, a slip) stays ours to say. Both round numbers correctly, so the bits are the same.
+ends a cell. Its answer is taken only where it finds as many records, and every number is one: whatever else a cell may
+be (a truth value, `nan`, a slip) stays ours to say. Both round numbers correctly, so the bits are the same.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ class Reader:
         types |= dict.fromkeys((names[place] for place in numbers), arrow.float64())
         missing = [parser.no_value.words for parser in numbers.values()]
         self._options = {
-            "parse_options": arrow.csv.ParseOptions(
-                delimiter=dialect.separator, quote_char=dialect.quote or False, ignore_empty_lines=False
-            ),
+            "parse_options": arrow.csv.ParseOptions(delimiter=dialect.separator, quote_char=dialect.quote or False),
             "convert_options": arrow.csv.ConvertOptions(
                 column_types=types,
                 include_columns=[*types],
@@ -107,8 +105,6 @@ class Reader:
     def _is_sure(self, text: bytes) -> bool:
         """Whether pyarrow takes for a record what the csv module does. A text that is no UTF-8 is not."""
         if text.startswith(_MARK) or not (text.isascii() or _is_utf8(text)):
-            return False
-        if b"\r" in text and text.count(b"\r") != text.count(b"\r\n"):
             return False
         return not self._quote or self._quote not in text or self._quotes_stand_around_cells(text)
 
@@ -196,7 +192,7 @@ def _is_plain(dialect: Dialect) -> bool:
     """Whether it can be told to pyarrow."""
     marks = (dialect.separator, dialect.decimal, dialect.quote or '"')
     usual = all(len(mark) == 1 and mark.isascii() for mark in marks) and dialect.separator not in (" ", dialect.decimal)
-    return usual and not dialect.thousands and not dialect.padded
+    return usual and not dialect.padded
 
 
 def _is_utf8(text: bytes) -> bool:

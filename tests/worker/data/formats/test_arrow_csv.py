@@ -142,7 +142,7 @@ PLAIN = "a,w,b\n" + "".join(f'{n}.5,"{"red, or so" if n % 2 else "blue"}",{n}e-3
         ),
         pytest.param(
             PLAIN.replace(",", ";").replace(".", ","),
-            SAID.model_copy(update={"separator": ";", "decimal": ","}),
+            SAID.model_copy(update={"separator": ";", "decimal": ",", "thousands": "."}),
             id="with decimal commas",
         ),
         pytest.param(PLAIN.replace('"', "'"), SAID.model_copy(update={"quote": "'"}), id="other quotes"),
@@ -163,6 +163,7 @@ def test_a_plain_file_is_read_by_pyarrow_to_the_same_cells(
     [
         pytest.param('1,"a""b",2', id="a quote inside"),
         pytest.param('1,a"b,2', id="a quote in an unquoted cell"),
+        pytest.param('1,a"b",2', id="two quotes in an unquoted cell"),
         pytest.param('1,"a"b,2', id="something after the quote"),
         pytest.param("1,a\rb,2", id="a lone carriage return"),
         pytest.param("true,a,2", id="a truth value"),
@@ -180,6 +181,17 @@ def test_what_pyarrow_might_take_otherwise_is_left_to_ours(
     assert not is_told_by_arrow(path, monkeypatch)
     by_arrow, by_numpy = by_both(path, monkeypatch)
     assert by_arrow == by_numpy
+
+
+def test_lines_are_handed_through_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b\r\n1.50,red ,2e3\r\n2,blue,3\r\n4,red,5", newline="")
+    wanted = Wanted(["a", "b"], ["w"], kept=("a", "w", "b"))
+    by_arrow, by_numpy = by_both(path, monkeypatch, wanted=wanted)
+    assert by_arrow == by_numpy
+    [[(_, _, kept, lines, _, _)]] = [by_arrow]  # type: ignore[misc]
+    assert lines == ["1.50,red ,2e3", "2,blue,3", "4,red,5"]
+    assert kept["a"] == ["1.50", "2", "4"]
 
 
 def test_missing_words_of_one_column_mean_nothing_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
