@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
@@ -147,10 +148,20 @@ class CsvFile(Table):
                     return None
             if quoted:
                 quotes = np.flatnonzero(lines == quote[0])
-                if (np.searchsorted(quotes, line_ends, "right") & 1).any():
+                ends_inside = np.searchsorted(quotes, line_ends, "right") & 1
+                if ends_inside.any() or not self._begin_cells(lines, quotes[::2]):
                     return None
             rows += len(line_ends)
         return rows
+
+    def _begin_cells(self, lines: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
+        """Whether each of these begins a cell, or is the second of two within one: an ordinary quote, as after inches,
+        opens nothing."""
+        may_precede = np.zeros(256, np.bool_)
+        may_precede[[_LINE_END, self.dialect.separator.encode()[-1], self.dialect.quote.encode()[0]]] = True
+        may_precede[_SPACE] |= self.dialect.padded
+        at_start = quotes == 0
+        return bool((at_start | may_precede.take(lines.take(quotes - 1, mode="wrap"))).all())
 
     def _records(self, lines: Iterator[bytes]) -> Iterator[Record]:
         """Record by record, without empty cells after a last separator."""

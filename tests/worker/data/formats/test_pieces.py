@@ -91,6 +91,13 @@ def test_records_are_those_the_csv_module_finds(tmp_path: Path, snippets: list[s
         assert trouble in message and bool(trouble) == bool(message)
 
 
+def test_a_quote_after_inches_does_not_pair_with_one_that_begins_a_cell(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b'a,b\n5","over\nlines"\n6",7"\n')
+    for on_the_way in (crossed, lambda piece: piece):
+        assert by_pieces(path, 5, on_the_way) == ([(0, [('5"', "over\nlines"), ('6"', '7"')])], "")
+
+
 def test_bytes_that_are_no_text_are_told_with_the_tile_they_are_in(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     for line in (b"\xff,4\n", b'"\xff",4\n'):
