@@ -16,6 +16,9 @@ from typing import Any
 
 PREFIX = struct.Struct(">IIQd")
 
+TOGETHER = 16
+"""So many requests are worth handing over, and answering, while the next are read: as a network has lanes."""
+
 MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
 

@@ -1,10 +1,16 @@
-"""How the services write their log: one line an event, UTC, on stderr, whoever of them writes it."""
+"""How the services write their log: one line an event, UTC, on stderr, whoever of them writes it.
+
+Events of which there may be thousands a second are noted, and written together (`Often`): a line of its own costs more
+than all else that is done for such an event.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 import time
+from collections.abc import Sequence
 
 FORMAT = "%(asctime)s %(name)s %(message)s"
 
@@ -14,11 +20,48 @@ class UtcFormatter(logging.Formatter):
 
     _second, _shown = -1, ""
 
+    def format(self, record: logging.LogRecord) -> str:
+        events: Sequence[tuple[float, str]] | None = getattr(record, _EVENTS, None)
+        if events is None:
+            return super().format(record)
+        return "\n".join(f"{self._time(at)} {record.name} {message}" for at, message in events)
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
-        second = int(record.created)
+        return self._time(record.created)
+
+    def _time(self, at: float) -> str:
+        second = int(at)
         if second != self._second:  # of thousands in one second, the first alone is written out
             self._second, self._shown = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._shown}.{int(record.msecs):03d}Z"
+        return f"{self._shown}.{int(1000 * (at - second)):03d}Z"
+
+
+_EVENTS = "singlepoint_events"
+
+
+class Often:
+    """Events that are written together, those of a tenth of a second. In one event loop.
+
+    What was noted in the last moment is lost with a process that is killed.
+    """
+
+    LATER_S = 0.1
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._noted: list[tuple[float, str]] = []
+
+    def note(self, message: str) -> None:
+        """To be written soon."""
+        if not self._noted:
+            asyncio.get_running_loop().call_later(self.LATER_S, self.write)
+        self._noted.append((time.time(), message))
+
+    def write(self) -> None:
+        """All that was noted."""
+        noted, self._noted = self._noted, []
+        if noted:
+            self._log.info("\n".join(message for _, message in noted), extra={_EVENTS: noted})
 
 
 def log_to_stderr() -> None:

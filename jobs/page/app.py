@@ -31,6 +31,7 @@ from singlepoint.jobs.client.follow import log_path
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotNow, Problem
 from singlepoint.jobs.host.frames import head_bytes
+from singlepoint.jobs.host.service_log import Often
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.spec.base import Part
 
@@ -100,13 +101,14 @@ class Parts:
     feed: Feed
     metrics: Metrics
     predictions: Predictions
+    answered: Often
 
 
 def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> ASGIApp:
     """The whole application. hosts: names of the address it is bound to."""
     routes = [*(_plain(parts, *row) for row in PLAIN), *(_operation(parts.service, one) for one in OPERATIONS)]
     parts.predictions.others = Router(routes, redirect_slashes=False)
-    return Guard(parts.predictions, parts.service, hosts, parts.metrics.observe)
+    return Guard(parts.predictions, parts.service, hosts, parts.metrics.observe, parts.answered)
 
 
 def _pattern(path: str) -> str:

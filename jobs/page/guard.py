@@ -24,6 +24,7 @@ from singlepoint.jobs.client.entry import is_signed, same
 from singlepoint.jobs.client.session import redis_error
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.errors import SinglepointError
+from singlepoint.jobs.host.service_log import Often
 from singlepoint.jobs.store.durable import refusal as refusal_of_the_system
 
 from . import problems
@@ -67,17 +68,25 @@ def cookie_name(service: Service) -> str:
 
 
 class Guard:
-    """The outermost application. hosts: names besides those of the machine itself."""
+    """The outermost application. hosts: names besides those of the machine itself.  answered: where each request is
+    told, once it is answered."""
 
-    def __init__(self, inner: ASGIApp, service: Service, hosts: frozenset[str], observe: Observe) -> None:
+    def __init__(
+        self, inner: ASGIApp, service: Service, hosts: frozenset[str], observe: Observe, answered: Often
+    ) -> None:
         self._inner = inner
         self._service = service
         self._hosts = LOOPBACK | hosts | frozenset(service.settings.hosts)
-        self._observe = observe
+        self._observe, self._answered = observe, answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            await _Exchange(self._service, scope, receive, send).run(self._inner, self._hosts, self._observe)
+            exchange = _Exchange(self._service, scope, receive, send)
+            try:
+                await exchange.run(self._inner, self._hosts)
+            finally:
+                self._observe(exchange.method, exchange.route, exchange.status, exchange.seconds)
+                self._answered.note(exchange.told)
 
 
 class _Exchange:
@@ -91,10 +100,25 @@ class _Exchange:
         self.status = 0
         self.sent_bytes = 0
         self.body_bytes = 0
+        self.seconds = 0.0
         self._receive = receive
         self._send = send
 
-    async def run(self, inner: ASGIApp, hosts: frozenset[str], observe: Observe) -> None:
+    @property
+    def method(self) -> str:
+        return _known(self.scope["method"])
+
+    @property
+    def route(self) -> str:
+        return str(self.scope.get(ROUTE, "-"))
+
+    @property
+    def told(self) -> str:
+        """The line of the log."""
+        answer = f"status={self.status} bytes={self.sent_bytes} seconds={self.seconds:.4f}"
+        return f"request id={self.request_id} method={self.method} route={self.route} {answer}"
+
+    async def run(self, inner: ASGIApp, hosts: frozenset[str]) -> None:
         began = time.perf_counter()
         try:
             turned_away = refusal(self._ask(), hosts, self.service.limits)
@@ -105,13 +129,7 @@ class _Exchange:
         except Exception as error:  # noqa: BLE001 - told as a problem, and logged as a defect if it is one
             await self._fail(error)
         finally:
-            seconds = time.perf_counter() - began
-            route, method = self.scope.get(ROUTE, "-"), _known(self.scope["method"])
-            observe(method, route, self.status, seconds)
-            log.info(
-                "request id=%s method=%s route=%s status=%d bytes=%d seconds=%.4f",
-                *(self.request_id, method, route, self.status, self.sent_bytes, seconds),
-            )
+            self.seconds = time.perf_counter() - began
 
     # ---- in ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import cast
 
-from singlepoint.jobs.host.frames import MOST_BODY_BYTES, Frame, Frames, framed
+from singlepoint.jobs.host.frames import MOST_BODY_BYTES, TOGETHER, Frame, Frames, framed
 
 from .problems import Refused
 from .security import Limits, Refusal
@@ -114,7 +114,8 @@ class Inference:
 class _Line(asyncio.Protocol):
     """The connection to one of them; made when it is first needed, and again when it broke.
 
-    What is asked in one turn of the loop goes out together: whoever computes it finds it as one batch.
+    What is asked in one turn of the loop goes out together: whoever computes it finds it as one batch. Of many, the
+    first go out while the others are still read, so that neither side waits for the other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -146,6 +147,8 @@ class _Line(asyncio.Protocol):
         if not self._leaving:
             self.loop.call_soon(self._leave)
         self._leaving.append(framed(number, head, body, asked.at_s))
+        if len(self._leaving) >= TOGETHER:
+            self._leave()
         try:
             return await asked.reply
         finally:
@@ -153,7 +156,7 @@ class _Line(asyncio.Protocol):
 
     def _leave(self) -> None:
         leaving, self._leaving = self._leaving, []
-        if self._transport is not None:
+        if leaving and self._transport is not None:
             self._transport.write(b"".join(leaving))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from singlepoint.jobs.client.entry import WEAK_CHARACTERS, publish_address, service_token
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.errors import NotPermitted
+from singlepoint.jobs.host.service_log import Often
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.settings import Http, read_settings
 
@@ -91,7 +92,8 @@ def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[
     sockets = [service.session.home.serving(number)[1] for number in range(service.settings.processes)]
     inference = Inference(sockets, service.limits, metrics.predicted)
     metrics.watch(lambda: inference.waiting)
-    app = make_app(Parts(service, feed, metrics, Predictions(feed.stopping, inference)), hosts)
+    answered = Often(log)
+    app = make_app(Parts(service, feed, metrics, Predictions(feed.stopping, inference), answered), hosts)
     config = uvicorn.Config(
         app,
         http=type("Connection", (BoundedProtocol,), {"limits": service.limits}),
@@ -106,14 +108,15 @@ def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[
     )
     config.load()
     config.ssl = context
-    return Server(config, feed, Watch(service.session, feed))
+    return Server(config, feed, Watch(service.session, feed), answered)
 
 
 class Server(uvicorn.Server):
     """Closes the streams as soon as it is asked to end: uvicorn waits for them for ever."""
 
-    def __init__(self, config: uvicorn.Config, feed: Feed, watch: Watch) -> None:
+    def __init__(self, config: uvicorn.Config, feed: Feed, watch: Watch, answered: Often) -> None:
         super().__init__(config)
+        self._answered = answered
         self._feed = feed
         self._watch = watch
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -126,6 +129,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._watch.stop()
         await super().shutdown(sockets)
+        self._answered.write()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """uvicorn's handler of signals. The signal is not raised again afterwards: to be ended so is no fault."""

@@ -1,8 +1,9 @@
 """What waits, answered: requests for one model are computed together, and each gets its own rows back.
 
 There is no timer: whatever has come by the time the last batch is done is the next batch, so one caller never waits for
-another, and many fill the sixteen lanes. The bits of an answer do not depend on who shared its batch. A batch that
-fails is done again one request at a time, so that a bad row fails alone.
+another, and many fill the sixteen lanes. Of many, the first sixteen are answered first, then as many as were answered
+already: who asked has something to do while the rest is computed. The bits of an answer do not depend on who shared its
+batch. A batch that fails is done again one request at a time, so that a bad row fails alone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pydantic_core import to_json
 
 from singlepoint.jobs.errors import InvalidInput
-from singlepoint.jobs.host.frames import Frame
+from singlepoint.jobs.host.frames import TOGETHER, Frame
 from singlepoint.worker.data.preprocessing import Raw, row_count
 from singlepoint.worker.models.predictor import Scores
 
@@ -76,6 +77,13 @@ class Answering:
         A frame whose time is over is answered without being computed.
         """
         self._shelf.look()
+        begin = 0
+        while begin < len(frames):
+            end = begin + max(TOGETHER, begin)
+            yield from self._some(frames[begin:end])
+            begin = end
+
+    def _some(self, frames: Sequence[Frame]) -> Iterator[list[Frame]]:
         groups: dict[tuple[object, ...], list[Waiting]] = {}
         at_once = list[Frame]()
         for frame in frames:
