@@ -56,8 +56,8 @@ class InferenceSession:
         self.network, self._logits, self._product = network, logits, product
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._bound: dict[int, BoundPass] = {}
-        affordable = INFERENCE_BYTES // network.plan.activation_bytes_per_row // LANES * LANES
-        self.rows = max(LANES, min(INFERENCE_ROWS, affordable))
+        affordable = INFERENCE_BYTES // network.plan.answering_bytes_per_row // LANES
+        self.rows = min(INFERENCE_ROWS, LANES << max(affordable.bit_length() - 1, 0))  # a power of two: see `padded`
 
     def predict(self, x: Input) -> Array:
         """Outputs (n, *output_shape) for rows x (n, *input_shape).

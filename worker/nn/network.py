@@ -54,6 +54,11 @@ class Plan:
         return 4 * (prod(self.input_shape) + sum(layer.floats_per_row for layer in self.layers))
 
     @property
+    def answering_bytes_per_row(self) -> int:
+        """The same for a prediction."""
+        return 4 * (prod(self.input_shape) + sum(layer.answering_floats_per_row for layer in self.layers))
+
+    @property
     def takes_tokens(self) -> bool:
         """Whether rows are whole numbers (int32) rather than floats."""
         return isinstance(self.layers[0].layer, Embedding)

@@ -1,7 +1,8 @@
 """One look at predictions under the kernel that OpenBLAS was told to use: `python -m tests.worker.nn.every_kernel`.
 
-Prints which kernel that is, whether its lanes are equal, and the networks whose rows do not have the bits in company
-that they have alone. A process of its own, since the kernel is chosen when numpy is loaded.
+Prints which kernel that is, whether its lanes are equal, how many rows it multiplies at once by weights of (128, 784),
+and the networks whose rows do not have the bits in company that they have alone. A process of its own, since the kernel
+is chosen when numpy is loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from singlepoint.jobs.spec.network import GRU, LSTM, Conv2D, Dense, Flatten, SimpleRNN
 from singlepoint.worker.ground.numeric_environment import fingerprint
 from singlepoint.worker.nn.inference import InferenceSession
-from singlepoint.worker.nn.layers.products import in_lanes, lanes_are_equal, one_by_one
+from singlepoint.worker.nn.layers.products import block, in_lanes, lanes_are_equal, one_by_one
 from singlepoint.worker.nn.network import Network
 from tests.worker.nn.test_inference import NETWORKS, rows_for
 
@@ -28,7 +29,15 @@ CASES = {
         f"one unit of {kind.__name__}": ([kind(type=name, units=1), NARROW], (4, 39))
         for kind, name in ((SimpleRNN, "simple_rnn"), (GRU, "gru"), (LSTM, "lstm"))
     },
+    "wide": ([Dense(type="dense", units=units) for units in (128, 64, 32, 10)], (784,)),
+    "wide and odd": ([Dense(type="dense", units=units) for units in (257, 129, 33, 2)], (131,)),
+    **{
+        f"many units of {kind.__name__}": ([kind(type=name, units=64), NARROW], (5, 31))
+        for kind, name in ((SimpleRNN, "simple_rnn"), (GRU, "gru"), (LSTM, "lstm"))
+    },
 }
+SIZES = (1, 7, 16, 32, 64, 128)
+ROWS = 3 * 64 + 256 + 7
 
 
 def dependent(name: str) -> bool:
@@ -36,13 +45,18 @@ def dependent(name: str) -> bool:
     layers, shape = CASES[name]
     network = Network.build(layers, shape, vocabulary=50)
     network.initialise(1)
-    x = rows_for(network, 70)
+    x = rows_for(network, ROWS)
     session = InferenceSession(network, product=in_lanes if lanes_are_equal() else one_by_one)
     whole = session.predict(x)
-    parts = [np.concatenate([session.predict(x[i : i + size]) for i in range(0, len(x), size)]) for size in (1, 7, 16)]
+    parts = [np.concatenate([session.predict(x[i : i + size]) for i in range(0, len(x), size)]) for size in SIZES]
     return any(not np.array_equal(part, whole) for part in parts)
 
 
 if __name__ == "__main__":
-    found = {"lanes_are_equal": lanes_are_equal(), "dependent": [name for name in CASES if dependent(name)]}
+    _, lanes = block(256, [(128, 784)], in_lanes)
+    found = {
+        "lanes": lanes,
+        "lanes_are_equal": lanes_are_equal(),
+        "dependent": [name for name in CASES if dependent(name)],
+    }
     print(json.dumps({"kernel": fingerprint(1)["blas_architecture"], **found}))

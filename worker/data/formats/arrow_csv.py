@@ -28,6 +28,9 @@ _LINE_END = ord("\n")
 LEAST_ROWS = 64
 """pyarrow takes its time for each column: it is asked where there are so many rows, and no fewer than columns."""
 
+LEAST_BYTES = 1 << 25
+"""Of a file: to load pyarrow takes as long as it saves in so many bytes."""
+
 _PATIENCE = 16
 """After a piece that pyarrow could not take, so many others are not shown to it: they may well be like it."""
 
@@ -53,16 +56,23 @@ class Cells(Protocol):
 
 
 class Reader:
-    """Reads pieces of one table. width: its columns.  numbers, texts: the wanted ones, by place.
+    """Reads pieces of one file. size_bytes, width: of the file, and its columns.  numbers, texts: the wanted ones, by
+    place.
 
     It may be asked by one thread at a time.
     """
 
     def __init__(
-        self, width: int, numbers: Mapping[int, ColumnParser], texts: Collection[int], dialect: Dialect
+        self,
+        size_bytes: int,
+        width: int,
+        numbers: Mapping[int, ColumnParser],
+        texts: Collection[int],
+        dialect: Dialect,
     ) -> None:
         apart = numbers.keys().isdisjoint(texts) and bool(numbers or texts)
-        arrow = _arrow() if apart and width > 1 and _is_plain(dialect) else None
+        worth = size_bytes >= LEAST_BYTES and width > 1
+        arrow = _arrow() if worth and apart and _is_plain(dialect) else None
         self._width, self._quote, self._separator = width, dialect.quote.encode(), dialect.separator.encode()
         self._numbers, self._texts = tuple(numbers), tuple(texts)
         self._arrow: Any = arrow

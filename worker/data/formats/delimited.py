@@ -86,7 +86,8 @@ class CsvFile(Table):
         numeric, as_lines = [place[name] for name in wanted.numbers], tuple(wanted.kept) == self.names
         texts = {*wanted.words, *(() if as_lines else wanted.kept)} - {*wanted.numbers}
         numbers = dict(zip(numeric, number_parsers, strict=True))
-        by_arrow = arrow_csv.Reader(len(self.names), numbers, [place[name] for name in texts], self.dialect)
+        size_bytes, text_places = self.path.stat().st_size, [place[name] for name in texts]
+        by_arrow = arrow_csv.Reader(size_bytes, len(self.names), numbers, text_places, self.dialect)
 
         def parse(piece: Piece) -> Tile:
             found = None

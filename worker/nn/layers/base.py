@@ -76,6 +76,7 @@ class LayerPlan:
     """A layer whose shapes are known.
 
     name: what its tensors are called by, "<name>.weight".  floats_per_row: scratch a training pass needs.
+    answering_floats_per_row: and a prediction.
     """
 
     layer: Part
@@ -84,6 +85,7 @@ class LayerPlan:
     input_shape: Shape
     output_shape: Shape
     floats_per_row: int
+    answering_floats_per_row: int
     parameters: tuple[Parameter, ...] = ()
     buffers: tuple[Buffer, ...] = ()
 
@@ -117,10 +119,12 @@ class Place:
         floats_per_row: int,
         parameters: tuple[Parameter, ...] = (),
         buffers: tuple[Buffer, ...] = (),
+        answering_floats_per_row: int | None = None,
     ) -> LayerPlan:
-        return LayerPlan(
-            self.layer, self.name, self.index, self.input_shape, output_shape, floats_per_row, parameters, buffers
-        )
+        """answering_floats_per_row: where that is less than a training pass needs."""
+        answering = floats_per_row if answering_floats_per_row is None else answering_floats_per_row
+        shapes = self.input_shape, output_shape
+        return LayerPlan(self.layer, self.name, self.index, *shapes, floats_per_row, answering, parameters, buffers)
 
 
 @dataclass(frozen=True)

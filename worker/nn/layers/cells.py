@@ -36,6 +36,11 @@ class Cell:
     kept: ClassVar[int]  # values a unit that a step keeps for the backward half
     gradients: ClassVar[int]  # gradients a unit that a step puts by
 
+    @classmethod
+    def shapes(cls, units: int, features: int) -> list[tuple[int, int]]:
+        """(outputs, inputs) of the products that a step of a prediction takes."""
+        return [(cls.gates * units, features + units + 2)]
+
     def __init__(
         self,
         name: Hashable,
@@ -276,6 +281,11 @@ class GRUCell(Cell):
     """
 
     gates, kept, gradients = 3, 4, 4
+
+    @classmethod
+    def shapes(cls, units: int, features: int) -> list[tuple[int, int]]:
+        """See `Cell`."""
+        return [(2 * units, features + units + 2), (units, features + 1), (units, units + 1)]
 
     def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
         own, units = self.features + 1, self.units

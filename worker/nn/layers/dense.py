@@ -9,7 +9,7 @@ from singlepoint.worker.nn.arrays import Array, Compact
 
 from .activations import ACTIVATIONS
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors, default_initialiser
-from .products import LANES, RowProduct, lane_blocks
+from .products import RowProduct
 
 
 def plan(layer: Dense, place: Place) -> LayerPlan:
@@ -27,13 +27,11 @@ class DenseKernel(Kernel):
         layer, memory = plan.layer, setting.memory
         assert isinstance(layer, Dense)
         self.w, self.b = tensors.parameters["weight"], tensors.parameters["bias"]
-        blocks = 1 if setting.training else lane_blocks(setting.rows)
-        filled_up = memory.array((setting.rows if blocks == 1 else blocks * LANES, layer.units))
+        self.product = None if setting.training else RowProduct(setting.rows, self.w, memory, setting.product)
+        filled_up = memory.array((self.product.places if self.product else setting.rows, layer.units))
         self.y = filled_up[: setting.rows]
         self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
-        self.product = None
-        if not setting.training:
-            self.product = RowProduct(setting.rows, self.w, memory, setting.product)
+        if self.product:
             self.y_lanes = filled_up.reshape(self.product.product.shape)
         else:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]

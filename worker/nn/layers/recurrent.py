@@ -1,13 +1,15 @@
 """Recurrent layers: SimpleRNN, GRU and LSTM, in one direction or both.
 
-Training works in one block of all rows, prediction in blocks of LANES (see `products`); `cells` has the arithmetic of a
-step. A layer's parameters lie in the flat vector as one matrix, direction after direction.
+Training works in one block of all rows, prediction in blocks of LANES or more (see `products`); `cells` has the
+arithmetic of a step. A layer's parameters lie in the flat vector as one matrix, direction after direction.
 
 Padding is at the end of a row. There the state is held at zero, which is PyTorch's packed sequence: outputs are zero,
 the last state is that of the last real step, and the backward direction begins at it.
 """
 
 from __future__ import annotations
+
+from math import prod
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from singlepoint.worker.nn.arrays import Array
 
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 from .cells import Cell, GRUCell, LSTMCell, SimpleCell
-from .products import LANES, lane_blocks
+from .products import block
 
 Recurrent = SimpleRNN | GRU | LSTM
 
@@ -41,7 +43,10 @@ def plan(layer: Recurrent, place: Place) -> LayerPlan:
     width = units * len(_directions(layer))
     per_step = len(_directions(layer)) * ((3 * gates + 4) * units + 4 * features)
     output = (steps, width) if layer.return_sequence else (width,)
-    return place.plan(output, steps * (per_step + 2 * width), tuple(parameters))
+    # A prediction keeps what enters each step, and what one step comes to.
+    entering = steps * features + len(_directions(layer)) * (steps + 1) * (features + units + 2)
+    answering = entering + (3 * gates + 4) * width + 2 * prod(output)
+    return place.plan(output, steps * (per_step + 2 * width), tuple(parameters), answering_floats_per_row=answering)
 
 
 def _directions(layer: Recurrent) -> tuple[str, ...]:
@@ -77,7 +82,8 @@ class RecurrentKernel(Kernel):
         self.units, self.sequence, self.training = layer.units, layer.return_sequence, setting.training
         self.steps = plan.input_shape[0]
         self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
-        blocks, lanes = (1, rows) if setting.training else (lane_blocks(rows), LANES)
+        shapes = CELLS[type(layer)].shapes(layer.units, plan.input_shape[1])
+        blocks, lanes = (1, rows) if setting.training else block(rows, shapes, setting.product, side_by_side=True)
         # Of a lonely row only its own lane: what happens between products is then a sixteenth of the work.
         self.rows, self.block = rows, (blocks, 1 if rows == 1 else lanes)
         places = self.block[0] * self.block[1]

@@ -22,8 +22,9 @@ WANTED = Wanted(numbers=["a", "b"], words=["w"], kept=["w", "a"], missing=("", "
 
 
 @pytest.fixture(autouse=True)
-def few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def a_small_file_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow_csv, "LEAST_ROWS", 1)
+    monkeypatch.setattr(arrow_csv, "LEAST_BYTES", 1)
 
 
 numbers = st.floats().map(repr) | st.integers().map(str) | st.from_regex(r"-?[0-9]{0,20}\.?[0-9]{0,20}", fullmatch=True)
@@ -192,6 +193,15 @@ def test_lines_are_handed_through_as_they_stand(tmp_path: Path, monkeypatch: pyt
     [[(_, _, kept, lines, _, _)]] = [by_arrow]  # type: ignore[misc]
     assert lines == ["1.50,red ,2e3", "2,blue,3", "4,red,5"]
     assert kept["a"] == ["1.50", "2", "4"]
+
+
+def test_for_a_small_file_pyarrow_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(PLAIN)
+    assert is_told_by_arrow(path, monkeypatch)
+    monkeypatch.setattr(arrow_csv, "LEAST_BYTES", len(PLAIN) + 1)
+    monkeypatch.setattr(arrow_csv, "_arrow", lambda: pytest.fail("it was asked for"))
+    assert not is_told_by_arrow(path, monkeypatch)
 
 
 def test_missing_words_of_one_column_mean_nothing_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
