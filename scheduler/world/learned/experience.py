@@ -28,7 +28,7 @@ DRIFT = 1.5
 """By one estimate all like jobs stand in line, so that they keep their order, until so many were seen, or until the
 newer ones take so many times longer or shorter. Whoever asks when is told by the newest."""
 
-DOUBT, KIND_DOUBT = 0.4, 1.5
+DOUBT, KIND_DOUBT = 0.25, 1.5
 START_S, START_HELD = 0.3, 0.04
 """What the start takes where jobs of one size alone were seen, and how that counts against what was seen, whose errors
 count as shares: a second off like a fifth."""
