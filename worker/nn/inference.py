@@ -18,6 +18,7 @@ from .network import Network
 from .passes import Pass
 
 INFERENCE_ROWS = 16 * LANES  # in one pass, at most
+WIDE = (4 * LANES, 2 * LANES, LANES)  # so many rows may go into one product
 INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
 
 
@@ -56,8 +57,9 @@ class InferenceSession:
         self.network, self._logits, self._product = network, logits, product
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._bound: dict[int, BoundPass] = {}
-        affordable = INFERENCE_BYTES // network.plan.answering_bytes_per_row // LANES
-        self.rows = min(INFERENCE_ROWS, LANES << max(affordable.bit_length() - 1, 0))  # a power of two: see `padded`
+        affordable = max(LANES, min(INFERENCE_ROWS, INFERENCE_BYTES // network.plan.answering_bytes_per_row))
+        together = next(lanes for lanes in WIDE if lanes <= affordable)
+        self.rows = affordable // together * together
 
     def predict(self, x: Input) -> Array:
         """Outputs (n, *output_shape) for rows x (n, *input_shape).

@@ -125,7 +125,7 @@ def test_a_deadline_that_is_met_anyhow_needs_no_change() -> None:
     assert found is not None and (found.in_time, found.changes) == (1.0, ())
 
 
-@pytest.mark.parametrize(("priority_of_first", "change"), [(0, "--priority 1"), (1000, "--set training.epochs=10")])
+@pytest.mark.parametrize(("priority_of_first", "change"), [(0, "--priority 1"), (1000, "--set training.epochs=20")])
 def test_a_deadline_in_danger_comes_with_the_cheapest_change_that_would_meet_it(
     priority_of_first: int, change: str
 ) -> None:

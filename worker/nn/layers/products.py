@@ -22,7 +22,7 @@ from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros
 
 LANES = 16  # rows in one product of a prediction, at least
 WIDER = (256, 128, 64, 32)  # and where that changes no bit
-TRIED_VALUES = 1 << 21  # of weights, and of rows, to try that out
+TRIED_VALUES = 1 << 20  # at most, of weights, rows and products each, to try that out
 ALIKE = 256  # outputs more or fewer change nothing in how a large product is divided
 
 Product = Callable[[Array, Array, Array], object]
@@ -87,10 +87,10 @@ def _is_like_few(lanes: int, outputs: int, inputs: int, *, side_by_side: bool) -
     tried, with fewer outputs, which end alike."""
     if inputs * max(lanes, ALIKE) > TRIED_VALUES:
         return False
-    while outputs * inputs > TRIED_VALUES:
+    while outputs * max(inputs, lanes) > TRIED_VALUES:
         outputs -= ALIKE
-    source = np.random.Philox(key=(0, 1))
-    w, rows = _drawn(source, (outputs, inputs)), _drawn(source, (lanes, inputs))
+    chance = np.random.Generator(np.random.Philox(key=(0, 1)))
+    w, rows = (chance.standard_normal((count, inputs), np.float32) for count in (outputs, lanes))
     few, many = rows.reshape(-1, LANES, inputs).transpose(0, 2, 1), rows.T[None]
     if side_by_side:
         few, many = np.ascontiguousarray(few), np.ascontiguousarray(many)
