@@ -15,7 +15,7 @@ from functools import partial
 
 from singlepoint.jobs.lifecycle.reasons import Eta
 from singlepoint.scheduler.policy.named import POLICIES
-from singlepoint.scheduler.world.learned.experience import Estimate, what_is_left
+from singlepoint.scheduler.world.learned.experience import Estimate
 from singlepoint.scheduler.world.tasks import NOTHING, Task
 
 from .machine import Life, Machine
@@ -161,11 +161,12 @@ def _standing(task: Task) -> Estimate:
 
 
 def _expected_s(known: Mapping[str, Estimate], life: Life) -> float | None:
-    """Seconds that one which is put down in a play should still take, by what was known before the play."""
+    """Seconds that one which stands in line in a play should still take: what was known of it before the play, or, once
+    it has run in it, what it has told by its progress."""
     whole = known[life.arrival.id]
     if whole.source == UNKNOWN.source:
         return None
-    return what_is_left(whole, life.arrival.run_s - life.left_s).median_s
+    return whole.median_s if life.left_s == life.arrival.run_s else life.left_s
 
 
 def _course(life: Life, starts_s: float | None) -> Course:

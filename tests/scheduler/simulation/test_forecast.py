@@ -170,13 +170,16 @@ def test_a_job_that_is_still_to_come_is_its_likes_equal_whatever_the_last_of_the
     assert scene.left["later"] == scene.left["last"] and scene.left["last"].median_s > 1.1 * 50
 
 
-def test_a_job_that_is_put_down_in_a_play_stands_where_it_stood(paper: Paper) -> None:
+def test_a_job_that_has_not_run_in_a_play_stands_where_it_stood_and_one_that_has_by_what_is_left(paper: Paper) -> None:
     entry = Entry("x", 1, State.SUCCEEDED, "n", "train", 0.0, 65.0, like="fifty", account=Account(wall_s=65.0))
     paper.world.experience.learn([entry] * 10)
     scene = scene_of(paper.world, POLICIES["feedback"])
     machine = staged(scene, {job_id: takes.median_s for job_id, takes in scene.left.items()})
     waiting = scene.task("last")
-    assert waiting is not None and machine.knows(machine.lives["last"]) == pytest.approx(waiting.expected_s)
+    life = machine.lives["last"]
+    assert waiting is not None and machine.knows(life) == pytest.approx(waiting.expected_s)
+    life.left_s -= 10
+    assert machine.knows(life) == life.left_s
 
 
 def test_an_idle_machine_has_nothing_to_foresee() -> None:
