@@ -22,7 +22,8 @@ _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST_S = 1000 * 365 * 86400.0
 
 _CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?", re.ASCII)
-_LAST_S = 253_402_214_400.0  # the last day of the year 9999
+LAST_S = 253_402_214_400.0
+"""The last day of the year 9999: no point in time is later."""
 
 
 def parse_bytes(text: str | int) -> int:
@@ -70,7 +71,7 @@ def parse_moment_s(text: str, now: float) -> float:
         moment_s = datetime.fromisoformat(word).timestamp()
     except (ValueError, OverflowError, OSError):
         moment_s = -1.0
-    if not 0 <= moment_s <= _LAST_S:
+    if not 0 <= moment_s <= LAST_S:
         raise ValueError(f"{text!r} is no point in time; write it like +2h, 18:00 or 2026-11-27T18:00")
     return moment_s
 

@@ -29,7 +29,7 @@ from singlepoint.jobs.lifecycle.account import Account
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Job, Resources
 from singlepoint.jobs.lifecycle.spent import account_of_round, granted_so_far
 from singlepoint.jobs.services.budget_choice import choose_budget, chosen_budget, drop_choice
-from singlepoint.jobs.services.draining import Drain, end_drain
+from singlepoint.jobs.services.draining import Drain, end_drain, lasting
 from singlepoint.jobs.services.draining import drain as begin_drain
 from singlepoint.jobs.services.policy_choice import choose_policy, chosen_policy
 from singlepoint.jobs.store.durable import write_asked
@@ -220,7 +220,7 @@ def _planned(until: str | None, length: str | None, at: float) -> Drain:
     """Raises UsageError for what is no time."""
     try:
         begins_at = at if until is None else parse_moment_s(until, at)
-        return Drain(begins_at, math.inf if length is None else begins_at + parse_length_s(length))
+        return lasting(begins_at, None if length is None else parse_length_s(length))
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 from singlepoint.jobs import documents
+from singlepoint.jobs.amounts import LAST_S
 from singlepoint.jobs.clock import iso
 from singlepoint.jobs.store.durable import explained, replace_file, sync_directory
 from singlepoint.jobs.store.home import Home
@@ -34,6 +35,14 @@ class Drain:
     def to_json(self) -> dict[str, str | None]:
         ends_at = iso(self.ends_at) if self.ends_at < math.inf else None
         return {"begins_at": iso(self.begins_at), "ends_at": ends_at}
+
+
+def lasting(begins_at: float, length_s: float | None) -> Drain:
+    """One that begins then and ends after so long, or never by itself. Raises ValueError for what is beyond all time."""
+    ends_at = math.inf if length_s is None else begins_at + length_s
+    if length_s is not None and ends_at > LAST_S:
+        raise ValueError("would end after the year 9999; leave the length out for a drain that does not end by itself")
+    return Drain(begins_at, ends_at)
 
 
 def drain(home: Home, plan: Drain, at: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 from pydantic import Field
@@ -13,14 +12,14 @@ from singlepoint.jobs.client.find import find_job, find_model
 from singlepoint.jobs.client.query import listing
 from singlepoint.jobs.client.session import Session, asked
 from singlepoint.jobs.clock import iso, now
-from singlepoint.jobs.errors import InvalidInput, NotFound
+from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.standstill import scheduler_complaint
 from singlepoint.jobs.lifecycle.flow import Flow
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources, as_counted
 from singlepoint.jobs.lifecycle.summary import SCHEMA
 from singlepoint.jobs.page.service import Answer, Call, Document, Service
-from singlepoint.jobs.services.draining import Drain, drain, end_drain, planned_drain
+from singlepoint.jobs.services.draining import Drain, drain, end_drain, lasting, planned_drain
 from singlepoint.jobs.spec.base import Part
 from singlepoint.jobs.spec.common import Moment
 from singlepoint.jobs.store.rings import RINGS_OF_A_JOB, Rings
@@ -38,9 +37,9 @@ class Draining(Part):
 
 
 class Span(Part):
-    """The time that ends now. points: entries, at most."""
+    """The time that ends now, a second at least: it is sampled once a second. points: entries, at most."""
 
-    span_s: Annotated[float, Field(gt=0, le=400 * 86400)] = 900.0
+    span_s: Annotated[float, Field(ge=1, le=400 * 86400)] = 900.0
     points: Annotated[int, Field(ge=10, le=2000)] = 300
 
 
@@ -131,11 +130,18 @@ def set_draining(service: Service, call: Call) -> Answer:
     session.require_redis()
     if asked_for.draining:
         begins_at = at if asked_for.until is None else parse_moment_s(asked_for.until, at)
-        drain(session.home, Drain(begins_at, begins_at + (asked_for.for_s or math.inf)), at)
+        drain(session.home, _lasting(begins_at, asked_for.for_s), at)
     else:
         end_drain(session.home, at)
     session.index.ring(LOOK_AT_EVERYTHING)
     return Answer(machine_document(session))
+
+
+def _lasting(begins_at: float, for_s: float | None) -> Drain:
+    try:
+        return lasting(begins_at, for_s)
+    except ValueError as error:
+        raise InvalidInput(Problem("for_s", str(error))) from None
 
 
 def doctor(service: Service, call: Call) -> Answer:

@@ -224,6 +224,8 @@ def test_the_home_is_drained_and_no_longer(client: Client) -> None:
     begins_at, ends_at = (seconds(planned["drain"][name]) for name in ("begins_at", "ends_at"))
     assert planned["draining_since"] is None and ends_at - begins_at == pytest.approx(3600)
     assert client("PUT", "/api/v1/machine/draining", {"draining": True, "until": "soon"}).status == 422
+    for_ever = client("PUT", "/api/v1/machine/draining", {"draining": True, "for_s": 4.5e16})
+    assert (for_ever.status, for_ever.json["problems"][0]["field"]) == (422, "for_s")
 
 
 def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: Client, home: Home) -> None:
@@ -236,7 +238,8 @@ def test_utilisation_is_told_over_time_with_the_account_of_core_seconds(client: 
     assert set(told["shares"]["cpu_millis"]["reserved"]) == {0.5}
     assert len(told["at"]) == len(told["shares"]["cpu_millis"]["used"]) == 20
     assert told["account"]["capacity_core_s"] == told["account"]["idle_core_s"] == 40
-    assert client("GET", "/api/v1/utilisation?span_s=0").status == 422
+    for span in ("0", "5e-324"):
+        assert client("GET", f"/api/v1/utilisation?span_s={span}").status == 422
 
 
 def test_what_is_counted_is_told_wherever_cores_and_memory_are(client: Client, store: JobStore) -> None:
