@@ -38,7 +38,7 @@ class Drain:
 
 
 def lasting(begins_at: float, length_s: float | None) -> Drain:
-    """One that begins then and ends after so long, or never by itself. Raises ValueError for what is beyond all time."""
+    """One that begins then, and ends after so long or never by itself. Raises ValueError for what is beyond time."""
     ends_at = math.inf if length_s is None else begins_at + length_s
     if length_s is not None and ends_at > LAST_S:
         raise ValueError("would end after the year 9999; leave the length out for a drain that does not end by itself")
