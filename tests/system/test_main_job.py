@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import pairwise
 
+import psutil
 import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
@@ -48,11 +49,25 @@ def kill_child(machine: Machine, job_id: str) -> None:
 
 
 def kill_worker(machine: Machine, job_id: str) -> None:
-    os.kill(machine.worker_pid(job_id), signal.SIGKILL)
+    kill_above(machine, job_id, machine.worker_pid(job_id))
 
 
-def kill_pool(machine: Machine, _job_id: str) -> None:
-    os.kill(machine.pids("worker")[0], signal.SIGKILL)
+def kill_pool(machine: Machine, job_id: str) -> None:
+    kill_above(machine, job_id, machine.pids("worker")[0])
+
+
+def kill_above(machine: Machine, job_id: str, pid: int) -> None:
+    """Kill what an attempt is below, and wait for its end: let go on before that, it might be done first."""
+    attempt = machine.child_pid(job_id)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(attempt), machine.tail)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def kill_scheduler(machine: Machine, _job_id: str) -> None:
