@@ -1,7 +1,7 @@
 """How the services write their log: one line an event, UTC, on stderr, whoever of them writes it.
 
-Events of which there may be thousands a second are noted, and written together (`Often`): a line of its own costs more
-than all else that is done for such an event.
+Events of which there may be thousands a second are noted, and written together (`Often`): a line of its own took
+a fifth of all that was done for a prediction.
 """
 
 from __future__ import annotations

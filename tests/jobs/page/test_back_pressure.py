@@ -11,12 +11,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
 from singlepoint.jobs.client.session import Session
 from singlepoint.jobs.host.frames import Frame, Frames
-from singlepoint.jobs.page.inference import Inference
+from singlepoint.jobs.page.inference import Asked, Inference, _Line
 from singlepoint.jobs.page.predictions import Predictions
 from singlepoint.jobs.page.problems import Refused
 from singlepoint.jobs.page.security import Limits
@@ -90,6 +91,29 @@ def test_each_is_answered_its_own_however_they_come_back(serve: Serve, computing
             computing.answer(frame)
 
         assert [(reply.status, reply.body) for reply in answered()] == [(200, body) for body in bodies]
+
+
+def test_of_many_the_first_sixteen_are_handed_over_while_the_others_are_read() -> None:
+    handed_over: list[int] = []
+
+    class Wire(asyncio.Transport):
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            handed_over.append(len(Frames().take(bytes(data))))
+
+    async def ask(count: int) -> None:
+        line = _Line(Path("nowhere"))
+        line.loop = asyncio.get_running_loop()
+        line.connection_made(Wire())
+        asking = [
+            asyncio.ensure_future(line.ask(Asked(line.loop.create_future(), 0.0), b"{}", b"")) for _ in range(count)
+        ]
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for one in asking:
+            one.cancel()
+
+    asyncio.run(ask(40))
+    assert handed_over == [16, 16, 8]
 
 
 def test_a_full_queue_says_when_to_come_again(serve: Serve, computing: Computing) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from singlepoint.jobs.client.entry import is_signed, same, signed
 from singlepoint.jobs.errors import NotPermitted
+from singlepoint.jobs.host.service_log import Often
 from singlepoint.jobs.page import predictions
 from singlepoint.jobs.page.app import OPERATIONS, PLAIN
 from singlepoint.jobs.page.guard import ACCESS
@@ -285,7 +286,10 @@ def test_a_refusal_by_permissions_hides_the_name_of_the_home(client: Client, mon
     assert (answer.status, answer.json["detail"], answer.json["hint"]) == (403, "cannot write HOME/jobs", "mend HOME")
 
 
-def test_the_log_has_ids_and_routes_and_nothing_that_was_sent(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_has_ids_and_routes_and_nothing_that_was_sent(
+    client: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Often, "LATER_S", 3600.0)
     with caplog.at_level(logging.INFO, "singlepoint.http"):
         answer = client("GET", "/api/v1/jobs/secret-name?x=secret-value", x_secret="secret-header")
         client("GET", "/secret/path")

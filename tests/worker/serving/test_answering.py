@@ -108,6 +108,13 @@ def test_every_answer_has_the_bits_of_the_batch_prediction_whoever_shares_it(
         assert answers[n]["label"] == list(expected.labels[a:b])
 
 
+def test_of_many_the_first_sixteen_are_answered_first_then_as_many_as_were(answering: Answering) -> None:
+    frames = [infer("numbers", rows(X[:1]), identity=number) for number in range(70)]
+    together = [[frame.id for frame in some] for some in answering.answer(frames)]
+    assert list(map(len, together)) == [16, 16, 32, 6]
+    assert [identity for some in together for identity in some] == list(range(70))
+
+
 def test_a_regression_answers_in_the_units_of_its_target(answering: Answering, models: Home) -> None:
     expected = predicted(models, "values", X.astype(np.float64)).values
 

@@ -15,7 +15,7 @@ from singlepoint.worker.data.formats import arrow_csv
 from singlepoint.worker.data.formats.delimited import CsvFile
 from singlepoint.worker.data.formats.tile import Tile, Wanted
 
-pytestmark = pytest.mark.skipif(not arrow_csv.installed(), reason="this machine has no pyarrow")
+pytest.importorskip("pyarrow", reason="this machine has no pyarrow")
 
 SAID = DialectFields(separator=",", decimal=".", thousands="", comment="", encoding="utf-8")
 WANTED = Wanted(numbers=["a", "b"], words=["w"], kept=["w", "a"], missing=("", "NA", "-999"))
