@@ -20,7 +20,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING
 from singlepoint.jobs.client.find import find_job
 from singlepoint.jobs.client.session import Session, Settings, asked, open_session
 from singlepoint.jobs.clock import local, now
-from singlepoint.jobs.errors import HistoryDamaged, NotFound, UsageError
+from singlepoint.jobs.errors import HistoryDamaged, InvalidInput, NotFound, UsageError
 from singlepoint.jobs.host import pressure
 from singlepoint.jobs.host.capacity import FIELDS, read_capacity
 from singlepoint.jobs.host.service_log import log_to_stderr
@@ -37,7 +37,8 @@ from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.jobs.store.rings import RINGS, Rings
 from singlepoint.jobs.store.settings import read_settings
-from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.budget import Machine, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.budget_cores import BudgetCores, keep_own_to, keeper
 from singlepoint.scheduler.machine.cores import CoreLoad, layout
 from singlepoint.scheduler.machine.in_force import InForce, budget_at
 from singlepoint.scheduler.machine.own_processes import own_cpu
@@ -69,12 +70,15 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
     from singlepoint.scheduler.runtime.loop import HISTORY_PATIENCE_S, Scheduler
 
     session = open_session(settings)
-    machine = this_machine()
+    find_machine = partial(this_machine, pid=keeper(session.home))
+    machine = find_machine()
+    where = layout(machine.cores)
+    cores = BudgetCores(_cores_before(session.home), where)
 
     def in_force(at: float) -> InForce:
-        here = this_machine()  # a container's limits may change while it runs
+        here = find_machine()  # a container's limits may change while it runs
         found = budget_at(session.home, budget, here, at, before=machine)
-        return InForce(found.amounts, chosen_cores(found.amounts, here), found.chosen)
+        return InForce(found.amounts, cores(found.amounts, here), found.chosen)
 
     at_start = in_force(now())
     lock = acquire(session.home.lock("scheduler"))
@@ -89,13 +93,23 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
         budget_at=in_force,
         pressure=pressure.measure,
         load=CoreLoad(),
-        layout=layout(machine.cores),
+        layout=where,
+        keep_own_to=partial(keep_own_to, session.home),
         own_cpu=partial(own_cpu, session.home),
         measure=partial(measured_reserve, session.home),
         page=partial(page_reserve, session.home),
         policy=partial(chosen_policy, session.home),
     ).run()
     assert lock >= 0  # held until the process ends
+
+
+def _cores_before(home: Home) -> tuple[int, ...]:
+    """Of the scheduler that was here before; none where nobody knows."""
+    try:
+        before = read_capacity(home)
+    except InvalidInput:  # damaged; it is written anew in a moment
+        before = None
+    return before.cores if before is not None else ()
 
 
 @click.command(

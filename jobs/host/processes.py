@@ -1,13 +1,16 @@
 """Which process is meant: a pid alone is reused, so it goes with when it started and which boot that was.
 
-Nothing here starts or ends a process. Linux is read from /proc; elsewhere psutil answers.
+Nothing here starts or ends a process; to which cores it keeps can be said. Linux is read from /proc; elsewhere psutil
+answers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,23 @@ def this_process() -> ProcessId:
     me = identify(os.getpid())
     assert me is not None
     return me
+
+
+def use_cores(cores: Collection[int], pids: Iterable[int] = (0,)) -> None:
+    """Have processes (0: this one) run on these cores only, with every thread there is: each has an affinity of its
+    own, which those it starts inherit. None or no such thing on this system: they stay as they are."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        for thread in (thread for pid in pids for thread in threads(pid)):
+            with contextlib.suppress(OSError):  # it ended; or a core went away: the count is still right by threads
+                os.sched_setaffinity(thread, cores)
+
+
+def threads(pid: int = 0) -> list[int]:
+    """The threads of a process as the kernel numbers them; only its first where it does not tell."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid or 'self'}/task")]
+    except OSError:
+        return [pid]
 
 
 def worker_name(slot: int, pid: int, stamp_ns: int) -> str:

@@ -7,6 +7,7 @@ is all those cores and four fifths of that memory; `--budget` says otherwise, ne
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -28,7 +29,7 @@ _HINT = "write it like --budget cpu=2,memory=4GiB,gpu=1"
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is. cores: ids of those this process may run on.  quota: how many of them at a time, on average."""
+    """What there is. cores: ids of those we may run on.  quota: how many of them at a time, on average."""
 
     cores: tuple[int, ...]
     memory_bytes: int
@@ -40,10 +41,11 @@ class Machine:
         return max(1, min(len(self.cores), int(self.quota or len(self.cores))))
 
 
-def this_machine(root: Path = Path("/")) -> Machine:
-    """The machine as this process may use it. root: where /proc and /sys are looked for."""
+def this_machine(root: Path = Path("/"), pid: int = 0) -> Machine:
+    """The machine as this process may use it. root: where /proc and /sys are looked for.  pid: by whose
+    cores, where ours (0) are fewer than they may be."""
     limits = [psutil.virtual_memory().total, *_memory_limits(root)]
-    return Machine(cores=_allowed_cores(), memory_bytes=min(limits), quota=min(_cpu_quotas(root), default=None))
+    return Machine(cores=_allowed_cores(pid), memory_bytes=min(limits), quota=min(_cpu_quotas(root), default=None))
 
 
 def default_budget(machine: Machine) -> Resources:
@@ -136,14 +138,11 @@ _READ: dict[str, Callable[[str], int]] = {
 }
 
 
-def chosen_cores(budget: Resources, machine: Machine) -> tuple[int, ...]:
-    """The ids of the cores of the budget: the lowest ones this process may run on."""
-    return machine.cores[: budget.cpu_millis // 1000]
-
-
-def _allowed_cores() -> tuple[int, ...]:
+def _allowed_cores(pid: int) -> tuple[int, ...]:
     if hasattr(os, "sched_getaffinity"):
-        return tuple(sorted(os.sched_getaffinity(0)))
+        for one in (pid, 0):
+            with contextlib.suppress(OSError):  # it has ended
+                return tuple(sorted(os.sched_getaffinity(one)))
     return tuple(range(os.cpu_count() or 1))
 
 

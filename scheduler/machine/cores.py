@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -49,6 +50,13 @@ def busy_shares(before: Ticks, now: Ticks) -> dict[int, float]:
         core: (busy - before[core][0], total - before[core][1]) for core, (busy, total) in now.items() if core in before
     }
     return {core: min(1.0, max(0.0, busy / total)) for core, (busy, total) in passed.items() if total > 0}
+
+
+def core_load(over_s: float = 0.1) -> dict[int, float]:
+    """How busy each core is just now; it takes that long to see."""
+    load = CoreLoad()
+    time.sleep(over_s)
+    return load()
 
 
 class CoreLoad:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -126,7 +126,7 @@ class Scheduler:
     chosen, asked at every look. own_cpu: what our own processes have used of the processor so far. budget_at: the
     budget and the cores that hold at a time, where they may change; raises SinglepointError when that cannot be told,
     and then nothing changes. pressure: how hard-pressed the machine is now. load: how busy each core was since the
-    last time, and layout: where it is.
+    last time, and layout: where it is. keep_own_to: has our own processes run on these cores.
     is_unfinished: more is to do at once.
     """
 
@@ -144,6 +144,7 @@ class Scheduler:
         pressure: Callable[[], Pressure] = Pressure,
         load: Callable[[], Mapping[int, float]] = dict,
         layout: Mapping[int, Core] | None = None,
+        keep_own_to: Callable[[Sequence[int]], None] = lambda _cores: None,
         budget_at: BudgetAt | None = None,
         clock: Clock = now,
         monotonic: Clock = time.monotonic,
@@ -168,6 +169,7 @@ class Scheduler:
         self._next_sample = 0.0
         self._pressure = pressure
         self._load = load
+        self._keep_own_to = keep_own_to
         self._host = Host(layout=layout or {})
         self._next_host = 0.0
         self._stop_signals = StopSignals()
@@ -192,6 +194,7 @@ class Scheduler:
             see_unlisted(self.sight, job_id)
         self.sight.probe(world.unprobed())
         self._publish_capacity()
+        self._keep_own_to(world.cores)
         log.info(
             "scheduler_started jobs=%d cpu_millis=%d memory_bytes=%d reserve_bytes=%d reserved_cpu_millis=%d",
             sum(1 for _ in world.ids()),
@@ -207,6 +210,7 @@ class Scheduler:
         self.world.seen_at(self._clock())
         if self._choices.look(at_once=LOOK_AT_EVERYTHING in rung):
             self._publish_capacity()
+            self._keep_own_to(self.world.cores)
         self._look_at_the_machine()
         for job_id in rung:
             self._answer(job_id, telling)
@@ -368,6 +372,7 @@ class Scheduler:
         self._redis = None
 
     def _measure_again(self) -> None:
+        self._keep_own_to(self.world.cores)
         services = self._measure(self.world.reserve - self._pages, self._workers)
         self._pages = self._page(self._pages)
         reserve = services + self._pages

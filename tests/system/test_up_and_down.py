@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,10 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from singlepoint.jobs.broker.embedded import server_process
 from singlepoint.jobs.broker.server_program import command, prepare
+from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.store.home import Home, open_home
 
@@ -74,6 +77,28 @@ def test_a_killed_supervisor_takes_all_with_it_and_the_next_up_brings_all_back(h
 
     assert singlepoint(home, "up", "--detach", "--workers", "1").returncode == 0
     assert singlepoint(home, "doctor").returncode == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no affinity here")
+def test_a_budget_of_one_core_holds_all_of_us_and_one_of_all_cores_nobody(home: Home) -> None:
+    here = os.sched_getaffinity(0)
+
+    def cores() -> set[frozenset[int]]:
+        """Of all threads of all that the supervisor started."""
+        supervisor = holder(home.lock("supervisor"))
+        assert supervisor is not None
+        found = set()
+        for process in psutil.Process(supervisor.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error, OSError):
+                found |= {frozenset(os.sched_getaffinity(thread.id)) for thread in process.threads()}
+        return found
+
+    assert singlepoint(home, "up", "--detach", "--workers", "1", "--budget", "cpu=1,memory=2GiB").returncode == 0
+    published = read_capacity(home)
+    assert published is not None and len(published.cores) == 1
+    wait_until(lambda: cores() == {frozenset(published.cores)}, cores)
+    assert singlepoint(home, "budget", f"cpu={len(here)}").returncode == 0
+    wait_until(lambda: cores() == {frozenset(here)}, cores)
 
 
 def test_what_budget_shows_after_a_change_is_what_holds_then(home: Home) -> None:

@@ -11,9 +11,9 @@ import contextlib
 import os
 import resource
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
+from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle.records import Terms
 
 from .process import data_bytes
@@ -43,7 +43,7 @@ def apply(terms: Terms, *, programs: bool = False) -> None:
     memory they have together is left to the watch (see `limit_program`)."""
     from threadpoolctl import threadpool_limits
 
-    use_cores(terms)
+    use_cores(terms.cores)
     threadpool_limits(limits=max(1, len(terms.cores)), user_api="blas")
     if not programs:
         limit_memory(terms.resources.memory_bytes)
@@ -74,23 +74,6 @@ def limit_program(memory_bytes: int) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         limit = FAR * memory_bytes + 2**30
         resource.setrlimit(resource.RLIMIT_DATA, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))
-
-
-def use_cores(terms: Terms, pids: Iterable[int] = (0,)) -> None:
-    """Have processes (0: this one) run on the granted cores only, with every thread there is: each has an affinity of
-    its own, which those it starts inherit."""
-    if terms.cores and hasattr(os, "sched_setaffinity"):
-        for thread in (thread for pid in pids for thread in threads(pid)):
-            with contextlib.suppress(OSError):  # it ended; or a core went away: the count is still right by threads
-                os.sched_setaffinity(thread, terms.cores)
-
-
-def threads(pid: int = 0) -> list[int]:
-    """The threads of a process as the kernel numbers them; only 0, the calling one, where it does not tell."""
-    try:
-        return [int(name) for name in os.listdir(f"/proc/{pid or 'self'}/task")]
-    except OSError:
-        return [pid]
 
 
 def limit_memory(memory_bytes: int) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import FrameType
 
+from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle.history import Note
-from singlepoint.jobs.lifecycle.records import Terms
 
-from . import limits
 from .stop_requests import LOOK_S, Stop
 from .work import Stopped, Work
 
@@ -48,11 +47,11 @@ def heard_at_once(work: Work) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def pause(work: Work, use_cores: Callable[[Terms], None] = limits.use_cores) -> None:
+def pause(work: Work, move_to: Callable[[Collection[int]], None] = use_cores) -> None:
     """Use no core until the pause is taken back; anything more urgent ends the wait by raising Stopped.
 
     The scheduler takes the cores back when it sees the pause, and grants some again, by new terms, before the
-    work goes on. Paused again before that, the attempt gives those back too. use_cores: moves the work to them.
+    work goes on. Paused again before that, the attempt gives those back too. move_to: moves the work to cores.
     """
     clock, began_s = work.place.monotonic, work.place.monotonic()
     while (stop := work.stops.due()) is Stop.PAUSE or not work.terms.cores:
@@ -64,7 +63,7 @@ def pause(work: Work, use_cores: Callable[[Terms], None] = limits.use_cores) -> 
             work.meter.pauses += 1
         time.sleep(LOOK_S)
         began_s = clock()
-    use_cores(work.terms)
+    move_to(work.terms.cores)
     _note(work, Note.GO_ON)
     work.meter.pauses_s += clock() - began_s
     work.log.info("pause_ended step=%d", work.step)

@@ -14,21 +14,21 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
+from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle import retry
-from singlepoint.jobs.lifecycle.records import Terms
 from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.data.formats.tile import existing
-from singlepoint.worker.ground import limits, stopping, tree
+from singlepoint.worker.ground import stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
 from singlepoint.worker.ground.process import oom_kills
 from singlepoint.worker.ground.stop_requests import LOOK_S, Stop
@@ -252,13 +252,13 @@ class Command:
         assert self.program is not None
         program = self.program
 
-        def use_cores(terms: Terms) -> None:
-            limits.use_cores(terms, (0, *program.pids()))
+        def move_to(cores: Collection[int]) -> None:
+            use_cores(cores, (0, *program.pids()))
 
         self.work.log.info("stop_requested why=%s step=%d", Stop.PAUSE, self.work.step)
         try:
             with program.frozen(), self.work.stops.clock_stopped():
-                stopping.pause(self.work, use_cores)
+                stopping.pause(self.work, move_to)
         except Stopped as stopped:
             self.ask_to_stop(stopped.stop)
 

@@ -23,6 +23,7 @@ from typing import Never, Self
 from threadpoolctl import threadpool_limits
 
 from singlepoint.jobs.failpoints import reach
+from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle.records import Terms
 from singlepoint.worker.data.formats import Piece
 from singlepoint.worker.ground import limits
@@ -181,7 +182,7 @@ class Children:
             for connection in (ours, *(child.connection for child in self._children)):
                 connection.close()  # else we and our sisters would never hear that the parent is gone
             gc.freeze()  # what is shared stays shared: the collector would write to every object of it
-            limits.use_cores(terms)
+            use_cores(terms.cores)
             _share_memory(len(self._terms.cores))
             _serve(theirs, self._score)
         finally:

@@ -10,7 +10,7 @@ import pytest
 from singlepoint.jobs.amounts import parse_bytes
 from singlepoint.jobs.errors import UsageError
 from singlepoint.jobs.lifecycle.records import UNLIMITED, Resources
-from singlepoint.scheduler.machine.budget import Machine, chosen_cores, default_budget, parse_budget, this_machine
+from singlepoint.scheduler.machine.budget import Machine, default_budget, parse_budget, this_machine
 
 GIB = 2**30
 MACHINE = Machine(cores=(0, 2, 3, 5), memory_bytes=10 * GIB)
@@ -26,10 +26,6 @@ def write(root: Path, files: dict[str, str]) -> Path:
 
 def test_the_default_is_all_cores_and_four_fifths_of_the_memory() -> None:
     assert default_budget(MACHINE) == Resources(4000, 8 * GIB, UNLIMITED, UNLIMITED)
-
-
-def test_the_cores_granted_are_ones_this_process_may_use() -> None:
-    assert chosen_cores(parse_budget("cpu=2", MACHINE), MACHINE) == (0, 2)
 
 
 def test_what_is_left_out_stays_as_it_is() -> None:

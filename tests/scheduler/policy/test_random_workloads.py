@@ -19,7 +19,8 @@ from singlepoint.jobs.lifecycle.dependencies import parse_after
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job, Resources
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
-from singlepoint.scheduler.machine.budget import Machine, chosen_cores, parse_budget
+from singlepoint.scheduler.machine.budget import Machine, parse_budget
+from singlepoint.scheduler.machine.budget_cores import BudgetCores
 from singlepoint.scheduler.machine.in_force import holding
 from singlepoint.scheduler.policy.host.strain import Strain
 from singlepoint.scheduler.policy.named import POLICIES
@@ -44,6 +45,7 @@ class Workload:
     def __init__(self, seed: int) -> None:
         self.chance = chance = random.Random(seed)
         self.paper = Paper(now=MONDAY_S, rules=chance.choice([*POLICIES.values()]))
+        self.cores = BudgetCores(MACHINE.cores, {}, dict)
         # Between them everything is there.
         self.times = {f"{begin}:00-{(begin + chance.randrange(1, 6)) % 24}:00": self._words() for begin in (2, 9, 15)}
         self.left_s: dict[str, float] = {}
@@ -78,7 +80,7 @@ class Workload:
         span = holding(self.times, 0, int(now % 86_400 // 60))
         budget = parse_budget(f"{ALL},{self.times[span]}" if span else ALL, MACHINE)
         if budget != self.paper.world.budget:
-            self.paper.world.budget_changed(budget, Resources(), chosen_cores(budget, MACHINE))
+            self.paper.world.budget_changed(budget, Resources(), self.cores(budget, MACHINE))
         self.at((now // HOUR_S + 1) * HOUR_S, "timetable")
 
     def submit(self, job_id: str) -> None:

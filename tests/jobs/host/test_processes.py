@@ -1,4 +1,4 @@
-"""An attempt is held to its terms."""
+"""Which cores a process keeps to."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import threading
 
 import pytest
 
-from singlepoint.jobs.lifecycle.records import Resources, Terms
-from singlepoint.worker.ground import limits
+from singlepoint.jobs.host.processes import use_cores
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this machine has no affinity")
-def test_threads_that_run_already_move_to_the_granted_cores_too() -> None:
+def test_threads_that_run_already_move_to_other_cores_too() -> None:
     before = sorted(os.sched_getaffinity(0))
     if len(before) < 2:
         pytest.skip("this machine has one core")
-    resources, done = Resources(1000, 2**28), threading.Event()
+    done = threading.Event()
     thread = threading.Thread(target=done.wait)
     thread.start()
     try:
-        limits.use_cores(Terms(resources, cores=(before[-1],)))
+        use_cores((before[-1],))
         assert thread.native_id is not None
         assert os.sched_getaffinity(thread.native_id) == os.sched_getaffinity(0) == {before[-1]}
     finally:
-        limits.use_cores(Terms(resources, cores=tuple(before)))
+        use_cores(before)
         done.set()
         thread.join()
