@@ -56,6 +56,12 @@ def test_importing_the_python_names_loads_the_core_only_for_the_model() -> None:
     assert "numpy" in loaded_after("from singlepoint import Model")
 
 
+@pytest.mark.parametrize("check", ["_check_within_limits", "_check_apart"])
+def test_to_hand_in_a_command_takes_no_numpy(check: str) -> None:
+    asked = "singlepoint._parsed({'kind': 'run', 'command': ['true']})"
+    assert "numpy" not in loaded_after(f"import singlepoint\nsinglepoint.{check}({asked})")
+
+
 @pytest.mark.parametrize("name", singlepoint.WHERE)
 def test_every_command_of_the_table_is_there_and_ends_its_help_with_two_examples(name: str) -> None:
     module, _, attribute = singlepoint.WHERE[name].partition(":")

@@ -6,7 +6,6 @@ a fifth of all that was done for a prediction.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 import time
@@ -54,6 +53,8 @@ class Often:
     def note(self, message: str) -> None:
         """To be written soon."""
         if not self._noted:
+            import asyncio  # here: attempts, and whoever hands in, have a log too, and no event loop
+
             asyncio.get_running_loop().call_later(self.LATER_S, self.write)
         self._noted.append((time.time(), message))
 

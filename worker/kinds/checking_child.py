@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict
+from functools import cache
 from io import FileIO
 from typing import Any
 
@@ -34,7 +35,6 @@ from singlepoint.jobs.errors import (
 )
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec, from_json, to_json
-from singlepoint.worker.models.files import ModelFormatError
 
 from .table import RUNS_PROGRAMS, check
 from .within_limits import CHECK_S, check_within_limits, unchecked
@@ -43,9 +43,15 @@ IDLE_S = 60.0
 PATIENCE_S = 10.0
 """Beyond a check's own time: then the child stands still, or nothing can interrupt what it does."""
 
-_KINDS = (InvalidInput, NeverFits, NotFound, NotNow, NotPermitted, StorageFull, ModelFormatError, SinglepointError)
-RAISED: dict[str, type[SinglepointError]] = {kind.__name__: kind for kind in _KINDS}
-"""What a check may raise; anything else is a defect, ends the child, and is in its parent's log."""
+
+@cache
+def raised() -> dict[str, type[SinglepointError]]:
+    """What a check may raise, by name; anything else is a defect, ends the child, and is in its parent's log."""
+    from singlepoint.worker.models.files import ModelFormatError  # here: whoever asks a child needs no numpy
+
+    kinds = (InvalidInput, NeverFits, NotFound, NotNow, NotPermitted, StorageFull, ModelFormatError, SinglepointError)
+    return {kind.__name__: kind for kind in kinds}
+
 
 _PROGRAM = f"from {__name__} import serve; serve()"
 _BLOCK_BYTES = 2**16
@@ -149,7 +155,7 @@ def _looked_at(asked: str) -> dict[str, Any]:
 
 
 def _name_of(error: SinglepointError) -> str:
-    return next(kind.__name__ for kind in type(error).__mro__ if RAISED.get(kind.__name__) is kind)
+    return next(kind.__name__ for kind in type(error).__mro__ if raised().get(kind.__name__) is kind)
 
 
 def _found(answer: dict[str, Any]) -> Checked | None:
@@ -158,7 +164,7 @@ def _found(answer: dict[str, Any]) -> Checked | None:
         case {"raised": "OSError", "arguments": arguments}:
             raise OSError(*arguments)
         case {"raised": name, "message": message, "hint": hint, "problems": problems}:
-            kind = RAISED[name]
+            kind = raised()[name]
             if issubclass(kind, InvalidInput):
                 raise kind([Problem(**one) for one in problems], hint=hint)
             raise kind(message, hint=hint)

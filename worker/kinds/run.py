@@ -27,7 +27,6 @@ from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.job_files import staged_output
-from singlepoint.worker.data.formats.tile import existing
 from singlepoint.worker.ground import stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
 from singlepoint.worker.ground.process import oom_kills
@@ -66,6 +65,10 @@ def _program_problems(spec: RunSpec) -> Iterator[Problem]:
 
 
 def _require_inputs(spec: RunSpec) -> None:
+    if not spec.inputs:
+        return
+    from singlepoint.worker.data.formats.tile import existing  # here: to hand in a command takes no numpy
+
     for number, path in enumerate(map(Path, spec.inputs)):
         if not path.is_dir():
             existing(path, f"inputs[{number}]")

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
-from singlepoint.worker.ground.work import Outcome, Work
+
+if TYPE_CHECKING:
+    from singlepoint.worker.ground.work import Outcome, Work
 
 
 @dataclass(frozen=True)
