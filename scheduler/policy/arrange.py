@@ -27,6 +27,7 @@ class Floor(Protocol):
     """What a pass reads: who waits and who holds what. `Books` is one."""
 
     now: float
+    room: Resources
     free: Resources
     leaving: Resources
     drains_at: float
@@ -37,6 +38,7 @@ class Floor(Protocol):
     def next_change(self) -> float: ...
     @property
     def held_by_rank(self) -> Mapping[Rank, Resources]: ...
+    def __len__(self) -> int: ...
     def waiting(self, question: Question, behind: Order) -> Iterator[Task]: ...
     def holders(self) -> Iterator[Holding]: ...
     def by_end(self) -> Iterator[Holding]: ...
@@ -69,6 +71,10 @@ class Arrangement:
     blocked: dict[str, Wait] = field(default_factory=dict)
     look_again_at: float | None = None
 
+
+SOON_S = 600.0
+"""Core-seconds: of work that is done so soon it matters to nobody that a longer one goes before a shorter. Played with
+Lublin's loads on 4 and 8 cores it changed no mean wait; without this bound the mean wait rose by up to 5 %."""
 
 _End = tuple[float, int, str, Resources]
 
@@ -112,6 +118,9 @@ class _Pass:
     def _in_turn(self) -> Iterator[Task]:
         """Those that are worth looking at. Work that is put down may leave room for some that were passed over already,
         so all behind are asked anew."""
+        if self.rules.last_round and (last := self._last_round()):
+            yield from (task for task in last if self._may_start(self._rank(task), task))
+            return
         behind: Order | None = ()
         while behind is not None:
             since, start, behind = len(self.found.put_down), behind, None
@@ -120,6 +129,20 @@ class _Pass:
                 if len(self.found.put_down) > since:
                     behind = self.floor.standing(task.id).order
                     break
+
+    def _last_round(self) -> list[Task]:
+        """All that wait, if each will get cores of its own as these come free, else none. Who of equal rank goes first
+        makes no difference then to when they are done on average; and the earlier the longest begins, the sooner all
+        are done."""
+        cores = self.floor.room.cpu_millis // 1000
+        if not 1 < len(self.floor) <= cores:
+            return []
+        tasks = list(self.floor.waiting(lambda _rank, _claim: True, ()))
+        return sorted(tasks, key=self._longest_first) if sum(task.cores for task in tasks) <= cores else []
+
+    def _longest_first(self, task: Task) -> tuple[Rank, float, Order]:
+        rank, work = self._rank(task), task.cores * (task.expected_s or 0.0)
+        return rank, -work if rank[0] != LIFTED and work <= SOON_S else 0.0, self.floor.standing(task.id).order
 
     def _may_start(self, rank: Rank, claim: Claim) -> bool:
         """Whether it is worth looking at. The first that can't start is, whose place is kept."""

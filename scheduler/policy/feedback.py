@@ -4,7 +4,8 @@ What a job has left is told by a level: from the estimate where there is one (li
 it has run, since what has run long will run long. Within a level the least remaining core-seconds go first, then first
 come; only a better level puts running work down, so equals are never sliced. Whoever has run less than twenty switches
 cost is left alone, which keeps what switching wastes below five per cent, and so is whoever can't be put down: for
-those the first in line gets a reservation, as under `easy`.
+those the first in line gets a reservation, as under `easy`. Of the last ones that wait, a core for each, the longest
+of a level goes first, so that the cores are done at about the same time.
 
 On KTH-SP2 without any estimate, 10 s lost a switch: average bounded slowdown 1.33, mean wait 42 min, longest 54 h, wide
 jobs 7.7 h on average, 0.70 switches a job.
@@ -65,4 +66,4 @@ def _next_level_at(task: Task, level: int, since: float) -> float:
     return since + task.expected_s - LEVELS_S[level - 1] / max(1, task.cores) if level else math.inf
 
 
-RULES = Rules("feedback", ranking, Overtaking.HARMLESS, gives_way=True, sharing=above_share)
+RULES = Rules("feedback", ranking, Overtaking.HARMLESS, gives_way=True, sharing=above_share, last_round=True)

@@ -23,10 +23,12 @@ class Overtaking(StrEnum):
 @dataclass(frozen=True)
 class Rules:
     """ranking: who goes first.  gives_way: whether running work is put down for somebody of a better rank.  sharing:
-    which projects stand back, having had more than their share."""
+    which projects stand back, having had more than their share.  last_round: of the last ones that wait, each of which
+    gets cores of its own, the longest of equal rank starts first."""
 
     name: str
     ranking: Ranking
     overtaking: Overtaking
     gives_way: bool = False
     sharing: Sharing = nobody
+    last_round: bool = False
