@@ -25,6 +25,7 @@ INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
 @dataclass(frozen=True)
 class BoundPass:
     """For whoever answers again and again, one row or a few: fill `x`, call, read what comes back before the next call.
+    When the weights have changed, ask the session for it anew.
 
     x: (rows, *input_shape). Rows that are not wanted may hold anything finite: nobody's bits depend on them.
     Overflow is the caller's to ignore, once for all calls: `with np.errstate(all="ignore")`.
@@ -57,6 +58,7 @@ class InferenceSession:
         self.network, self._logits, self._product = network, logits, product
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._bound: dict[int, BoundPass] = {}
+        self._stale = set[int]()  # passes of these sizes are ready for weights that are no more
         affordable = max(LANES, min(INFERENCE_ROWS, INFERENCE_BYTES // network.plan.answering_bytes_per_row))
         together = next(lanes for lanes in WIDE if lanes <= affordable)
         self.rows = affordable // together * together
@@ -86,10 +88,22 @@ class InferenceSession:
     def _pass(self, x: Input, part: slice) -> Array:
         count = part.stop - part.start
         bound = self.bound(count)
-        take_rows(x, part, bound.x[:count])
-        bound.x[count:] = 0
+        entering = self._as_they_lie(x, part, bound)
+        if entering is None:
+            entering = bound.x
+            take_rows(x, part, entering[:count])
+            entering[count:] = 0
         with np.errstate(all="ignore"):  # an exponential may overflow where only its reciprocal matters
-            return bound()[:count]
+            return bound.forward.forward(entering)[:count]
+
+    @staticmethod
+    def _as_they_lie(x: Input, part: slice, bound: BoundPass) -> Array | None:
+        """The rows where they are, if a pass can read them there: for one that is full, to copy them takes long."""
+        if not (bound.forward.only_reads and isinstance(x, np.ndarray) and x.dtype == bound.x.dtype):
+            return None
+        rows = x[part]
+        fits = len(rows) == len(bound.x) and rows.flags.c_contiguous and rows.flags.aligned
+        return rows if fits else None
 
     def bound(self, rows: int) -> BoundPass:
         """A pass with room for `rows` rows: few sizes, of which none is much too large."""
@@ -104,8 +118,11 @@ class InferenceSession:
                 memory=self._memory,
                 product=self._product,
             )
-            forward.prepare()
             self._bound[size] = BoundPass(entering, forward)
+            self._stale.add(size)
+        if size in self._stale:
+            self._bound[size].forward.prepare()
+            self._stale.remove(size)
         return self._bound[size]
 
     @property
@@ -114,9 +131,8 @@ class InferenceSession:
         return self._memory.size_bytes + sum(bound.x.nbytes for bound in self._bound.values())
 
     def weights_changed(self) -> None:
-        """Makes anew what was made of the weights; one pass does it for all."""
-        for bound in list(self._bound.values())[:1]:
-            bound.forward.prepare()
+        """What was made of the weights is made anew by each pass before it is used."""
+        self._stale.update(self._bound)
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""

@@ -8,6 +8,7 @@ from singlepoint.worker.nn.layers.base import Kernel, LayerPlan, Moment, Setting
 from singlepoint.worker.nn.layers.convolution import PooledConvolutionKernel, can_be_pooled
 from singlepoint.worker.nn.layers.dense import DenseKernel
 from singlepoint.worker.nn.layers.products import Product, in_lanes
+from singlepoint.worker.nn.layers.recurrent import RecurrentKernel
 
 from .arrays import Array, Compact, Memory
 from .layers import KINDS
@@ -55,6 +56,11 @@ class Pass:
     def takes_compact(self) -> bool:
         """Whether rows may enter without the columns that are all 0."""
         return isinstance(self._kernels[0], DenseKernel)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether rows may enter where they lie: they are neither kept nor given back."""
+        return isinstance(self._kernels[0], DenseKernel | RecurrentKernel)
 
     def prepare(self) -> None:
         """Before the first prediction, and whenever the weights have changed. A training does so itself."""

@@ -14,7 +14,7 @@ import numpy as np
 from singlepoint.jobs.spec.network import GRU, LSTM, Conv2D, Dense, Flatten, SimpleRNN
 from singlepoint.worker.ground.numeric_environment import fingerprint
 from singlepoint.worker.nn.inference import InferenceSession
-from singlepoint.worker.nn.layers.products import block, in_lanes, lanes_are_equal, one_by_one
+from singlepoint.worker.nn.layers.products import in_lanes, lanes_are_equal, one_by_one, way, ways_by_row
 from singlepoint.worker.nn.network import Network
 from tests.worker.nn.test_inference import NETWORKS, rows_for
 
@@ -53,9 +53,8 @@ def dependent(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    _, lanes = block(256, [(128, 784)], in_lanes)
     found = {
-        "lanes": lanes,
+        "lanes": way(256, [(128, 784)], in_lanes, ways_by_row(256, 128, 784)).lanes,
         "lanes_are_equal": lanes_are_equal(),
         "dependent": [name for name in CASES if dependent(name)],
     }

@@ -13,9 +13,24 @@ import numpy as np
 import pytest
 
 from singlepoint.worker.ground.numeric_environment import fingerprint
-from singlepoint.worker.nn.arrays import Array
+from singlepoint.worker.nn.arrays import Array, Memory
 from singlepoint.worker.nn.layers import products
-from singlepoint.worker.nn.layers.products import LANES, block, in_lanes, lanes_are_equal, one_by_one
+from singlepoint.worker.nn.layers.products import (
+    ALONE,
+    BY_LANE,
+    BY_ROW,
+    HALVED,
+    LANES,
+    ONE_BY_ROW,
+    RowProduct,
+    in_lanes,
+    in_parts,
+    lanes_are_equal,
+    one_by_one,
+    way,
+    ways_by_lane,
+    ways_by_row,
+)
 
 KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperlake")
 ROOT = Path(__file__).parents[3]
@@ -62,11 +77,18 @@ def test_a_product_whose_lanes_differ_is_found_out() -> None:
     assert not lanes_are_equal(favours_the_first)
 
 
+def adds_from_the_start(w: Array, x: Array, out: Array) -> None:
+    """A product whose bits depend on nothing else."""
+    out[...] = 0
+    for i in range(w.shape[-1]):
+        out += w[..., i, None] * x[..., None, i, :]
+
+
 @pytest.fixture
 def tried_anew() -> Iterator[None]:
-    products._is_like_few.cache_clear()
+    products._is_like.cache_clear()
     yield
-    products._is_like_few.cache_clear()
+    products._is_like.cache_clear()
 
 
 @pytest.mark.usefixtures("tried_anew")
@@ -74,18 +96,85 @@ def test_more_rows_at_once_only_where_each_keeps_its_bits(monkeypatch: pytest.Mo
     most = 64
 
     def differs_beyond(w: Array, x: Array, out: Array) -> None:
-        np.einsum("oi,bil->bol", w, x, out=out)
+        adds_from_the_start(w, x, out)
         if x.shape[-1] > most:
             out[-1, -1, -1] = np.nextafter(out[-1, -1, -1], np.float32(np.inf))
 
     monkeypatch.setattr(products, "in_lanes", differs_beyond)
-    for side_by_side in (False, True):
-        shapes = [(3, 5), (2, 7)]
-        assert block(256, shapes, differs_beyond, side_by_side=side_by_side) == (4, most)
-        assert block(32, shapes, differs_beyond, side_by_side=side_by_side) == (1, 32)
-        assert block(48, shapes, differs_beyond, side_by_side=side_by_side) == (3, LANES)
-        assert block(7, shapes, differs_beyond, side_by_side=side_by_side) == (1, LANES)
-    assert block(256, shapes, one_by_one) == (16, LANES)
+    shapes = [(3, 5), (2, 7)]
+    for few, ways in ((BY_LANE, ways_by_lane), (BY_ROW, lambda rows: ways_by_row(rows, 3, 5))):
+        chosen = {rows: way(rows, shapes, differs_beyond, ways(rows)) for rows in (256, 32, 48, 7)}
+        assert {rows: by.lanes for rows, by in chosen.items()} == {256: most, 32: 32, 48: LANES, 7: LANES}
+        assert way(256, shapes, one_by_one, ways(256)) == few
+
+
+@pytest.mark.parametrize("multiply", [in_lanes, one_by_one])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 5), (2, 32), (32, 64), (64, 30), (300, 500)])
+def test_rows_are_multiplied_and_the_bias_added_whatever_the_way(
+    outputs: int, inputs: int, multiply: products.Product
+) -> None:
+    draw, memory = np.random.default_rng(0), Memory(np.float32)
+    w, b = (draw.standard_normal(shape, np.float32) for shape in ((outputs, inputs), (outputs,)))
+    for rows in (256, 1, 48, 16, 7):
+        x, row_product = draw.standard_normal((rows, inputs), np.float32), RowProduct(0, rows, w, b, memory, multiply)
+        row_product.prepare()
+        np.testing.assert_allclose(row_product(x), x @ w.T + b, atol=1e-3)
+        memory.rewind()
+
+
+@pytest.mark.usefixtures("tried_anew")
+def test_a_lonely_row_goes_with_few_others_only_where_it_keeps_its_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    differing = set[int]()
+
+    def differs_for_few(w: Array, x: Array, out: Array) -> None:
+        adds_from_the_start(w, x, out)
+        if x.shape[-1] in differing:
+            out[..., 0, 0] = np.nextafter(out[..., 0, 0], np.float32(np.inf))
+
+    monkeypatch.setattr(products, "in_lanes", differs_for_few)
+    for few, ways in ((BY_LANE, ways_by_lane(1)), (BY_ROW, ways_by_row(1, 30, 40))):
+        for lanes, chosen in ((64, ONE_BY_ROW), (ALONE, few)):
+            differing.clear()
+            differing.add(lanes)
+            products._is_like.cache_clear()
+            assert way(1, [(30, 40)], differs_for_few, ways) == chosen
+
+
+@pytest.mark.usefixtures("tried_anew")
+def test_a_long_sum_is_two_halves_where_that_is_how_the_lanes_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def adds_two_halves(w: Array, x: Array, out: Array) -> None:
+        adds_from_the_start(w, x, out)
+        if x.shape[-1] == LANES:
+            first = np.empty(out.shape, out.dtype)
+            adds_from_the_start(w[:, :32], x[:, :32], first)
+            adds_from_the_start(w[:, 32:], x[:, 32:], out)
+            out += first
+
+    for product, halved in ((adds_from_the_start, False), (adds_two_halves, True)):
+        products._is_like.cache_clear()
+        monkeypatch.setattr(products, "in_lanes", product)
+        assert way(1, [(40, 60)], product, ways_by_row(1, 40, 60)) == (HALVED if halved else ONE_BY_ROW)
+
+
+@pytest.mark.usefixtures("tried_anew")
+def test_outputs_are_divided_among_small_products_only_where_rows_keep_their_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    least = 128
+
+    def differs_below(w: Array, x: Array, out: Array) -> None:
+        adds_from_the_start(w, x, out)
+        if out.shape[-2] < least:
+            out[..., 0, 0] = np.nextafter(out[..., 0, 0], np.float32(np.inf))
+
+    monkeypatch.setattr(products, "in_lanes", differs_below)
+    few, many = (BY_LANE._replace(lanes=lanes) for lanes in (32, 256))
+    assert in_parts(few, 512, 100, differs_below) == few._replace(parts=2)
+    assert in_parts(few, 512, 200, differs_below) == few._replace(parts=4)
+    assert in_parts(few, 512, 400, differs_below) == few, "eight are too small"
+    assert in_parts(few, 512, 20, differs_below) == few and in_parts(few, 511, 100, differs_below) == few
+    assert in_parts(many, 512, 100, differs_below) == many
+    assert in_parts(few, 512, 100, one_by_one) == few
 
 
 @pytest.mark.usefixtures("tried_anew")
@@ -99,13 +188,14 @@ def test_a_product_too_large_to_be_tried_is_tried_with_fewer_outputs_or_not_at_a
         out[...] = 0
 
     monkeypatch.setattr(products, "in_lanes", watched)
-    assert block(256, [(100_010, 1000)], watched) == (1, 256)
+    wide = [BY_LANE._replace(lanes=256), BY_LANE]
+    assert way(256, [(100_010, 1000)], watched, wide) == wide[0]
     [(outputs, inputs)] = {*tried}
     assert inputs == 1000 and outputs * inputs <= products.TRIED_VALUES and (100_010 - outputs) % products.ALIKE == 0
 
-    assert block(256, [(100_000, 2)], watched) == (1, 256)
+    assert way(256, [(100_000, 2)], watched, wide) == wide[0]
     assert max(outputs for outputs, _ in tried) * 256 <= products.TRIED_VALUES
 
     tried.clear()
-    assert block(256, [(10, 100_000)], watched) == (16, LANES)
+    assert way(256, [(10, 100_000)], watched, wide) == BY_LANE
     assert not tried

@@ -75,6 +75,19 @@ def test_a_prediction_has_the_same_bits_in_any_company(name):
     assert np.array_equal(InferenceSession(network).predict(x[shuffled]), whole[shuffled])
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rows_may_lie_anyhow_in_memory_and_stay_as_they_were(name):
+    network = a_network(name)
+    x = rows_for(network, 64)
+    given, session = x.copy(), InferenceSession(network)
+    whole = session.predict(x)
+    misaligned = np.frombuffer(b" " + x.tobytes(), x.dtype, offset=1).reshape(x.shape)
+    swapped = x.astype(x.dtype.newbyteorder())
+    for same in (np.asfortranarray(x), np.repeat(x, 2, axis=0)[::2], misaligned, swapped, x):
+        assert session.predict(same).tobytes() == whole.tobytes()
+    assert x.tobytes() == given.tobytes()
+
+
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(30,\).*\(5, 31\)"):
         InferenceSession(a_network("table")).predict(np.zeros((5, 31)))

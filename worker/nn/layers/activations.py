@@ -14,6 +14,7 @@ from singlepoint.jobs.spec.network import Activation
 from singlepoint.worker.nn.arrays import Array, Memory
 
 LEAKY_SLOPE = 0.01  # PyTorch's default
+FEW_VALUES = 64  # along the axis of a softmax
 
 
 class Bound:
@@ -127,11 +128,14 @@ class _Softmax(Bound):
     def __init__(self, y: Array, memory: Memory, training: bool) -> None:
         super().__init__(y, memory, training)
         self.row = memory.array((*y.shape[:-1], 1))
+        self.turned = None
+        if y.shape[-1] <= FEW_VALUES and len(y) > 1:
+            self.turned = memory.array((y.shape[-1], self.row.size))
         if training:
             self.scratch = memory.array(y.shape)
 
     def forward(self) -> None:
-        softmax(self.y, self.row)
+        softmax(self.y, self.row, self.turned)
 
     def backward(self, dy: Array) -> None:
         np.multiply(dy, self.y, out=self.scratch)
@@ -149,9 +153,17 @@ def sigmoid(z: Array) -> None:
     np.reciprocal(z, out=z)
 
 
-def softmax(z: Array, row: Array) -> None:
-    """Each last axis of z := exp(z) / sum(exp(z)).  row: scratch, z's shape with a last axis of 1."""
-    np.maximum.reduce(z, axis=-1, keepdims=True, out=row)
+def softmax(z: Array, row: Array, turned: Array | None = None) -> None:
+    """Each last axis of z := exp(z) / sum(exp(z)).
+
+    row: scratch, z's shape with a last axis of 1.  turned: scratch, (last axis, others), for a short last axis, whose
+    largest values are found that way in a quarter of the time.
+    """
+    if turned is None:
+        np.maximum.reduce(z, axis=-1, keepdims=True, out=row)
+    else:
+        np.copyto(turned, z.reshape(-1, len(turned)).T)
+        np.maximum.reduce(turned, axis=0, out=row.reshape(-1))
     np.subtract(z, row, out=z)  # so that large values do not overflow
     np.exp(z, out=z)
     np.add.reduce(z, axis=-1, keepdims=True, out=row)

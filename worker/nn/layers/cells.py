@@ -1,9 +1,9 @@
 """What a recurrent layer does in one step, forward and back.
 
 Everything is (steps, blocks, values, lanes): a step's gates lie one after another in memory, and the rows of the batch
-along the lanes. What enters a step is the column [x, 1, h, 1]; parameters are held as one matrix with rows in that
-order, so a single product does both inputs and both biases, and after the last step a single product gives the
-gradient of all parameters.
+along the lanes; for a row alone it is the other way round (see `products`). What enters a step is the column
+[x, 1, h, 1]; parameters are held as one matrix with rows in that order, so a single product does both inputs and both
+biases, and after the last step a single product gives the gradient of all parameters.
 
 Sigmoids are 1 / (1 + exp(-z)), the sign folded into a copy of the weights: half the price of a tanh.
 """
@@ -17,7 +17,23 @@ import numpy as np
 
 from singlepoint.worker.nn.arrays import Array, Memory
 
-from .products import Product
+from .products import Product, Way, in_parts, laid
+
+
+class StepProduct:
+    """w times what enters each step. Its factors are named once: to take them apart anew is a tenth of a short step.
+
+    entering, leaving: (steps, blocks, inputs or outputs, lanes).
+    """
+
+    def __init__(self, product: Product, way: Way, w: Array, entering: Array, leaving: Array) -> None:
+        self._product = product
+        self._w, entering, leaving = way.of(w, entering, leaving)
+        self._entering, self._leaving = list(entering), list(leaving)
+
+    def __call__(self, step: int, at: int) -> None:
+        """at: where what the step comes to is kept."""
+        self._product(self._w, self._entering[step], self._leaving[at])
 
 
 class Cell:
@@ -25,7 +41,7 @@ class Cell:
 
     name: of its weights among those of the network, for what is made of them.
     w: (features + 1 + units + 1, gates * units), rows as in [x, 1, h, 1].  dw: its gradient, None for prediction.
-    block: (blocks, lanes); one block for training.  count: steps of this pass.  product: see `products`.
+    blocks: one for training.  way, product: how they are multiplied, see `products`.  count: steps of this pass.
     used: lanes that hold rows. In the others there is nothing, and nothing is done but the product.
     x, h: what enters each step, and the state before it; a step writes the state before the next.
     Training keeps what every step comes to for the backward half. A prediction works in one place, which stays in the
@@ -48,24 +64,27 @@ class Cell:
         dw: Array | None,
         units: int,
         steps: int,
-        block: tuple[int, int],
+        blocks: int,
+        way: Way,
         used: int,
         memory: Memory,
         product: Product,
     ) -> None:
-        (blocks, lanes), self.units, self.count, self.name = block, units, steps, name
+        lanes, self.way, self.units, self.count, self.name = way.lanes, way, units, steps, name
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
         self.w_h = w[self.features + 1 : -1]
-        self.product = np.matmul if dw is not None else product
+        self.multiply = np.matmul if dw is not None else product
         self.kept_steps = steps if dw is not None else 1
-        shape = (steps + 1, blocks, len(w), lanes)
-        self.xh = memory.array(shape) if used == lanes else memory.zeros(shape)
+        buffer = memory.array if used == lanes else memory.zeros
+        self.xh = laid(buffer, (steps + 1, blocks, len(w), lanes), way.entering_by_row)
         self.x, self.h = (
             part[..., :used] for part in (self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1])
         )
-        self.multiplied = memory.array((self.kept_steps, blocks, self.kept * units, lanes))
-        self.z = self.multiplied
-        if used < lanes:
+        self.h_at = list(self.h)
+        self.multiplied = laid(memory.array, (self.kept_steps, blocks, self.kept * units, lanes), way.leaving_by_row)
+        self.z = self.multiplied[..., :used]
+        self.taken = used < lanes and not way.leaving_by_row
+        if self.taken:
             self.z = memory.array((self.kept_steps, blocks, self.kept * units, used))
         self.scratch = memory.array((blocks, units, used))
         self.one, self.two = memory.scalar(1), memory.scalar(2)
@@ -75,15 +94,22 @@ class Cell:
             self._all_xh = memory.array((len(w) * steps * lanes,))
             self._all_dz = memory.array((self.gradients * units * steps * lanes,))
             self._inner = memory.array((2, self.features * steps * lanes))
-        self.reserve(block, used, memory)
+        self.reserve(blocks, used, memory)
 
-    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+    def reserve(self, blocks: int, used: int, memory: Memory) -> None:
         """Buffers of the one recurrence, after those of all."""
         raise NotImplementedError
 
     def lasting(self, what: str, shape: tuple[int, int], memory: Memory) -> Array:
-        """Where something made of the weights is kept: one for all passes."""
+        """Where something made of the weights is kept: one for all passes that multiply alike."""
+        if self.way.turned:
+            return memory.lasting((self.name, what, "turned"), shape[::-1]).T
         return memory.lasting((self.name, what), shape)
+
+    def step_product(self, w: Array, entering: Array, leaving: Array) -> StepProduct:
+        """w times a part of what enters each step."""
+        way = self.way if self.dw is not None else in_parts(self.way, len(w), w.shape[1], self.multiply)
+        return StepProduct(self.multiply, way, w, entering, leaving)
 
     def part(self, array: Array, index: int, end: int | None = None) -> Array:
         """Gate `index`, or gates index..end, of (..., gates * units, lanes)."""
@@ -95,7 +121,7 @@ class Cell:
 
     def take(self, at: int) -> None:
         """After the products, z := the lanes that hold rows, side by side, for what is done value by value."""
-        if self.z is not self.multiplied:
+        if self.taken:
             np.copyto(self.z[at], self.multiplied[at, ..., : self.z.shape[-1]])
 
     def prepare(self) -> None:
@@ -160,17 +186,18 @@ class Cell:
 class SimpleCell(Cell):
     gates = kept = gradients = 1
 
-    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+    def reserve(self, blocks: int, used: int, memory: Memory) -> None:
         self.w_turned = self.lasting("turned", (self.units, len(self.w)), memory)
+        self.product = self.step_product(self.w_turned, self.xh, self.multiplied)
 
     def prepare(self) -> None:
         np.copyto(self.w_turned, self.w.T)
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
-        self.product(self.w_turned, self.xh[step], self.multiplied[at])
+        self.product(step, at)
         self.take(at)
-        np.tanh(self.z[at], out=self.h[step + 1])
+        np.tanh(self.z[at], out=self.h_at[step + 1])
 
     def backward(self, step: int) -> None:
         h, dz = self.h[step + 1], self.dz
@@ -187,22 +214,19 @@ class LSTMCell(Cell):
 
     gates = kept = gradients = 4
 
-    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
-        blocks, lanes = block
+    def reserve(self, blocks: int, used: int, memory: Memory) -> None:
         self.c = memory.array((self.kept_steps + 1, blocks, self.units, used))
         self.tanh_c = memory.array((self.kept_steps, blocks, self.units, used))
         self.w_signed = self.lasting("signed", (4 * self.units, len(self.w)), memory)
         # tanh(z) = 2 sigmoid(2 z) - 1: one exponential serves all four gates.
         self.sign = np.repeat(np.array([-1, -1, -2, -1], self.w.dtype), self.units)[:, None]
+        self.product = self.step_product(self.w_signed, self.xh, self.multiplied)
         if self.dw is not None:
-            self.dc = memory.array((blocks, self.units, lanes))
+            self.dc = memory.array((blocks, self.units, used))
         self.views = [self._views(at) for at in range(self.kept_steps)]
 
     def _views(self, at: int) -> tuple[Array, ...]:
-        """What a step works on: z, its gates, the memory before and after, tanh of the latter.
-
-        Named once: to take them apart anew is a tenth of a short step.
-        """
+        """What a step works on: z, its gates, the memory before and after, tanh of the latter."""
         z = self.z[at]
         gates = (self.part(z, gate) for gate in range(4))
         return z, *gates, self.c[at], self.c_after(at), self.tanh_c[at]
@@ -218,7 +242,7 @@ class LSTMCell(Cell):
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
         z, i, f, g, o, before, c, tanh_c = self.views[at]
-        self.product(self.w_signed, self.xh[step], self.multiplied[at])
+        self.product(step, at)
         self.take(at)
         np.exp(z, out=z)
         np.add(z, self.one, out=z)
@@ -229,7 +253,7 @@ class LSTMCell(Cell):
         np.multiply(i, g, out=self.scratch)
         np.add(c, self.scratch, out=c)
         np.tanh(c, out=tanh_c)
-        np.multiply(o, tanh_c, out=self.h[step + 1])
+        np.multiply(o, tanh_c, out=self.h_at[step + 1])
 
     def c_after(self, step: int) -> Array:
         """Where a step puts its memory; in a prediction, which keeps none, over the one before."""
@@ -287,21 +311,26 @@ class GRUCell(Cell):
         """See `Cell`."""
         return [(2 * units, features + units + 2), (units, features + 1), (units, units + 1)]
 
-    def reserve(self, block: tuple[int, int], used: int, memory: Memory) -> None:
+    def reserve(self, blocks: int, used: int, memory: Memory) -> None:
         own, units = self.features + 1, self.units
         # A product that is handed a turned matrix turns it at every step.
         self.w_gates = self.lasting("gates", (2 * units, len(self.w)), memory)
         self.w_nx = self.lasting("nx", (units, own), memory)
         self.w_nh = self.lasting("nh", (units, units + 1), memory)
-        self.xh_x, self.xh_h = self.xh[:, :, :own], self.xh[:, :, own:]
-        self.dh_through = memory.array((block[0], units, block[1]))
+        gates, n_x, n_h = (self.part(self.multiplied, *which) for which in ((0, 2), (2,), (3,)))
+        self.products = (
+            self.step_product(self.w_gates, self.xh, gates),
+            self.step_product(self.w_nx, self.xh[:, :, :own], n_x),
+            self.step_product(self.w_nh, self.xh[:, :, own:], n_h),
+        )
+        if self.dw is not None:
+            self.dh_through = memory.array((blocks, units, used))
         self.views = [self._views(at) for at in range(self.kept_steps)]
 
     def _views(self, at: int) -> tuple[Array, ...]:
-        """Where the three products go; z, both gates together, and its parts."""
-        multiplied, z = self.multiplied[at], self.z[at]
-        gates, n_x, n_h = self.part(multiplied, 0, 2), self.part(multiplied, 2), self.part(multiplied, 3)
-        return gates, n_x, n_h, self.part(z, 0, 2), *(self.part(z, index) for index in range(4))
+        """Both gates together, and the parts of z."""
+        z = self.z[at]
+        return self.part(z, 0, 2), *(self.part(z, index) for index in range(4))
 
     def prepare(self) -> None:
         np.copyto(self.w_gates, self.w[:, : 2 * self.units].T)
@@ -312,11 +341,10 @@ class GRUCell(Cell):
 
     def forward(self, step: int) -> None:
         at = self.kept_at(step)
-        to_gates, to_n_x, to_n_h, gates, r, update, n, n_h = self.views[at]
-        h, after = self.h[step], self.h[step + 1]
-        self.product(self.w_gates, self.xh[step], to_gates)
-        self.product(self.w_nx, self.xh_x[step], to_n_x)
-        self.product(self.w_nh, self.xh_h[step], to_n_h)
+        gates, r, update, n, n_h = self.views[at]
+        h, after = self.h_at[step], self.h_at[step + 1]
+        for product in self.products:
+            product(step, at)
         self.take(at)
         np.exp(gates, out=gates)
         np.add(gates, self.one, out=gates)

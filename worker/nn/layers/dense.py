@@ -27,25 +27,33 @@ class DenseKernel(Kernel):
         layer, memory = plan.layer, setting.memory
         assert isinstance(layer, Dense)
         self.w, self.b = tensors.parameters["weight"], tensors.parameters["bias"]
-        self.product = None if setting.training else RowProduct(setting.rows, self.w, memory, setting.product)
-        filled_up = memory.array((self.product.places if self.product else setting.rows, layer.units))
-        self.y = filled_up[: setting.rows]
-        self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
-        if self.product:
-            self.y_lanes = filled_up.reshape(self.product.product.shape)
+        self.product = None
+        if setting.training:
+            self.y = memory.array((setting.rows, layer.units))
         else:
+            self.product = RowProduct(plan.index, setting.rows, self.w, self.b, memory, setting.product)
+            self.y = self.product.y
+        self.activation = ACTIVATIONS[layer.activation](self.y, memory, setting.training)
+        if setting.training:
             self.dw, self.db = tensors.gradients["weight"], tensors.gradients["bias"]
             self.ones = memory.ones((setting.rows,))
         self.dx = memory.array((setting.rows, *plan.input_shape)) if setting.input_gradient else self.y
 
+    def prepare(self) -> None:
+        if self.product:
+            self.product.prepare()
+
     def forward(self, x: Array | Compact, moment: Moment | None) -> Array:
         """See `Kernel`. x may be compact in training, where most of a text's columns are 0 in a whole batch."""
+        if self.product:
+            assert not isinstance(x, Compact)
+            self.product(x)
+            self.activation.forward()
+            return self.y
         self.x = x
         if isinstance(x, Compact):
             np.dot(x.values, self.w[:, x.columns].T, out=self.y)
             np.add(self.y, self.b, out=self.y)
-        elif self.product:
-            np.add(self.product(x), self.b, out=self.y_lanes)
         else:
             np.dot(x, self.w.T, out=self.y)
             np.add(self.y, self.b, out=self.y)

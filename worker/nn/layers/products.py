@@ -2,19 +2,23 @@
 
 BLAS adds up in an order that depends on the shape of the whole product, and within one product on where a row lies:
 OpenBLAS on AVX2 machines gives equal rows different last bits at different places of a 64-row product. Among 16 rows
-that lie along the vector lanes of its kernels nothing tells one from another. So predictions multiply 16 rows at a
-time, or as many more as have the same bits so: to take the weights in hand for 16 rows costs a third to a half of the
-product's speed. Training, which always sees the same batches, need not.
+that lie along the vector lanes of its kernels nothing tells one from another. So the bits of a prediction are those
+of 16 rows in lanes, and it multiplies them so, or in any other way that has come to the same bits: more rows at once
+(to take the weights in hand for 16 rows costs a third to a half of the product's speed), fewer, or with the answers
+row after row, where they are wanted so. Training, which always sees the same batches, need not.
 
 These are properties of kernels and no laws: OpenBLAS's for Sandybridge lacks the first where there is one output, and
-for AVX2 the second. `lanes_are_equal` and `block` try them out; where the first fails, `one_by_one` gives each row a
-product of its own, at several times the price.
+for AVX2 much of the second. `lanes_are_equal` and `way` try them out; where the first fails, `one_by_one` gives each
+row a product of its own, at several times the price.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache, partial
+from itertools import chain
+from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +26,21 @@ from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros
 
 LANES = 16  # rows in one product of a prediction, at least
 WIDER = (256, 128, 64, 32)  # and where that changes no bit
+ALONE = 2  # of which a single row is one: a product with a vector is another thing
 TRIED_VALUES = 1 << 20  # at most, of weights, rows and products each, to try that out
+TRIED_PRODUCTS = 1 << 12  # at least: of a few, some might agree by chance
 ALIKE = 256  # outputs more or fewer change nothing in how a large product is divided
+
+# Which way is fast, by what was measured of OpenBLAS. It multiplies small matrices as they lie, and others after it has
+# copied them into an order of its own, which for few rows is most of the work.
+SMALL = 1_000_000  # multiplications
+SMALL_ALONG = 1200  # values of a product whose factors both lie along the sums
+HALF_UNIT = 16  # the first of two halves is the longer one, a multiple of this
+MOST_PARTS, MOST_LANES_IN_PARTS = 16, 32
+MANY = 64  # rows for which it pays to keep larger weights a second time
+TURNED, TURNED_FOR_FEW = 1 << 20, 1 << 17  # weights that are kept so
+
+BIAS_VALUES = 1 << 11  # about, that are added in one run: a run for each of some short rows takes three times as long
 
 Product = Callable[[Array, Array, Array], object]
 """Called with w (outputs, inputs), x (blocks, inputs, lanes) and where w x is to be put, (blocks, outputs, lanes)."""
@@ -67,62 +84,197 @@ def _drawn(source: np.random.Philox, shape: tuple[int, ...]) -> Array:
     return (words.astype(np.float64) * 2.0**-63 - 1.0).astype(np.float32).reshape(shape)
 
 
-def block(
-    rows: int, shapes: Sequence[tuple[int, int]], product: Product, *, side_by_side: bool = False
-) -> tuple[int, int]:
-    """(blocks, lanes) that hold this many rows, for products with weights of these shapes, (outputs, inputs).
+class Way(NamedTuple):
+    """How rows are multiplied: so many `lanes` at a time, and in which order the factors and the product lie in memory.
 
-    More lanes than LANES only where they are full, and each row has the bits that it has among LANES.
-    side_by_side: whether the rows lie so in memory, lane by lane, and not one after another.
+    entering_by_row, leaving_by_row: one row's values side by side, or one value of all lanes.
+    turned: w by inputs, not by outputs.  parts: products that the outputs are divided among.
+    halved: long sums as two, as BLAS itself divides them where it copies the factors.
     """
-    for lanes in WIDER if product is in_lanes else ():
-        if rows % lanes == 0 and all(_is_like_few(lanes, *shape, side_by_side=side_by_side) for shape in shapes):
-            return rows // lanes, lanes
-    return -(-rows // LANES), LANES
+
+    lanes: int
+    entering_by_row: bool
+    leaving_by_row: bool
+    turned: bool = False
+    parts: int = 1
+    halved: bool = False
+
+    def of(self, w: Array, x: Array, out: Array) -> tuple[Array, Array, Array]:
+        """What a `Product` is called with, so that it comes in parts. x: (..., blocks, inputs, lanes).
+
+        Of halves out is (..., blocks, 2, outputs, lanes).
+        """
+        if self.halved:
+            return w.reshape(len(w), 2, -1).swapaxes(0, 1), x.reshape(*x.shape[:-2], 2, -1, x.shape[-1]), out
+        if self.parts == 1:
+            return w, x, out
+        return (
+            w.reshape(self.parts, -1, w.shape[1]),
+            x[..., None, :, :],
+            out.reshape(*out.shape[:-2], self.parts, -1, out.shape[-1]),
+        )
+
+
+BY_ROW = Way(LANES, entering_by_row=True, leaving_by_row=False)  # whose bits rows have that come one after another
+BY_LANE = Way(LANES, entering_by_row=False, leaving_by_row=False)  # and those that come side by side
+ONE_BY_ROW = Way(ALONE, entering_by_row=True, leaving_by_row=True, turned=True)
+HALVED = ONE_BY_ROW._replace(halved=True)
+
+
+def laid(memory: Callable[[tuple[int, ...]], Array], shape: tuple[int, ...], by_row: bool) -> Array:
+    """Memory for (..., values, lanes)."""
+    *blocks, values, lanes = shape
+    return memory((*blocks, lanes, values)).swapaxes(-1, -2) if by_row else memory(shape)
+
+
+def way(rows: int, shapes: Sequence[tuple[int, int]], product: Product, ways: Sequence[Way]) -> Way:
+    """The first of the ways in which these rows fill all lanes, and have the bits that the last gives them, in products
+    with weights of these shapes, (outputs, inputs); else the last."""
+    *others, last = ways
+    for other in others if product is in_lanes else ():
+        fits = rows % other.lanes == 0 or other.lanes == ALONE > rows
+        if fits and all(_is_like(last, other, *shape) for shape in shapes):
+            return other
+    return last
+
+
+def ways_by_lane(rows: int) -> Sequence[Way]:
+    """For rows that can be laid side by side; one alone is the quicker if it need not be."""
+    return (*((ONE_BY_ROW,) if rows == 1 else ()), *(BY_LANE._replace(lanes=lanes) for lanes in WIDER), BY_LANE)
+
+
+def ways_by_row(rows: int, outputs: int, inputs: int) -> Sequence[Way]:
+    """For rows that come one after another, and whose products are wanted so."""
+    sizes = (ALONE,) if rows == 1 else (*WIDER, LANES)
+    return (*chain.from_iterable(_ways_of(lanes, outputs, inputs) for lanes in sizes), BY_ROW)
+
+
+def _ways_of(lanes: int, outputs: int, inputs: int) -> Iterator[Way]:
+    if outputs > 1 and inputs > 1:  # others are products with a vector
+        if _pays_to_turn(lanes, outputs * inputs):
+            yield Way(lanes, entering_by_row=True, leaving_by_row=True, turned=True)
+        if lanes * outputs <= SMALL_ALONG or lanes == max(WIDER):
+            yield Way(lanes, entering_by_row=True, leaving_by_row=True)
+        if lanes == ALONE and _pays_to_turn(lanes, outputs * inputs):
+            yield HALVED
+    if lanes > LANES:
+        yield BY_ROW._replace(lanes=lanes)
+
+
+def _pays_to_turn(lanes: int, weights: int) -> bool:
+    if lanes == ALONE:
+        return lanes * weights <= SMALL
+    return weights <= (TURNED if lanes >= MANY else TURNED_FOR_FEW)
+
+
+def in_parts(whole: Way, outputs: int, inputs: int, product: Product) -> Way:
+    """A way by lanes with the outputs divided into small products, where there are few lanes and no bit changes."""
+    if whole.entering_by_row or whole.lanes > MOST_LANES_IN_PARTS or product is not in_lanes:
+        return whole
+    parts = 1
+    while whole.lanes * inputs * outputs > parts * SMALL and parts < MOST_PARTS and outputs % (2 * parts) == 0:
+        parts *= 2
+    divided = whole._replace(parts=parts)
+    small = whole.lanes * inputs * outputs <= parts * SMALL
+    return divided if parts > 1 and small and _is_like(BY_LANE, divided, outputs, inputs) else whole
 
 
 @cache
-def _is_like_few(lanes: int, outputs: int, inputs: int, *, side_by_side: bool) -> bool:
-    """Whether so many rows have the same bits together as LANES at a time: tried out. Of a product too large to be
-    tried, with fewer outputs, which end alike."""
-    if inputs * max(lanes, ALIKE) > TRIED_VALUES:
+def _is_like(few: Way, other: Way, outputs: int, inputs: int) -> bool:
+    """Whether rows have the same bits both ways: tried out. Of a product too large to be tried, with fewer outputs,
+    which end alike."""
+    if inputs * max(other.lanes, ALIKE) > TRIED_VALUES:
         return False
-    while outputs * max(inputs, lanes) > TRIED_VALUES:
+    while outputs * max(inputs, other.lanes) > TRIED_VALUES:
         outputs -= ALIKE
+    rows = max(other.lanes, LANES)
+    rows *= max(1, min(TRIED_PRODUCTS // (rows * outputs), TRIED_VALUES // (rows * inputs)))
     chance = np.random.Generator(np.random.Philox(key=(0, 1)))
-    w, rows = (chance.standard_normal((count, inputs), np.float32) for count in (outputs, lanes))
-    few, many = rows.reshape(-1, LANES, inputs).transpose(0, 2, 1), rows.T[None]
-    if side_by_side:
-        few, many = np.ascontiguousarray(few), np.ascontiguousarray(many)
-    by_few, by_many = (np.empty((len(x), outputs, x.shape[-1]), w.dtype) for x in (few, many))
-    in_lanes(w, few, by_few)
-    in_lanes(w, many, by_many)
-    return bool((by_many.reshape(outputs, -1, LANES) == by_few.transpose(1, 0, 2)).all())
+    half = np.float32(0.5)  # uniform ones are drawn in a third of the time of normal ones
+    w, x = (chance.random((count, inputs), np.float32) - half for count in (outputs, rows))
+    return bool((_multiplied(few, w, x) == _multiplied(other, w, x)).all())
+
+
+def _multiplied(by: Way, w: Array, rows: Array) -> Array:
+    """(rows, outputs): the rows' products, this way."""
+    given, count = w, len(rows)
+    outputs, inputs = len(given), entering_inputs(by, given.shape[1])
+    if by.turned:
+        w = np.zeros((inputs, outputs), np.float32).T
+        w[:, : given.shape[1]] = given
+    memory = partial(np.zeros, dtype=np.float32)
+    x = laid(memory, (count // by.lanes, inputs, by.lanes), by.entering_by_row)
+    x[:, : given.shape[1]] = rows.reshape(len(x), by.lanes, -1).swapaxes(1, 2)
+    out = laid(memory, (len(x), *((2,) if by.halved else ()), outputs, by.lanes), by.leaving_by_row)
+    in_lanes(*by.of(w, x, out))
+    out = np.add(out[:, 0], out[:, 1]) if by.halved else out
+    return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(count, outputs)
+
+
+def entering_inputs(by: Way, inputs: int) -> int:
+    """How many there are, with those that make two halves equally long."""
+    return 2 * -(-inputs // (2 * HALF_UNIT)) * HALF_UNIT if by.halved else inputs
 
 
 class RowProduct:
-    """x W^T for `rows` rows. w: (outputs, inputs).
+    """y = x W^T + b for `rows` rows that come one after another. w: (outputs, inputs).  b: (outputs,).
 
-    product: (blocks, lanes, outputs), what a call gives; of a single block only the lanes that hold rows.
-    places: for rows in all blocks, or of the one that is not full the rows.
+    name: of the weights among those of the network, for what is made of them.
+    y: (rows, outputs), overwritten by every call.
     """
 
-    def __init__(self, rows: int, w: Array, memory: Memory, product: Product = in_lanes) -> None:
-        self.rows, self.w, self._multiply = rows, w, product
-        blocks, lanes = block(rows, [w.shape], product)
-        self._lanes = memory.array((blocks, len(w), lanes))
-        self.product = self._lanes.transpose(0, 2, 1)[:, : min(rows, lanes)]
-        self.places = blocks * min(rows, lanes)
-        self.filled_up: Array | None = None
+    def __init__(
+        self, name: Hashable, rows: int, w: Array, b: Array, memory: Memory, product: Product = in_lanes
+    ) -> None:
+        self.rows, self.given_w, self.given_b, self._multiply = rows, w, b, product
+        outputs, inputs = w.shape
+        self.way = way(rows, [w.shape], product, ways_by_row(rows, outputs, inputs))
+        blocks, lanes = -(-rows // self.way.lanes), self.way.lanes
+        self.w = w
+        if self.way.turned:  # as long as for halves, so that one will do for all
+            turned = memory.lasting((name, "turned"), (entering_inputs(HALVED, inputs), outputs))
+            self.w = turned[: entering_inputs(self.way, inputs)].T
+        self._bind(blocks, name, memory)
+        self._shape, self._row_places = (blocks, lanes, inputs), None
         if rows < blocks * lanes:
-            self.filled_up = memory.zeros((blocks * lanes, w.shape[1]))
-            self._entering = self.filled_up.reshape(blocks, lanes, -1).transpose(0, 2, 1)
+            filled_up = memory.zeros((blocks, lanes, self.w.shape[1]))
+            self._row_places = filled_up.reshape(blocks * lanes, -1)[:rows, :inputs]
+            self._factors = self.way.of(self.w, filled_up.swapaxes(1, 2), self._out)
+
+    def _bind(self, blocks: int, name: Hashable, memory: Memory) -> None:
+        """Buffers: of the product, and of its sum with the bias, which are the same where rows leave as rows."""
+        outputs, lanes, by_row, self.b = len(self.given_b), self.way.lanes, self.way.leaving_by_row, self.given_b
+        self._product = laid(memory.array, (blocks, outputs, lanes), by_row)
+        self._out = self._product
+        if self.way.halved:
+            self._out = laid(memory.array, (blocks, 2, outputs, lanes), by_row)
+        held = self._product.swapaxes(1, 2)
+        if by_row:
+            self.y = held.reshape(-1, outputs)[: self.rows]
+            together = gcd(self.rows, 1 << max(BIAS_VALUES // outputs, 1).bit_length() - 1)
+            if together > 1:
+                self.b = memory.lasting((name, "bias", together), (together * outputs,))
+            self._lanes = self._sum = self.y.reshape(-1, together * outputs)
+        else:
+            self._lanes = held[:, : self.rows]
+            self._sum = memory.array(self._lanes.shape)
+            self.y = self._sum.reshape(-1, outputs)[: self.rows]
+
+    def prepare(self) -> None:
+        """Makes of the weights what all calls take."""
+        if self.w is not self.given_w:
+            np.copyto(self.w[:, : self.given_w.shape[1]], self.given_w)
+        if self.b is not self.given_b:
+            np.copyto(self.b.reshape(-1, len(self.given_b)), self.given_b)
 
     def __call__(self, x: Array) -> Array:
-        """`product` for x (rows, inputs); a view that the next call overwrites."""
-        if self.filled_up is None:
-            self._multiply(self.w, x.reshape(len(self._lanes), -1, x.shape[1]).transpose(0, 2, 1), self._lanes)
+        """`y` for x (rows, inputs)."""
+        if self._row_places is None:
+            self._multiply(self.w, x.reshape(self._shape).swapaxes(1, 2), self._out)
         else:
-            self.filled_up[: self.rows] = x
-            self._multiply(self.w, self._entering, self._lanes)
-        return self.product
+            np.copyto(self._row_places, x)
+            self._multiply(*self._factors)
+        if self._out is not self._product:
+            np.add(self._out[:, 0], self._out[:, 1], out=self._product)
+        np.add(self._lanes, self.b, out=self._sum)
+        return self.y

@@ -1,7 +1,8 @@
 """Recurrent layers: SimpleRNN, GRU and LSTM, in one direction or both.
 
-Training works in one block of all rows, prediction in blocks of LANES or more (see `products`); `cells` has the
-arithmetic of a step. A layer's parameters lie in the flat vector as one matrix, direction after direction.
+Training works in one block of all rows, prediction in blocks of LANES or more, or one row alone, to the same bits (see
+`products`); `cells` has the arithmetic of a step. A layer's parameters lie in the flat vector as one matrix, direction
+after direction.
 
 Padding is at the end of a row. There the state is held at zero, which is PyTorch's packed sequence: outputs are zero,
 the last state is that of the last real step, and the backward direction begins at it.
@@ -18,7 +19,7 @@ from singlepoint.worker.nn.arrays import Array
 
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
 from .cells import Cell, GRUCell, LSTMCell, SimpleCell
-from .products import block
+from .products import BY_LANE, Way, way, ways_by_lane
 
 Recurrent = SimpleRNN | GRU | LSTM
 
@@ -83,14 +84,17 @@ class RecurrentKernel(Kernel):
         self.steps = plan.input_shape[0]
         self.input_lengths, self.lengths = setting.lengths, setting.lengths if self.sequence else None
         shapes = CELLS[type(layer)].shapes(layer.units, plan.input_shape[1])
-        blocks, lanes = (1, rows) if setting.training else block(rows, shapes, setting.product, side_by_side=True)
-        # Of a lonely row only its own lane: what happens between products is then a sixteenth of the work.
-        self.rows, self.block = rows, (blocks, 1 if rows == 1 else lanes)
+        by = BY_LANE._replace(lanes=rows)
+        if not setting.training:
+            by = way(rows, shapes, setting.product, ways_by_lane(rows))
+        blocks = -(-rows // by.lanes)
+        # Of a lonely row only its own lane: what happens between products is then a part of the work.
+        self.rows, self.block = rows, (blocks, 1 if rows == 1 else by.lanes)
         places = self.block[0] * self.block[1]
         # Prediction fills the last block up with rows of nothing.
         self.x = memory.zeros((places, *plan.input_shape)) if places > rows else None
         self.steps_real = np.zeros(places, np.intp)
-        self.directions = self._bind(plan, tensors, setting, (blocks, lanes))
+        self.directions = self._bind(plan, tensors, setting, by)
         self.filled_up = memory.array((places, *plan.output_shape))
         self.y = self.filled_up[:rows]
         self.alive = memory.array((self.steps, self.block[0], 1, self.block[1]))
@@ -98,16 +102,16 @@ class RecurrentKernel(Kernel):
             self.outer = memory.array((self.steps, *self.block[:1], self.units, self.block[1]))
         self.dx = memory.array((rows, *plan.input_shape)) if setting.input_gradient else self.y
 
-    def _bind(self, plan: LayerPlan, tensors: Tensors, setting: Setting, block: tuple[int, int]) -> list[_Direction]:
+    def _bind(self, plan: LayerPlan, tensors: Tensors, setting: Setting, by: Way) -> list[_Direction]:
         layer, features = plan.layer, plan.input_shape[1]
         assert isinstance(layer, Recurrent)
         kind, names = CELLS[type(layer)], _directions(layer)
         shape = (len(names), features + layer.units + 2, kind.gates * layer.units)
         w = tensors.flat.reshape(shape)
         dw = tensors.flat_gradient.reshape(shape) if setting.training else (None, None)
-        used, memory, product = self.block[1], setting.memory, setting.product
+        (blocks, used), memory, product = self.block, setting.memory, setting.product
         cells = [
-            kind((plan.index, name), w[i], dw[i], layer.units, self.steps, block, used, memory, product)
+            kind((plan.index, name), w[i], dw[i], layer.units, self.steps, blocks, by, used, memory, product)
             for i, name in enumerate(names)
         ]
         return [_Direction(cell, reverse=i == 1) for i, cell in enumerate(cells)]

@@ -23,6 +23,7 @@ from singlepoint.jobs.spec.network import (
     MaxPool2D,
     SimpleRNN,
 )
+from singlepoint.worker.nn.layers.activations import softmax
 from singlepoint.worker.nn.layers.base import Moment
 from singlepoint.worker.nn.layers.dense import DenseKernel
 from singlepoint.worker.nn.network import Network, ShapeError, plan
@@ -41,6 +42,17 @@ def test_dense_and_each_activation_match_their_numerical_derivative(activation):
     network = a_network([dense(7, activation), dense(5, activation), dense(3)], (4,))
     x = np.random.default_rng(0).standard_normal((6, 4))
     assert network_gradient_error(network, x) < 1e-6
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 10, 64])
+def test_a_softmax_has_the_same_bits_however_its_largest_values_are_found(width):
+    z = np.random.default_rng(0).standard_normal((40, width)).astype(np.float32)
+    z[::7], z[1::7], z[2::7, 0], z[3::7, -1] = 0, -0.0, np.nan, np.inf
+    row, by_rows, by_columns = np.empty((40, 1), np.float32), z.copy(), z.copy()
+    with np.errstate(all="ignore"):
+        softmax(by_rows, row)
+        softmax(by_columns, row, np.empty((width, 40), np.float32))
+    assert by_columns.tobytes() == by_rows.tobytes()
 
 
 def conv(filters: int = 3, kernel: object = 3, **options: object) -> Conv2D:
