@@ -20,7 +20,7 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.worker.nn.arrays import Array
 
 from .cells import ColumnParser, dates_refused
-from .tile import Cursor, Piece, Reject, Table, Tile, Wanted, parsed, unreadable
+from .tile import Cursor, Piece, Reject, Table, Tile, Wanted, ahead, unreadable
 
 _BUFFER_BYTES = 1 << 20
 
@@ -28,7 +28,7 @@ _BUFFER_BYTES = 1 << 20
 class ArrowFile(Table):
     """A file of flat columns that pyarrow reads."""
 
-    cells_at_once = 1 << 19  # they need no parsing
+    cells_at_once = 1 << 20  # they need no parsing
 
     def __init__(self, path: Path) -> None:
         try:
@@ -69,9 +69,9 @@ class ArrowFile(Table):
         return lambda piece: tile((piece.first_row, _unpacked(piece.content)))
 
     def tiles(self, cursor: Cursor | None, tile_rows: int, wanted: Wanted, threads: int = 1) -> Iterator[Tile]:
-        """See `Table`; here, nothing has to be packed on the way."""
+        """See `Table`; here, nothing has to be packed on the way, and most of the work is to find the rows."""
         runs = self._runs(cursor, tile_rows, list(wanted.names), threads=threads > 1)
-        return parsed([self._tile_of(wanted) for _ in range(threads)], runs)
+        return map(self._tile_of(wanted), ahead(runs) if threads > 1 else runs)
 
     def _tile_of(self, wanted: Wanted) -> Callable[[tuple[int, Any]], Tile]:
         numbers = [ColumnParser(name, wanted.missing) for name in wanted.numbers]
@@ -105,7 +105,8 @@ class ArrowFile(Table):
                     joined = arrow.concat_tables(waiting)
                     yield row, joined.slice(0, tile_rows)
                     row += tile_rows
-                    waiting = [joined.slice(tile_rows)]
+                    # An empty rest would be a chunk too, and columns of several are copied to be numpy's.
+                    waiting = [joined.slice(tile_rows)] if len(joined) > tile_rows else []
             rest = arrow.concat_tables(waiting) if waiting else ()
         except self._trouble as error:
             raise unreadable(self.path, f"after row {row}: {error}") from None
@@ -191,7 +192,7 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
 
     column = _plain(column)
     kind = column.type
-    if _is_number(kind) or types.is_null(kind):
+    if _is_number(kind) or types.is_boolean(kind) or types.is_null(kind):
         return parser.no_value.taken_out(column.cast("float64", safe=False).to_numpy()), []
     if types.is_temporal(kind):
         return np.full(len(column), np.nan), [dates_refused(parser.name, kind)]
@@ -201,7 +202,7 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
 def _is_number(kind: Any) -> bool:
     from pyarrow import types
 
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+    return bool(types.is_integer(kind) or types.is_floating(kind))
 
 
 def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:

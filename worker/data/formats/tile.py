@@ -171,7 +171,7 @@ class RowSource(Protocol):
 class Table(ABC):
     """A file of named columns. Which of them are read, and how, is told with each reading.
 
-    surely_numbers: the columns that hold numbers or truth values by their type.  rows: how many, None if nothing tells.
+    surely_numbers: the columns whose cells are numbers by their type.  rows: how many, None if nothing tells.
     cells_at_once: in a tile of this many, what is made of them stays in the processor's cache.
     """
 
@@ -227,6 +227,18 @@ def parsed(parsers: Sequence[Callable[[_Found], Tile]], pieces: Iterator[_Found]
             thread.shutdown(wait=False, cancel_futures=True)
         for thread in threads:
             thread.shutdown()
+
+
+def ahead(found: Iterator[_Found]) -> Iterator[_Found]:
+    """The same, found in a thread of its own, up to two before they are asked for; and the same trouble after them."""
+    with ThreadPoolExecutor(1, "find") as thread:
+        waiting = deque(thread.submit(next, found, None) for _ in range(2))
+        try:
+            while (one := waiting.popleft().result()) is not None:
+                waiting.append(thread.submit(next, found, None))
+                yield one
+        finally:
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 def existing(path: Path, field: str = "input") -> Path:

@@ -13,13 +13,13 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count
-from singlepoint.worker.data.preprocessing.identity import own_type
+from singlepoint.worker.data.preprocessing.identity import own_numbers, own_type
 from singlepoint.worker.ground.process import usable_cores
 from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, files_of, folders, format_of, no_such_column, open_array, open_table
 from .arrays import ArrayFile, member_of
-from .cells import ColumnParser
+from .cells import ColumnParser, NoValue
 from .folders import ImageFiles
 from .paths import Arrays
 from .streams import Opener, plainly
@@ -164,10 +164,11 @@ def _read(
                 raw = _read_folder(_only(paths, field), most_cells)
             case _:
                 table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
+                columns = _columns(table, data, preprocessing, field)
                 named = len(paths) > 1 or field != "data.path"
-                raw = _read_columns(table, _columns(table, data, preprocessing, field), data, most_cells, named=named)
+                raw = _read_columns(table, columns, data, _most_rows(most_cells, columns.width), named=named)
                 if preprocessing.identity == "value" and raw.y.ndim == 1:
-                    raw = replace(raw, y=own_type(raw.y.tolist()))
+                    raw = replace(raw, y=_by_value(raw, table, columns, data))
     return replace(raw, paths=tuple(paths))
 
 
@@ -185,6 +186,11 @@ class _Columns:
     words: tuple[str, ...]
     features: tuple[str, ...]
     targets: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        """How many are read."""
+        return len(self.numbers) + len(self.words)
 
 
 def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, field: str) -> _Columns:
@@ -225,7 +231,18 @@ def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, fie
         categorical = _found_categories(table, features, data)
     words = features if data.text is not None else categorical
     written = set(words)
-    return _Columns(tuple(n for n in features if n not in written), (*words, *targets), features, targets)
+    typed = {name for name in targets if _typed(name, table, data)} if preprocessing.identity == "value" else set()
+    return _Columns(
+        (*(name for name in features if name not in written), *(name for name in targets if name in typed)),
+        (*words, *(name for name in targets if name not in typed)),
+        features,
+        targets,
+    )
+
+
+def _typed(target: str, table: Table, data: DataSpec) -> bool:
+    """Whether its cells are numbers by their type, and none of them may mean "no value" by the way it is spelled."""
+    return target in table.surely_numbers and not len(NoValue.of(data.missing, target).numbers)
 
 
 def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> tuple[str, ...]:
@@ -238,15 +255,13 @@ def _found_categories(table: Table, features: Sequence[str], data: DataSpec) -> 
     return tuple(name for name in features if name in found)
 
 
-def _read_columns(table: Table, columns: _Columns, data: DataSpec, most_cells: int | None, *, named: bool) -> RawData:
-    """named: whether messages must tell the file."""
-    width = len(columns.numbers) + len(columns.words)
-    limit = _most_rows(most_cells, width)
+def _read_columns(table: Table, columns: _Columns, data: DataSpec, limit: int | None, *, named: bool) -> RawData:
+    """limit: stop when so many rows were read.  named: whether messages must tell the file."""
     wanted = Wanted(columns.numbers, columns.words, missing=data.missing)
     gathered = _Gathered()
     parts: dict[str, int] = {}
     complete = True
-    at_once = min(table.cells_at_once // width, limit or MOST_ROWS_CHECKED)
+    at_once = min(table.cells_at_once // columns.width, limit or MOST_ROWS_CHECKED)
     threads = 1 if limit is not None else min(usable_cores(), MOST_THREADS)  # a look at the first rows reads no further
     least = _CHUNK_ROWS if threads == 1 else _FEW_ROWS  # of a wide table several large tiles would be too much memory
     for tile in table.tiles(None, max(least, at_once), wanted, threads=threads):
@@ -317,11 +332,26 @@ def _named(tile: Tile) -> dict[str, Array]:
 def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec) -> Array:
     if len(targets) == 1:
         return read[targets[0]]
-    columns = []
-    for name in targets:
-        values, rejects = ColumnParser(name, data.missing).numbers(read[name].tolist())
-        columns.append(Tile({name: values}, len(values), 0, {}, rejects=tuple(rejects)).whole().raw[name])
-    return np.stack(columns, axis=1)
+    return np.stack([_as_numbers(read[name], name, data) for name in targets], axis=1)
+
+
+def _as_numbers(column: Array, name: str, data: DataSpec) -> Array:
+    if column.dtype.kind == "f":
+        return column + 0.0  # a zero that was spelled has no sign
+    values, rejects = ColumnParser(name, data.missing).numbers(column.tolist())
+    return Tile({name: values}, len(values), 0, {}, rejects=tuple(rejects)).whole().raw[name]
+
+
+def _by_value(raw: RawData, table: Table, columns: _Columns, data: DataSpec) -> Array:
+    """The one target in its own type. What was read as numbers is read again where only its text tells."""
+    if raw.y.dtype.kind != "f":
+        return own_type(raw.y.tolist())
+    found = own_numbers(raw.y)
+    if found is not None:
+        return found
+    alone = _Columns((), columns.targets, (), columns.targets)
+    again = _read_columns(table, alone, data, None if raw.complete else raw.rows, named=False)
+    return own_type(again.y[: raw.rows].tolist())
 
 
 def _read_arrays(data: DataSpec, paths: Sequence[Path], base: Path, most_cells: int | None) -> RawData:

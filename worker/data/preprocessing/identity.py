@@ -22,6 +22,7 @@ _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(\.[0-9]+)?")
 _CODE = re.compile(r"^\s*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)  # what `float` takes and is no decimal number as above
 _EXACT_INTEGER = 2.0**53
 _EXACT = 1e16  # from here on a float's shortest spelling has an exponent, and goes by its text
+_LEAST = 1e-4  # below this one too
 BOOLEANS = {
     "true": "True",
     "True": "True",
@@ -107,3 +108,16 @@ def _numeric(words: Sequence[str]) -> npt.NDArray[np.int64] | npt.NDArray[np.flo
         return None
     whole = bool(np.all(values == np.floor(values)) and np.all(np.abs(values) < _EXACT_INTEGER))
     return values.astype(np.int64) if whole else values
+
+
+def own_numbers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | npt.NDArray[np.float64] | None:
+    """What `own_type` makes of the names of these numbers (missing: NaN), without spelling them. None where that has to
+    look at the names: of a number that is spelled with an exponent or may have been another before it was a float."""
+    if not -_EXACT_INTEGER < np.fmin.reduce(values) <= np.fmax.reduce(values) < _EXACT_INTEGER:
+        return None
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int64)
+    if np.array_equal(whole, values):
+        return whole
+    spelled = (np.abs(values) >= _LEAST) | (values == 0) | np.isnan(values)
+    return values + 0.0 if spelled.all() else None  # what is spelled has no -0

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from singlepoint.jobs.spec.data import PreprocessingSpec
 from singlepoint.worker.data.preprocessing import TablePreprocessor, fit_table
-from singlepoint.worker.data.preprocessing.identity import name_of, own_type, value_name
+from singlepoint.worker.data.preprocessing.identity import name_of, own_numbers, own_type, value_name
 
 
 @pytest.mark.parametrize(("cells", "name"), [
@@ -52,6 +52,18 @@ def test_a_column_of_text_gets_the_type_that_all_of_it_has(words: list[str], kin
     column = own_type(words)
     assert (column.dtype.kind, column.tolist()) == (kind, values)
     assert math.isnan(own_type(["1", "", "2"])[1]) and own_type(["x", ""])[1] == ""
+
+
+SOME = st.sampled_from([0.0, -0.0, 0.5, 1e-4, 2.0**53 - 1, math.nan]) | st.integers(-9, 9).map(float)
+
+
+@given(st.lists(SOME | st.floats(), min_size=1) | st.lists(SOME, min_size=1))
+def test_numbers_that_need_no_spelling_are_what_their_names_come_to(values: list[float]) -> None:
+    found, spelled = own_numbers(np.array(values)), own_type([name_of(value) for value in values])
+    assert found is not None or not all(value in (0, 0.5, 1) for value in values)
+    if found is not None:
+        assert found.dtype == spelled.dtype
+        assert found.tobytes() == np.where(np.isnan(spelled), found, spelled).astype(found.dtype).tobytes()
 
 
 def test_categories_meet_by_value_in_a_new_model_and_by_spelling_in_one_of_the_first_format() -> None:
