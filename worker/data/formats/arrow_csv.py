@@ -14,8 +14,8 @@ from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from singlepoint.worker.data.preprocessing.decimals import Doubles
 from singlepoint.worker.nn.arrays import Array
 
 from .cells import ColumnParser
@@ -106,10 +106,10 @@ class Reader:
             return None
         text = bytes(content)
         columns = self._columns(text, rows) if self._is_sure(text) else None
-        if columns is None:
+        values = None if columns is None else self._values(columns)
+        if columns is None or values is None:
             self._skip = _PATIENCE
             return None
-        values = {place: _values(columns[place]) for place in self._numbers}
         return _ArrowCells(text, values, {place: columns[place] for place in self._texts}, otherwise)
 
     def _is_sure(self, text: bytes) -> bool:
@@ -135,7 +135,7 @@ class Reader:
         return bool(begin.all() and end.all())
 
     def _columns(self, text: bytes, rows: int) -> Mapping[int, Any] | None:
-        """What pyarrow makes of it, by place; None where that is not so many records, or a number is not finite."""
+        """What pyarrow makes of it, by place; None where that is not so many records."""
         arrow = self._arrow
         reading = arrow.csv.ReadOptions(block_size=len(text) + 1, **self._reading)
         try:
@@ -145,8 +145,15 @@ class Reader:
         batches = table.to_batches()
         if len(batches) != 1 or table.num_rows != rows:
             return None
-        columns = dict(zip(map(int, table.column_names), batches[0].columns, strict=True))
-        return columns if all(_is_finite(columns[place]) for place in self._numbers) else None
+        return dict(zip(map(int, table.column_names), batches[0].columns, strict=True))
+
+    def _values(self, columns: Mapping[int, Any]) -> Mapping[int, Doubles] | None:
+        """The numbers, NaN for "no value"; None where another is not finite: what stands there is ours to say."""
+        values = {place: _numbers(columns[place]) for place in self._numbers}
+        for place, found in values.items():
+            if np.count_nonzero(np.isfinite(found)) != len(found) - columns[place].null_count:
+                return None
+        return values
 
 
 @dataclass(frozen=True)
@@ -154,7 +161,7 @@ class _ArrowCells:
     """The cells by place: values, of numbers, and encoded, each different text once."""
 
     content: bytes
-    values: Mapping[int, npt.NDArray[np.float64]]
+    values: Mapping[int, Doubles]
     encoded: Mapping[int, Any]
     otherwise: Callable[[], Cells]
     ragged: tuple[Reject, ...] = ()
@@ -180,22 +187,28 @@ class _ArrowCells:
 
     def _decoded(self, column: int, meaning: Callable[[str], str]) -> Array:
         """One column's cells, each different text looked at once."""
-        known = self.encoded[column].dictionary.to_pylist()
+        known, codes = self.encoded[column].dictionary.to_pylist(), self.encoded[column].indices
         meanings: Array = np.empty(len(known), object)
         meanings[:] = list(map(meaning, known))
-        cells: Array = meanings[self.encoded[column].indices.to_numpy()]
+        cells: Array = meanings[_items(codes.buffers()[1], np.int32, codes)]
         return cells
 
 
-def _values(column: Any) -> npt.NDArray[np.float64]:
-    """Its numbers, NaN for "no value"."""
-    values: npt.NDArray[np.float64] = column.to_numpy(zero_copy_only=False)
-    return values
+def _numbers(column: Any) -> Doubles:
+    """Its numbers, NaN for null. Read from its memory: pyarrow's own way to numpy loads pandas where that is installed."""
+    present, values = column.buffers()
+    numbers: Doubles = _items(values, np.float64, column)
+    if column.null_count:
+        bits = np.frombuffer(present, np.uint8)
+        there = np.unpackbits(bits, bitorder="little", count=column.offset + len(column))[column.offset :]
+        numbers = np.where(there, numbers, np.nan)
+    return numbers
 
 
-def _is_finite(column: Any) -> bool:
-    """Whether each number is, that is no "no value": what else stands there is ours to say."""
-    return bool(np.count_nonzero(np.isfinite(_values(column))) == len(column) - column.null_count)
+def _items(buffer: Any, dtype: type, column: Any) -> Array:
+    """The items of a column in this buffer of it."""
+    items: Array = np.frombuffer(buffer, dtype, column.offset + len(column))[column.offset :]
+    return items
 
 
 def _is_plain(dialect: Dialect) -> bool:

@@ -149,6 +149,8 @@ def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) ->
     buffer = np.frombuffer(text, np.uint8)
     events = _places_of((separator, _LINE_END, decimal, *[quote] * quoted), buffer, start - 1, end)
     kinds = buffer.take(events)
+    if not quoted and (block := _alike(text, events, kinds, columns, decimal)) is not None:
+        return block
     quotes = np.cumsum(kinds == quote) if quoted else np.zeros(len(events), np.int64)
     closing = np.flatnonzero(((kinds == separator) | (kinds == _LINE_END)) & (quotes & 1 == 0))  # those that end a cell
     places, at_ends = events[closing], kinds[closing] == _LINE_END
@@ -164,6 +166,28 @@ def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) ->
     before = closing[1:] - 1 - unquoted
     marks = np.where(kinds.take(before) == decimal, events.take(before), ends)
     return Block(*(places.reshape(rows, columns) for places in (starts, ends, marks)))
+
+
+def _alike(text: bytes, events: Places, kinds: Bytes, columns: int, decimal: int) -> Block | None:
+    """As `_found`, in half of its time, where each record has the same kinds of characters in the same order: a column
+    has a decimal mark in all of its cells or in none. None where that is not so."""
+    each = int((kinds[1:] == _LINE_END).argmax()) + 1
+    rows, spare = divmod(len(events) - 1, each)
+    if spare:
+        return None
+    kind, events_of = kinds[1 : each + 1], events[1:].reshape(rows, each)
+    closing = np.flatnonzero(kind != decimal)
+    if len(closing) != columns or not (kinds[1:].reshape(rows, each) == kind).all():
+        return None
+    places = np.empty(rows * columns + 1, np.int64)
+    places[0] = events[0]
+    ends = places[1:].reshape(rows, columns)
+    events_of.take(closing, axis=1, out=ends, mode="clip")
+    starts = (places[:-1] + 1).reshape(rows, columns)
+    if not _take_returns(text, int(starts[0, 0]), int(ends[-1, -1]), starts[:, -1], ends[:, -1]):
+        return None
+    before = np.maximum(closing - 1, 0)
+    return Block(starts, ends, events_of.take(np.where(kind.take(before) == decimal, before, closing), axis=1))
 
 
 def _places_of(characters: Sequence[int], buffer: Bytes, start: int, end: int) -> Places:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from .decimals import Bytes, Flags, Places, Words, eights_before
+from .decimals import UP, Bytes, Flags, Places, Words, eights_from
 
 MOST_BYTES = 32
 """Longer texts are free text rather than categories."""
 
 _EIGHTS = MOST_BYTES // 8
-_OURS = np.array([((1 << 8 * n) - 1) << 64 - 8 * n for n in range(9)], np.uint64)  # the last n of eight bytes
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
 _LENGTH_FACTOR = np.uint64(0xFF51AFD7ED558CCD)  # odd numbers without a pattern, as in many hash functions
 
@@ -34,7 +33,7 @@ class Known:
     def numbers(self, text: Bytes, starts: Places, ends: Places) -> tuple[Places, Flags]:
         """The number of each text[starts:ends], and which of these are not known. text: padded as for `decimals`."""
         lengths = ends - starts
-        eights = _eights(text, ends, lengths)
+        eights = _eights(text, starts, lengths)
         if not len(self):
             return np.zeros(len(starts), np.int64), np.ones(len(starts), np.bool_)
         hashes = _hashes(eights, lengths)
@@ -50,9 +49,10 @@ class Known:
         """Give a text the next number. False, and nothing is added, if it is too long or has the hash of another."""
         if len(text) > MOST_BYTES:
             return False
-        padded = np.frombuffer(bytes(MOST_BYTES) + text + bytes(MOST_BYTES), np.uint8)
+        padded = np.frombuffer(text + bytes(2 * MOST_BYTES), np.uint8)
         length = np.array([len(text)])
-        eights = _eights(padded, MOST_BYTES + length, np.array([MOST_BYTES]))
+        both = _eights(padded, np.zeros(2, np.int64), np.array([len(text), MOST_BYTES]))  # the longest has all eights
+        eights = [eight[:1] for eight in both]
         [found] = _hashes(eights, length)
         place = int(np.searchsorted(self._hashes, found))
         if place < len(self) and self._hashes[place] == found:
@@ -64,13 +64,13 @@ class Known:
         return True
 
 
-def _eights(text: Bytes, ends: Places, lengths: Places) -> list[Words]:
-    """The last eight bytes of each text, those before, and so on as far as the longest goes; 0 before it starts."""
+def _eights(text: Bytes, starts: Places, lengths: Places) -> list[Words]:
+    """The first eight bytes of each text, those after, and so on as far as the longest goes, each behind zeros."""
     longest = min(int(lengths.max(initial=0)), MOST_BYTES)
     words = text[: len(text) // 8 * 8].view("<u8")
     found = []
-    for done, eight in zip(range(0, longest, 8), eights_before(words, ends), strict=False):
-        eight &= _OURS.take(lengths - done, mode="clip")
+    for done, eight in zip(range(0, longest, 8), eights_from(words, starts), strict=False):
+        eight <<= UP.take(lengths - done, mode="clip")
         found.append(eight)
     return found
 
