@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
+from singlepoint.worker.data.preprocessing.decimals import Bytes, Places
 from singlepoint.worker.nn.arrays import Array
 
 from . import arrow_csv, fields, streams
@@ -112,8 +112,8 @@ class CsvFile(Table):
 
     def _next_records(self, lines: streams.Lines, most: int) -> tuple[bytes, int, list[Record] | None]:
         """The bytes of the next `most` records, how many there are, and their cells if they had to be parsed."""
-        content = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
-        rows = self._lines_that_are_records(content)
+        content, ends = lines.many(most, PIECE_BYTES, ALIGNED_ROWS)
+        rows = self._lines_that_are_records(content, ends)
         if rows is not None:
             return content, rows, None
         most = min(most, content.count(b"\n") + 1) if len(content) >= PIECE_BYTES else most
@@ -127,35 +127,39 @@ class CsvFile(Table):
         records = list(islice(self._records(chain(io.BytesIO(content), further())), most))
         return b"".join(chain([content], more)), len(records), records
 
-    def _lines_that_are_records(self, content: bytes) -> int | None:
-        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes."""
+    def _lines_that_are_records(self, content: bytes, ends: Places) -> int | None:
+        """How many lines there are, if each surely is a record: none blank or a comment, none ending inside quotes.
+        ends: of the lines, but for the last, which may have none."""
         quote, comment = self.dialect.quote.encode(), self.dialect.comment.encode()
         if len(quote) > 1:
             return None
-        rows, quoted = 0, bool(quote) and quote in content
+        if content and not content.endswith(b"\n"):
+            ends = np.append(ends, len(content) - 1)
+        begins = ends[:-1] + 1
+        firsts = np.frombuffer(content, np.uint8).take(begins)
+        special = firsts <= _SPACE  # it may be blank
+        if comment:
+            special |= firsts == comment[0]
+        for first in [*[0] * bool(content), *begins[special].tolist()]:
+            line = content[first : content.find(b"\n", first) + 1 or len(content)]
+            if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
+                return None
+        if quote and quote in content and not self._quotes_end_in_lines(content, ends, quote[0]):
+            return None
+        return len(ends)
+
+    def _quotes_end_in_lines(self, content: bytes, ends: Places, quote: int) -> bool:
+        """Whether each quote that begins a cell is in one line with that which ends it."""
         for start, end in streams.runs_of_lines(content):
             lines = np.frombuffer(content, np.uint8, end - start, start)
-            line_ends = np.flatnonzero(lines == _LINE_END)
-            if not len(line_ends) or line_ends[-1] != len(lines) - 1:  # of the last line, if it has none
-                line_ends = np.append(line_ends, len(lines) - 1)
-            begins = line_ends[:-1] + 1
-            firsts = lines.take(begins)
-            special = firsts <= _SPACE  # it may be blank
-            if comment:
-                special |= firsts == comment[0]
-            for first in [start, *(begins[special] + start).tolist()]:
-                line = content[first : content.find(b"\n", first) + 1 or len(content)]
-                if self._is_blank(line.decode("utf-8", "replace")) or (comment and line.startswith(comment)):
-                    return None
-            if quoted:
-                quotes = np.flatnonzero(lines == quote[0])
-                ends_inside = np.searchsorted(quotes, line_ends, "right") & 1
-                if ends_inside.any() or not self._begin_cells(lines, quotes[::2]):
-                    return None
-            rows += len(line_ends)
-        return rows
+            quotes = np.flatnonzero(lines == quote)
+            first, last = np.searchsorted(ends, [start, end]).tolist()
+            ends_inside = np.searchsorted(quotes, ends[first:last] - start, "right") & 1
+            if ends_inside.any() or not self._begin_cells(lines, quotes[::2]):
+                return False
+        return True
 
-    def _begin_cells(self, lines: npt.NDArray[np.uint8], quotes: npt.NDArray[np.int64]) -> bool:
+    def _begin_cells(self, lines: Bytes, quotes: Places) -> bool:
         """Whether each of these begins a cell, or is the second of two within one: an ordinary quote, as after inches,
         opens nothing."""
         may_precede = np.zeros(256, np.bool_)

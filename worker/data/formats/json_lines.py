@@ -47,7 +47,7 @@ class JsonLinesFile(Table):
             lines = streams.Lines(file)
             while True:
                 with self._troubles(row):
-                    content = lines.many(tile_rows, PIECE_BYTES, ALIGNED_ROWS)
+                    content = lines.many(tile_rows, PIECE_BYTES, ALIGNED_ROWS).text
                 if not content:
                     return
                 rows = sum(1 for line in content.split(b"\n") if line.strip())

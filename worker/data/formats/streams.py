@@ -13,14 +13,13 @@ import io
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.worker.data.preprocessing.decimals import Places
 
 PACKED = (".gz", ".zst")
 """Endings of names that say that the rest is packed."""
@@ -32,7 +31,7 @@ TROUBLE = (UnicodeError, EOFError, OSError, zlib.error)
 """What reading a stream may raise."""
 
 _BLOCK_BYTES = 1 << 17
-_RUN_BYTES = 1 << 18
+_RUN_BYTES = 1 << 20
 _LINE_END = 10
 _BOM = b"\xef\xbb\xbf"
 
@@ -121,6 +120,13 @@ def runs_of_lines(text: bytes, start: int = 0, last: int | None = None) -> Itera
         start = end
 
 
+class Run(NamedTuple):
+    """Lines that follow one another. ends: the places of their ends; the very last line of a stream may have none."""
+
+    text: bytes
+    ends: Places
+
+
 class Lines:
     """The lines of a stream, one by one or many at once, none longer than `LINE_BYTES`."""
 
@@ -134,13 +140,13 @@ class Lines:
         while True:
             while not self._read.lines and self._read.add(self._block()):
                 pass
-            line = self._read.take(1)
+            line = self._read.take(1).text
             if not line:
                 return
             yield line
 
-    def many(self, most: int, most_bytes: int, multiple: int) -> bytes:
-        """The next `most` lines; if they are more than so many bytes, fewer, but a multiple. b"" at the end.
+    def many(self, most: int, most_bytes: int, multiple: int) -> Run:
+        """The next `most` lines; if they are more than so many bytes, fewer, but a multiple. No line at the end.
 
         How many is a function of the bytes that follow, wherever reading began. Raises LineTooLong.
         """
@@ -167,25 +173,20 @@ class Lines:
 
 
 class _Block:
-    """Bytes that were read. at: how far they have been taken.  lines: how many line ends follow that place.
-
-    Line ends are counted, and looked for only in a block that is cut.
-    """
+    """Bytes that were read. at: how far they have been taken.  lines: how many line ends follow that place."""
 
     def __init__(self, text: bytes) -> None:
         self.text, self.at = text, 0
-        self.lines = self._lines = int(np.count_nonzero(np.frombuffer(text, np.uint8) == _LINE_END))
+        self._ends = np.flatnonzero(np.frombuffer(text, np.uint8) == _LINE_END)
+        self.lines = len(self._ends)
 
-    def take(self, lines: int) -> memoryview:
-        """So many lines, all there is if they are fewer."""
-        first = self.at
-        self.at = len(self.text) if lines > self.lines else int(self._ends[self._lines - self.lines + lines - 1]) + 1
-        self.lines -= min(lines, self.lines)
-        return memoryview(self.text)[first : self.at]
-
-    @cached_property
-    def _ends(self) -> npt.NDArray[np.int64]:
-        return np.flatnonzero(np.frombuffer(self.text, np.uint8) == _LINE_END)
+    def take(self, lines: int) -> tuple[memoryview, Places]:
+        """So many lines, all there is if they are fewer, and the places of their ends among them."""
+        first, taken = self.at, len(self._ends) - self.lines
+        ends = self._ends[taken : taken + lines]
+        self.at = len(self.text) if lines > self.lines else int(ends[-1]) + 1
+        self.lines -= len(ends)
+        return memoryview(self.text)[first : self.at], ends - first
 
 
 class _Read:
@@ -213,19 +214,23 @@ class _Read:
             size -= len(block.text) - block.at
         return found
 
-    def take(self, lines: int) -> bytes:
+    def take(self, lines: int) -> Run:
         """So many lines, all there is if they are fewer."""
         parts: list[memoryview] = []
+        ends: list[Places] = []
+        size = 0
         while lines and self._blocks:
             block = self._blocks[0]
-            before = block.lines
-            parts.append(block.take(lines))
-            lines -= before - block.lines
-            self.lines -= before - block.lines
+            part, ends_there = block.take(lines)
+            parts.append(part)
+            ends.append(ends_there + size)
+            size += len(part)
+            lines -= len(ends_there)
+            self.lines -= len(ends_there)
             if block.at == len(block.text):
                 self._blocks.popleft()
-        self.size -= sum(map(len, parts))
-        return b"".join(parts)
+        self.size -= size
+        return Run(b"".join(parts), np.concatenate(ends) if ends else np.empty(0, np.int64))
 
 
 class _Unpacked(io.BufferedReader):
