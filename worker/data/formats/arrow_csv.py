@@ -195,7 +195,7 @@ class _ArrowCells:
 
 
 def _numbers(column: Any) -> Doubles:
-    """Its numbers, NaN for null. Read from its memory: pyarrow's own way to numpy loads pandas where that is installed."""
+    """Its numbers, NaN for null. From its memory: pyarrow's own way to numpy loads pandas where that is installed."""
     present, values = column.buffers()
     numbers: Doubles = _items(values, np.float64, column)
     if column.null_count:

@@ -71,7 +71,7 @@ def decimals(text: Bytes, starts: Places, ends: Places, marks: Places) -> tuple[
         values = value.astype(np.float64)
         values /= _SHORT_POWERS.take(power, mode="clip")
     else:
-        wide = value.astype(_WIDE)
+        wide: npt.NDArray[Any] = value.astype(_WIDE)
         wide /= _POWERS.take(power, mode="clip")
         values = wide.astype(np.float64)
         if _EXTENDED:
@@ -105,9 +105,10 @@ def _digits(words: Words, first: Places, count: Places, skip: Places | None = No
 
     skip: where one of the first eight characters is a mark, how many these are with it; else 0.
     """
-    value, wrong = np.zeros((2, len(first)), np.uint64)
     too_many: Flags = np.zeros(len(first), np.bool_)
     longest, shortest = int(count.max(initial=0)), int(count.min(initial=0))
+    if not longest:
+        return np.zeros(len(first), np.uint64), too_many
     for done, eight in zip(range(0, longest, _EIGHT), eights_from(words, first), strict=False):
         left = count - done if done else count
         eight ^= _ZEROS
@@ -121,15 +122,16 @@ def _digits(words: Words, first: Places, count: Places, skip: Places | None = No
         no_digits = eight + _NINES
         no_digits |= eight
         for lanes, factor, shift in _SUMS:
-            pairs = eight.view(lanes)
+            pairs: npt.NDArray[Any] = eight.view(lanes)
             pairs *= lanes(factor)
             pairs >>= lanes(shift)
         if not done:
             value, wrong = eight, no_digits
             continue
         wrong |= no_digits
-        if longest > _LONG:
-            too_many |= value > _ROOM[: _EIGHT + 1].take(left, mode="clip")
+        if longest > _LONG and done + _EIGHT > _LONG:
+            long = np.flatnonzero(count > _LONG)
+            too_many[long] |= value.take(long) > _ROOM[: _EIGHT + 1].take(left.take(long), mode="clip")
         value *= _FACTORS[: _EIGHT + 1].take(left, mode="clip")
         value += eight
     wrong &= _HIGH

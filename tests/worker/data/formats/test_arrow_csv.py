@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -212,3 +214,17 @@ def test_missing_words_of_one_column_mean_nothing_in_another(tmp_path: Path, mon
     assert by_arrow == by_numpy
     [[(_, _, _, _, rejects, _)]] = [by_arrow]  # type: ignore[misc]
     assert [(one.row, one.column) for one in rejects] == [(2, "b")]
+
+
+def test_pyarrow_reads_a_file_without_pandas(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,w,b\n" + "1.5,x,\n" * 5000)
+    program = (
+        "import sys; from pathlib import Path;"
+        "from singlepoint.worker.data.formats import arrow_csv, delimited, tile;"
+        "arrow_csv.LEAST_BYTES = 1;"
+        f"file = delimited.CsvFile(Path({str(path)!r}));"
+        "list(file.tiles(None, 1000, tile.Wanted(numbers=['a', 'b'], words=['w'])));"
+        "sys.exit(not ('pyarrow.csv' in sys.modules and 'pandas' not in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

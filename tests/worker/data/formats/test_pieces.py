@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DialectFields
-from singlepoint.worker.data.formats import Piece, open_array
+from singlepoint.worker.data.formats import Piece, open_array, streams
 from singlepoint.worker.data.formats.delimited import CsvFile
 from singlepoint.worker.data.formats.tile import Tile, Wanted
 
@@ -40,6 +40,12 @@ SNIPPETS = [
     "x",
     'i"j,k\n',
 ]
+
+
+@pytest.fixture(autouse=True)
+def a_small_file_is_read_in_many_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_BLOCK_BYTES", 16)
+    monkeypatch.setattr(streams, "_RUN_BYTES", 8)
 
 
 def crossed(piece: Piece) -> Piece:
@@ -143,3 +149,10 @@ def test_a_parquet_file_is_the_same_from_pieces_that_crossed_over(tmp_path: Path
     for cursor in (None, {"group": 1, "skip": 1, "row": 8}):
         there = map(parse, map(crossed, file.pieces(cursor, 4, ["n", "w"])))
         assert told(there) == told(file.tiles(cursor, 4, Wanted(numbers=["n"], words=["w"], kept=["w", "n"])))
+
+
+def test_a_blank_line_is_no_row_in_whichever_block_of_a_tile_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for before in range(12):
+        path.write_text("a,b\n" + "1,2\n" * before + "\n" + "3,4\n" * 5)
+        assert by_pieces(path, 64, crossed) == ([(0, [("1", "2")] * before + [("3", "4")] * 5)], "")

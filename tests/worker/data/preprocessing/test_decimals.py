@@ -51,6 +51,22 @@ def test_what_is_no_plain_number_is_left(cell: str) -> None:
     assert parsed(["1.5", cell, "2"])[1] == [False, True, False]
 
 
+def test_whole_numbers_are_read_up_to_the_largest_of_64_bits() -> None:
+    cells = [str(2**64 - 6 * 10**4), "99999999999999999999", "0" * 5 + "1" * 19, "12345678901234567890123", "0.5"]
+    numbers, left = parsed(cells)
+    assert left == [False, True, False, True, False]
+    assert [numbers[place] for place in (0, 2, 4)] == [np.float64(float(cells[place])).tobytes() for place in (0, 2, 4)]
+
+
+def test_marks_after_any_number_of_digits_are_read_side_by_side() -> None:
+    cells = ["1" * n + "." + "7" * (18 - n) for n in range(19)]
+    numbers, left = parsed(cells)
+    assert sum(left) <= 1  # one may lie just between two float64
+    assert [x for x, no in zip(numbers, left, strict=True) if not no] == [
+        np.float64(float(cell)).tobytes() for cell, no in zip(cells, left, strict=True) if not no
+    ]
+
+
 def test_of_many_numbers_only_few_are_left() -> None:
     draw = np.random.default_rng(0)
     assert sum(parsed([repr(float(value)) for value in draw.normal(size=5000)])[1]) < 10
