@@ -169,7 +169,7 @@ def _found(text: bytes, start: int, end: int, columns: int, dialect: Dialect) ->
 
 
 def _alike(text: bytes, events: Places, kinds: Bytes, columns: int, decimal: int) -> Block | None:
-    """As `_found`, in half of its time, where each record has the same kinds of characters in the same order: a column
+    """As `_found`, in fewer passes, where each record has the same kinds of characters in the same order: a column
     has a decimal mark in all of its cells or in none. None where that is not so."""
     each = int((kinds[1:] == _LINE_END).argmax()) + 1
     rows, spare = divmod(len(events) - 1, each)
