@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 PREFIX = struct.Struct(">IIQd")
 
@@ -23,8 +22,7 @@ MOST_HEAD_BYTES = 64 * 1024
 MOST_BODY_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """id: of the request, told back with its answer.  at_s: when it was asked, of an answer when its computing began,
     by the monotonic clock of the machine.
 
@@ -34,7 +32,7 @@ class Frame:
     id: int
     head: Mapping[str, Any]
     body: bytes = b""
-    at_s: float = field(default=0.0, compare=False)
+    at_s: float = 0.0
 
     def packed(self) -> bytes:
         return framed(self.id, head_bytes(self.head), self.body, self.at_s)
@@ -45,7 +43,7 @@ def head_bytes(head: Mapping[str, Any]) -> bytes:
     return json.dumps(head, separators=(",", ":")).encode()
 
 
-def framed(identity: int, head: bytes, body: bytes, at_s: float = 0.0) -> bytes:
+def framed(identity: int, head: bytes, body: bytes = b"", at_s: float = 0.0) -> bytes:
     """A frame as it is sent."""
     return b"".join((PREFIX.pack(len(head), len(body), identity, at_s), head, body))
 
@@ -62,12 +60,15 @@ class Frames:
     """What came over a connection, cut into frames."""
 
     def __init__(self) -> None:
-        self._content = bytearray()
+        self._begun = bytearray()
 
     def take(self, content: bytes) -> list[Frame]:
         """The frames that are whole by now. Raises ValueError for what is none."""
-        self._content += content
-        found, begin, there = [], 0, self._content
+        there: bytes | bytearray = content
+        if self._begun:
+            self._begun += content
+            there = self._begun
+        found, begin = [], 0
         while len(there) - begin >= PREFIX.size:
             head, body, identity, at_s = PREFIX.unpack_from(there, begin)
             if head > MOST_HEAD_BYTES or body > MOST_BODY_BYTES:
@@ -80,5 +81,8 @@ class Frames:
                 Frame(identity, _head(bytes(there[start : start + head])), bytes(there[start + head : end]), at_s)
             )
             begin = end
-        del there[:begin]
+        if there is self._begun:
+            del self._begun[:begin]
+        elif begin < len(there):
+            self._begun += there[begin:]
         return found

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
 from singlepoint.jobs.errors import InvalidInput
-from singlepoint.jobs.host.frames import TOGETHER, Frame
+from singlepoint.jobs.host.frames import TOGETHER, Frame, framed, head_bytes
 from singlepoint.worker.data.preprocessing import Raw, row_count
 from singlepoint.worker.models.predictor import Scores
 
@@ -40,20 +41,15 @@ Body = tuple[bytes, int | None]
 """An answer, and the length of its JSON where tensors follow that."""
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A request that is understood: its rows, and what makes an answer of their scores."""
+class Waiting(NamedTuple):
+    """A request that is understood: its rows, and what makes an answer of their scores. Those of one kin may be joined."""
 
     id: int
     loaded: Loaded
     raw: Raw
     rows: int
     finish: Callable[[Scores], Body]
-
-    @property
-    def kin(self) -> tuple[object, ...]:
-        """Requests of the same kin may be joined."""
-        return (id(self.loaded), getattr(self.raw, "dtype", None))
+    kin: Hashable
 
 
 class Answering:
@@ -62,7 +58,7 @@ class Answering:
     def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.monotonic) -> None:
         self._shelf = shelf
         self._clock = clock
-        self._asked: dict[str, Callable[[Frame], Frame | Waiting]] = {
+        self._asked: dict[str, Callable[[Frame], bytes | Waiting]] = {
             "server": lambda frame: _answer(frame.id, to_json(SERVER)),
             "metadata": self._metadata,
             "ready": self._ready,
@@ -71,8 +67,8 @@ class Answering:
             "invocations": self._invocations,
         }
 
-    def answer(self, frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-        """An answer for each frame, in any order, some at a time: as soon as they are there.
+    def answer(self, frames: Sequence[Frame]) -> Iterator[bytes]:
+        """An answer for each frame, as it is sent, in any order, some at a time: as soon as they are there.
 
         A frame whose time is over is answered without being computed.
         """
@@ -80,24 +76,22 @@ class Answering:
         begin = 0
         while begin < len(frames):
             end = begin + max(TOGETHER, begin)
-            yield from self._some(frames[begin:end])
+            groups: dict[Hashable, list[Waiting]] = {}
+            at_once = b""
+            for frame in frames[begin:end]:
+                understood = self._understood(frame)
+                if isinstance(understood, bytes):
+                    at_once += understood
+                else:
+                    groups.setdefault(understood.kin, []).append(understood)
+            if at_once:
+                yield at_once
+            for group in groups.values():
+                for batch in _batches(group):
+                    yield self._together(batch)
             begin = end
 
-    def _some(self, frames: Sequence[Frame]) -> Iterator[list[Frame]]:
-        groups: dict[tuple[object, ...], list[Waiting]] = {}
-        at_once = list[Frame]()
-        for frame in frames:
-            understood = self._understood(frame)
-            if isinstance(understood, Frame):
-                at_once.append(understood)
-            else:
-                groups.setdefault(understood.kin, []).append(understood)
-        if at_once:
-            yield at_once
-        for group in groups.values():
-            yield from self._computed(group)
-
-    def _understood(self, frame: Frame) -> Frame | Waiting:
+    def _understood(self, frame: Frame) -> bytes | Waiting:
         try:
             if self._clock() > frame.at_s + DEADLINE_S:
                 raise Refused(504, "the deadline was over before its turn came")
@@ -108,33 +102,23 @@ class Answering:
             log.error("defect id=%d", frame.id, exc_info=error)
             return _refusal(frame.id, Refused(500, "a defect of singlepoint"))
 
-    def _computed(self, group: list[Waiting]) -> Iterator[list[Frame]]:
-        begin = 0
-        while begin < len(group):
-            end, rows = begin + 1, group[begin].rows
-            while end < len(group) and rows + group[end].rows <= BATCH_ROWS:
-                rows += group[end].rows
-                end += 1
-            yield self._together(group[begin:end])
-            begin = end
-
-    def _together(self, batch: list[Waiting]) -> list[Frame]:
+    def _together(self, batch: Sequence[Waiting]) -> bytes:
         began_s = self._clock()
         if len(batch) == 1:
-            return [_alone(batch[0], began_s)]
+            return _alone(batch[0], began_s)
         try:
             scores = batch[0].loaded.predictor.predict(joined([one.raw for one in batch]))
         except Exception:  # noqa: BLE001 - whose fault it was, each one tells when it is alone
-            return [_alone(one, began_s) for one in batch]
+            return b"".join([_alone(one, began_s) for one in batch])
         answers, begin, rows = [], 0, sum(one.rows for one in batch)
         for one in batch:
             answers.append(_finished(one, cut(scores, begin, begin + one.rows), rows, began_s))
             begin += one.rows
-        return answers
+        return b"".join(answers)
 
     # ---- what may be asked -------------------------------------------------------------------------------------
 
-    def _metadata(self, frame: Frame) -> Frame:
+    def _metadata(self, frame: Frame) -> bytes:
         loaded = self._model(frame)
         document = {
             "name": loaded.name,
@@ -145,10 +129,10 @@ class Answering:
         }
         return _answer(frame.id, to_json(document))
 
-    def _ready(self, frame: Frame) -> Frame:
+    def _ready(self, frame: Frame) -> bytes:
         return _answer(frame.id, to_json({"name": self._model(frame).name, "ready": True}))
 
-    def _index(self, frame: Frame) -> Frame:
+    def _index(self, frame: Frame) -> bytes:
         only_ready = b"true" in frame.body.replace(b" ", b"").lower().partition(b'"ready":')[2][:5]
         rows = [
             {"name": name, "version": str(number), "state": "READY" if ready else "UNAVAILABLE", "reason": ""}
@@ -160,15 +144,15 @@ class Answering:
 
     def _infer(self, frame: Frame) -> Waiting:
         loaded = self._model(frame)
-        request = inference_protocol.parse(frame.body, frame.head.get("json_bytes"), loaded.signature)
-        timeout_us = request.parameters.get("timeout")
+        form, inputs = inference_protocol.parse(frame.body, frame.head.get("json_bytes"), loaded.signature)
+        timeout_us = form.parameters.get("timeout")
         if isinstance(timeout_us, int) and 0 < timeout_us < 1e6 * (self._clock() - frame.at_s):
             raise Refused(504, "the timeout was over before its turn came")
 
         def finish(scores: Scores) -> Body:
-            return inference_protocol.answer(request, loaded.name, str(loaded.version), tensors(scores))
+            return inference_protocol.answer(form, loaded.name, str(loaded.version), tensors(scores))
 
-        return _waiting(frame, loaded, loaded.signature.raw(request.inputs), finish)
+        return _waiting(frame, loaded, loaded.signature.raw(inputs), finish)
 
     def _invocations(self, frame: Frame) -> Waiting:
         loaded = self._only_model()
@@ -191,16 +175,28 @@ class Answering:
 SERVER = {"name": "singlepoint", "version": "2", "extensions": ["binary_tensor_data", "model_repository"]}
 
 
+def _batches(group: Sequence[Waiting]) -> Iterator[Sequence[Waiting]]:
+    """Cut so that none has more than BATCH_ROWS, unless a single request does."""
+    begin = 0
+    while begin < len(group):
+        end, rows = begin + 1, group[begin].rows
+        while end < len(group) and rows + group[end].rows <= BATCH_ROWS:
+            rows += group[end].rows
+            end += 1
+        yield group[begin:end]
+        begin = end
+
+
 def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], Body]) -> Waiting:
     rows = row_count(raw)
     if rows == 0:
         raise Refused(422, "there are no rows")
     if rows > MOST_ROWS:
         raise Refused(413, f"a request may have {MOST_ROWS} rows")
-    return Waiting(frame.id, loaded, raw, rows, finish)
+    return Waiting(frame.id, loaded, raw, rows, finish, (id(loaded), getattr(raw, "dtype", None)))
 
 
-def _alone(one: Waiting, began_s: float) -> Frame:
+def _alone(one: Waiting, began_s: float) -> bytes:
     try:
         return _finished(one, one.loaded.predictor.predict(one.raw), one.rows, began_s)
     except InvalidInput as error:
@@ -210,24 +206,27 @@ def _alone(one: Waiting, began_s: float) -> Frame:
         return _refusal(one.id, Refused(500, "a defect of singlepoint"))
 
 
-def _finished(one: Waiting, scores: Scores, batch_rows: int, began_s: float) -> Frame:
+def _finished(one: Waiting, scores: Scores, batch_rows: int, began_s: float) -> bytes:
     """The answer of one, with what the page counts: its model and rows, with how many it was computed, and when."""
     try:
         body, json_bytes = one.finish(scores)
     except Refused as refused:
         return _refusal(one.id, refused)
-    head: dict[str, object] = {**OK, "model": one.loaded.name, "rows": one.rows, "batch_rows": batch_rows}
-    if json_bytes is not None:
-        head["json_bytes"] = json_bytes
-    return Frame(one.id, head, body, began_s)
+    return framed(one.id, _told(one.loaded.name, one.rows, batch_rows, json_bytes), body, began_s)
 
 
-OK = {"status": 200}
+@lru_cache(maxsize=1024)
+def _told(model: str, rows: int, batch_rows: int, json_bytes: int | None) -> bytes:
+    told = {"status": 200, "model": model, "rows": rows, "batch_rows": batch_rows}
+    return head_bytes(told if json_bytes is None else told | {"json_bytes": json_bytes})
 
 
-def _answer(identity: int, body: bytes) -> Frame:
-    return Frame(identity, OK, body)
+OK = head_bytes({"status": 200})
 
 
-def _refusal(identity: int, refused: Refused) -> Frame:
-    return Frame(identity, {"status": refused.status, "error": refused.message})
+def _answer(identity: int, body: bytes) -> bytes:
+    return framed(identity, OK, body)
+
+
+def _refusal(identity: int, refused: Refused) -> bytes:
+    return framed(identity, head_bytes({"status": refused.status, "error": refused.message}))

@@ -1,14 +1,19 @@
 """The Open Inference Protocol, version 2, in JSON and with Triton's binary extension: bytes to tensors and back. Pure.
 
-Sizes are settled in whole numbers before anything is made of them; nothing of a request is echoed in an error.
+Sizes are settled in whole numbers before anything is made of them; nothing of a request is echoed in an error. What a
+request says besides its numbers is its form. A client asks in one form again and again, so each is read once.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
+from math import prod
 from types import NoneType
 from typing import Any
 
@@ -28,6 +33,8 @@ DATATYPES: Mapping[str, str] = {
     "FP64": "<f8",
 }
 """Besides BYTES, as numpy stores them."""
+
+_KINDS = {name: np.dtype(kind) for name, kind in DATATYPES.items()}
 
 _IN_JSON: Mapping[str, frozenset[type]] = {
     **{name: frozenset({int, float, NoneType} if name.startswith("FP") else {int}) for name in DATATYPES},
@@ -50,41 +57,96 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Request:
-    """inputs: by name.  outputs: those asked for, in order; None for all.  binary: the default of all outputs."""
+class Given:
+    """One input. size_bytes: of its values after the JSON; None when they are in it.  has_data: whether it says some."""
 
-    id: str | None
-    inputs: Mapping[str, Array]
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    count: int
+    size_bytes: int | None
+    has_data: bool
+
+
+@dataclass(frozen=True)
+class Form:
+    """A request without its values. outputs: those asked for, in order; None for all.  binary: the default of all."""
+
+    id: str | None = None
+    inputs: tuple[Given, ...] = ()
     outputs: tuple[Wanted, ...] | None = None
     binary: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def parse(body: bytes, json_bytes: int | None, signature: Signature) -> Request:
-    """A request. json_bytes: length of its JSON when tensors follow; 0: all of it is the one input. Raises Refused."""
+def parse(body: bytes, json_bytes: int | None, signature: Signature) -> tuple[Form, Mapping[str, Array]]:
+    """A request and its inputs by name. json_bytes: length of its JSON when tensors follow; 0: all of it is the one
+    input. Raises Refused."""
     if json_bytes == 0:
-        return Request(None, {signature.inputs[0].name: _whole_body(body, signature)}, binary=True)
-    if json_bytes is not None and json_bytes > len(body):
-        raise Refused(400, "Inference-Header-Content-Length is more than there is")
-    head = _document(body if json_bytes is None else body[:json_bytes])
-    rest = _Rest(b"" if json_bytes is None else body[json_bytes:])
-    listed = head.get("inputs")
+        return Form(binary=True), {signature.inputs[0].name: _whole_body(body, signature)}
+    content, after = body, b""
+    if json_bytes is not None:
+        if json_bytes > len(body):
+            raise Refused(400, "Inference-Header-Content-Length is more than there is")
+        content, after = body[:json_bytes], body[json_bytes:]
+    form, data = _read(content)
+    inputs, begin = dict[str, Array](), 0
+    for one, values in zip(form.inputs, data, strict=True):
+        if one.size_bytes is None:
+            array = _from_json(values, one)
+        else:
+            end = begin + one.size_bytes
+            array = _from_bytes(after[begin:end], one)
+            begin = end
+        inputs[one.name] = array.reshape(one.shape)
+    if begin != len(after):
+        raise Refused(400, "there are bytes that belong to no input, or too few")
+    return form, inputs
+
+
+_DATA = re.compile(rb'"data":([^"}]*\])')
+
+MOST_FORM_BYTES = 2048
+"""Longer forms are not kept."""
+
+
+def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
+    """The form of a request, and what each input has as `data`."""
+    if len(content) <= MOST_FORM_BYTES and b'"data"' not in content:
+        form = _kept_form(content)
+        return form, [None] * len(form.inputs)
+    if (found := _DATA.search(content)) is not None:
+        begin, end = found.span(1)
+        rest = b"%b0%b" % (content[:begin], content[end:])
+        # A name that is there once, and nowhere spelled with escapes, names what stood here or nothing.
+        if len(rest) <= MOST_FORM_BYTES and rest.count(b'"data"') == 1 and b"\\" not in rest:
+            with suppress(ValueError, Refused):
+                form = _kept_form(rest)
+                if len(form.inputs) == 1 and form.inputs[0].has_data:
+                    return form, [from_json(content[begin:end])]
+    document = _document(content)
+    form = _form(document)
+    return form, [one.get("data") for one in document["inputs"]]
+
+
+@lru_cache(maxsize=256)
+def _kept_form(content: bytes) -> Form:
+    return _form(_document(content))
+
+
+def _form(document: dict[str, Any]) -> Form:
+    listed = document.get("inputs")
     if not isinstance(listed, list) or not listed or len(listed) > MOST_INPUTS:
         raise Refused(400, "'inputs' must be a list of tensors")
-    inputs: dict[str, Array] = {}
-    for one in listed:
-        name, values = _input(one, rest)
-        if name in inputs:
-            raise Refused(400, "an input is named twice")
-        inputs[name] = values
-    if rest.left:
-        raise Refused(400, "there are bytes that belong to no input")
-    parameters = _table(head.get("parameters", {}), "parameters")
+    inputs = tuple(map(_given, listed))
+    if len({one.name for one in inputs}) < len(inputs):
+        raise Refused(400, "an input is named twice")
+    parameters = _table(document.get("parameters", {}), "parameters")
     binary = parameters.get("binary_data_output") is True
-    identity = head.get("id")
+    identity = document.get("id")
     if identity is not None and (not isinstance(identity, str) or len(identity) > 256):
         raise Refused(400, "'id' must be a short text")
-    return Request(identity, inputs, _wanted(head.get("outputs"), binary), binary, parameters)
+    return Form(identity, inputs, _wanted(document.get("outputs"), binary), binary, parameters)
 
 
 def _document(content: bytes) -> dict[str, Any]:
@@ -115,40 +177,20 @@ def _wanted(listed: Any, binary: bool) -> tuple[Wanted, ...] | None:
     return tuple(found)
 
 
-class _Rest:
-    """The bytes after the JSON, taken in the order of the inputs."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-        self._taken = 0
-
-    @property
-    def left(self) -> int:
-        return len(self._content) - self._taken
-
-    def take(self, size: Any) -> bytes:
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= self.left:
-            raise Refused(400, "binary_data_size is not what is there")
-        self._taken += size
-        return self._content[self._taken - size : self._taken]
-
-
-def _input(one: Any, rest: _Rest) -> tuple[str, Array]:
+def _given(one: Any) -> Given:
     table = _table(one, "an input")
     name, datatype, shape = table.get("name"), table.get("datatype"), _shape(table.get("shape"))
-    if not isinstance(name, str) or (datatype != "BYTES" and datatype not in DATATYPES):
+    if not isinstance(name, str) or not isinstance(datatype, str) or datatype not in _IN_JSON:
         raise Refused(400, "an input must have a name and one of the protocol's datatypes")
-    count = 1
-    for axis in shape:
-        count *= axis
+    count = prod(shape)
     if count > MOST_VALUES:
         raise Refused(413, f"an input may have {MOST_VALUES} values")
     size = _table(table.get("parameters", {}), "parameters").get("binary_data_size")
-    if size is not None:
-        return name, _from_bytes(rest.take(size), str(datatype), count).reshape(shape)
-    if datatype == "FP16":
+    if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 0):
+        raise Refused(400, "binary_data_size is not what is there")
+    if size is None and datatype == "FP16":
         raise Refused(400, "FP16 has no form in JSON")
-    return name, _from_json(table.get("data"), str(datatype), count).reshape(shape)
+    return Given(name, datatype, shape, count, size, "data" in table)
 
 
 def _shape(value: Any) -> tuple[int, ...]:
@@ -158,41 +200,41 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _from_json(data: Any, datatype: str, count: int) -> Array:
-    flat = _flat(data)
-    if len(flat) != count:
-        raise Refused(400, f"an input has {len(flat)} values where its shape says {count}")
-    if not set(map(type, flat)) <= _IN_JSON[datatype]:
-        raise Refused(400, f"a value is no {datatype}")
-    if datatype == "BYTES":
+def _from_json(data: Any, given: Given) -> Array:
+    flat, kinds = _flat(data)
+    if len(flat) != given.count:
+        raise Refused(400, f"an input has {len(flat)} values where its shape says {given.count}")
+    if not kinds <= _IN_JSON[given.datatype]:
+        raise Refused(400, f"a value is no {given.datatype}")
+    if given.datatype == "BYTES":
         return _objects(flat)
     try:
-        return np.array(flat, DATATYPES[datatype])
+        return np.array(flat, _KINDS[given.datatype])
     except (OverflowError, ValueError, TypeError):
-        raise Refused(400, f"a value is no {datatype}") from None
+        raise Refused(400, f"a value is no {given.datatype}") from None
 
 
-def _flat(data: Any) -> list[Any]:
-    """The values of a list, nested or not, in order."""
+def _flat(data: Any) -> tuple[list[Any], set[type]]:
+    """The values of a list, nested or not, in order; and their types."""
     for _ in range(MOST_AXES):
         if not isinstance(data, list):
             break
         kinds = set(map(type, data))
         if list not in kinds:
-            return data
+            return data, kinds
         if len(kinds) > 1:
             break
         data = list(chain.from_iterable(data))
     raise Refused(400, "'data' must be a list, nested as deep as the shape at most")
 
 
-def _from_bytes(content: bytes, datatype: str, count: int) -> Array:
-    if datatype == "BYTES":
-        return _texts(content, count)
-    kind = np.dtype(DATATYPES[datatype])
-    if len(content) != count * kind.itemsize:
+def _from_bytes(content: bytes, given: Given) -> Array:
+    if given.datatype == "BYTES":
+        return _texts(content, given.count)
+    kind = _KINDS[given.datatype]
+    if len(content) != given.count * kind.itemsize:
         raise Refused(400, "an input has more or fewer bytes than its shape says")
-    if datatype == "BOOL" and content.strip(b"\0\1"):
+    if given.datatype == "BOOL" and content.strip(b"\0\1"):
         raise Refused(400, "a BOOL must be 0 or 1")
     return np.frombuffer(content, kind)
 
@@ -236,9 +278,9 @@ def _whole_body(body: bytes, signature: Signature) -> Array:
 # ---- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(request: Request, name: str, version: str, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
+def answer(form: Form, name: str, version: str, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON when tensors follow it. Raises Refused for a strange output."""
-    wanted = request.outputs or tuple(Wanted(one, request.binary) for one in outputs)
+    wanted = form.outputs or tuple(Wanted(one, form.binary) for one in outputs)
     if strange := [one.name for one in wanted if one.name not in outputs]:
         raise Refused(422, f"there is no output '{strange[0][:100]}'; there are {', '.join(outputs)}")
     listed, after = [], []
@@ -253,8 +295,8 @@ def answer(request: Request, name: str, version: str, outputs: Mapping[str, Arra
             told["data"] = values.ravel().tolist()
         listed.append(told)
     head: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": listed}
-    if request.id is not None:
-        head["id"] = request.id
+    if form.id is not None:
+        head["id"] = form.id
     content = to_json(head)
     return b"".join([content, *after]), len(content) if after else None
 

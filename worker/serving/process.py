@@ -11,10 +11,9 @@ import os
 import selectors
 import signal
 import socket
-from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
-from singlepoint.jobs.host.frames import Frame, Frames, framed, head_bytes
+from singlepoint.jobs.host.frames import Frame, Frames
 from singlepoint.jobs.host.singleton import acquire
 from singlepoint.jobs.store.home import Home
 
@@ -107,30 +106,13 @@ class _Loop:
         self._ending = True
 
     def _turn(self) -> None:
-        """Everything that has come by now is answered together, and what is ready at once is written at once."""
-        asked: dict[int, tuple[_Connection, int]] = {}
-        frames = list[Frame]()
+        """What one page has asked by now is answered together, and what is ready at once is written at once."""
         for key, _ in self._selector.select():
             if key.fileobj is self._listening:
                 self._accept()
             elif isinstance(key.data, _Connection):
-                for frame in self._read(key.data):  # numbered anew: ids are each connection's own
-                    asked[len(frames)] = (key.data, frame.id)
-                    frames.append(Frame(len(frames), frame.head, frame.body, frame.at_s))
-        for answers in self._answering.answer(frames):
-            for connection, content in self._by_connection(answers, asked):
-                connection.write(content)
-
-    @staticmethod
-    def _by_connection(
-        answers: Sequence[Frame], asked: Mapping[int, tuple[_Connection, int]]
-    ) -> Iterator[tuple[_Connection, bytes]]:
-        found: dict[_Connection, list[bytes]] = {}
-        for answer in answers:
-            connection, identity = asked[answer.id]
-            found.setdefault(connection, []).append(framed(identity, head_bytes(answer.head), answer.body, answer.at_s))
-        for connection, contents in found.items():
-            yield connection, b"".join(contents)
+                for answers in self._answering.answer(self._read(key.data)):
+                    key.data.write(answers)
 
     def _accept(self) -> None:
         with suppress(OSError):

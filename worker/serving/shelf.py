@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +55,7 @@ MOST_LISTED = 4096
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Listed:
     """The versions of a name. changed_ns: when its directory last changed, 0 while it may do so again.
 
@@ -118,8 +118,7 @@ class Shelf:
         """Ascending. Raises Refused for a name that no model has."""
         listed = self._listed.get(name)
         if listed is None or listed.looked != self._looks:
-            listed = self._listed[name] = self._look_at(name, listed)
-            self._put_away_what_was_removed(name, listed.versions)
+            listed = self._looked_at(name, listed)
         if not listed.versions:
             raise Refused(404, "there is no such model")
         return listed.versions
@@ -137,19 +136,24 @@ class Shelf:
         if len(self._listed) > MOST_LISTED:
             self._listed.clear()
 
-    def _look_at(self, name: str, before: Listed | None) -> Listed:
+    def _looked_at(self, name: str, before: Listed | None) -> Listed:
+        """What is there by now, remembered."""
         try:
             changed_ns = os.stat(f"{self._models}/{name}").st_mtime_ns
             if before is not None and before.changed_ns == changed_ns:
-                return replace(before, looked=self._looks)
+                before.looked = self._looks
+                return before
             settled = time.time_ns() - changed_ns > SETTLED_NS
-            return Listed(tuple(registry.versions(self._home, name)), changed_ns if settled else 0, self._looks)
+            listed = Listed(tuple(registry.versions(self._home, name)), changed_ns if settled else 0, self._looks)
         except (FileNotFoundError, NotADirectoryError):
-            return Listed((), 0, self._looks)
+            listed = Listed((), 0, self._looks)
         except OSError as error:  # the disk fails: what is loaded goes on answering
             log.warning("models_unreadable model=%s error=%r", name, str(error))
             known = [version for one, version in self._loaded if one == name] if before is None else before.versions
-            return Listed(tuple(sorted(known)), 0, self._looks)
+            listed = Listed(tuple(sorted(known)), 0, self._looks)
+        self._listed[name] = listed
+        self._put_away_what_was_removed(name, listed.versions)
+        return listed
 
     def names(self) -> list[str]:
         return registry.names(self._home)

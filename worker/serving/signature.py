@@ -45,7 +45,7 @@ class Signature:
     columns: tuple[str, ...]
     categorical: frozenset[str]
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         return len(self.inputs) == 1 and self.inputs[0].name == WHOLE
 

@@ -76,7 +76,7 @@ def only(answering: Answering, frame: Frame) -> Frame:
 
 
 def all_of(answering: Answering, frames: list[Frame]) -> list[Frame]:
-    return [frame for some in answering.answer(frames) for frame in some]
+    return [frame for some in answering.answer(frames) for frame in Frames().take(some)]
 
 
 def outputs(frame: Frame) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def test_every_answer_has_the_bits_of_the_batch_prediction_whoever_shares_it(
 
 def test_of_many_the_first_sixteen_are_answered_first_then_as_many_as_were(answering: Answering) -> None:
     frames = [infer("numbers", rows(X[:1]), identity=number) for number in range(70)]
-    together = [[frame.id for frame in some] for some in answering.answer(frames)]
+    together = [[frame.id for frame in Frames().take(some)] for some in answering.answer(frames)]
     assert list(map(len, together)) == [16, 16, 32, 6]
     assert [identity for some in together for identity in some] == list(range(70))
 

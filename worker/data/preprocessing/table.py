@@ -162,7 +162,7 @@ class TablePreprocessor(Fitted):
         """
         width, unseen = len(self.numeric), Unseen()
         if width:
-            unseen |= self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
+            unseen = self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
         for column in self.categorical:
             codes = self._codes(column, raw)
             np.take(column.spread, codes, axis=0, out=out[:, width : width + column.width], mode="clip")
@@ -202,17 +202,21 @@ class TablePreprocessor(Fitted):
         return [place for place, column in enumerate(self.columns) if isinstance(column, NumericColumn)]
 
     def _scale(self, values: Doubles, out: Floats) -> Unseen:
+        """values: overwritten."""
         offset, scale, fill = self._scaling
-        missing, unseen = np.isnan(values), Unseen()
-        if missing.any():
-            unseen = self._counts(self._complete, missing)
-            values = np.where(missing, fill, values)
         values -= offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.divide(values, scale, out=out, casting="same_kind")
+            # A missing or infinite value leaves no finite sum: a look at each is for when there is one.
+            if not len(self._constant) and np.isfinite(np.add.reduce(out, axis=None)):
+                return {}
+            missing, unseen = np.isnan(values), Unseen()
+            if missing.any():
+                unseen = self._counts(self._complete, missing)
+                values = np.where(missing, fill - offset, values)
+                np.divide(values, scale, out=out, casting="same_kind")
         if len(self._constant):
             unseen |= self._counts(self._constant, np.abs(values) > _ROUNDING * np.abs(offset))
-        values /= scale
-        with np.errstate(over="ignore"):
-            out[...] = values
         finite = np.isfinite(out)
         if not finite.all():
             row, place = (int(i) for i in np.argwhere(~finite)[0])
