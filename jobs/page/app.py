@@ -23,7 +23,6 @@ from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, Router
-from starlette.types import ASGIApp
 
 from singlepoint.jobs.client.entry import is_signed, same, signed
 from singlepoint.jobs.client.find import find_job
@@ -104,7 +103,7 @@ class Parts:
     answered: Often
 
 
-def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> ASGIApp:
+def make_app(parts: Parts, hosts: frozenset[str] = frozenset()) -> Guard:
     """The whole application. hosts: names of the address it is bound to."""
     routes = [*(_plain(parts, *row) for row in PLAIN), *(_operation(parts.service, one) for one in OPERATIONS)]
     parts.predictions.others = Router(routes, redirect_slashes=False)

@@ -8,9 +8,9 @@ path or a parameter), status, bytes and seconds; nothing that a user sent.
 from __future__ import annotations
 
 import logging
-import secrets
+import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import resources
 from itertools import chain
 from typing import Any
@@ -50,6 +50,9 @@ ROUTE = "singlepoint.route"
 READ = "singlepoint.headers"
 """Where the guard leaves the headers, each name's values in order."""
 
+EXCHANGE = "singlepoint.exchange"
+"""Where whoever had a request admitted leaves its `Exchange`, before it goes the usual way after all."""
+
 BODY_BYTES = "singlepoint.body_bytes"
 """Where a route says how large a body may be, if larger than usual."""
 
@@ -81,18 +84,32 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            exchange = _Exchange(self._service, scope, receive, send)
+            exchange = scope.get(EXCHANGE) or Exchange(self._service, scope)
             try:
-                await exchange.run(self._inner, self._hosts)
+                await exchange.run(self._inner, self._hosts, receive, send)
             finally:
-                self._observe(exchange.method, exchange.route, exchange.status, exchange.seconds)
-                self._answered.note(exchange.told)
+                self.note(exchange)
+
+    def admitted(self, scope: Scope) -> Exchange | None:
+        """A request that may go on; None for one that is to be turned away."""
+        exchange = Exchange(self._service, scope)
+        return exchange if exchange.refusal(self._hosts) is None else None
+
+    def note(self, exchange: Exchange) -> None:
+        """Count an exchange that is over, and tell it in the log."""
+        seconds = time.perf_counter() - exchange.began
+        self._observe(exchange.method, exchange.route, exchange.status, seconds)
+        self._answered.note(exchange.told(seconds))
 
 
-class _Exchange:
+class Exchange:
     """One request and its answer."""
 
-    def __init__(self, service: Service, scope: Scope, receive: Receive, send: Send) -> None:
+    _receive: Receive
+    _send: Send
+
+    def __init__(self, service: Service, scope: Scope) -> None:
+        self.began = time.perf_counter()
         self.service = service
         self.scope = scope
         self.headers = scope[READ] = _by_name(scope["headers"])
@@ -100,9 +117,6 @@ class _Exchange:
         self.status = 0
         self.sent_bytes = 0
         self.body_bytes = 0
-        self.seconds = 0.0
-        self._receive = receive
-        self._send = send
 
     @property
     def method(self) -> str:
@@ -112,24 +126,25 @@ class _Exchange:
     def route(self) -> str:
         return str(self.scope.get(ROUTE, "-"))
 
-    @property
-    def told(self) -> str:
+    def told(self, seconds: float) -> str:
         """The line of the log."""
-        answer = f"status={self.status} bytes={self.sent_bytes} seconds={self.seconds:.4f}"
+        answer = f"status={self.status} bytes={self.sent_bytes} seconds={seconds:.4f}"
         return f"request id={self.request_id} method={self.method} route={self.route} {answer}"
 
-    async def run(self, inner: ASGIApp, hosts: frozenset[str]) -> None:
-        began = time.perf_counter()
+    def refusal(self, hosts: frozenset[str]) -> Refusal | None:
+        """Why it is turned away, if it is."""
+        return refusal(self._ask(), hosts, self.service.limits)
+
+    async def run(self, inner: ASGIApp, hosts: frozenset[str], receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
         try:
-            turned_away = refusal(self._ask(), hosts, self.service.limits)
+            turned_away = self.refusal(hosts)
             if turned_away is not None:
                 raise Refused(turned_away)
             self.scope["app"] = inner  # by which a router raises what it cannot serve, for us to tell in our way
             await inner(self.scope, self.receive, self.send)
         except Exception as error:  # noqa: BLE001 - told as a problem, and logged as a defect if it is one
             await self._fail(error)
-        finally:
-            self.seconds = time.perf_counter() - began
 
     # ---- in ------------------------------------------------------------------------------------------------
 
@@ -261,10 +276,12 @@ def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]
 
 
 def new_request_id() -> str:
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
-ALWAYS = [(name.encode(), value.encode()) for name, value in (*HEADERS, ("cache-control", "no-store"))]
+ALWAYS: Sequence[tuple[bytes, bytes]] = [
+    (name.encode(), value.encode()) for name, value in (*HEADERS, ("cache-control", "no-store"))
+]
 _SET_APART = frozenset(name for name, _ in ALWAYS)
 
 

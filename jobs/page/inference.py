@@ -12,10 +12,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from singlepoint.jobs.host.frames import MOST_BODY_BYTES, TOGETHER, Frame, Frames, framed
 
@@ -37,12 +36,16 @@ class TooMany(Refused):
         self.retry_after_s = retry_after_s
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A request under way."""
+Outcome = Frame | Refused
+"""What becomes of a request: an answer, or why there is none."""
 
-    reply: asyncio.Future[Frame]
+
+class Asked(NamedTuple):
+    """A request under way. ended: called once, unless whoever asked has gone."""
+
     at_s: float
+    body_bytes: int
+    ended: Callable[[Outcome], None]
 
 
 class Inference:
@@ -59,7 +62,7 @@ class Inference:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits, self._told = limits, told
-        self._lines = [_Line(path) for path in paths]
+        self._lines = [_Line(path, self._ended) for path in paths]
         self._clock = clock
         self._bytes = 0
         self._waiting = 0
@@ -73,25 +76,58 @@ class Inference:
 
     async def ask(self, head: bytes, body: bytes = b"") -> Frame:
         """The answer to a request; head: as `frames.head_bytes` gives it. Raises Refused (429, 503, 504)."""
-        if self._waiting >= self._limits.waiting or self._bytes + len(body) > self._limits.waiting_bytes:
-            raise TooMany(math.ceil(self._mean_s * self._waiting) or 1)
-        line = min(self._lines, key=lambda line: len(line.under_way)) if len(self._lines) > 1 else self._lines[0]
+        line = self._line(len(body))
         if not line.is_open:
             await line.open()
-        asked = Asked(line.loop.create_future(), self._clock())
-        self._bytes += len(body)
+        reply: asyncio.Future[Frame] = line.loop.create_future()
+
+        def ended(outcome: Outcome) -> None:
+            if not reply.done():
+                _settle(reply, outcome)
+
+        number = self._send(line, head, body, ended)
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            if (asked := line.under_way.pop(number, None)) is not None:  # whoever asked has gone
+                self._no_longer(asked)
+            raise
+
+    def begin(self, head: bytes, body: bytes, ended: Callable[[Outcome], None]) -> bool:
+        """The same without a task: `ended` is called with the outcome. False where there is no connection yet.
+
+        Raises Refused (429).
+        """
+        line = self._line(len(body))
+        if line.is_open:
+            self._send(line, head, body, ended)
+        return line.is_open
+
+    def _line(self, body_bytes: int) -> _Line:
+        if self._waiting >= self._limits.waiting or self._bytes + body_bytes > self._limits.waiting_bytes:
+            raise TooMany(math.ceil(self._mean_s * self._waiting) or 1)
+        return min(self._lines, key=lambda line: len(line.under_way)) if len(self._lines) > 1 else self._lines[0]
+
+    def _send(self, line: _Line, head: bytes, body: bytes, ended: Callable[[Outcome], None]) -> int:
+        asked = Asked(self._clock(), len(body), ended)
+        self._bytes += asked.body_bytes
         self._waiting += 1
         if self._look is None:
             self._look = line.loop.call_later(self._look_s, self._end_late)
-        try:
-            answer = await line.ask(asked, head, body)
-        finally:
-            self._bytes -= len(body)
-            self._waiting -= 1
+        return line.send(asked, head, body)
+
+    def _ended(self, asked: Asked, outcome: Outcome) -> None:
+        """Tells whoever asked; what is counted is counted afterwards."""
+        self._no_longer(asked)
         now_s = self._clock()
-        self._mean_s += 0.05 * ((now_s - asked.at_s) / (self._waiting + 1) - self._mean_s)
-        self._told(answer, asked.at_s, now_s)
-        return answer
+        asked.ended(outcome)
+        if isinstance(outcome, Frame):
+            self._mean_s += 0.05 * ((now_s - asked.at_s) / (self._waiting + 1) - self._mean_s)
+            self._told(outcome, asked.at_s, now_s)
+
+    def _no_longer(self, asked: Asked) -> None:
+        self._bytes -= asked.body_bytes
+        self._waiting -= 1
 
     def _end_late(self) -> None:
         """Whoever waited its time out is told so: one look at all of them costs less than a timer for each."""
@@ -111,6 +147,13 @@ class Inference:
             line.close()
 
 
+def _settle(reply: asyncio.Future[Frame], outcome: Outcome) -> None:
+    if isinstance(outcome, Frame):
+        reply.set_result(outcome)
+    else:
+        reply.set_exception(outcome)
+
+
 class _Line(asyncio.Protocol):
     """The connection to one of them; made when it is first needed, and again when it broke.
 
@@ -118,8 +161,8 @@ class _Line(asyncio.Protocol):
     first go out while the others are still read, so that neither side waits for the other.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, ended: Callable[[Asked, Outcome], None]) -> None:
+        self._path, self._ended = path, ended
         self._opening = asyncio.Lock()
         self.under_way: dict[int, Asked] = {}
         self._numbers = count(1)
@@ -141,7 +184,8 @@ class _Line(asyncio.Protocol):
                 except OSError:
                     raise Refused(STARTING) from None
 
-    async def ask(self, asked: Asked, head: bytes, body: bytes) -> Frame:
+    def send(self, asked: Asked, head: bytes, body: bytes) -> int:
+        """Hand a request over, soon; answers the number it is under way by."""
         number = next(self._numbers)
         self.under_way[number] = asked
         if not self._leaving:
@@ -149,10 +193,7 @@ class _Line(asyncio.Protocol):
         self._leaving.append(framed(number, head, body, asked.at_s))
         if len(self._leaving) >= TOGETHER:
             self._leave()
-        try:
-            return await asked.reply
-        finally:
-            del self.under_way[number]
+        return number
 
     def _leave(self) -> None:
         leaving, self._leaving = self._leaving, []
@@ -169,20 +210,19 @@ class _Line(asyncio.Protocol):
             self.close()
             return
         for frame in frames:
-            asked = self.under_way.get(frame.id)
-            if asked is not None and not asked.reply.done():  # else whoever asked has gone
-                asked.reply.set_result(frame)
+            if (asked := self.under_way.pop(frame.id, None)) is not None:  # else whoever asked has gone
+                self._ended(asked, frame)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        for asked in self.under_way.values():
-            if not asked.reply.done():
-                asked.reply.set_exception(Refused(STARTING))
+        self._refuse(list(self.under_way), STARTING)
 
     def end_late(self, asked_before_s: float, late: Refusal) -> None:
-        for asked in self.under_way.values():
-            if asked.at_s <= asked_before_s and not asked.reply.done():
-                asked.reply.set_exception(Refused(late))
+        self._refuse([number for number, asked in self.under_way.items() if asked.at_s <= asked_before_s], late)
+
+    def _refuse(self, numbers: Sequence[int], why: Refusal) -> None:
+        for number in numbers:
+            self._ended(self.under_way.pop(number), Refused(why))
 
     def close(self) -> None:
         if self._transport is not None:

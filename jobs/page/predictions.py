@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from singlepoint.jobs.host.frames import Frame, head_bytes
 
-from .guard import BODY_BYTES, READ, ROUTE
-from .inference import ENDING, MOST_BODY, Inference
+from .guard import ALWAYS, BODY_BYTES, EXCHANGE, READ, ROUTE, Exchange, Guard
+from .inference import ENDING, MOST_BODY, Inference, Outcome
 from .problems import Refused
 from .security import Refusal
 
@@ -51,12 +53,27 @@ class Predictions:
             raise Refused(ENDING)
         return await self._inference.ask(head, body)
 
+    def begin(self, scope: Scope, body: bytes, ended: Callable[[Outcome], None]) -> bool:
+        """Ask without a task what `_infer` would; False for whatever is not ordinary."""
+        found, headers = _INFER.fullmatch(scope["path"]), scope[READ]
+        [told] = headers.get(b"inference-header-content-length", [b""])[-1:]
+        if found is None or b"content-encoding" in headers or (told and (not told.isdigit() or len(told) > 9)):
+            return False
+        if self._stopping.is_set():
+            return False
+        scope[ROUTE] = ROUTES[1 if found[2] else 0]
+        return self._inference.begin(_infer_head(found[1], found[2], told), body, ended)
+
     async def _infer(self, found: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         scope[ROUTE] = ROUTES[1 if found[2] else 0]
         [told] = scope[READ].get(b"inference-header-content-length", [b""])[-1:]
         if told and (not told.isdigit() or len(told) > 9):
             raise Refused(Refusal(400, "Called wrongly", "Inference-Header-Content-Length is no number"))
-        answer = await self.asked(_infer_head(found[1], found[2], told), await _body(scope, receive))
+        body = await _body(scope, receive)
+        outcome = scope.get(OUTCOME) or await self.asked(_infer_head(found[1], found[2], told), body)
+        if isinstance(outcome, Refused):
+            raise outcome
+        answer: Frame = outcome
         if answer.head["status"] != 200:
             await _send(send, answer.head["status"], _JSON, error(answer))
         elif (json_bytes := answer.head.get("json_bytes")) is None:
@@ -81,9 +98,73 @@ class Predictions:
         await _send(send, answer.head["status"], _JSON, body)
 
 
+class Straight:
+    """The straight way of an ordinary prediction: from the connection to the frame and back, without a task, its answer
+    in one piece. The guard asks and notes the same as ever. Whatever is not ordinary (a refusal, an error, a client
+    that is slow) goes the usual way, and takes along what became of it so far.
+    """
+
+    def __init__(self, guard: Guard, predictions: Predictions) -> None:
+        self._guard, self._predictions = guard, predictions
+
+    def takes(self, scope: Scope) -> bool:
+        """Whether it may be one."""
+        return scope["method"] == "POST" and scope["path"].endswith("/infer")
+
+    def begin(self, cycle: RequestResponseCycle, usual: Callable[[], None]) -> None:
+        """Answer a request whose body is there. usual: lets it go the usual way."""
+        scope = cast(Scope, cycle.scope)
+        exchange = None if cycle.waiting_for_100_continue else self._guard.admitted(scope)
+        if exchange is None:
+            usual()
+            return
+
+        def ended(outcome: Outcome) -> None:
+            ordinary = isinstance(outcome, Frame) and outcome.head["status"] == 200 and cycle.keep_alive
+            if ordinary and not cycle.flow.write_paused and not cycle.disconnected:
+                _answer(cycle, exchange, outcome)
+                self._guard.note(exchange)
+            else:
+                scope[EXCHANGE], scope[OUTCOME] = exchange, outcome
+                usual()
+
+        try:
+            begun = self._predictions.begin(scope, bytes(cycle.body), ended)
+        except Refused as refused:
+            begun = True
+            ended(refused)
+        if not begun:
+            scope[EXCHANGE] = exchange
+            usual()
+
+
+OUTCOME = "singlepoint.outcome"
+"""Where the straight way leaves what became of a prediction, for the usual one to tell."""
+
+
+def _answer(cycle: RequestResponseCycle, exchange: Exchange, answer: Frame) -> None:
+    """What `_send`, the guard and uvicorn make of an answer with status 200, at once."""
+    body, json_bytes = answer.body, answer.head.get("json_bytes")
+    kind = _JSON_LINES if json_bytes is None else _BINARY_LINES % json_bytes
+    dates = b"".join([b"%b: %b\r\n" % one for one in cycle.default_headers])
+    numbers = b"content-length: %d\r\nx-request-id: %b\r\n\r\n" % (len(body), exchange.request_id.encode())
+    cycle.transport.write(b"".join((STATUS_LINE[200], dates, kind, numbers, body)))
+    exchange.status, exchange.sent_bytes = 200, len(body)
+    cycle.response_started = cycle.response_complete = True
+    cycle.message_event.set()
+    cycle.on_response()
+
+
+def _lines(*headers: tuple[bytes, bytes]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % one for one in (*headers, *ALWAYS))
+
+
 _JSON, _BINARY, _TEXT = (
     (b"content-type", kind) for kind in (b"application/json", b"application/octet-stream", b"text/plain; charset=utf-8")
 )
+
+
+_JSON_LINES, _BINARY_LINES = _lines(_JSON), _lines(_BINARY, (b"inference-header-content-length", b"%d"))
 
 
 def error(answer: Frame) -> bytes:

@@ -10,12 +10,13 @@ import asyncio
 import logging
 import socket
 import ssl
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from pydantic_core import to_json
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from singlepoint.jobs.client.entry import WEAK_CHARACTERS, publish_address, service_token
 from singlepoint.jobs.client.session import Session
@@ -32,7 +33,7 @@ from .guard import ALWAYS, TOO_SLOW, new_request_id
 from .inference import Inference
 from .metrics import Metrics
 from .place import BACKLOG, bound, parse_place
-from .predictions import Predictions
+from .predictions import Predictions, Straight
 from .problems import Refused
 from .security import LOOPBACK, Limits, Refusal
 from .service import Service, Sources
@@ -93,10 +94,12 @@ def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[
     inference = Inference(sockets, service.limits, metrics.predicted)
     metrics.watch(lambda: inference.waiting)
     answered = Often(log)
-    app = make_app(Parts(service, feed, metrics, Predictions(feed.stopping, inference), answered), hosts)
+    predictions = Predictions(feed.stopping, inference)
+    app = make_app(Parts(service, feed, metrics, predictions, answered), hosts)
+    connection = {"limits": service.limits, "straight": Straight(app, predictions)}
     config = uvicorn.Config(
         app,
-        http=type("Connection", (BoundedProtocol,), {"limits": service.limits}),
+        http=type("Connection", (BoundedProtocol,), connection),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -145,10 +148,12 @@ class Server(uvicorn.Server):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. Headers that are too long, or do not come, end it; so do bodies that pause (see `TOO_SLOW`).
 
-    A request that is there at once, as most are, costs no timer.
+    A request that is there at once, as most are, costs no timer, and a prediction then no task.
     """
 
     limits = Limits()
+    straight: Straight
+    _held: tuple[RequestResponseCycle, Any] | None = None
     _expected: str | None = "headers"
     _unfinished_bytes = 0
     _timer: asyncio.TimerHandle | None = None
@@ -165,6 +170,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         before = self._expected
         super().data_received(data)
+        if self._held is not None:
+            self._begin(*self._held)
         if self._expected == "headers":
             self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
             if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
@@ -176,6 +183,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer = self.loop.call_later(self.limits.body_s, self._give_up)
         elif before is not None or self._timer is not None:
             self._stop_timer()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if not self.straight.takes(cycle.scope):
+            super()._start_asgi_task(cycle, app)
+        elif cycle.more_body:  # by the end of what has come it may be there
+            self._held = cycle, app
+        else:
+            self._begin(cycle, app)
+
+    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._held = None
+        usual = partial(super()._start_asgi_task, cycle, app)
+        if cycle.more_body:
+            usual()
+        else:
+            self.straight.begin(cycle, usual)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -42,7 +42,10 @@ Body = tuple[bytes, int | None]
 
 
 class Waiting(NamedTuple):
-    """A request that is understood: its rows, and what makes an answer of their scores. Those of one kin may be joined."""
+    """A request that is understood: its rows, and what makes an answer of their scores.
+
+    kin: those of one may be joined.
+    """
 
     id: int
     loaded: Loaded

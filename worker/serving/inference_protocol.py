@@ -58,7 +58,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Given:
-    """One input. size_bytes: of its values after the JSON; None when they are in it.  has_data: whether it says some."""
+    """One input. size_bytes: of its values after the JSON; None when they are in it.  has_data: whether some are."""
 
     name: str
     datatype: str
