@@ -124,8 +124,11 @@ def is_signed(token: str, purpose: str, word: str, now: float) -> bool:
 
 def same(given: str, expected: str) -> bool:
     """Whether two secrets are equal, in a time that tells nothing of either."""
-    digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given, expected))
-    return hmac.compare_digest(*digests)
+    return hmac.compare_digest(_digest(given), _digest(expected))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
 
 
 def _signature(token: str, purpose: str, body: str) -> str:

@@ -157,8 +157,9 @@ def _settle(reply: asyncio.Future[Frame], outcome: Outcome) -> None:
 class _Line(asyncio.Protocol):
     """The connection to one of them; made when it is first needed, and again when it broke.
 
-    What is asked in one turn of the loop goes out together: whoever computes it finds it as one batch. Of many, the
-    first go out while the others are still read, so that neither side waits for the other.
+    What is asked in one turn of the loop goes out together: whoever computes it finds it as one batch. What is asked
+    while nothing is under way goes out at once, and of many the first while the others are still read, so that neither
+    side waits for the other.
     """
 
     def __init__(self, path: Path, ended: Callable[[Asked, Outcome], None]) -> None:
@@ -188,11 +189,11 @@ class _Line(asyncio.Protocol):
         """Hand a request over, soon; answers the number it is under way by."""
         number = next(self._numbers)
         self.under_way[number] = asked
-        if not self._leaving:
-            self.loop.call_soon(self._leave)
         self._leaving.append(framed(number, head, body, asked.at_s))
-        if len(self._leaving) >= TOGETHER:
+        if len(self.under_way) == 1 or len(self._leaving) >= TOGETHER:
             self._leave()
+        elif len(self._leaving) == 1:
+            self.loop.call_soon(self._leave)
         return number
 
     def _leave(self) -> None:

@@ -107,9 +107,9 @@ class Straight:
     def __init__(self, guard: Guard, predictions: Predictions) -> None:
         self._guard, self._predictions = guard, predictions
 
-    def takes(self, scope: Scope) -> bool:
-        """Whether it may be one."""
-        return scope["method"] == "POST" and scope["path"].endswith("/infer")
+    def takes(self, cycle: RequestResponseCycle) -> bool:
+        """Whether a request may be one."""
+        return cycle.scope["method"] == "POST" and cycle.scope["path"].endswith("/infer")
 
     def begin(self, cycle: RequestResponseCycle, usual: Callable[[], None]) -> None:
         """Answer a request whose body is there. usual: lets it go the usual way."""
@@ -120,8 +120,8 @@ class Straight:
             return
 
         def ended(outcome: Outcome) -> None:
-            ordinary = isinstance(outcome, Frame) and outcome.head["status"] == 200 and cycle.keep_alive
-            if ordinary and not cycle.flow.write_paused and not cycle.disconnected:
+            ready = cycle.keep_alive and not cycle.disconnected and not cycle.flow.write_paused
+            if ready and isinstance(outcome, Frame) and outcome.head["status"] == 200:
                 _answer(cycle, exchange, outcome)
                 self._guard.note(exchange)
             else:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -59,8 +60,7 @@ class Proof(Enum):
     COOKIE = "cookie"
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(NamedTuple):
     """A request, as far as it matters here. hosts, origins: every value of these headers, there may be several."""
 
     method: str

@@ -185,7 +185,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_timer()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if not self.straight.takes(cycle.scope):
+        if not self.straight.takes(cycle):
             super()._start_asgi_task(cycle, app)
         elif cycle.more_body:  # by the end of what has come it may be there
             self._held = cycle, app

@@ -114,7 +114,8 @@ def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
     """The form of a request, and what each input has as `data`."""
     if len(content) <= MOST_FORM_BYTES and b'"data"' not in content:
         form = _kept_form(content)
-        return form, [None] * len(form.inputs)
+        if not any(one.has_data for one in form.inputs):
+            return form, [None] * len(form.inputs)
     if (found := _DATA.search(content)) is not None:
         begin, end = found.span(1)
         rest = b"%b0%b" % (content[:begin], content[end:])

@@ -41,6 +41,9 @@ class Computing:
         self._listening.settimeout(30)
         self._peer, _ = self._listening.accept()
         self._peer.settimeout(30)
+        return self.more(count)
+
+    def more(self, count: int) -> list[Frame]:
         found: list[Frame] = []
         while len(found) < count:
             found += self._frames.take(self._peer.recv(1 << 16))
@@ -48,6 +51,9 @@ class Computing:
 
     def answer(self, frame: Frame) -> None:
         self._peer.sendall(Frame(frame.id, {"status": 200}, frame.body).packed())
+
+    def refuse(self, frame: Frame, status: int, error: str) -> None:
+        self._peer.sendall(Frame(frame.id, {"status": status, "error": error}).packed())
 
     def end(self) -> None:
         for one in (self._peer, self._listening):
@@ -93,7 +99,7 @@ def test_each_is_answered_its_own_however_they_come_back(serve: Serve, computing
         assert [(reply.status, reply.body) for reply in answered()] == [(200, body) for body in bodies]
 
 
-def test_of_many_the_first_sixteen_are_handed_over_while_the_others_are_read() -> None:
+def test_one_alone_is_handed_over_at_once_and_of_many_sixteen_while_the_others_are_read() -> None:
     handed_over: list[int] = []
 
     class Wire(asyncio.Transport):
@@ -109,7 +115,55 @@ def test_of_many_the_first_sixteen_are_handed_over_while_the_others_are_read() -
         await asyncio.sleep(0)
 
     asyncio.run(ask(40))
-    assert handed_over == [16, 16, 8]
+    assert handed_over == [1, 16, 16, 7]
+
+
+def test_an_answer_is_the_same_whether_its_request_came_in_one_piece_or_slowly(
+    serve: Serve, computing: Computing
+) -> None:
+    client = serve()
+    lines = [f"POST {INFER} HTTP/1.1", "host: localhost", "content-length: 3"]
+    lines += [f"{name}: {value}" for name, value in client.headers.items()]
+    content = "\r\n".join([*lines, "", "row"]).encode()
+    replies = []
+    with socket.create_connection(("127.0.0.1", client.port)) as peer:
+        peer.settimeout(30)
+        peer.sendall(content)
+        [first] = computing.take(1)
+        computing.answer(first)
+        replies.append(_whole(peer))
+        peer.sendall(content[:-2])
+        assert client("GET", "/v2/health/live").status == 200  # so the first piece has been read
+        peer.sendall(content[-2:])
+        [second] = computing.more(1)
+        computing.answer(second)
+        replies.append(_whole(peer))
+
+    assert replies[0] == replies[1]
+    assert replies[0][-1] == b"row"
+    assert any(line.startswith(b"content-security-policy: ") for line in replies[0])
+
+
+def _whole(peer: socket.socket) -> list[bytes]:
+    """The lines of an answer, less those that differ from one to the next."""
+    content = b""
+    while not content.endswith(b"\r\n\r\nrow"):
+        piece = peer.recv(1 << 16)
+        assert piece, content
+        content += piece
+    *lines, body = content.split(b"\r\n")
+    return [*sorted(line for line in lines if not line.startswith((b"date: ", b"x-request-id: "))), body]
+
+
+def test_what_a_process_that_computes_refuses_is_told_in_the_words_of_the_protocol(
+    serve: Serve, computing: Computing
+) -> None:
+    with asking(serve(), b"row") as answered:
+        [frame] = computing.take(1)
+        computing.refuse(frame, 422, "there are no rows")
+
+        [reply] = answered()
+        assert (reply.status, reply.json) == (422, {"error": "there are no rows"})
 
 
 def test_a_full_queue_says_when_to_come_again(serve: Serve, computing: Computing) -> None:

@@ -153,6 +153,32 @@ def test_tensors_may_follow_the_json_and_be_asked_for_so(answering: Answering, m
     assert after[4 : 4 + first].decode() == predicted(models, "numbers", X[:5].astype(np.float64)).labels[0]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [[1, 2.5, 3, 4]]}]}',
+        b'{"inputs": [{"data":\n[1, 2.5, 3, 4], "name": "input", "datatype": "FP32", "shape": [1, 4]}]}',
+        b'{"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "\\u0064ata": [1, 2.5, 3, 4]}]}',
+        b'{"id": "\\"data\\":[9]", "inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": '
+        b"[1, 2.5, 3, 4]}]}",
+        b'{"parameters": {"data": [9]}, "inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], '
+        b'"\\u0064ata": [1, 2.5, 3, 4]}]}',
+        b'{"parameters": {"data": [9]}, "inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 4], "data": '
+        b"[1, 2.5, 3, 4]}]}",
+    ],
+)
+def test_the_numbers_are_those_of_the_input_however_the_request_is_written(
+    answering: Answering, models: Home, body: bytes
+) -> None:
+    row = np.array([[1, 2.5, 3, 4]])
+    for scale in (1, 2, 3):  # the form is known by then, the numbers are others
+        sent = body if scale == 1 else body.replace(b"2.5", b"%.1f" % (2.5 * scale))
+        row[0, 1] = 2.5 * scale
+        found = outputs(only(answering, Frame(0, {"what": "infer", "model": "numbers"}, sent, NOW_S)))
+        expected = predicted(models, "numbers", row).probabilities
+        assert np.array(found["probabilities"], np.float32).tobytes() == expected.tobytes()
+
+
 def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, models: Home) -> None:
     found = only(answering, Frame(0, {"what": "infer", "model": "numbers", "json_bytes": 0}, X[:2].tobytes(), NOW_S))
     head = json.loads(found.body[: found.head["json_bytes"]])
@@ -201,7 +227,18 @@ def test_a_tensor_that_is_not_what_it_says_is_refused(
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b"[" * 100_000, b"{}", b'{"inputs": {}}', b"\xff", b'{"inputs": [1]}']
+    "body",
+    [
+        b'{"data":[1,2,3,4],"inputs":[{"name":"input","datatype":"FP32","shape":[1,4]}]}',
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 100_000,
+        b"{}",
+        b'{"inputs": {}}',
+        b"\xff",
+        b'{"inputs": [1]}',
+    ],
 )
 def test_a_body_that_is_no_request_is_refused(answering: Answering, body: bytes) -> None:
     assert only(answering, Frame(0, {"what": "infer", "model": "numbers"}, body, NOW_S)).head["status"] == 400
