@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 END = b"\r\n\r\n"
-LENGTH = b"content-length:"
+LENGTH = b"\r\ncontent-length:"
 
 
 @dataclass(frozen=True)

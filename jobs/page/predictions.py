@@ -145,10 +145,10 @@ OUTCOME = "singlepoint.outcome"
 def _answer(cycle: RequestResponseCycle, exchange: Exchange, answer: Frame) -> None:
     """What `_send`, the guard and uvicorn make of an answer with status 200, at once."""
     body, json_bytes = answer.body, answer.head.get("json_bytes")
-    kind = _JSON_LINES if json_bytes is None else _BINARY_LINES % json_bytes
     dates = b"".join([b"%b: %b\r\n" % one for one in cycle.default_headers])
-    numbers = b"content-length: %d\r\nx-request-id: %b\r\n\r\n" % (len(body), exchange.request_id.encode())
-    cycle.transport.write(b"".join((STATUS_LINE[200], dates, kind, numbers, body)))
+    lines = _JSON_LINES % len(body) if json_bytes is None else _BINARY_LINES % (len(body), json_bytes)
+    end = b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode()
+    cycle.transport.write(b"".join((STATUS_LINE[200], dates, lines, end, body)))
     exchange.status, exchange.sent_bytes = 200, len(body)
     cycle.response_started = cycle.response_complete = True
     cycle.message_event.set()
@@ -164,7 +164,9 @@ _JSON, _BINARY, _TEXT = (
 )
 
 
-_JSON_LINES, _BINARY_LINES = _lines(_JSON), _lines(_BINARY, (b"inference-header-content-length", b"%d"))
+_LENGTH = (b"content-length", b"%d")
+_JSON_LINES = _lines(_JSON, _LENGTH)
+_BINARY_LINES = _lines(_BINARY, _LENGTH, (b"inference-header-content-length", b"%d"))
 
 
 def error(answer: Frame) -> bytes:
