@@ -7,7 +7,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,10 +75,10 @@ def scheduler(settings: Settings, budget: str | None, policy: str | None) -> Non
     where = layout(machine.cores)
     cores = BudgetCores(_cores_before(session.home), where)
 
-    def in_force(at: float) -> InForce:
+    def in_force(at: float, held: Collection[int] = ()) -> InForce:
         here = find_machine()  # a container's limits may change while it runs
         found = budget_at(session.home, budget, here, at, before=machine)
-        return InForce(found.amounts, cores(found.amounts, here), found.chosen)
+        return InForce(found.amounts, cores(found.amounts, here, held), found.chosen)
 
     at_start = in_force(now())
     lock = acquire(session.home.lock("scheduler"))

@@ -8,6 +8,7 @@ time after which it is worth asking again, 503 while they start or the service e
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from singlepoint.jobs.host.frames import MOST_BODY_BYTES, TOGETHER, Frame, Frame
 
 from .problems import Refused
 from .security import Limits, Refusal
+
+log = logging.getLogger("singlepoint.page")
 
 STARTING = Refusal(503, "Not ready", "predictions are not answered yet", "try again in a moment")
 ENDING = Refusal(503, "Draining", "the service is about to end")
@@ -120,7 +123,10 @@ class Inference:
         """Tells whoever asked; what is counted is counted afterwards."""
         self._no_longer(asked)
         now_s = self._clock()
-        asked.ended(outcome)
+        try:
+            asked.ended(outcome)
+        except Exception as error:  # a defect, of this one: others wait for what came with it
+            log.error("defect", exc_info=error)
         if isinstance(outcome, Frame):
             self._mean_s += 0.05 * ((now_s - asked.at_s) / (self._waiting + 1) - self._mean_s)
             self._told(outcome, asked.at_s, now_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, cast
 
@@ -114,7 +115,9 @@ class Straight:
     def begin(self, cycle: RequestResponseCycle, usual: Callable[[], None]) -> None:
         """Answer a request whose body is there. usual: lets it go the usual way."""
         scope = cast(Scope, cycle.scope)
-        exchange = None if cycle.waiting_for_100_continue else self._guard.admitted(scope)
+        exchange = None
+        with suppress(Exception):  # a defect; on the usual way it is met again, and told
+            exchange = None if cycle.waiting_for_100_continue else self._guard.admitted(scope)
         if exchange is None:
             usual()
             return
@@ -128,11 +131,9 @@ class Straight:
                 scope[EXCHANGE], scope[OUTCOME] = exchange, outcome
                 usual()
 
-        try:
+        begun = False
+        with suppress(Exception):  # refused, or a defect again
             begun = self._predictions.begin(scope, bytes(cycle.body), ended)
-        except Refused as refused:
-            begun = True
-            ended(refused)
         if not begun:
             scope[EXCHANGE] = exchange
             usual()

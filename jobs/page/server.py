@@ -154,6 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
     limits = Limits()
     straight: Straight
     _held: tuple[RequestResponseCycle, Any] | None = None
+    _reads = False
     _expected: str | None = "headers"
     _unfinished_bytes = 0
     _timer: asyncio.TimerHandle | None = None
@@ -169,7 +170,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         before = self._expected
+        self._reads = True
         super().data_received(data)
+        self._reads = False
         if self._held is not None:
             self._begin(*self._held)
         if self._expected == "headers":
@@ -187,7 +190,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if not self.straight.takes(cycle):
             super()._start_asgi_task(cycle, app)
-        elif cycle.more_body:  # by the end of what has come it may be there
+        elif cycle.more_body and self._reads:  # by the end of what has come it may be there
             self._held = cycle, app
         else:
             self._begin(cycle, app)

@@ -9,7 +9,7 @@ what it starts anew begins there until it is moved, half a minute later at most.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.host.singleton import holder
@@ -23,7 +23,7 @@ from .own_processes import own_processes, page_processes
 
 
 class BudgetCores:
-    """Chosen once, and kept: work that runs is not moved.
+    """Chosen when the budget is, and kept: work that runs is not moved.
 
     before: those of the scheduler that was here before, whose attempts may run still.  layout: where each core is.
     load: how busy each is just now, whoever uses it; asked only where there is something to choose.
@@ -36,14 +36,19 @@ class BudgetCores:
         self._layout = layout
         self._load = load
 
-    def __call__(self, budget: Resources, machine: Machine) -> tuple[int, ...]:
-        """The ids of this budget's cores: those there were, as long as there are such, then the least busy ones."""
+    def __call__(self, budget: Resources, machine: Machine, held: Collection[int] = ()) -> tuple[int, ...]:
+        """The ids of this budget's cores: those there were, where it has not fewer, else of them those that are held;
+        and the least busy ones besides."""
         count = budget.cpu_millis // 1000
-        kept = [core for core in machine.cores if core in self._cores][:count]
-        free = [core for core in machine.cores if core not in kept]
-        if len(kept) < count < len(machine.cores):
+        if count >= len(machine.cores):
+            self._cores = machine.cores
+            return self._cores
+        stay = self._cores if len(self._cores) <= count else held
+        kept = [core for core in machine.cores if core in stay][:count]
+        if len(kept) < count:
+            free = [core for core in machine.cores if core not in kept]
             kept += Host(layout=self._layout, load=self._load()).picked(free, count - len(kept))
-        self._cores = tuple(sorted(kept)) if count < len(machine.cores) else machine.cores
+        self._cores = tuple(sorted(kept))
         return self._cores
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from singlepoint.jobs.clock import Clock
 from singlepoint.jobs.errors import SinglepointError
@@ -23,8 +23,8 @@ log = logging.getLogger("singlepoint.scheduler")
 
 BUDGET_EVERY_S = 1.0
 
-BudgetAt = Callable[[float], InForce]
-"""What holds at a time; raises SinglepointError when that cannot be told."""
+BudgetAt = Callable[[float, Collection[int]], InForce]
+"""What holds at a time, while these cores are held; raises SinglepointError when that cannot be told."""
 
 
 class Choices:
@@ -104,7 +104,7 @@ class Choices:
             return False
         self._next_budget = self._monotonic() + BUDGET_EVERY_S
         try:
-            found = self._budget_at(self._clock())
+            found = self._budget_at(self._clock(), self._world.books.held_cores)
         except SinglepointError as error:
             self._complain(str(error))
             return False

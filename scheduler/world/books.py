@@ -11,7 +11,7 @@ import heapq
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -230,6 +230,11 @@ class Books:
         if self._free_cores is None:
             self._free_cores = sorted(self._cores - self._used)
         return self._free_cores
+
+    @property
+    def held_cores(self) -> Collection[int]:
+        """Ids of those that somebody has; not to be changed."""
+        return self._used
 
     @property
     def next_change(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import redis
@@ -83,7 +83,7 @@ class Bench:
         self.scheduler = made
         return made
 
-    def budget_at(self, _at: float) -> InForce:
+    def budget_at(self, _at: float, _held: Collection[int]) -> InForce:
         """What a test made of `cpu`, `memory_mib` and `words` by now; or what it has wrong."""
         if self.trouble is not None:
             raise self.trouble

@@ -76,8 +76,8 @@ class ModelPredictor:
         self._class_names = np.array(model.classes or (), object)
         self._session = InferenceSession(model.network, product=product_here())
         self.rows = self._session.rows
-        is_dense = isinstance(model.preprocessor, TablePreprocessor) and model.network.input_type == np.float32
-        self._few = self.rows if is_dense else 0
+        is_table = isinstance(model.preprocessor, TablePreprocessor) and model.network.input_type == np.float32
+        self._few = self.rows if is_table else 0
 
     @property
     def working_bytes(self) -> int:

@@ -18,7 +18,7 @@ from .network import Network
 from .passes import Pass
 
 INFERENCE_ROWS = 16 * LANES  # in one pass, at most
-WIDE = (4 * LANES, 2 * LANES, LANES)  # a pass is whole products of so many rows: see `products.block`
+WIDE = (4 * LANES, 2 * LANES, LANES)  # a pass is whole products of so many rows: see `products.way`
 INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
 
 

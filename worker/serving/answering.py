@@ -101,9 +101,8 @@ class Answering:
             return self._asked[frame.head["what"]](frame)
         except Refused as refused:
             return _refusal(frame.id, refused)
-        except Exception as error:
-            log.error("defect id=%d", frame.id, exc_info=error)
-            return _refusal(frame.id, Refused(500, "a defect of singlepoint"))
+        except Exception as error:  # noqa: BLE001 - told and logged as a defect
+            return _defect(frame.id, error)
 
     def _together(self, batch: Sequence[Waiting]) -> bytes:
         began_s = self._clock()
@@ -204,9 +203,8 @@ def _alone(one: Waiting, began_s: float) -> bytes:
         return _finished(one, one.loaded.predictor.predict(one.raw), one.rows, began_s)
     except InvalidInput as error:
         return _refusal(one.id, Refused(422, error.without_data))
-    except Exception as error:
-        log.error("defect id=%d", one.id, exc_info=error)
-        return _refusal(one.id, Refused(500, "a defect of singlepoint"))
+    except Exception as error:  # noqa: BLE001 - told and logged as a defect
+        return _defect(one.id, error)
 
 
 def _finished(one: Waiting, scores: Scores, batch_rows: int, began_s: float) -> bytes:
@@ -215,6 +213,8 @@ def _finished(one: Waiting, scores: Scores, batch_rows: int, began_s: float) -> 
         body, json_bytes = one.finish(scores)
     except Refused as refused:
         return _refusal(one.id, refused)
+    except Exception as error:  # noqa: BLE001 - told and logged as a defect
+        return _defect(one.id, error)
     return framed(one.id, _told(one.loaded.name, one.rows, batch_rows, json_bytes), body, began_s)
 
 
@@ -233,3 +233,8 @@ def _answer(identity: int, body: bytes) -> bytes:
 
 def _refusal(identity: int, refused: Refused) -> bytes:
     return framed(identity, head_bytes({"status": refused.status, "error": refused.message}))
+
+
+def _defect(identity: int, error: Exception) -> bytes:
+    log.error("defect id=%d", identity, exc_info=error)
+    return _refusal(identity, Refused(500, "a defect of singlepoint"))

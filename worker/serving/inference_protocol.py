@@ -118,7 +118,7 @@ def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
             return form, [None] * len(form.inputs)
     if (found := _DATA.search(content)) is not None:
         begin, end = found.span(1)
-        rest = b"%b0%b" % (content[:begin], content[end:])
+        rest = b"%b[]%b" % (content[:begin], content[end:])  # nothing can go on from there but the document
         # A name that is there once, and nowhere spelled with escapes, names what stood here or nothing.
         if len(rest) <= MOST_FORM_BYTES and rest.count(b'"data"') == 1 and b"\\" not in rest:
             with suppress(ValueError, Refused):
@@ -198,6 +198,8 @@ def _shape(value: Any) -> tuple[int, ...]:
     whole = isinstance(value, list) and 0 < len(value) <= MOST_AXES
     if not whole or not all(isinstance(axis, int) and not isinstance(axis, bool) and axis >= 0 for axis in value):
         raise Refused(400, "'shape' must be a list of whole numbers, none below 0")
+    if max(value) > MOST_VALUES:
+        raise Refused(413, f"an input may have {MOST_VALUES} values")
     return tuple(value)
 
 

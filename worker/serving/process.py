@@ -73,14 +73,16 @@ class _Connection:
 
     def write(self, content: bytes) -> None:
         """All of it: the page reads whatever else it does."""
-        try:
-            rest = memoryview(content)[self.peer.send(content) :]
-            if rest:
+        with suppress(OSError):  # whoever asked is gone
+            sent = 0
+            with suppress(BlockingIOError):  # there is no room just now
+                sent = self.peer.send(content)
+            if rest := memoryview(content)[sent:]:
                 self.peer.setblocking(True)
-                self.peer.sendall(rest)
-                self.peer.setblocking(False)
-        except OSError:
-            pass  # whoever asked is gone
+                try:
+                    self.peer.sendall(rest)
+                finally:
+                    self.peer.setblocking(False)
 
 
 class _Loop:

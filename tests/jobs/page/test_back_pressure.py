@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from singlepoint.jobs.page.inference import Asked, Inference, _Line
 from singlepoint.jobs.page.predictions import Predictions
 from singlepoint.jobs.page.problems import Refused
 from singlepoint.jobs.page.security import Limits
-from tests.jobs.page.client import Client, Reply, Serve
+from tests.jobs.page.client import TOKEN, Client, Reply, Serve
 
 INFER = "/v2/models/net/infer"
 
@@ -142,6 +143,37 @@ def test_an_answer_is_the_same_whether_its_request_came_in_one_piece_or_slowly(
     assert replies[0] == replies[1]
     assert replies[0][-1] == b"row"
     assert any(line.startswith(b"content-security-policy: ") for line in replies[0])
+
+
+def test_a_prediction_behind_another_request_whose_body_does_not_come_is_not_waited_for(serve: Serve) -> None:
+    client = serve(limits=Limits(body_s=0.05))
+    head = b"\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n" % TOKEN.encode()
+    asked = b"GET /v2/health/live HTTP/1.1" + head + b"\r\nPOST %b HTTP/1.1" % INFER.encode() + head
+    with socket.create_connection(("127.0.0.1", client.port)) as peer:
+        peer.settimeout(30)
+        peer.sendall(asked + b"Content-Length: 9\r\n\r\n")
+        told = b"".join(iter(lambda: peer.recv(1 << 16), b""))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"408"]
+
+
+def test_a_defect_with_one_answer_keeps_none_of_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    came: list[int] = []
+
+    def ended(number: int) -> None:
+        came.append(number)
+        if number == 1:
+            raise RuntimeError("a defect")
+
+    inference = Inference([Path("nowhere")], Limits())
+    [line] = inference._lines
+    for number in range(3):
+        line.under_way[number] = Asked(0.0, 0, lambda _, number=number: ended(number))  # type: ignore[misc]
+    inference._waiting = 3
+    line.data_received(b"".join(Frame(number, {"status": 200}).packed() for number in range(3)))
+
+    assert (came, inference.waiting) == ([0, 1, 2], 0)
+    assert "a defect" in caplog.text
 
 
 def _whole(peer: socket.socket) -> list[bytes]:

@@ -26,7 +26,6 @@ def test_the_least_busy_ones_that_may_be_had() -> None:
 def test_those_of_the_scheduler_before_stay_however_busy_with_their_attempts() -> None:
     assert cores_of(2, (3, 5), {3: 1.0, 5: 1.0}) == (3, 5)
     assert cores_of(3, (3, 5), {0: 0.5, 2: 0.0}) == (2, 3, 5)
-    assert cores_of(1, (3, 5), {}) == (3,)
 
 
 def test_those_that_may_not_be_had_any_more_are_let_go() -> None:
@@ -43,9 +42,16 @@ def test_all_of_them_are_not_looked_at() -> None:
         raise AssertionError("there is nothing to choose")
 
     cores = BudgetCores((0, 2), {}, unasked)
+    assert cores(Resources(2000), MACHINE) == (0, 2)
     assert cores(Resources(4000), MACHINE) == (0, 2, 3, 5)
-    assert cores(Resources(1000), MACHINE) == (0,)
-    assert cores(Resources(1000), MACHINE) == (0,)
+
+
+def test_a_smaller_budget_keeps_what_is_held_and_then_the_least_busy() -> None:
+    cores = BudgetCores((), {}, lambda: {0: 0.0, 2: 0.9, 3: 0.5, 5: 0.1})
+    assert cores(Resources(4000), MACHINE, {2}) == (0, 2, 3, 5)
+    assert cores(Resources(2000), MACHINE, {2}) == (0, 2)
+    assert cores(Resources(1000), MACHINE, ()) == (0,)
+    assert cores(Resources(1000), MACHINE, {2}) == (0,)
 
 
 def test_one_that_has_ended_tells_nothing_of_the_machine(tmp_path: Path) -> None:

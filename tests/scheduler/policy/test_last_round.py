@@ -42,4 +42,4 @@ def test_where_nobody_knows_first_come_goes_first() -> None:
 
 
 def test_what_takes_long_waits_for_what_takes_less() -> None:
-    assert ends(played(10, 20, 1000, 2000)) == [10, 21, 1010, 2021]
+    assert ends(played(10, 20, 100, 200)) == [10, 21, 110, 221]

@@ -108,6 +108,23 @@ def test_more_rows_at_once_only_where_each_keeps_its_bits(monkeypatch: pytest.Mo
         assert way(256, shapes, one_by_one, ways(256)) == few
 
 
+@pytest.mark.usefixtures("tried_anew")
+def test_what_was_tried_on_one_thread_is_tried_again_on_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [1]
+
+    def divided(w: Array, x: Array, out: Array) -> None:
+        adds_from_the_start(w, x, out)
+        if threads[0] > 1 and x.shape[-1] > LANES:
+            out[-1, -1, -1] = np.nextafter(out[-1, -1, -1], np.float32(np.inf))
+
+    monkeypatch.setattr(products, "in_lanes", divided)
+    monkeypatch.setattr(products, "blas_threads", lambda: tuple(threads))
+    lanes = []
+    for threads[0] in (1, 2, 1):
+        lanes.append(way(256, [(3, 5)], divided, ways_by_lane(256)).lanes)
+    assert lanes == [256, LANES, 256]
+
+
 @pytest.mark.parametrize("multiply", [in_lanes, one_by_one])
 @pytest.mark.parametrize(("outputs", "inputs"), [(1, 5), (2, 32), (32, 64), (64, 30), (300, 500)])
 def test_rows_are_multiplied_and_the_bias_added_whatever_the_way(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import socket
 import struct
 import time
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from singlepoint.worker.models import files, registry
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.serving import shelf as shelf_module
 from singlepoint.worker.serving.answering import Answering
+from singlepoint.worker.serving.process import _Connection
 from singlepoint.worker.serving.shelf import MEMORY_BYTES, Shelf, budgeted_bytes
 from singlepoint.worker.serving.signature import Refused
 
@@ -179,6 +181,25 @@ def test_the_numbers_are_those_of_the_input_however_the_request_is_written(
         assert np.array(found["probabilities"], np.float32).tobytes() == expected.tobytes()
 
 
+def test_an_answer_waits_for_room_in_the_socket() -> None:
+    done: list[object] = []
+
+    class Full(socket.socket):
+        def send(self, *_: Any) -> int:
+            raise BlockingIOError
+
+        def setblocking(self, flag: bool) -> None:
+            done.append(flag)
+
+        def sendall(self, content: Any, *_: Any) -> None:
+            done.append(bytes(content))
+            raise BrokenPipeError
+
+    with Full() as full:
+        _Connection(full).write(b"answer")
+    assert done == [True, b"answer", False]
+
+
 def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, models: Home) -> None:
     found = only(answering, Frame(0, {"what": "infer", "model": "numbers", "json_bytes": 0}, X[:2].tobytes(), NOW_S))
     head = json.loads(found.body[: found.head["json_bytes"]])
@@ -189,6 +210,9 @@ def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, mode
 
 # ---- refusals ----------------------------------------------------------------------------------------------
 
+REST = (b"5", b".5", b"e5", b" 5")
+"""What is no JSON behind a list, and would be behind a number."""
+
 ONE = {"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}
 
 
@@ -198,6 +222,7 @@ ONE = {"name": "input", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4
         ({"shape": [-1, 4]}, 400),
         ({"shape": [2, 4]}, 400),
         ({"shape": [1, 2**40]}, 413),
+        ({"shape": [0, 2**70], "data": []}, 413),
         ({"shape": "x"}, 400),
         ({"shape": [True, 4]}, 400),
         ({"shape": [4]}, 422),
@@ -238,6 +263,7 @@ def test_a_tensor_that_is_not_what_it_says_is_refused(
         b'{"inputs": {}}',
         b"\xff",
         b'{"inputs": [1]}',
+        *(b'{"inputs":[{"name":"input","datatype":"FP32","shape":[1,4],"data":[1,2,3,4]%b}]}' % rest for rest in REST),
     ],
 )
 def test_a_body_that_is_no_request_is_refused(answering: Answering, body: bytes) -> None:

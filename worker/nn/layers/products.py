@@ -9,18 +9,20 @@ row after row, where they are wanted so. Training, which always sees the same ba
 
 These are properties of kernels and no laws: OpenBLAS's for Sandybridge lacks the first where there is one output, and
 for AVX2 much of the second. `lanes_are_equal` and `way` try them out; where the first fails, `one_by_one` gives each
-row a product of its own, at several times the price.
+row a product of its own, at several times the price. All of it holds at one number of BLAS threads: what is bound at
+one and called at another promises nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import chain
 from math import gcd
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import LibController, ThreadpoolController
 
 from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros
 
@@ -133,7 +135,7 @@ def way(rows: int, shapes: Sequence[tuple[int, int]], product: Product, ways: Se
     *others, last = ways
     for other in others if product is in_lanes else ():
         fits = rows % other.lanes == 0 or other.lanes == ALONE > rows
-        if fits and all(_is_like(last, other, *shape) for shape in shapes):
+        if fits and all(_is_like(last, other, *shape, blas_threads()) for shape in shapes):
             return other
     return last
 
@@ -176,13 +178,23 @@ def in_parts(whole: Way, outputs: int, inputs: int, product: Product) -> Way:
         parts *= 2
     divided = whole._replace(parts=parts)
     small = whole.lanes * inputs * outputs <= parts * SMALL
-    return divided if parts > 1 and small and _is_like(BY_LANE, divided, outputs, inputs) else whole
+    return divided if parts > 1 and small and _is_like(BY_LANE, divided, outputs, inputs, blas_threads()) else whole
 
 
 @cache
-def _is_like(few: Way, other: Way, outputs: int, inputs: int) -> bool:
-    """Whether rows have the same bits both ways: tried out. Of a product too large to be tried, with fewer outputs,
-    which end alike."""
+def _blas() -> tuple[LibController, ...]:
+    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def blas_threads() -> tuple[int, ...]:
+    """On how many threads a product is computed now: large ones are divided among them, and end in other bits."""
+    return tuple(library.num_threads for library in _blas())
+
+
+@lru_cache(maxsize=4096)
+def _is_like(few: Way, other: Way, outputs: int, inputs: int, _threads: tuple[int, ...]) -> bool:
+    """Whether rows have the same bits both ways: tried out, on as many threads as there are now. Of a product too large
+    to be tried, with fewer outputs, which end alike."""
     if inputs * max(other.lanes, ALIKE) > TRIED_VALUES:
         return False
     while outputs * max(inputs, other.lanes) > TRIED_VALUES:
@@ -192,7 +204,7 @@ def _is_like(few: Way, other: Way, outputs: int, inputs: int) -> bool:
     chance = np.random.Generator(np.random.Philox(key=(0, 1)))
     half = np.float32(0.5)  # uniform ones are drawn in a third of the time of normal ones
     w, x = (chance.random((count, inputs), np.float32) - half for count in (outputs, rows))
-    return bool((_multiplied(few, w, x) == _multiplied(other, w, x)).all())
+    return bool((_multiplied(few, w, x).view(np.uint32) == _multiplied(other, w, x).view(np.uint32)).all())
 
 
 def _multiplied(by: Way, w: Array, rows: Array) -> Array:
