@@ -3,7 +3,8 @@
 An attempt has cores to itself. What scheduler, broker and workers use besides would come on top of that, were it on
 other cores: on the same ones the kernel sees to it that all together never use more than the budget. Whoever keeps us
 alive (the supervisor) stays where it was: it uses nothing to speak of, by it one sees which cores we might have, and
-what it starts anew begins there until it is moved, half a minute later at most.
+what it starts anew begins there until it is moved, half a minute later at most. Page and predictions stay, too: whoever
+leaves a core out of the budget leaves it to them.
 """
 
 from __future__ import annotations
@@ -59,8 +60,9 @@ def keeper(home: Home) -> int:
 
 
 def keep_own_to(home: Home, cores: Sequence[int]) -> None:
-    """Have our own processes run on these cores; without a keeper they stay where they are."""
+    """Have our own processes run on these cores, but for those that answer at once; without a keeper all stay where
+    they are."""
     kept_by = keeper(home)
     if kept_by:
-        ours = {process.pid for processes in (own_processes, page_processes) for process in processes(home)}
-        use_cores(cores, sorted(ours - {kept_by}))
+        stay = {kept_by, *(process.pid for process in page_processes(home))}
+        use_cores(cores, sorted({process.pid for process in own_processes(home)} - stay))
