@@ -20,7 +20,10 @@ from singlepoint.scheduler.policy.host.state import Core, Host
 
 from .budget import Machine
 from .cores import core_load
-from .own_processes import own_processes, page_processes
+from .own_processes import own_processes, words_of
+
+ANSWERING = frozenset({"page", "serving"})
+"""Commands of what answers at once, by which they are known before they have told that they are there."""
 
 
 class BudgetCores:
@@ -64,5 +67,5 @@ def keep_own_to(home: Home, cores: Sequence[int]) -> None:
     they are."""
     kept_by = keeper(home)
     if kept_by:
-        stay = {kept_by, *(process.pid for process in page_processes(home))}
-        use_cores(cores, sorted({process.pid for process in own_processes(home)} - stay))
+        ours = [process.pid for process in own_processes(home) if ANSWERING.isdisjoint(words_of(process))]
+        use_cores(cores, [pid for pid in ours if pid != kept_by])

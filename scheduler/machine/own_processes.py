@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -60,6 +60,14 @@ def page_processes(home: Home) -> Iterator[psutil.Process]:
         with contextlib.suppress(psutil.Error):
             if process is not None:
                 yield psutil.Process(process.pid)
+
+
+def words_of(process: psutil.Process) -> Sequence[str]:
+    """None of one that has just ended: that says nothing of the others."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return ()
 
 
 def _tree(pid: int, depth: int) -> Iterator[psutil.Process]:

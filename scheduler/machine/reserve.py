@@ -18,7 +18,7 @@ from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home
 
-from .own_processes import own_processes, page_processes
+from .own_processes import own_processes, page_processes, words_of
 
 STEP_BYTES = 64 * 2**20
 """The reserve is a whole number of these, at least one."""
@@ -62,15 +62,7 @@ def _workers_to_come(home: Home) -> int:
         children = psutil.Process(supervisor.pid).children() if supervisor else []
     except psutil.Error:
         return 0
-    return max((_workers_asked_for(_words_of(child)) for child in children), default=0)
-
-
-def _words_of(process: psutil.Process) -> Sequence[str]:
-    """None of one that has just ended: that says nothing of the others."""
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return ()
+    return max((_workers_asked_for(words_of(child)) for child in children), default=0)
 
 
 def _workers_asked_for(words: Sequence[str]) -> int:
