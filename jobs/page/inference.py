@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -22,7 +23,7 @@ from singlepoint.jobs.host.frames import MOST_BODY_BYTES, TOGETHER, Frame, Frame
 from .problems import Refused
 from .security import Limits, Refusal
 
-log = logging.getLogger("singlepoint.page")
+log = logging.getLogger("singlepoint.http")
 
 STARTING = Refusal(503, "Not ready", "predictions are not answered yet", "try again in a moment")
 ENDING = Refusal(503, "Draining", "the service is about to end")
@@ -83,12 +84,7 @@ class Inference:
         if not line.is_open:
             await line.open()
         reply: asyncio.Future[Frame] = line.loop.create_future()
-
-        def ended(outcome: Outcome) -> None:
-            if not reply.done():
-                _settle(reply, outcome)
-
-        number = self._send(line, head, body, ended)
+        number = self._send(line, head, body, partial(_settle, reply))
         try:
             return await reply
         except asyncio.CancelledError:
@@ -120,7 +116,7 @@ class Inference:
         return line.send(asked, head, body)
 
     def _ended(self, asked: Asked, outcome: Outcome) -> None:
-        """Tells whoever asked; what is counted is counted afterwards."""
+        """Tells whoever asked, and then the figures: those can wait."""
         self._no_longer(asked)
         now_s = self._clock()
         try:
@@ -154,6 +150,8 @@ class Inference:
 
 
 def _settle(reply: asyncio.Future[Frame], outcome: Outcome) -> None:
+    if reply.done():
+        return  # whoever asked has gone in this instant
     if isinstance(outcome, Frame):
         reply.set_result(outcome)
     else:

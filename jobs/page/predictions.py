@@ -27,6 +27,9 @@ from .security import Refusal
 ROUTES = ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer", "/invocations")
 """All by POST."""
 
+OUTCOME = "singlepoint.outcome"
+"""Where the straight way leaves what became of a prediction, for the usual one to tell."""
+
 _INFER = re.compile(r"/v2/models/([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/versions/([0-9]{1,9}))?/infer", re.ASCII)
 
 
@@ -55,23 +58,16 @@ class Predictions:
         return await self._inference.ask(head, body)
 
     def begin(self, scope: Scope, body: bytes, ended: Callable[[Outcome], None]) -> bool:
-        """Ask without a task what `_infer` would; False for whatever is not ordinary."""
-        found, headers = _INFER.fullmatch(scope["path"]), scope[READ]
-        [told] = headers.get(b"inference-header-content-length", [b""])[-1:]
-        if found is None or b"content-encoding" in headers or (told and (not told.isdigit() or len(told) > 9)):
+        """Ask without a task what `_infer` would; False for whatever is not ordinary. Raises Refused (400, 429)."""
+        found = _INFER.fullmatch(scope["path"])
+        if found is None or b"content-encoding" in scope[READ] or self._stopping.is_set():
             return False
-        if self._stopping.is_set():
-            return False
-        scope[ROUTE] = ROUTES[1 if found[2] else 0]
-        return self._inference.begin(_infer_head(found[1], found[2], told), body, ended)
+        return self._inference.begin(_asked(found, scope), body, ended)
 
     async def _infer(self, found: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
-        scope[ROUTE] = ROUTES[1 if found[2] else 0]
-        [told] = scope[READ].get(b"inference-header-content-length", [b""])[-1:]
-        if told and (not told.isdigit() or len(told) > 9):
-            raise Refused(Refusal(400, "Called wrongly", "Inference-Header-Content-Length is no number"))
+        head = _asked(found, scope)
         body = await _body(scope, receive)
-        outcome = scope.get(OUTCOME) or await self.asked(_infer_head(found[1], found[2], told), body)
+        outcome = scope.get(OUTCOME) or await self.asked(head, body)
         if isinstance(outcome, Refused):
             raise outcome
         answer: Frame = outcome
@@ -139,10 +135,6 @@ class Straight:
             usual()
 
 
-OUTCOME = "singlepoint.outcome"
-"""Where the straight way leaves what became of a prediction, for the usual one to tell."""
-
-
 def _answer(cycle: RequestResponseCycle, exchange: Exchange, answer: Frame) -> None:
     """What `_send`, the guard and uvicorn make of an answer with status 200, at once."""
     body, json_bytes = answer.body, answer.head.get("json_bytes")
@@ -173,6 +165,15 @@ _BINARY_LINES = _lines(_BINARY, _LENGTH, (b"inference-header-content-length", b"
 def error(answer: Frame) -> bytes:
     """What the protocol tells of a refusal."""
     return to_json({"error": answer.head["error"]})
+
+
+def _asked(found: re.Match[str], scope: Scope) -> bytes:
+    """The head of the frame that asks for a prediction. Raises Refused (400)."""
+    scope[ROUTE] = ROUTES[1 if found[2] else 0]
+    [told] = scope[READ].get(b"inference-header-content-length", [b""])[-1:]
+    if told and (not told.isdigit() or len(told) > 9):
+        raise Refused(Refusal(400, "Called wrongly", "Inference-Header-Content-Length is no number"))
+    return _infer_head(found[1], found[2], told)
 
 
 @lru_cache(maxsize=1024)

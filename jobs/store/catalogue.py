@@ -6,6 +6,7 @@ whole ledger is read, which takes seconds where there are 100,000 jobs, until th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from collections.abc import Generator, Sequence
@@ -93,7 +94,7 @@ class Catalogue:
 
     def _read(self, content: Content) -> Generator[None, None, _Known]:
         """What was written down, if it is sound and of this ledger."""
-        try:
+        with contextlib.suppress(OSError, documents.Malformed, UnicodeDecodeError):  # none, or none that is sound
             raw = self._path.read_bytes()  # of 100,000 jobs ten megabytes: copied no more than has to be
             yield
             end = max(0, raw.find(b"\n"))
@@ -106,8 +107,6 @@ class Catalogue:
                 middle = raw.find(b"\n", end + 1) - end - 1
                 ids, text = str(body[:middle], "ascii"), str(body[middle + 1 :], "ascii")
                 return _Known(upto, documents.whole(document, "ledger_lines"), Listed(text, ids))
-        except (OSError, documents.Malformed, UnicodeDecodeError):
-            pass
         return _Known()
 
     def _write(self, content: Content, known: _Known, lines: Sequence[Line]) -> None:

@@ -25,6 +25,7 @@ Opening a home creates it (mode 0700) and refuses one that belongs to somebody e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import stat
@@ -196,9 +197,8 @@ def _uuid(record: Path) -> str:
         temporary = record.with_name(f".home.{os.getpid()}.json")
         replace_file(temporary, json.dumps({"format": FORMAT, "uuid": uuid.uuid4().hex}).encode(), point="home")
         try:
-            os.link(temporary, record)
-        except FileExistsError:
-            pass  # somebody else opened it in the same instant; theirs is kept
+            with contextlib.suppress(FileExistsError):  # of somebody who opened it in the same instant; it is kept
+                os.link(temporary, record)
         finally:
             os.unlink(temporary)
     try:

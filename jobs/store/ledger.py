@@ -165,13 +165,11 @@ class Ledger:
 
     def _summed_up(self, content: Content) -> tuple[int, Sum]:
         """The sums that were written down, and up to where; nothing, when they are of another ledger than this."""
-        try:
+        with contextlib.suppress(OSError, documents.Malformed):  # there is none, or none that is sound: summed up anew
             document = documents.parse_object(self.sums_path.read_bytes())
             upto = documents.whole(document, "upto", most=len(content))
             if documents.whole(document, "crc32") == crc_of_end(content, upto):
                 return upto, Sum(vars(Account.from_json(document)))
-        except (OSError, documents.Malformed):
-            pass
         return 0, Sum({})
 
     def _append(self, point: str, lines: bytes, *, durably: bool = False, patience_s: float = PATIENCE_S) -> None:

@@ -79,13 +79,11 @@ def _progress(files: JobFiles, number: int) -> tuple[dict[str, int], Sample | No
 def _own_checkpoints(directory: Path, number: int) -> list[tuple[int, float]]:
     """(step, time) of the checkpoints that this attempt wrote."""
     found = []
-    try:
+    with contextlib.suppress(OSError):  # there is none yet, or one was dropped while we looked
         for entry in os.scandir(directory):
             name = CheckpointName.parse(entry.name)
             if name is not None and name.attempt == number:
                 found.append((name.step, entry.stat().st_mtime))
-    except OSError:
-        pass  # none yet, or one was dropped while we looked
     return found
 
 

@@ -42,8 +42,8 @@ class Machine:
 
 
 def this_machine(root: Path = Path("/"), pid: int = 0) -> Machine:
-    """The machine as this process may use it. root: where /proc and /sys are looked for.  pid: by whose
-    cores, where ours (0) are fewer than they may be."""
+    """The machine as we may use it. root: where /proc and /sys are looked for.  pid: of the process whose affinity
+    tells the cores (0: this one), where our own was narrowed."""
     limits = [psutil.virtual_memory().total, *_memory_limits(root)]
     return Machine(cores=_allowed_cores(pid), memory_bytes=min(limits), quota=min(_cpu_quotas(root), default=None))
 

@@ -41,8 +41,8 @@ class BudgetCores:
         self._load = load
 
     def __call__(self, budget: Resources, machine: Machine, held: Collection[int] = ()) -> tuple[int, ...]:
-        """The ids of this budget's cores: those there were, where it has not fewer, else of them those that are held;
-        and the least busy ones besides."""
+        """The ids of this budget's cores: those it had, unless it has fewer now, else those that are held; and the
+        least busy ones besides."""
         count = budget.cpu_millis // 1000
         if count >= len(machine.cores):
             self._cores = machine.cores

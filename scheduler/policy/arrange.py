@@ -74,7 +74,7 @@ class Arrangement:
 
 SOON_S = 60.0
 """Core-seconds: of work that is done so soon, who goes first matters to nobody. Whoever comes meanwhile waits so much
-longer at most: without a bound the mean wait on 4 and 8 cores under Lublin's loads rose by up to 5 %."""
+longer at most: without a bound the mean wait on 4 and 8 cores under Lublin's loads rose by up to 7 %."""
 
 _End = tuple[float, int, str, Resources]
 

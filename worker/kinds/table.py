@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.jobs.spec.job import Spec
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # to hand in needs nothing of an attempt
     from singlepoint.worker.ground.work import Outcome, Work
 
 

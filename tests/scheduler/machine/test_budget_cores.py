@@ -47,11 +47,11 @@ def test_all_of_them_are_not_looked_at() -> None:
 
 
 def test_a_smaller_budget_keeps_what_is_held_and_then_the_least_busy() -> None:
-    cores = BudgetCores((), {}, lambda: {0: 0.0, 2: 0.9, 3: 0.5, 5: 0.1})
+    cores = BudgetCores((), {}, lambda: {0: 0.7, 2: 0.9, 3: 0.5, 5: 0.1})
     assert cores(Resources(4000), MACHINE, {2}) == (0, 2, 3, 5)
-    assert cores(Resources(2000), MACHINE, {2}) == (0, 2)
-    assert cores(Resources(1000), MACHINE, ()) == (0,)
-    assert cores(Resources(1000), MACHINE, {2}) == (0,)
+    assert cores(Resources(2000), MACHINE, {2}) == (2, 5)
+    assert cores(Resources(1000), MACHINE, ()) == (5,)
+    assert cores(Resources(1000), MACHINE, {2}) == (5,)
 
 
 def test_one_that_has_ended_tells_nothing_of_the_machine(tmp_path: Path) -> None:
