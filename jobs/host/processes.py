@@ -134,6 +134,21 @@ def threads(pid: int = 0) -> list[int]:
         return [pid]
 
 
+@functools.cache
+def lists_children() -> bool:
+    """Whether the kernel tells which children a process has, without a look at every process there is."""
+    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent `pid` is now, where the kernel lists them; none elsewhere."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it, or a thread of it, has ended meanwhile
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
+
+
 def worker_name(slot: int, pid: int, stamp_ns: int) -> str:
     """Host, slot, pid and time of a worker: never used twice, so that a killed worker's name blocks nobody."""
     return f"{os.uname().nodename.split('.')[0]}-{slot}-{pid}-{stamp_ns // 10**6 % 10**8:08d}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import psutil
 
 from singlepoint.jobs.client.entry import read_address
+from singlepoint.jobs.host.processes import children, lists_children
 from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.store.home import Home
 
@@ -73,10 +74,14 @@ def words_of(process: psutil.Process) -> Sequence[str]:
 def _tree(pid: int, depth: int) -> Iterator[psutil.Process]:
     try:
         process = psutil.Process(pid)
-        children = process.children() if depth else []
+        below = _below(process) if depth else []
     except psutil.Error:
         return
     if pid != os.getpid():  # it was counted already
         yield process
-    for child in children:
-        yield from _tree(child.pid, depth - 1)
+    for child in below:
+        yield from _tree(child, depth - 1)
+
+
+def _below(process: psutil.Process) -> list[int]:
+    return children(process.pid) if lists_children() else [child.pid for child in process.children()]

@@ -26,7 +26,7 @@ log = logging.getLogger("singlepoint.scheduler")
 
 EVERY_S = 1.0
 OWN_EVERY_S = 10.0
-"""How often our own processes are looked for: that reads all of /proc. What they were seen to have used is booked at
+"""How often our own processes are looked for. What they were seen to have used is booked at
 the next measuring: by then the end of every attempt is known whose process had gone."""
 
 FIRST_S = 10.0

@@ -25,6 +25,8 @@ T = TypeVar("T")
 SCHEMA = 1
 MOST_PRIORITY = 2**31
 
+_FIELDS = {field.name: str(field.type) for field in fields(Task)}
+
 
 def to_json(scene: Scene) -> dict[str, Any]:
     """As one document; the inverse of `from_json`."""
@@ -113,12 +115,11 @@ def _estimate(values: Any) -> Estimate:
 
 
 def _task(task: Task) -> dict[str, Any]:
-    values = {field.name: getattr(task, field.name) for field in fields(Task)}
-    return {name: _plain(value) for name, value in values.items()}
+    return {name: _plain(getattr(task, name)) for name in _FIELDS}
 
 
 def _task_of(document: Document) -> Task:
-    return Task(**{field.name: _READ[str(field.type)](document, field.name) for field in fields(Task)})
+    return Task(**{name: _READ[kind](document, name) for name, kind in _FIELDS.items()})
 
 
 def _holding(one: Holding) -> dict[str, Any]:
@@ -155,7 +156,9 @@ def _came_of(document: Document) -> Came:
 
 
 def _plain(value: Any) -> Any:
-    return value.to_json() if isinstance(value, Resources) else _finite(value) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return _finite(value)
+    return value.to_json() if isinstance(value, Resources) else value
 
 
 def _finite(value: float) -> float | None:

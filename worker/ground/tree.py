@@ -8,7 +8,6 @@ leads nowhere. Where the system has neither (macOS), only living descendants are
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import signal
 import time
@@ -16,6 +15,8 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 
 import psutil
+
+from singlepoint.jobs.host.processes import children, lists_children
 
 from .process import prctl
 
@@ -42,7 +43,7 @@ def adopt_orphans() -> bool:
 
 def descendants(pid: int) -> list[int]:
     """Every process below `pid`, itself not; none when it is gone."""
-    if not _lists_children():
+    if not lists_children():
         with contextlib.suppress(psutil.Error, OSError):
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
         return []
@@ -51,20 +52,6 @@ def descendants(pid: int) -> list[int]:
         below = children(unseen.pop())
         found += below
         unseen += below
-    return found
-
-
-@functools.cache
-def _lists_children() -> bool:
-    return Path(f"/proc/self/task/{os.getpid()}/children").exists()
-
-
-def children(pid: int) -> list[int]:
-    """The processes whose parent `pid` is now, where the kernel lists them."""
-    found: list[int] = []
-    with contextlib.suppress(OSError):  # it, or a thread of it, has ended meanwhile
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
     return found
 
 

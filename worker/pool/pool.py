@@ -27,7 +27,7 @@ from singlepoint.jobs.broker.index import LOOK_AT_EVERYTHING, Index
 from singlepoint.jobs.broker.refusals import refusal
 from singlepoint.jobs.broker.rq_names import run_queue_name
 from singlepoint.jobs.errors import NotPermitted, StorageFull
-from singlepoint.jobs.host.processes import worker_name
+from singlepoint.jobs.host.processes import children, worker_name
 from singlepoint.jobs.store.home import Home
 from singlepoint.jobs.store.job_store import JobStore
 from singlepoint.worker.ground import tree
@@ -68,7 +68,7 @@ class Pool:
         self._home = home
         self._workers = workers
         self._places = 0
-        self._others = frozenset(tree.children(os.getpid()))
+        self._others = frozenset(children(os.getpid()))
         self._slots = [self._place() for _ in range(workers)]
         self._hearing, self._telling = os.pipe()
         self._stopping = False

@@ -32,6 +32,7 @@ from rq.worker import Worker, WorkerStatus
 
 from singlepoint.jobs.broker.rq_names import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
 from singlepoint.jobs.host.free_memory import give_back_free_memory
+from singlepoint.jobs.host.processes import children
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import die_with, kill_group, wait_for_exit
@@ -102,7 +103,7 @@ class AttemptWorker(Worker):
         self._place = place
         self._watch: Watch | None = None
         self._is_draining = False
-        self._others = frozenset(tree.children(os.getpid()))  # those there before are nobody's orphans
+        self._others = frozenset(children(os.getpid()))  # those there before are nobody's orphans
         self._next_beat_s = 0.0
         pipeline.work_at(place)
 
@@ -134,7 +135,7 @@ class AttemptWorker(Worker):
         give_back_free_memory()
         self._watch = Watch(self._place, *parse_rq_id(job.id))
         self._parent = os.getpid()
-        self._others = frozenset(tree.children(self._parent))
+        self._others = frozenset(children(self._parent))
         # Held back across the fork, so that a request to stop finds either no child or one that hears it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         try:
