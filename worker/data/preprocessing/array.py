@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
+from math import prod
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -24,6 +25,9 @@ from .denoise import denoised
 from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution
 
 Doubles = npt.NDArray[np.float64]
+CACHED_VALUES = 1 << 15
+"""Scaled in one go, in float64: what is between two passes over them stays in the processor's cache."""
+
 PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
@@ -78,23 +82,37 @@ class ArrayPreprocessor(Fitted):
         Raises InvalidInput for another shape, BadRow for a value that is missing, infinite or too large.
         """
         values = self._denoised(raw)
+        rows = self._rows_at_once
+        with np.errstate(over="ignore", invalid="ignore"):
+            for start in range(0, len(values), rows):
+                self._scale(values[start : start + rows], out[start : start + rows])
+        if values.dtype.kind == "f":
+            _check_finite(out)
+        return {}
+
+    def _scale(self, values: Array, out: Floats) -> None:
         # 8-bit values are exact in float32, so half the memory traffic costs nothing; others may need float64.
         factor, shift = self._line
         if values.dtype == np.uint8:
             np.multiply(values, factor.astype(np.float32), out=out, dtype=np.float32, casting="unsafe")
             np.add(out, shift.astype(np.float32), out=out)
-            return {}
-        with np.errstate(over="ignore", invalid="ignore"):
-            out[...] = values * factor + shift
-        if values.dtype.kind == "f":
-            _check_finite(out)
-        return {}
+        else:
+            scaled = values * factor
+            scaled += shift
+            out[...] = scaled
+
+    @cached_property
+    def _rows_at_once(self) -> int:
+        return max(1, CACHED_VALUES // prod(self.output_shape))
 
     @cached_property
     def _line(self) -> tuple[Doubles, Doubles]:
-        """The whole scaling as factor * value + shift: two passes over a batch instead of three."""
+        """The whole scaling as factor * value + shift: two passes over a batch instead of three. What differs by
+        channel is repeated over the axis before, since numpy takes long over many short runs."""
         offset, scale = np.array(self.offset), np.where(self.constant, np.inf, self.scale)
-        return 1 / (self.rescale * scale), -offset / scale
+        factor, shift = np.broadcast_arrays(1 / (self.rescale * scale), -offset / scale)
+        repeats = (self.output_shape[-2], 1) if len(factor) > 1 else 1
+        return np.tile(factor, repeats), np.tile(shift, repeats)
 
     def _denoised(self, raw: Raw) -> Array:
         values = self._checked(raw)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import Gaussian, Median, PreprocessingSpec
-from singlepoint.worker.data.preprocessing import BadRow, LazyRows, fit_array, prepare, rows
+from singlepoint.worker.data.preprocessing import BadRow, LazyRows, array, fit_array, prepare, rows
 from singlepoint.worker.data.preprocessing.denoise import denoised
 
 
@@ -58,6 +60,22 @@ def test_min_max_brings_pixels_between_0_and_1() -> None:
     answer = fitted.transform(photos())
     assert answer.min() == pytest.approx(0, abs=1e-6)
     assert answer.max() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("shape", [(7, 6, 3), (7, 6, 1), (9, 4)])
+def test_scaled_a_piece_at_a_time_every_value_is_factor_times_it_and_shift(
+    kind: type, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(array, "CACHED_VALUES", 3 * int(np.prod(shape)) + 1)
+    raw = photos(shape=shape).astype(kind)
+    fitted = fit_array(raw, np.arange(20), PreprocessingSpec(rescale=255.0), image=len(shape) == 3)
+    exact: type[np.floating[Any]] = np.float32 if kind is np.uint8 else np.float64
+    scale, offset = np.array(fitted.scale), np.array(fitted.offset)
+    factor, shift = (1 / (255.0 * scale)).astype(exact), (-offset / scale).astype(exact)
+    assert len(set(factor.tolist())) == shape[-1]
+    expected = np.add(np.multiply(raw.astype(exact), factor), shift).astype(np.float32)
+    assert np.array_equal(fitted.transform(raw), expected)
 
 
 def test_a_grey_image_gets_a_channel_axis_and_a_sequence_does_not() -> None:
