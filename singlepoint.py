@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from singlepoint.jobs.page.service import Sources
     from singlepoint.jobs.spec.common import Checked
     from singlepoint.jobs.spec.job import Spec
+    from singlepoint.jobs.store.home import Home
     from singlepoint.worker.kinds.checking_child import CheckingChild
 
 # The classes are loaded by __getattr__.
@@ -368,7 +369,7 @@ def up(
     )
     if not detach:
         return starting.keep_alive(home, children)
-    page = _page_at(http) if http else None
+    page = _page_at(home, http) if http else None
     return starting.up_detached(home, settings.redis_url, lambda: starting.keep_alive(home, children), count, page)
 
 
@@ -379,10 +380,21 @@ def _require_free(place: str) -> None:
     bound(*parse_place(place)).close()
 
 
-def _page_at(place: str) -> Callable[[], bool]:
+def _page_at(home: Home, place: str) -> Callable[[], bool]:
+    """Whether the page answers there; at port 0, where it told that it listens."""
+    from urllib.parse import urlsplit
+
+    from singlepoint.jobs.client.entry import read_address
     from singlepoint.jobs.page.place import is_answered, parse_place
 
-    return lambda: is_answered(*parse_place(place))
+    host, port = parse_place(place)
+
+    def answers() -> bool:
+        told = None if port else read_address(home)
+        found = urlsplit(told.url).port if told else port
+        return is_answered(host, found) if found else False
+
+    return answers
 
 
 @click.command(epilog="\b\nExamples:\n  singlepoint page\n  singlepoint page --http 0.0.0.0:8080")
