@@ -1,7 +1,8 @@
 """`singlepoint explain` and `eta`, and what `submit` is told: why a job waits, when it should start, what would help.
 
-The sentence is the one of `ps` and `show`, the times are those that the scheduler told last. What holds a job up, and
-what would change that, comes of playing the line forward that the scheduler published: without one nothing is said.
+The sentence is the one of `ps` and `show`, the times are those that the scheduler told last. Times that it has not told
+yet come of playing the line forward that it published, as does what holds a job up, and what would change that: without
+one nothing is said.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from singlepoint.jobs.lifecycle.states import FINAL, State
 from singlepoint.jobs.lifecycle.summary import summary
 from singlepoint.jobs.spec.common import Checked
 from singlepoint.scheduler.foresight import known, known_of, read_scene, with_spec
+from singlepoint.scheduler.simulation.forecast import Foresight, foresee
 from singlepoint.scheduler.simulation.situation import situation
 from singlepoint.scheduler.simulation.whatif import outlook, sooner
 
@@ -73,8 +75,8 @@ def eta(settings: Settings, job: str | None, as_json: bool) -> None:
         row = open_server(settings).job(job)
     else:
         session = open_session(settings)
-        known = session.store.load(find_job(session.store, job))
-        row = {**summary(known), **live(session, known)[0]}
+        found = session.store.load(find_job(session.store, job))
+        row = {**summary(found), **_foreseen(session, found)}
     document = {"schema": 1, **_expected(row)}
     click.echo(json.dumps(document) if as_json else "\n".join(_expected_lines(row, now())))
 
@@ -123,6 +125,16 @@ def _expected_lines(row: Mapping[str, Any], at: float) -> Iterator[str]:
         yield row["state"] if row["state"] in FINAL else f"not known yet; {row['reason'] or row['state']}"
 
 
+def _foreseen(session: Session, job: Job) -> dict[str, Any]:
+    """What is told of a job that has not ended; where its times are not yet, played from the line as it was told."""
+    row = live(session, job)[0]
+    scene = read_scene(session) if row and row["eta"] is None else None
+    seen = foresee(scene) if scene is not None and scene.knows(job.id) else Foresight()
+    if (eta := seen.eta.get(job.id)) is not None:
+        row |= {"eta": eta.to_json(), "deadline_probability": seen.in_time.get(job.id)}
+    return row
+
+
 def _times(job: Job, row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "eta": row.get("eta"),
@@ -136,7 +148,7 @@ def explanation(session: Session, job_id: str) -> dict[str, Any]:
     times; and of one that waits, what for (`lacks`, `waits_for`, `ahead`, `reservation`) and what would help
     (`sooner`)."""
     job = session.store.load(job_id)
-    row: dict[str, Any] = {"reason": job.reason} if job.is_final else live(session, job)[0]
+    row: dict[str, Any] = {"reason": job.reason} if job.is_final else _foreseen(session, job)
     known = {"schema": 1, "id": job_id, "state": job.state.value, "reason": row["reason"], "stands": _stands(job)}
     waiting = _waiting(session, job, row.get("eta")) if job.state is State.PENDING else {}
     return {**known, **_times(job, row), **waiting}

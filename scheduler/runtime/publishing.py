@@ -23,9 +23,8 @@ from singlepoint.scheduler.world.places import Place
 from singlepoint.scheduler.world.world import World
 
 TELL_EVERY_S = 0.25
-SCENE = Pace(every_s=TELL_EVERY_S, share=0.004)
-FORECAST = Pace(every_s=0.5, share=0.006)
-"""What nobody may ever ask for takes a hundredth of a core, all told."""
+SCENE = Pace(every_s=TELL_EVERY_S, share=0.008)  # within a second, of a hundred that wait
+FORECAST = Pace(every_s=0.5, share=0.006)  # what is not foreseen yet, whoever asks for it plays
 
 
 class Publishing:

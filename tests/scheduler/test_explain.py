@@ -151,6 +151,14 @@ def test_while_redis_is_lost_and_after_nothing_is_told_that_is_not_so(bench: Ben
     assert explanation(session, known["mine"])["waits_for"] == [known["run"]]
 
 
+def test_times_that_are_not_told_yet_are_played_by_whoever_asks(bench: Bench, session: Session) -> None:
+    told = {row["id"]: row["eta"] for row in listing(session).rows}
+    session.connection.delete(session.index.key("told"))
+    assert all(row["eta"] is None for row in listing(session).rows)
+    for job_id, eta in told.items():
+        assert explanation(session, job_id)["eta"] == eta
+
+
 def test_eta_without_an_id_tells_of_every_job_in_the_order_of_the_line(
     bench: Bench, session: Session, redis_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
