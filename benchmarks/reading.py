@@ -50,9 +50,11 @@ def make(folder: Path, rows: int) -> None:
 
 
 def ours(path: Path) -> None:
+    from singlepoint.jobs.host.free_memory import keep_free_memory
     from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
     from singlepoint.worker.data.formats.training import read_training_data
 
+    keep_free_memory()  # as a job does
     data = DataSpec(path=str(path), target="y")
     read_training_data(data, PreprocessingSpec(categorical="auto"), path.parent)
 

@@ -31,7 +31,7 @@ from rq.timeouts import HorseMonitorTimeoutException
 from rq.worker import Worker, WorkerStatus
 
 from singlepoint.jobs.broker.rq_names import FUNCTION, FUNCTION_OF_0_1, parse_rq_id
-from singlepoint.jobs.host.free_memory import give_back_free_memory
+from singlepoint.jobs.host.free_memory import give_back_free_memory, keep_free_memory
 from singlepoint.jobs.host.processes import children
 from singlepoint.worker.attempt import pipeline
 from singlepoint.worker.ground import tree
@@ -147,6 +147,7 @@ class AttemptWorker(Worker):
 
     def main_work_horse(self, job: RqJob, queue: RqQueue) -> None:
         die_with(self._parent)
+        keep_free_memory()
         super().main_work_horse(job, queue)
 
     def perform_job(self, job: RqJob, queue: RqQueue, execution: Execution) -> bool:

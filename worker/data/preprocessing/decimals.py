@@ -1,6 +1,6 @@
 """Decimal numbers in text, many at once: the very float64 that Python's `float` gives each of them.
 
-`decimals` works on the bytes of all cells together, eight of each at a time from its first digit, the mark taken out.
+`decimals` works on the bytes of all cells together, eight of each at a time from its first, sign and mark taken out.
 The digits make one whole number below 2**64, which is divided by a power of ten: in float64 where all are short enough
 for both to be exact in it, else in extended precision (64 bits); to round that to 53 bits is right but where it lies
 just between two float64, once in two thousand. Those, and all that is not like `-12.5`, are left to the caller.
@@ -11,7 +11,8 @@ second", 2021, for eight digits in three multiplications.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ _ROOM = np.array([max(_MOST // 10**k - 1, 0) for k in range(_MOST_DIGITS + 1)], 
 _ZEROS = np.uint64(0x3030303030303030)  # "00000000"
 _NINES = np.uint64(0x7676767676767676)  # a byte above 9 and this have the highest bit
 _HIGH = np.uint64(0x8080808080808080)
+_ONES = np.uint64(0x0101010101010101)
+_BYTE = np.uint64(0xFF)
+_SIGN = np.uint64(ord("-") ^ ord("0"))
 _HALFWAY = np.uint64(0x400)
 _FIRST = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # the first n of eight bytes
 UP = np.array([64 - 8 * n for n in range(9)], np.uint64)
@@ -49,74 +53,107 @@ UP = np.array([64 - 8 * n for n in range(9)], np.uint64)
 _SUMS = ((np.uint16, 10 * 2**8 + 1, 8), (np.uint32, 100 * 2**16 + 1, 16), (np.uint64, 10_000 * 2**32 + 1, 32))
 
 
-def decimals(text: Bytes, starts: Places, ends: Places, marks: Places) -> tuple[Doubles, Flags]:
+def decimals(text: Bytes, starts: Places, ends: Places, mark: int) -> tuple[Doubles, Flags]:
     """The numbers at text[starts:ends], and which of these are left: no plain decimal number, or not surely rounded.
 
-    text: with `PADDING`.  marks: where each cell's decimal mark is, its end if it has none.
+    text: with `PADDING`.  mark: the character that stands before the decimals.
     """
-    negative, marked = text.take(starts) == ord("-"), marks < ends
-    first = starts + negative
-    length, front = ends - first, marks - first
+    length = ends - starts
     plain = length <= _MOST_DIGITS
     if not plain.all():
-        front *= plain
         length *= plain
+    words = text[: len(text) // _EIGHT * _EIGHT].view("<u8")
+    eights = _from_zero(words, starts)
+    first = next(eights)
+    negative = ((first & _BYTE) == _SIGN).astype(np.uint64)
+    first ^= negative * _SIGN  # to a zero in front
+    through, skip = _marks(words, starts, first, length, mark)
+    marked = skip > 0
     digits = length - marked
-    power = digits - front
+    digits -= negative.view(np.int64)
+    power = length - skip
+    power *= marked
+    if int(skip.max(initial=0)) <= _EIGHT:
+        moved = first << np.uint64(8)  # a zero in front of the digits, in the place of the mark behind them
+        moved ^= first
+        moved &= through
+        first ^= moved
+        value, left = _digits(chain([first], eights), length)
+    else:
+        value, left = _digits(chain([first], eights), np.where(marked, skip - 1, length))
+        fraction, also_left = _digits(_from_zero(words, starts + skip), power)
+        left |= also_left
+        left |= value > _ROOM.take(power, mode="clip")
+        value *= _FACTORS.take(power, mode="clip")
+        value += fraction
+    plain &= ~left
     plain &= digits > 0
     plain &= power <= _MOST_POWER
-    value, left = _whole(text[: len(text) // 8 * 8].view("<u8"), first, length, front, marked)
-    plain &= ~left
-    if int(digits.max(initial=0)) <= _SHORT:
-        values = value.astype(np.float64)
-        values /= _SHORT_POWERS.take(power, mode="clip")
-    else:
-        wide: npt.NDArray[Any] = value.astype(_WIDE)
-        wide /= _POWERS.take(power, mode="clip")
-        values = wide.astype(np.float64)
-        if _EXTENDED:
-            plain &= wide.view(np.uint64)[::2] & np.uint64(0x7FF) != _HALFWAY
-    signs = negative.astype(np.uint64)
-    signs <<= np.uint64(63)
-    values.view(np.uint64)[...] ^= signs
+    values, sure = _divided(value, power, short=int(digits.max(initial=0)) <= _SHORT)
+    negative <<= np.uint64(63)
+    values.view(np.uint64)[...] ^= negative
+    plain &= sure
     return values, ~plain
 
 
-def _whole(words: Words, first: Places, length: Places, front: Places, marked: Flags) -> tuple[Words, Flags]:
-    """The whole numbers that these characters are without their marks, and which are none or too large. front: of them
-    before the mark, where there is one."""
-    skip = front + 1
-    skip *= marked
-    if int(skip.max(initial=0)) <= _EIGHT:
-        return _digits(words, first, length, skip)
-    power = length - front
-    power -= marked
-    value, left = _digits(words, first, front)
-    fraction, also_left = _digits(words, first + skip, power)
-    left |= also_left
-    left |= value > _ROOM.take(power, mode="clip")
-    value *= _FACTORS.take(power, mode="clip")
-    value += fraction
-    return value, left
+def _divided(value: Words, power: Places, *, short: bool) -> tuple[Doubles, Flags]:
+    """value / 10**power, and where that is surely rounded right. short: whether both are exact in float64."""
+    if short:
+        values = value.astype(np.float64)
+        values /= _SHORT_POWERS.take(power, mode="clip")
+        return values, np.ones(len(values), np.bool_)
+    wide: npt.NDArray[Any] = value.astype(_WIDE)
+    wide /= _POWERS.take(power, mode="clip")
+    sure: Flags = np.ones(len(wide), np.bool_)
+    if _EXTENDED:
+        sure = wide.view(np.uint64)[::2] & np.uint64(0x7FF) != _HALFWAY
+    return wide.astype(np.float64), sure
 
 
-def _digits(words: Words, first: Places, count: Places, skip: Places | None = None) -> tuple[Words, Flags]:
-    """The whole numbers in `count` characters each, and which of these are no digits, or too many. words: the text.
+def _marks(words: Words, starts: Places, first: Words, length: Places, mark: int) -> tuple[Words, Places]:
+    """The bytes of each first eight up to its mark, and how many characters these are, in any eight; of none without.
 
-    skip: where one of the first eight characters is a mark, how many these are with it; else 0.
+    first: the first eight of each cell, as of `_from_zero`.
     """
-    too_many: Flags = np.zeros(len(first), np.bool_)
+    through, skip = _up_to(mark, first, length)
+    late = np.flatnonzero((skip == 0) & (length > _EIGHT))
+    left, found = length.take(late), np.zeros(len(late), np.int64)
+    for done, eight in zip(
+        range(0, int(left.max(initial=0)), _EIGHT), _from_zero(words, starts.take(late)), strict=False
+    ):
+        _, further = _up_to(mark, eight, left - done)
+        found += (further + done) * ((found == 0) & (further > 0))
+    skip[late] = found
+    return through, skip
+
+
+def _up_to(mark: int, eight: Words, count: Places) -> tuple[Words, Places]:
+    """The bytes of the first `count` up to the first mark, and how many; of none where there is none."""
+    other = eight ^ (_ONES * np.uint64(mark ^ ord("0")))
+    here = other - _ONES  # the lowest byte that is 0 gets its highest bit
+    here &= ~other
+    here &= _HIGH
+    if int(count.min(initial=_EIGHT)) < _EIGHT:
+        here &= _FIRST.take(count, mode="clip")
+    through = here - np.uint64(1)
+    through ^= here
+    skip = (np.bitwise_count(through) >> 3).astype(np.int64)
+    marked = here != 0
+    if not marked.all():
+        through *= marked
+        skip *= marked
+    return through, skip
+
+
+def _digits(eights: Iterable[Words], count: Places) -> tuple[Words, Flags]:
+    """The whole numbers in `count` characters each, and which of these are no digits, or too many. eights: of them, as
+    of `_from_zero`; they are used up."""
+    too_many: Flags = np.zeros(len(count), np.bool_)
     longest, shortest = int(count.max(initial=0)), int(count.min(initial=0))
     if not longest:
-        return np.zeros(len(first), np.uint64), too_many
-    for done, eight in zip(range(0, longest, _EIGHT), eights_from(words, first), strict=False):
+        return np.zeros(len(count), np.uint64), too_many
+    for done, eight in zip(range(0, longest, _EIGHT), eights, strict=False):
         left = count - done if done else count
-        eight ^= _ZEROS
-        if skip is not None and not done:
-            moved = eight << np.uint64(8)  # a zero in front of the digits, in the place of the mark behind them
-            moved ^= eight
-            moved &= _FIRST.take(skip, mode="clip")
-            eight ^= moved
         if shortest < done + _EIGHT:
             eight <<= UP.take(left, mode="clip")
         no_digits = eight + _NINES
@@ -137,6 +174,13 @@ def _digits(words: Words, first: Places, count: Places, skip: Places | None = No
     wrong &= _HIGH
     too_many |= wrong != 0
     return value, too_many
+
+
+def _from_zero(words: Words, starts: Places) -> Iterator[Words]:
+    """As `eights_from`, a digit's byte being its value."""
+    for eight in eights_from(words, starts):
+        eight ^= _ZEROS
+        yield eight
 
 
 def eights_from(words: Words, first: Places) -> Iterator[Words]:

@@ -20,8 +20,7 @@ def parsed(cells: list[str]) -> Parsed:
         text += cell.encode() + b","
     first = np.array(starts)
     last = first + [len(cell) for cell in cells]
-    marks = np.where(["." in cell for cell in cells], first + [cell.rfind(".") for cell in cells], last)
-    values, left = decimals(np.frombuffer(text + b" " * PADDING, np.uint8), first, last, marks)
+    values, left = decimals(np.frombuffer(text + b" " * PADDING, np.uint8), first, last, ord("."))
     return [value.tobytes() for value in values], left.tolist()
 
 
