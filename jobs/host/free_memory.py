@@ -1,4 +1,4 @@
-"""What the allocator of the C library keeps of memory that was freed. Does nothing where it cannot be told; glibc can."""
+"""What the allocator of the C library keeps of memory that was freed. Only glibc's is told; others are as they are."""
 
 from __future__ import annotations
 
