@@ -42,6 +42,10 @@ def test_what_is_like_any_number_of_a_table_is_not_left(cell: str) -> None:
     assert parsed([cell]) == ([np.float64(float(cell)).tobytes()], [False])
 
 
+def test_a_mark_of_the_next_cell_is_not_taken_for_ones_own() -> None:
+    assert parsed(["5", "1.5", "-7", ".5", "0", "2.25"])[1] == [False] * 6
+
+
 NOT_PLAIN = ["", "-", ".", "-.", "1e5", "1_0", "+1", " 1", "1 ", "1.2.3", "--1", "1-", "\x001", "1" * 25]
 
 
