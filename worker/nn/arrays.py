@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from math import prod
+from math import gcd, prod
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 FloatType = type[np.float32] | type[np.float64]
 
 CACHE_LINE_BYTES = 64
+RUN_VALUES = 1 << 13  # numpy takes twice as long over runs that are shorter than its own buffer
 
 
 class Rows(Protocol):
@@ -72,6 +73,12 @@ def aligned_zeros(size: int, dtype: npt.DTypeLike) -> Array:
     block = np.zeros(size_bytes + CACHE_LINE_BYTES, np.uint8)
     start = -block.ctypes.data % CACHE_LINE_BYTES
     return block[start : start + size_bytes].view(dtype)
+
+
+def rows_in_a_run(rows: int, values: int) -> int:
+    """How many of `rows` rows with so many values each one run of a ufunc takes, where all rows meet the same other row
+    that is repeated as often. It divides `rows`."""
+    return gcd(rows, 1 << (-(-RUN_VALUES // values) - 1).bit_length())
 
 
 def blocks(array: Array, values: int, access: Literal["readonly", "writeonly"]) -> Iterator[Array]:

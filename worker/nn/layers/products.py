@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from itertools import chain
-from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import LibController, ThreadpoolController
 
-from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros
+from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros, rows_in_a_run
 
 LANES = 16  # rows in one product of a prediction, at least
 WIDER = (256, 128, 64, 32)  # and where that changes no bit
@@ -41,8 +40,6 @@ HALF_UNIT = 16  # the first of two halves is the longer one, a multiple of this
 MOST_PARTS, MOST_LANES_IN_PARTS = 16, 32
 MANY = 64  # rows for which it pays to keep larger weights a second time
 TURNED, TURNED_FOR_FEW = 1 << 20, 1 << 17  # weights that are kept so
-
-BIAS_VALUES = 1 << 11  # about, that are added in one run: a run for each of some short rows takes three times as long
 
 Product = Callable[[Array, Array, Array], object]
 """Called with w (outputs, inputs), x (blocks, inputs, lanes) and where w x is to be put, (blocks, outputs, lanes)."""
@@ -263,7 +260,7 @@ class RowProduct:
         held = self._product.swapaxes(1, 2)
         if by_row:
             self.y = held.reshape(-1, outputs)[: self.rows]
-            together = gcd(self.rows, 1 << max(BIAS_VALUES // outputs, 1).bit_length() - 1)
+            together = rows_in_a_run(self.rows, outputs)
             if together > 1:
                 self.b = memory.lasting((name, "bias", together), (together * outputs,))
             self._lanes = self._sum = self.y.reshape(-1, together * outputs)

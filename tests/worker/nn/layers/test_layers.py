@@ -23,14 +23,13 @@ from singlepoint.jobs.spec.network import (
     MaxPool2D,
     SimpleRNN,
 )
-from singlepoint.worker.nn.layers.activations import softmax
+from singlepoint.worker.nn.arrays import RUN_VALUES, Memory
+from singlepoint.worker.nn.layers.activations import ACTIVATIONS, softmax
 from singlepoint.worker.nn.layers.base import Moment
 from singlepoint.worker.nn.layers.dense import DenseKernel
 from singlepoint.worker.nn.network import Network, ShapeError, plan
 from singlepoint.worker.nn.passes import Pass
 from tests.worker.nn.checks import a_network, network_gradient_error
-
-ACTIVATIONS = ["linear", "relu", "leaky_relu", "gelu", "tanh", "sigmoid", "softmax"]
 
 
 def dense(units: int, activation: str = "linear", **options: object) -> Dense:
@@ -44,8 +43,8 @@ def test_dense_and_each_activation_match_their_numerical_derivative(activation):
     assert network_gradient_error(network, x) < 1e-6
 
 
-@pytest.mark.parametrize("width", [1, 2, 3, 10, 64])
-def test_a_softmax_has_the_same_bits_however_its_largest_values_are_found(width):
+@pytest.mark.parametrize("width", [1, 2, 3, 5, 7, 8, 10, 64])
+def test_a_softmax_has_the_same_bits_whichever_way_its_rows_lie(width):
     z = np.random.default_rng(0).standard_normal((40, width)).astype(np.float32)
     z[::7], z[1::7], z[2::7, 0], z[3::7, -1] = 0, -0.0, np.nan, np.inf
     row, by_rows, by_columns = np.empty((40, 1), np.float32), z.copy(), z.copy()
@@ -53,6 +52,15 @@ def test_a_softmax_has_the_same_bits_however_its_largest_values_are_found(width)
         softmax(by_rows, row)
         softmax(by_columns, row, np.empty((width, 40), np.float32))
     assert by_columns.tobytes() == by_rows.tobytes()
+
+
+@pytest.mark.parametrize("values", [1, 7, 300, 2 * RUN_VALUES])
+def test_a_relu_comes_to_the_bits_of_a_product_with_one_or_zero(values):
+    z = np.random.default_rng(0).standard_normal((6, values)).astype(np.float32)
+    z[:, 0], z[1:5, -1] = np.nan, (0, -0.0, np.inf, 1e-45)
+    y = z.copy()
+    ACTIVATIONS["relu"](y, Memory(np.float32), training=False).forward()
+    assert y.tobytes() == (z * (z > 0)).tobytes()
 
 
 def conv(filters: int = 3, kernel: object = 3, **options: object) -> Conv2D:
