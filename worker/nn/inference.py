@@ -17,7 +17,8 @@ from .arrays import Array, Input, Memory, take_rows
 from .network import Network
 from .passes import Pass
 
-INFERENCE_ROWS = 16 * LANES  # in one pass, at most
+INFERENCE_ROWS = 32 * LANES  # in one pass, at most
+MANY_ROWS = 16 * LANES  # from here on every other size is half as large again, not twice
 WIDE = (4 * LANES, 2 * LANES, LANES)  # a pass is whole products of so many rows: see `products.way`
 INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
 
@@ -136,4 +137,7 @@ class InferenceSession:
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""
-        return min(1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length(), self.rows)
+        size = 1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length()
+        if size > MANY_ROWS and rows <= size // 4 * 3:
+            size = size // 4 * 3
+        return min(size, self.rows)

@@ -34,6 +34,7 @@ from singlepoint.worker.nn.layers.products import (
 
 KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX", "Cooperlake")
 ROOT = Path(__file__).parents[3]
+LARGE = (301, 111)  # outputs, inputs: no small product for 32 rows, and not to be divided
 
 
 @pytest.mark.skipif(
@@ -101,11 +102,23 @@ def test_more_rows_at_once_only_where_each_keeps_its_bits(monkeypatch: pytest.Mo
             out[-1, -1, -1] = np.nextafter(out[-1, -1, -1], np.float32(np.inf))
 
     monkeypatch.setattr(products, "in_lanes", differs_beyond)
-    shapes = [(3, 5), (2, 7)]
-    for few, ways in ((BY_LANE, ways_by_lane), (BY_ROW, lambda rows: ways_by_row(rows, 3, 5))):
+    shapes = [LARGE, (2, 7)]
+    for few, ways in (
+        (BY_LANE, lambda rows: ways_by_lane(rows, shapes, differs_beyond)),
+        (BY_ROW, lambda rows: ways_by_row(rows, 3, 5)),
+    ):
         chosen = {rows: way(rows, shapes, differs_beyond, ways(rows)) for rows in (256, 32, 48, 7)}
         assert {rows: by.lanes for rows, by in chosen.items()} == {256: most, 32: 32, 48: LANES, 7: LANES}
         assert way(256, shapes, one_by_one, ways(256)) == few
+
+
+@pytest.mark.usefixtures("tried_anew")
+def test_rows_side_by_side_go_few_at_a_time_where_all_their_products_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "in_lanes", adds_from_the_start)
+    for shapes, lanes in (([(512, 80), (3, 5)], 32), ([(512, 80), LARGE], 256)):
+        ways = ways_by_lane(256, shapes, adds_from_the_start)
+        assert way(256, shapes, adds_from_the_start, ways).lanes == lanes
+    assert ways_by_lane(1, [(3, 5)], adds_from_the_start) == (ONE_BY_ROW, BY_LANE)
 
 
 @pytest.mark.usefixtures("tried_anew")
@@ -121,7 +134,7 @@ def test_what_was_tried_on_one_thread_is_tried_again_on_two(monkeypatch: pytest.
     monkeypatch.setattr(products, "blas_threads", lambda: tuple(threads))
     lanes = []
     for threads[0] in (1, 2, 1):
-        lanes.append(way(256, [(3, 5)], divided, ways_by_lane(256)).lanes)
+        lanes.append(way(256, [LARGE], divided, ways_by_lane(256, [LARGE], divided)).lanes)
     assert lanes == [256, LANES, 256]
 
 
@@ -149,7 +162,7 @@ def test_a_lonely_row_goes_with_few_others_only_where_it_keeps_its_bits(monkeypa
             out[..., 0, 0] = np.nextafter(out[..., 0, 0], np.float32(np.inf))
 
     monkeypatch.setattr(products, "in_lanes", differs_for_few)
-    for few, ways in ((BY_LANE, ways_by_lane(1)), (BY_ROW, ways_by_row(1, 30, 40))):
+    for few, ways in ((BY_LANE, ways_by_lane(1, [(30, 40)], differs_for_few)), (BY_ROW, ways_by_row(1, 30, 40))):
         for lanes, chosen in ((64, ONE_BY_ROW), (ALONE, few)):
             differing.clear()
             differing.add(lanes)

@@ -22,6 +22,7 @@ from singlepoint.jobs.spec.network import (
     SimpleRNN,
 )
 from singlepoint.worker.nn.inference import InferenceSession
+from singlepoint.worker.nn.layers.products import LANES
 from singlepoint.worker.nn.network import Network
 
 OUT = Dense(type="dense", units=10, activation="softmax")
@@ -91,6 +92,13 @@ def test_rows_may_lie_anyhow_in_memory_and_stay_as_they_were(name):
 def test_rows_of_another_shape_are_refused():
     with pytest.raises(ValueError, match=r"\(30,\).*\(5, 31\)"):
         InferenceSession(a_network("table")).predict(np.zeros((5, 31)))
+
+
+def test_passes_have_few_sizes_and_not_many_rows_too_many():
+    session = InferenceSession(a_network("table"))
+    sizes = {rows: session.padded(rows) for rows in range(1, session.rows + 1)}
+    assert session.rows == 512 and sorted({*sizes.values()}) == [1, 16, 32, 64, 128, 256, 384, 512]
+    assert all(rows <= size < rows + max(LANES, min(rows, 128)) for rows, size in sizes.items())
 
 
 def test_no_rows_give_no_predictions():

@@ -26,7 +26,7 @@ from threadpoolctl import LibController, ThreadpoolController
 from singlepoint.worker.nn.arrays import Array, Memory, aligned_zeros, rows_in_a_run
 
 LANES = 16  # rows in one product of a prediction, at least
-WIDER = (256, 128, 64, 32)  # and where that changes no bit
+WIDER = (512, 256, 128, 64, 32)  # and where that changes no bit
 ALONE = 2  # of which a single row is one: a product with a vector is another thing
 TRIED_VALUES = 1 << 20  # at most, of weights, rows and products each, to try that out
 TRIED_PRODUCTS = 1 << 12  # at least: of a few, some might agree by chance
@@ -36,6 +36,7 @@ ALIKE = 256  # outputs more or fewer change nothing in how a large product is di
 # copied them into an order of its own, which for few rows is most of the work.
 SMALL = 1_000_000  # multiplications
 SMALL_ALONG = 1200  # values of a product whose factors both lie along the sums
+ALONG = 256  # rows for which such factors are copied in no more time than others
 HALF_UNIT = 16  # the first of two halves is the longer one, a multiple of this
 MOST_PARTS, MOST_LANES_IN_PARTS = 16, 32
 MANY = 64  # rows for which it pays to keep larger weights a second time
@@ -137,9 +138,14 @@ def way(rows: int, shapes: Sequence[tuple[int, int]], product: Product, ways: Se
     return last
 
 
-def ways_by_lane(rows: int) -> Sequence[Way]:
-    """For rows that can be laid side by side; one alone is the quicker if it need not be."""
-    return (*((ONE_BY_ROW,) if rows == 1 else ()), *(BY_LANE._replace(lanes=lanes) for lanes in WIDER), BY_LANE)
+def ways_by_lane(rows: int, shapes: Sequence[tuple[int, int]], product: Product) -> Sequence[Way]:
+    """For rows that can be laid side by side; one alone is the quicker if it need not be, and others in small products:
+    those take the weights in hand as they lie."""
+    if rows == 1:
+        return ONE_BY_ROW, BY_LANE
+    few = BY_LANE._replace(lanes=MOST_LANES_IN_PARTS)
+    small = all(_is_small(in_parts(few, *shape, product), *shape) for shape in shapes)
+    return (*((few,) if small else ()), *(BY_LANE._replace(lanes=lanes) for lanes in WIDER), BY_LANE)
 
 
 def ways_by_row(rows: int, outputs: int, inputs: int) -> Sequence[Way]:
@@ -152,7 +158,7 @@ def _ways_of(lanes: int, outputs: int, inputs: int) -> Iterator[Way]:
     if outputs > 1 and inputs > 1:  # others are products with a vector
         if _pays_to_turn(lanes, outputs * inputs):
             yield Way(lanes, entering_by_row=True, leaving_by_row=True, turned=True)
-        if lanes * outputs <= SMALL_ALONG or lanes == max(WIDER):
+        if lanes * outputs <= SMALL_ALONG or lanes >= ALONG:
             yield Way(lanes, entering_by_row=True, leaving_by_row=True)
         if lanes == ALONE and _pays_to_turn(lanes, outputs * inputs):
             yield HALVED
@@ -170,12 +176,16 @@ def in_parts(whole: Way, outputs: int, inputs: int, product: Product) -> Way:
     """A way by lanes with the outputs divided into small products, where there are few lanes and no bit changes."""
     if whole.entering_by_row or whole.lanes > MOST_LANES_IN_PARTS or product is not in_lanes:
         return whole
-    parts = 1
-    while whole.lanes * inputs * outputs > parts * SMALL and parts < MOST_PARTS and outputs % (2 * parts) == 0:
-        parts *= 2
-    divided = whole._replace(parts=parts)
-    small = whole.lanes * inputs * outputs <= parts * SMALL
-    return divided if parts > 1 and small and _is_like(BY_LANE, divided, outputs, inputs, blas_threads()) else whole
+    divided = whole
+    while not _is_small(divided, outputs, inputs) and divided.parts < MOST_PARTS and outputs % (2 * divided.parts) == 0:
+        divided = divided._replace(parts=2 * divided.parts)
+    if divided.parts == 1 or not _is_small(divided, outputs, inputs):
+        return whole
+    return divided if _is_like(BY_LANE, divided, outputs, inputs, blas_threads()) else whole
+
+
+def _is_small(way: Way, outputs: int, inputs: int) -> bool:
+    return way.lanes * inputs * outputs <= way.parts * SMALL
 
 
 @cache

@@ -23,6 +23,10 @@ from .products import BY_LANE, Way, way, ways_by_lane
 
 Recurrent = SimpleRNN | GRU | LSTM
 
+BUFFER_VALUES = (
+    512  # numpy goes through a buffer where runs are shorter than it: that makes some passes take thrice as long
+)
+
 CELLS: dict[type[Recurrent], type[Cell]] = {SimpleRNN: SimpleCell, GRU: GRUCell, LSTM: LSTMCell}
 
 
@@ -86,7 +90,7 @@ class RecurrentKernel(Kernel):
         shapes = CELLS[type(layer)].shapes(layer.units, plan.input_shape[1])
         by = BY_LANE._replace(lanes=rows)
         if not setting.training:
-            by = way(rows, shapes, setting.product, ways_by_lane(rows))
+            by = way(rows, shapes, setting.product, ways_by_lane(rows, shapes, setting.product))
         blocks = -(-rows // by.lanes)
         # Of a lonely row only its own lane: what happens between products is then a part of the work.
         self.rows, self.block = rows, (blocks, 1 if rows == 1 else by.lanes)
@@ -132,13 +136,20 @@ class RecurrentKernel(Kernel):
             cell = direction.cell
             cell.begin(count)
             np.copyto(cell.x[:count], x[:, :, direction.times].transpose(2, 0, 3, 1))
-            for slot in range(count):
-                cell.forward(slot)
-                if direction.time(slot) >= self.full:
-                    cell.hold(slot, self.alive[direction.time(slot)])
+            with np.errstate():  # which puts back the size of the buffer, too
+                if self.block[0] > 1:
+                    np.setbufsize(BUFFER_VALUES)
+                self._take_steps(direction)
         for i, direction in enumerate(self.directions):
             self._read_states(direction, self.filled_up[..., i * self.units : (i + 1) * self.units])
         return self.y
+
+    def _take_steps(self, direction: _Direction) -> None:
+        cell = direction.cell
+        for slot in range(cell.count):
+            cell.forward(slot)
+            if direction.time(slot) >= self.full:
+                cell.hold(slot, self.alive[direction.time(slot)])
 
     def _note_lengths(self) -> int:
         """How many steps have to be taken; sets `alive` and `full`."""
