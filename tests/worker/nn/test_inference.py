@@ -101,6 +101,12 @@ def test_passes_have_few_sizes_and_not_many_rows_too_many():
     assert all(rows <= size < rows + max(LANES, min(rows, 128)) for rows, size in sizes.items())
 
 
+def test_a_recurrent_pass_leaves_numpys_buffer_as_it_was():
+    before = np.getbufsize()
+    InferenceSession(a_network("LSTM over tokens")).bound(64)()
+    assert np.getbufsize() == before
+
+
 def test_no_rows_give_no_predictions():
     assert InferenceSession(a_network("table")).predict(np.zeros((0, 30))).shape == (0, 10)
 

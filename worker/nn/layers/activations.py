@@ -35,7 +35,7 @@ class Bound:
 
 
 class _ReLU(Bound):
-    """Below zero it comes to -0.0."""
+    """Below zero it comes to -0.0, also where a sum has overflowed."""
 
     def __init__(self, y: Array, memory: Memory, training: bool) -> None:
         super().__init__(y, memory, training)

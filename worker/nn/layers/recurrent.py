@@ -24,7 +24,7 @@ from .products import BY_LANE, Way, way, ways_by_lane
 Recurrent = SimpleRNN | GRU | LSTM
 
 BUFFER_VALUES = (
-    512  # numpy goes through a buffer where runs are shorter than it: that makes some passes take thrice as long
+    512  # numpy copies runs that are shorter than its buffer into that, at up to twice the price of the rest
 )
 
 CELLS: dict[type[Recurrent], type[Cell]] = {SimpleRNN: SimpleCell, GRU: GRUCell, LSTM: LSTMCell}

@@ -63,6 +63,12 @@ def test_a_relu_comes_to_the_bits_of_a_product_with_one_or_zero(values):
     assert y.tobytes() == (z * (z > 0)).tobytes()
 
 
+def test_a_relu_of_a_sum_that_overflowed_below_zero_is_zero():
+    y = np.full((2, 3), -np.inf, np.float32)
+    ACTIVATIONS["relu"](y, Memory(np.float32), training=False).forward()
+    assert not y.any()
+
+
 def conv(filters: int = 3, kernel: object = 3, **options: object) -> Conv2D:
     return Conv2D(type="conv2d", filters=filters, kernel=kernel, **options)
 
