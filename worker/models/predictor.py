@@ -17,7 +17,7 @@ from singlepoint.worker.data.preprocessing import BadRow, Raw, TablePreprocessor
 from singlepoint.worker.data.preprocessing.plain import plain_numbers
 from singlepoint.worker.data.preprocessing.rows import CHUNK_ROWS
 from singlepoint.worker.nn.arrays import Array
-from singlepoint.worker.nn.inference import InferenceSession
+from singlepoint.worker.nn.inference import MANY_ROWS, InferenceSession
 
 from .row_independence import product_here
 from .trained_model import TrainedModel
@@ -77,7 +77,7 @@ class ModelPredictor:
         self._session = InferenceSession(model.network, product=product_here())
         self.rows = self._session.rows
         is_table = isinstance(model.preprocessor, TablePreprocessor) and model.network.input_type == np.float32
-        self._few = self.rows if is_table else 0
+        self._few = min(self.rows, MANY_ROWS) if is_table else 0
 
     @property
     def working_bytes(self) -> int:

@@ -18,7 +18,7 @@ from .network import Network
 from .passes import Pass
 
 INFERENCE_ROWS = 32 * LANES  # in one pass, at most
-MANY_ROWS = 16 * LANES  # from here on every other size is half as large again, not twice
+MANY_ROWS = 16 * LANES  # in a pass that is not full, at most: fewer of its places are left over
 WIDE = (4 * LANES, 2 * LANES, LANES)  # a pass is whole products of so many rows: see `products.way`
 INFERENCE_BYTES = 1 << 25  # of activations, about, unless LANES rows need more
 
@@ -72,7 +72,7 @@ class InferenceSession:
         """
         if len(x.shape) == 0 or x.shape[1:] != self.network.input_shape:
             raise ValueError(f"the network takes rows of shape {self.network.input_shape}, got an array of {x.shape}")
-        if 0 < x.shape[0] <= self.rows:
+        if 0 < x.shape[0] == self._together(x.shape[0]):
             return self._pass(x, slice(0, x.shape[0])).copy()
         outputs = np.empty((x.shape[0], *self.network.output_shape), self.network.dtype)
         for part, values in self.passes(x):
@@ -81,10 +81,15 @@ class InferenceSession:
 
     def passes(self, x: Input) -> Iterator[tuple[slice, Array]]:
         """(which rows, their outputs) for one pass after another; outputs are overwritten by the next."""
-        rows = x.shape[0]
-        for start in range(0, rows, self.rows):
-            part = slice(start, min(start + self.rows, rows))
+        start, rows = 0, x.shape[0]
+        while start < rows:
+            part = slice(start, start + self._together(rows - start))
             yield part, self._pass(x, part)
+            start = part.stop
+
+    def _together(self, rows: int) -> int:
+        """How many of so many rows go through together next."""
+        return self.rows if rows >= self.rows else min(rows, MANY_ROWS)
 
     def _pass(self, x: Input, part: slice) -> Array:
         count = part.stop - part.start
@@ -137,7 +142,4 @@ class InferenceSession:
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""
-        size = 1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length()
-        if size > MANY_ROWS and rows <= size // 4 * 3:
-            size = size // 4 * 3
-        return min(size, self.rows)
+        return min(1 if rows == 1 else LANES << max((rows - 1) // LANES, 0).bit_length(), self.rows)

@@ -22,7 +22,6 @@ from singlepoint.jobs.spec.network import (
     SimpleRNN,
 )
 from singlepoint.worker.nn.inference import InferenceSession
-from singlepoint.worker.nn.layers.products import LANES
 from singlepoint.worker.nn.network import Network
 
 OUT = Dense(type="dense", units=10, activation="softmax")
@@ -94,11 +93,11 @@ def test_rows_of_another_shape_are_refused():
         InferenceSession(a_network("table")).predict(np.zeros((5, 31)))
 
 
-def test_passes_have_few_sizes_and_not_many_rows_too_many():
-    session = InferenceSession(a_network("table"))
-    sizes = {rows: session.padded(rows) for rows in range(1, session.rows + 1)}
-    assert session.rows == 512 and sorted({*sizes.values()}) == [1, 16, 32, 64, 128, 256, 384, 512]
-    assert all(rows <= size < rows + max(LANES, min(rows, 128)) for rows, size in sizes.items())
+def test_rows_that_fill_no_pass_leave_few_places_over():
+    network = a_network("table")
+    session, x = InferenceSession(network), rows_for(network, 1324)
+    parts = [(part.stop - part.start, session.padded(part.stop - part.start)) for part, _ in session.passes(x)]
+    assert parts == [(512, 512), (512, 512), (256, 256), (44, 64)]
 
 
 def test_a_recurrent_pass_leaves_numpys_buffer_as_it_was():
