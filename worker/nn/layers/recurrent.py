@@ -23,9 +23,8 @@ from .products import BY_LANE, Way, way, ways_by_lane
 
 Recurrent = SimpleRNN | GRU | LSTM
 
-BUFFER_VALUES = (
-    512  # numpy copies runs that are shorter than its buffer into that, at up to twice the price of the rest
-)
+BUFFER_VALUES = 512
+"""Numpy copies runs that are shorter than its buffer into that, at up to twice the price of the rest."""
 
 CELLS: dict[type[Recurrent], type[Cell]] = {SimpleRNN: SimpleCell, GRU: GRUCell, LSTM: LSTMCell}
 
