@@ -21,6 +21,9 @@ from .process import data_bytes
 FAR = 4
 """How many times its grant a single process of a program may ask for."""
 
+LARGE = 128
+"""Rows and columns of which OpenBLAS takes its buffers to multiply them: up to 100 it has kernels that need none."""
+
 MARGIN_BYTES = 64 * 2**20
 """Room above the granted memory before the hard limit: allocators reserve more than they use. What is
 really used is held to the grant by the parent's watch."""
@@ -34,7 +37,7 @@ def warm_up() -> None:
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     if arrow := sys.modules.get("pyarrow"):
         arrow.set_memory_pool(arrow.system_memory_pool())
-    square = np.ones((64, 64), np.float32)
+    square = np.ones((LARGE, LARGE), np.float32)
     np.matmul(square, square)
 
 
