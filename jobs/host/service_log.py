@@ -45,24 +45,34 @@ class Often:
     """
 
     LATER_S = 0.1
+    MOST = 128
+    """More would keep whoever asks next waiting while they are written."""
 
     def __init__(self, log: logging.Logger) -> None:
         self._log = log
-        self._noted: list[tuple[float, str]] = []
+        self._noted: list[tuple[float, object]] = []
+        self._is_due = False
 
-    def note(self, message: str) -> None:
-        """To be written soon."""
-        if not self._noted:
+    def note(self, message: object) -> None:
+        """To be written soon, and made text then."""
+        self._noted.append((time.time(), message))
+        if not self._is_due:
             import asyncio  # here: attempts, and whoever hands in, have a log too, and no event loop
 
-            asyncio.get_running_loop().call_later(self.LATER_S, self.write)
-        self._noted.append((time.time(), message))
+            asyncio.get_running_loop().call_later(self.LATER_S, self._write_those_due)
+            self._is_due = True
+        elif len(self._noted) >= self.MOST:
+            self.write()
+
+    def _write_those_due(self) -> None:
+        self._is_due = False
+        self.write()
 
     def write(self) -> None:
         """All that was noted."""
-        noted, self._noted = self._noted, []
-        if noted:
-            self._log.info("\n".join(message for _, message in noted), extra={_EVENTS: noted})
+        told, self._noted = [(at, str(message)) for at, message in self._noted], []
+        if told:
+            self._log.info("\n".join([message for _, message in told]), extra={_EVENTS: told})
 
 
 def log_to_stderr() -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib import resources
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 from starlette.exceptions import HTTPException
@@ -56,6 +56,9 @@ EXCHANGE = "singlepoint.exchange"
 BODY_BYTES = "singlepoint.body_bytes"
 """Where a route says how large a body may be, if larger than usual."""
 
+BEGAN = "singlepoint.began"
+"""Where whoever had a request before leaves when it came, by `time.perf_counter`."""
+
 TOO_SLOW = "singlepoint.too_slow"
 """Where the connection says that the rest of a body did not come in time; whoever receives is woken for it."""
 
@@ -88,18 +91,32 @@ class Guard:
             try:
                 await exchange.run(self._inner, self._hosts, receive, send)
             finally:
-                self.note(exchange)
+                self.note(exchange.over())
 
     def admitted(self, scope: Scope) -> Exchange | None:
         """A request that may go on; None for one that is to be turned away."""
         exchange = Exchange(self._service, scope)
         return exchange if exchange.refusal(self._hosts) is None else None
 
-    def note(self, exchange: Exchange) -> None:
+    def note(self, over: Over) -> None:
         """Count an exchange that is over, and tell it in the log."""
-        seconds = time.perf_counter() - exchange.began
-        self._observe(exchange.method, exchange.route, exchange.status, seconds)
-        self._answered.note(exchange.told(seconds))
+        self._observe(over.method, over.route, over.status, over.seconds)
+        self._answered.note(over)
+
+
+class Over(NamedTuple):
+    """An exchange that is over; as text, its line of the log."""
+
+    request_id: str
+    method: str
+    route: str
+    status: int
+    sent_bytes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        answer = f"status={self.status} bytes={self.sent_bytes} seconds={self.seconds:.4f}"
+        return f"request id={self.request_id} method={self.method} route={self.route} {answer}"
 
 
 class Exchange:
@@ -109,7 +126,7 @@ class Exchange:
     _send: Send
 
     def __init__(self, service: Service, scope: Scope) -> None:
-        self.began = time.perf_counter()
+        self.began: float = scope.get(BEGAN) or time.perf_counter()
         self.service = service
         self.scope = scope
         self.headers = scope[READ] = _by_name(scope["headers"])
@@ -118,18 +135,10 @@ class Exchange:
         self.sent_bytes = 0
         self.body_bytes = 0
 
-    @property
-    def method(self) -> str:
-        return _known(self.scope["method"])
-
-    @property
-    def route(self) -> str:
-        return str(self.scope.get(ROUTE, "-"))
-
-    def told(self, seconds: float) -> str:
-        """The line of the log."""
-        answer = f"status={self.status} bytes={self.sent_bytes} seconds={seconds:.4f}"
-        return f"request id={self.request_id} method={self.method} route={self.route} {answer}"
+    def over(self) -> Over:
+        """What is told of it in the end."""
+        seconds, route = time.perf_counter() - self.began, str(self.scope.get(ROUTE, "-"))
+        return Over(self.request_id, _known(self.scope["method"]), route, self.status, self.sent_bytes, seconds)
 
     def refusal(self, hosts: frozenset[str]) -> Refusal | None:
         """Why it is turned away, if it is."""

@@ -116,7 +116,7 @@ class Inference:
         return line.send(asked, head, body)
 
     def _ended(self, asked: Asked, outcome: Outcome) -> None:
-        """Tells whoever asked, and then the figures: those can wait."""
+        """Tells whoever asked, and once that is on its way the figures: those can wait."""
         self._no_longer(asked)
         now_s = self._clock()
         try:
@@ -125,7 +125,7 @@ class Inference:
             log.error("defect", exc_info=error)
         if isinstance(outcome, Frame):
             self._mean_s += 0.05 * ((now_s - asked.at_s) / (self._waiting + 1) - self._mean_s)
-            self._told(outcome, asked.at_s, now_s)
+            asyncio.get_running_loop().call_soon(self._told, outcome, asked.at_s, now_s)
 
     def _no_longer(self, asked: Asked) -> None:
         self._bytes -= asked.body_bytes

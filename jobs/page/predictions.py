@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, TypeGuard, cast
 
 from pydantic_core import to_json
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +31,13 @@ OUTCOME = "singlepoint.outcome"
 """Where the straight way leaves what became of a prediction, for the usual one to tell."""
 
 _INFER = re.compile(r"/v2/models/([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/versions/([0-9]{1,9}))?/infer", re.ASCII)
+
+
+class Head(NamedTuple):
+    """What the head of a request says, whatever its body. asked: the head of a frame.  route: for log and counts."""
+
+    asked: bytes
+    route: str
 
 
 class Predictions:
@@ -57,12 +64,16 @@ class Predictions:
             raise Refused(ENDING)
         return await self._inference.ask(head, body)
 
-    def begin(self, scope: Scope, body: bytes, ended: Callable[[Outcome], None]) -> bool:
-        """Ask without a task what `_infer` would; False for whatever is not ordinary. Raises Refused (400, 429)."""
+    def head(self, scope: Scope) -> Head | None:
+        """What `_infer` would ask; None for whatever is not ordinary. Raises Refused (400)."""
         found = _INFER.fullmatch(scope["path"])
-        if found is None or b"content-encoding" in scope[READ] or self._stopping.is_set():
-            return False
-        return self._inference.begin(_asked(found, scope), body, ended)
+        if found is None or b"content-encoding" in scope[READ]:
+            return None
+        return Head(_asked(found, scope), scope[ROUTE])
+
+    def begin(self, head: Head, body: bytes, ended: Callable[[Outcome], None]) -> bool:
+        """Ask it without a task; False where that cannot be. Raises Refused (429)."""
+        return not self._stopping.is_set() and self._inference.begin(head.asked, body, ended)
 
     async def _infer(self, found: re.Match[str], scope: Scope, receive: Receive, send: Send) -> None:
         head = _asked(found, scope)
@@ -99,50 +110,96 @@ class Straight:
     """The straight way of an ordinary prediction: from the connection to the frame and back, without a task, its answer
     in one piece. The guard asks and notes the same as ever. Whatever is not ordinary (a refusal, an error, a client
     that is slow) goes the usual way, and takes along what became of it so far.
+
+    Heads that were admitted are known from then on, by their bytes: those of programs, which send their token each
+    time.
     """
 
     def __init__(self, guard: Guard, predictions: Predictions) -> None:
-        self._guard, self._predictions = guard, predictions
+        self._predictions = predictions
+        self._admitted, self.note = guard.admitted, guard.note
+        self._known: dict[bytes, Head] = {}
+
+    def known(self, head: bytes) -> Head | None:
+        """What a head says that was admitted before; see `connection.cut`."""
+        return self._known.get(head)
+
+    def ask(self, head: Head, body: bytes, ended: Callable[[Outcome], None]) -> bool:
+        """False for what the usual way is to tell."""
+        with suppress(Exception):  # refused, or a defect: there it is met again
+            return self._predictions.begin(head, body, ended)
+        return False
 
     def takes(self, cycle: RequestResponseCycle) -> bool:
         """Whether a request may be one."""
         return cycle.scope["method"] == "POST" and cycle.scope["path"].endswith("/infer")
 
-    def begin(self, cycle: RequestResponseCycle, usual: Callable[[], None]) -> None:
-        """Answer a request whose body is there. usual: lets it go the usual way."""
+    def begin(self, cycle: RequestResponseCycle, usual: Callable[[], None], raw_head: bytes | None = None) -> None:
+        """Answer a request whose body is there. usual: lets it go the usual way.  raw_head: see `known`."""
         scope = cast(Scope, cycle.scope)
-        exchange = None
+        exchange = head = None
         with suppress(Exception):  # a defect; on the usual way it is met again, and told
-            exchange = None if cycle.waiting_for_100_continue else self._guard.admitted(scope)
+            exchange = None if cycle.waiting_for_100_continue else self._admitted(scope)
         if exchange is None:
             usual()
             return
+        with suppress(Exception):  # refused, or a defect again
+            head = self._predictions.head(scope)
 
         def ended(outcome: Outcome) -> None:
             ready = cycle.keep_alive and not cycle.disconnected and not cycle.flow.write_paused
-            if ready and isinstance(outcome, Frame) and outcome.head["status"] == 200:
+            if ready and is_done(outcome):
                 _answer(cycle, exchange, outcome)
-                self._guard.note(exchange)
+                self.note(exchange.over())
             else:
                 scope[EXCHANGE], scope[OUTCOME] = exchange, outcome
                 usual()
 
-        begun = False
-        with suppress(Exception):  # refused, or a defect again
-            begun = self._predictions.begin(scope, bytes(cycle.body), ended)
-        if not begun:
+        if head is None or not self.ask(head, bytes(cycle.body), ended):
             scope[EXCHANGE] = exchange
             usual()
+        elif raw_head is not None and cycle.keep_alive and _comes_again(scope):
+            self._know(raw_head, head)
+
+    def _know(self, raw_head: bytes, head: Head) -> None:
+        if len(self._known) >= MOST_HEADS:
+            self._known.clear()
+        self._known[raw_head] = head
+
+
+MOST_HEADS = 512
+"""That are known at a time."""
+
+
+def _comes_again(scope: Scope) -> bool:
+    """Whether the same bytes would be admitted at any time: by token, which does not end as a cookie does, and with a
+    body that is there at once and as long as the head says."""
+    read = scope[READ]
+    return b"authorization" in read and read.keys().isdisjoint((b"transfer-encoding", b"expect", b"upgrade"))
+
+
+def is_done(outcome: Outcome) -> TypeGuard[Frame]:
+    """Whether a request was answered as it was asked."""
+    return isinstance(outcome, Frame) and outcome.head["status"] == 200
+
+
+def status_of(outcome: Outcome) -> int:
+    """As HTTP has it."""
+    return outcome.head["status"] if isinstance(outcome, Frame) else outcome.refusal.status
+
+
+def answered(answer: Frame, default_headers: Iterable[tuple[bytes, bytes]], request_id: str) -> bytes:
+    """What `_send`, the guard and uvicorn make of an answer with status 200, in one piece."""
+    body, json_bytes = answer.body, answer.head.get("json_bytes")
+    dates = b"".join([b"%b: %b\r\n" % one for one in default_headers])
+    lines = _JSON_LINES % len(body) if json_bytes is None else _BINARY_LINES % (len(body), json_bytes)
+    end = b"x-request-id: %b\r\n\r\n" % request_id.encode()
+    return b"".join((STATUS_LINE[200], dates, lines, end, body))
 
 
 def _answer(cycle: RequestResponseCycle, exchange: Exchange, answer: Frame) -> None:
-    """What `_send`, the guard and uvicorn make of an answer with status 200, at once."""
-    body, json_bytes = answer.body, answer.head.get("json_bytes")
-    dates = b"".join([b"%b: %b\r\n" % one for one in cycle.default_headers])
-    lines = _JSON_LINES % len(body) if json_bytes is None else _BINARY_LINES % (len(body), json_bytes)
-    end = b"x-request-id: %b\r\n\r\n" % exchange.request_id.encode()
-    cycle.transport.write(b"".join((STATUS_LINE[200], dates, lines, end, body)))
-    exchange.status, exchange.sent_bytes = 200, len(body)
+    cycle.transport.write(answered(answer, cycle.default_headers, exchange.request_id))
+    exchange.status, exchange.sent_bytes = 200, len(answer.body)
     cycle.response_started = cycle.response_complete = True
     cycle.message_event.set()
     cycle.on_response()

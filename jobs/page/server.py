@@ -1,7 +1,7 @@
 """The service as a process: it binds its port, tells where it answers, serves, and ends within its grace.
 
-uvicorn serves; what it leaves unbounded is bounded here: the bytes and the time of a request's headers. Asked to end
-(SIGTERM, SIGINT), streams are closed at once, requests are finished, and the process exits with 0.
+uvicorn serves, over connections of ours (see `connection`). Asked to end (SIGTERM, SIGINT), streams are closed at once,
+requests are finished, and the process exits with 0.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ import asyncio
 import logging
 import socket
 import ssl
-from functools import partial
 from types import FrameType
-from typing import Any
 
 import uvicorn
-from pydantic_core import to_json
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from singlepoint.jobs.client.entry import WEAK_CHARACTERS, publish_address, service_token
 from singlepoint.jobs.client.session import Session
@@ -25,17 +21,15 @@ from singlepoint.jobs.host.service_log import Often
 from singlepoint.jobs.store.durable import make_directory
 from singlepoint.jobs.store.settings import Http, read_settings
 
-from . import problems
 from .api.uploads import sweep
 from .app import Parts, make_app
+from .connection import Connection
 from .events import Feed, Watch
-from .guard import ALWAYS, TOO_SLOW, new_request_id
 from .inference import Inference
 from .metrics import Metrics
 from .place import BACKLOG, bound, parse_place
 from .predictions import Predictions, Straight
-from .problems import Refused
-from .security import LOOPBACK, Limits, Refusal
+from .security import LOOPBACK, Limits
 from .service import Service, Sources
 
 log = logging.getLogger("singlepoint.http")
@@ -99,7 +93,7 @@ def prepared(service: Service, context: ssl.SSLContext | None, hosts: frozenset[
     connection = {"limits": service.limits, "straight": Straight(app, predictions)}
     config = uvicorn.Config(
         app,
-        http=type("Connection", (BoundedProtocol,), connection),
+        http=type("OurConnection", (Connection,), connection),
         ws="none",
         lifespan="off",
         log_config=None,
@@ -143,103 +137,3 @@ class Server(uvicorn.Server):
         self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._feed.stopping.set)
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """One connection. Headers that are too long, or do not come, end it; so do bodies that pause (see `TOO_SLOW`).
-
-    A request that is there at once, as most are, costs no timer, and a prediction then no task.
-    """
-
-    limits = Limits()
-    straight: Straight
-    _held: tuple[RequestResponseCycle, Any] | None = None
-    _reads = False
-    _expected: str | None = "headers"
-    _unfinished_bytes = 0
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._expected = None
-        self._stop_timer()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        before = self._expected
-        self._reads = True
-        super().data_received(data)
-        self._reads = False
-        if self._held is not None:
-            self._begin(*self._held)
-        if self._expected == "headers":
-            self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
-            if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
-                self.send_400_response("the headers are too long")
-            if self._timer is None:
-                self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
-        elif self._expected == "body":
-            self._stop_timer()
-            self._timer = self.loop.call_later(self.limits.body_s, self._give_up)
-        elif before is not None or self._timer is not None:
-            self._stop_timer()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        if not self.straight.takes(cycle):
-            super()._start_asgi_task(cycle, app)
-        elif cycle.more_body and self._reads:  # by the end of what has come it may be there
-            self._held = cycle, app
-        else:
-            self._begin(cycle, app)
-
-    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._held = None
-        usual = partial(super()._start_asgi_task, cycle, app)
-        if cycle.more_body:
-            usual()
-        else:
-            self.straight.begin(cycle, usual)
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._expected, self._unfinished_bytes = "headers", 0
-
-    def on_headers_complete(self) -> None:
-        self._expected = "body"
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        self._expected = None
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP, or a method that HTTP does not know, never reaches the guard: told as it would tell it."""
-        request_id = new_request_id()
-        detail = msg[:1].lower() + msg[1:].rstrip(".")
-        body = to_json(problems.document(Refused(Refusal(400, "Not HTTP", detail)), "", request_id))
-        headers = [
-            (b"content-type", problems.MEDIA_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-            *ALWAYS,
-        ]
-        lines = [b"HTTP/1.1 400 Bad Request", *(name + b": " + value for name, value in headers), b"", body]
-        self.transport.write(b"\r\n".join(lines))
-        self.transport.close()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up(self) -> None:
-        self._timer = None
-        if self._expected == "body" and not self.cycle.response_started:
-            self.scope[TOO_SLOW] = True  # type: ignore[literal-required]
-            self.cycle.message_event.set()
-        elif not self.transport.is_closing():
-            self.transport.close()

@@ -170,7 +170,11 @@ def test_a_defect_with_one_answer_keeps_none_of_the_others(caplog: pytest.LogCap
     for number in range(3):
         line.under_way[number] = Asked(0.0, 0, lambda _, number=number: ended(number))  # type: ignore[misc]
     inference._waiting = 3
-    line.data_received(b"".join(Frame(number, {"status": 200}).packed() for number in range(3)))
+
+    async def answered() -> None:
+        line.data_received(b"".join(Frame(number, {"status": 200}).packed() for number in range(3)))
+
+    asyncio.run(answered())
 
     assert (came, inference.waiting) == ([0, 1, 2], 0)
     assert "a defect" in caplog.text
