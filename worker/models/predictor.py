@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Protocol
 
 import numpy as np
@@ -123,7 +124,8 @@ class ModelPredictor:
         """Prepared where they enter the network: between that and the answers nothing is made or looked up."""
         bound = self._session.bound(count)
         unseen = self.model.preprocessor.transform_into(raw, bound.x[:count])  # type: ignore[union-attr]
-        bound.x[count:] = 0
+        if count < len(bound.x):
+            bound.x[count:] = 0
         return bound()[:count].copy(), unseen
 
     def _computed(self, raw: Raw) -> tuple[Array, Unseen]:
@@ -134,7 +136,7 @@ class ModelPredictor:
 
 def _require_finite(outputs: Array) -> None:
     """Raises BadRow for the first row (n, values) whose answer is not finite."""
-    if not np.isfinite(np.add.reduce(outputs, axis=None)) and not np.isfinite(outputs).all():
+    if not isfinite(np.add.reduce(outputs, axis=None)) and not np.isfinite(outputs).all():
         row = int(np.argmin(np.isfinite(outputs).all(axis=1)))
         reason = "the answer is not a finite number: the row's values are too far from those of the training"
         raise BadRow(row, "", reason, "correct or remove the row")

@@ -75,7 +75,7 @@ class Signature:
         wanted = self.inputs[0].shape[1:]
         if values.dtype == object or values.shape[1:] != wanted:
             raise Refused(422, f"'{WHOLE}' must be numbers of shape {[-1, *wanted]}, is {list(values.shape)}")
-        return values.astype(np.float64) if self.columns else values
+        return values
 
     def _column(self, one: Tensor, values: Array) -> Array:
         column = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values

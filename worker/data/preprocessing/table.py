@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import isfinite
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -208,7 +209,7 @@ class TablePreprocessor(Fitted):
         with np.errstate(over="ignore", invalid="ignore"):
             np.divide(values, scale, out=out, casting="same_kind")
             # A missing or infinite value leaves no finite sum: a look at each is for when there is one.
-            if not len(self._constant) and np.isfinite(np.add.reduce(out, axis=None)):
+            if not len(self._constant) and isfinite(np.add.reduce(out, axis=None)):
                 return {}
             missing, unseen = np.isnan(values), Unseen()
             if missing.any():
