@@ -62,6 +62,21 @@ def test_each_event_is_written_once(log: logging.Logger, written: io.StringIO) -
     assert [line.split()[-1] for line in written.getvalue().splitlines()] == ["first", "second"]
 
 
+def test_nobody_waits_for_more_than_so_many_to_be_written(
+    log: logging.Logger, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Often, "MOST", 3)
+
+    async def noted() -> list[int]:
+        often, lines = Often(log), list[int]()
+        for number in range(7):
+            often.note(number)
+            lines.append(len(written.getvalue().splitlines()))
+        return lines
+
+    assert asyncio.run(noted()) == [0, 0, 3, 3, 3, 6, 6]
+
+
 def test_an_event_of_its_own_is_a_line_as_ever(log: logging.Logger, written: io.StringIO) -> None:
     log.info("started pid=%d", 7)
     time, name, *message = written.getvalue().split()

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from singlepoint.jobs.page import guard
-from singlepoint.jobs.page.connection import Connection, cut
+from singlepoint.jobs.page.connection import Again, Connection, cut
+from singlepoint.jobs.page.predictions import Head
 from singlepoint.jobs.page.security import Limits
 from tests.jobs.page.client import TOKEN, Client, Serve
 from tests.jobs.page.test_back_pressure import INFER, Computing, computing
@@ -264,3 +265,35 @@ def test_only_one_request_that_is_whole_is_cut(data: bytes) -> None:
 def test_of_a_head_all_but_the_length_of_the_body_is_told_apart() -> None:
     assert cut(request(b"row")) == (*(cut(request(b"a longer one")) or (b"",))[:1], b"row")
     assert len({(cut(one) or (b"",))[0] for one in (request(), request(token="x"), request(host="x"))}) == 3
+
+
+def test_a_connection_is_kept_so_long_after_its_last_answer_and_while_one_is_under_way() -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.now_s, self.looks = 100.0, list[float]()
+
+        def time(self) -> float:
+            return self.now_s
+
+        def call_later(self, delay: float, _look: object) -> None:
+            self.looks.append(delay)
+
+    class Wire:
+        closed = False
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def close(self) -> None:
+            self.closed = True
+
+    one, loop, wire = object.__new__(Connection), Loop(), Wire()
+    one.loop, one.transport, one.timeout_keep_alive, one._answered_s = loop, wire, 5, 100.0  # type: ignore[assignment]
+    loop.now_s = 103.0
+    one.timeout_keep_alive_handler()
+    loop.now_s, one._again = 105.0, Again(b"", Head(b"", ""), 0.0)
+    one.timeout_keep_alive_handler()
+    assert (loop.looks, wire.closed) == ([2.0, 5], False)
+    one._again = None
+    one.timeout_keep_alive_handler()
+    assert (loop.looks, wire.closed) == ([2.0, 5], True)
