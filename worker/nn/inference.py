@@ -60,6 +60,7 @@ class InferenceSession:
         self._memory = memory or Memory(network.dtype)  # one for passes of all sizes: one is in use at a time
         self._bound: dict[int, BoundPass] = {}
         self._stale = set[int]()  # passes of these sizes are ready for weights that are no more
+        self._ready: dict[int, BoundPass] = {}  # by the number of rows, for the weights as they are
         affordable = max(LANES, min(INFERENCE_ROWS, INFERENCE_BYTES // network.plan.answering_bytes_per_row))
         together = next(lanes for lanes in WIDE if lanes <= affordable)
         self.rows = affordable // together * together
@@ -113,6 +114,9 @@ class InferenceSession:
 
     def bound(self, rows: int) -> BoundPass:
         """A pass with room for `rows` rows: few sizes, of which none is much too large."""
+        return self._ready.get(rows) or self._made_ready(rows)
+
+    def _made_ready(self, rows: int) -> BoundPass:
         size = self.padded(rows)
         if size not in self._bound:
             entering = np.zeros((size, *self.network.input_shape), self.network.input_type)
@@ -129,6 +133,7 @@ class InferenceSession:
         if size in self._stale:
             self._bound[size].forward.prepare()
             self._stale.remove(size)
+        self._ready[rows] = self._bound[size]
         return self._bound[size]
 
     @property
@@ -139,6 +144,7 @@ class InferenceSession:
     def weights_changed(self) -> None:
         """What was made of the weights is made anew by each pass before it is used."""
         self._stale.update(self._bound)
+        self._ready.clear()
 
     def padded(self, rows: int) -> int:
         """How many rows the pass has that takes `rows` of them."""

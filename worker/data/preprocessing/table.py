@@ -161,9 +161,16 @@ class TablePreprocessor(Fitted):
 
         Raises BadRow for a missing number without a `fill`, and for one that is not finite or too large.
         """
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self.transform_quietly(raw, out)
+
+    def transform_quietly(self, raw: Raw, out: Floats) -> Unseen:
+        """The same where numpy warns of nothing."""
         width, unseen = len(self.numeric), Unseen()
+        if width == len(self.columns):
+            return self._scale(self._from_offset(raw), out)
         if width:
-            unseen = self._scale(_numbers(raw, self._positions(raw), self.number_names), out[:, :width])
+            unseen = self._scale(self._from_offset(raw), out[:, :width])
         for column in self.categorical:
             codes = self._codes(column, raw)
             np.take(column.spread, codes, axis=0, out=out[:, width : width + column.width], mode="clip")
@@ -190,7 +197,7 @@ class TablePreprocessor(Fitted):
 
     def _positions(self, raw: Raw) -> list[int]:
         """Where the numeric columns are in an array; unused for named columns."""
-        if isinstance(raw, Mapping):
+        if not isinstance(raw, np.ndarray):
             return []
         if raw.ndim != 2 or raw.shape[1] != len(self.columns):
             raise InvalidInput(
@@ -202,20 +209,27 @@ class TablePreprocessor(Fitted):
     def _numeric_places(self) -> list[int]:
         return [place for place, column in enumerate(self.columns) if isinstance(column, NumericColumn)]
 
-    def _scale(self, values: Doubles, out: Floats) -> Unseen:
-        """values: overwritten."""
-        offset, scale, fill = self._scaling
+    def _from_offset(self, raw: Raw) -> Doubles:
+        """A new array of the numeric columns, less their offsets."""
+        offset, positions = self._scaling[0], self._positions(raw)
+        if isinstance(raw, np.ndarray) and raw.dtype.char in "fd" and len(positions) == len(self.columns):
+            return np.subtract(raw, offset)  # float32 as well is made float64 first
+        values = _numbers(raw, positions, self.number_names)
         values -= offset
-        with np.errstate(over="ignore", invalid="ignore"):
+        return values
+
+    def _scale(self, values: Doubles, out: Floats) -> Unseen:
+        """values: less their offsets."""
+        offset, scale, fill = self._scaling
+        np.divide(values, scale, out=out, casting="same_kind")
+        # A missing or infinite value leaves no finite sum: a look at each is for when there is one.
+        if not len(self._constant) and isfinite(np.add.reduce(out, axis=None)):
+            return {}
+        missing, unseen = np.isnan(values), Unseen()
+        if missing.any():
+            unseen = self._counts(self._complete, missing)
+            values = np.where(missing, fill - offset, values)
             np.divide(values, scale, out=out, casting="same_kind")
-            # A missing or infinite value leaves no finite sum: a look at each is for when there is one.
-            if not len(self._constant) and isfinite(np.add.reduce(out, axis=None)):
-                return {}
-            missing, unseen = np.isnan(values), Unseen()
-            if missing.any():
-                unseen = self._counts(self._complete, missing)
-                values = np.where(missing, fill - offset, values)
-                np.divide(values, scale, out=out, casting="same_kind")
         if len(self._constant):
             unseen |= self._counts(self._constant, np.abs(values) > _ROUNDING * np.abs(offset))
         finite = np.isfinite(out)

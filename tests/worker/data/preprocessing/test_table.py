@@ -46,6 +46,29 @@ def test_a_missing_number_is_filled_from_the_training_rows(impute: str, value: f
     assert fitted.transform(table(a=[np.nan])).item() == value
 
 
+def test_numbers_are_prepared_alike_however_they_came() -> None:
+    draw = np.random.default_rng(0)
+    raw = draw.normal(1e3, 5.0, (40, 5)).astype(np.float32)
+    fitted = fit_table(raw.astype(np.float64), np.arange(40), spec(normalise="standard"))
+    expected = fitted.transform(raw.astype(np.float64))
+    assert fitted.transform({str(place): raw[:, place] for place in range(5)}).tobytes() == expected.tobytes()
+    for same in (raw, raw.astype(np.longdouble), raw.astype(object), np.asfortranarray(raw), raw[:, ::-1][:, ::-1]):
+        kept = same.copy()
+        assert fitted.transform(same).tobytes() == expected.tobytes()
+        assert (same == kept).all()
+    for row in range(40):
+        assert fitted.transform(raw[row : row + 1]).tobytes() == expected[row : row + 1].tobytes()
+
+
+def test_numpy_warns_of_nothing_that_is_refused_or_made_good() -> None:
+    fitted = fit_table(table(a=[1.0, 2.0, np.nan]), np.arange(3), spec(impute="mean"))
+    with np.errstate(all="raise"):
+        fitted.transform(table(a=[np.nan]))
+        for bad in (1e300, np.inf):
+            with pytest.raises(BadRow, match=r"row 1.*too large"):
+                fitted.transform(np.array([[bad]]))
+
+
 def test_a_missing_number_names_its_row_and_column_when_nothing_fills_it() -> None:
     raw = table(a=[1.0, 2.0, 3.0], b=[1.0, np.nan, 3.0])
     fitted = fit_table(raw, np.array([0, 2]), spec())
