@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isfinite
 from typing import Protocol
 
@@ -26,17 +27,25 @@ from .trained_model import TrainedModel
 
 @dataclass(frozen=True)
 class Scores:
-    """Answers for a run of rows: either labels and probabilities, or values.
+    """Answers for a run of rows: either probabilities, and labels by them, or values.
 
-    labels: the name of the likeliest class, (n,) objects that are str.  probabilities: float32 (n, classes).
+    probabilities: float32 (n, classes).  class_names: (classes,) objects that are str.
     values: (n, k), float64 where the model scales its targets, else float32.
     unseen: how many cells of each column held what no training row did.
     """
 
-    labels: npt.NDArray[np.object_] | None = None
     probabilities: npt.NDArray[np.float32] | None = None
+    class_names: npt.NDArray[np.object_] | None = None
     values: npt.NDArray[np.float32] | npt.NDArray[np.float64] | None = None
     unseen: Mapping[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.object_] | None:
+        """The name of the likeliest class, (n,) objects that are str; looked up when they are asked for."""
+        if self.probabilities is None or self.class_names is None:
+            return None
+        likeliest: npt.NDArray[np.object_] = self.class_names[self.probabilities.argmax(axis=1)]
+        return likeliest
 
 
 class Predictor(Protocol):
@@ -92,21 +101,24 @@ class ModelPredictor:
     def predict(self, raw: Raw) -> Scores:
         """See `Predictor`."""
         with np.errstate(all="ignore"):  # what is not finite in the end is refused
-            outputs, unseen = self._outputs(raw)
-            _require_finite(outputs)
+            return self.predict_quietly(raw)
+
+    def predict_quietly(self, raw: Raw) -> Scores:
+        """The same for a thread whose numpy warns of nothing: for whoever answers again and again."""
+        outputs, unseen = self._outputs(raw)
+        _require_finite(outputs)
         if self.classes is None:
             scale = self.model.target_scale
             return Scores(values=outputs if scale is None else scale.outward(outputs), unseen=unseen)
         if outputs.shape[1] == 1:
             outputs = np.concatenate([1 - outputs, outputs], axis=1)
-        return Scores(self._class_names[outputs.argmax(axis=1)], outputs, unseen=unseen)
+        return Scores(outputs, self._class_names, unseen=unseen)
 
     def _outputs(self, raw: Raw) -> tuple[Array, Unseen]:
         """(n, values): prepared and computed some rows at a time, so that memory does not grow with preparation."""
         count = row_count(raw)
         if 0 < count <= self._few:
-            outputs, unseen = self._of_few(raw, count)
-            return outputs.reshape(count, -1), unseen
+            return self._of_few(raw, count)
         if count <= CHUNK_ROWS:
             outputs, unseen = self._computed(raw)
             return outputs.reshape(count, -1), unseen
@@ -122,11 +134,15 @@ class ModelPredictor:
 
     def _of_few(self, raw: Raw, count: int) -> tuple[Array, Unseen]:
         """Prepared where they enter the network: between that and the answers nothing is made or looked up."""
-        bound = self._session.bound(count)
-        unseen = self.model.preprocessor.transform_into(raw, bound.x[:count])  # type: ignore[union-attr]
-        if count < len(bound.x):
+        bound, transform = self._session.bound(count), self.model.preprocessor.transform_quietly  # type: ignore[union-attr]
+        if count == len(bound.x):
+            unseen = transform(raw, bound.x)
+            outputs = bound().copy()
+        else:
+            unseen = transform(raw, bound.x[:count])
             bound.x[count:] = 0
-        return bound()[:count].copy(), unseen
+            outputs = bound()[:count].copy()
+        return outputs if outputs.ndim == 2 else outputs.reshape(count, -1), unseen
 
     def _computed(self, raw: Raw) -> tuple[Array, Unseen]:
         preprocessor = self.model.preprocessor

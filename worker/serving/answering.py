@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import lru_cache
+from math import inf
 from typing import NamedTuple
 
 from pydantic_core import to_json
@@ -23,7 +24,7 @@ from singlepoint.worker.models.predictor import Scores
 
 from . import inference_protocol, invocations
 from .shelf import Loaded, Shelf
-from .signature import Refused, cut, joined, tensors
+from .signature import Refused, cut, joined
 
 log = logging.getLogger("singlepoint.serving")
 
@@ -32,6 +33,9 @@ MOST_ROWS = 65_536
 
 BATCH_ROWS = 4096
 """Computed together, at most."""
+
+LOOK_S = 0.002
+"""For so long it is believed which models there are: the command that removed one has not ended yet."""
 
 DEADLINE_S = 30.0
 """After it was asked, nobody waits for an answer any more: the page has told so."""
@@ -56,11 +60,12 @@ class Waiting(NamedTuple):
 
 
 class Answering:
-    """Frames in, frames out."""
+    """Frames in, frames out, in a thread whose numpy warns of nothing."""
 
     def __init__(self, shelf: Shelf, clock: Callable[[], float] = time.monotonic) -> None:
         self._shelf = shelf
         self._clock = clock
+        self._looked_s = -inf
         self._asked: dict[str, Callable[[Frame], bytes | Waiting]] = {
             "server": lambda frame: _answer(frame.id, to_json(SERVER)),
             "metadata": self._metadata,
@@ -75,7 +80,14 @@ class Answering:
 
         A frame whose time is over is answered without being computed.
         """
-        self._shelf.look()
+        now_s = self._clock()
+        if now_s - self._looked_s >= LOOK_S:
+            self._shelf.look()
+            self._looked_s = now_s
+        if len(frames) == 1:
+            understood = self._understood(frames[0])
+            yield understood if isinstance(understood, bytes) else _alone(understood, self._clock())
+            return
         begin = 0
         while begin < len(frames):
             end = begin + max(TOGETHER, begin)
@@ -109,7 +121,7 @@ class Answering:
         if len(batch) == 1:
             return _alone(batch[0], began_s)
         try:
-            scores = batch[0].loaded.predictor.predict(joined([one.raw for one in batch]))
+            scores = batch[0].loaded.predictor.predict_quietly(joined([one.raw for one in batch]))
         except Exception:  # noqa: BLE001 - whose fault it was, each one tells when it is alone
             return b"".join([_alone(one, began_s) for one in batch])
         answers, begin, rows = [], 0, sum(one.rows for one in batch)
@@ -152,7 +164,7 @@ class Answering:
             raise Refused(504, "the timeout was over before its turn came")
 
         def finish(scores: Scores) -> Body:
-            return inference_protocol.answer(form, loaded.name, str(loaded.version), tensors(scores))
+            return inference_protocol.answer(form, loaded.name, loaded.version, loaded.signature, scores)
 
         return _waiting(frame, loaded, loaded.signature.raw(inputs), finish)
 
@@ -200,7 +212,7 @@ def _waiting(frame: Frame, loaded: Loaded, raw: Raw, finish: Callable[[Scores], 
 
 def _alone(one: Waiting, began_s: float) -> bytes:
     try:
-        return _finished(one, one.loaded.predictor.predict(one.raw), one.rows, began_s)
+        return _finished(one, one.loaded.predictor.predict_quietly(one.raw), one.rows, began_s)
     except InvalidInput as error:
         return _refusal(one.id, Refused(422, error.without_data))
     except Exception as error:  # noqa: BLE001 - told and logged as a defect

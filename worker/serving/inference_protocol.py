@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from pydantic_core import from_json, to_json
 
+from singlepoint.worker.models.predictor import Scores
 from singlepoint.worker.nn.arrays import Array
 
-from .signature import Refused, Signature
+from .signature import Refused, Signature, tensor
 
 DATATYPES: Mapping[str, str] = {
     **{f"UINT{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -70,13 +71,17 @@ class Given:
 
 @dataclass(frozen=True)
 class Form:
-    """A request without its values. outputs: those asked for, in order; None for all.  binary: the default of all."""
+    """A request without its values. outputs: those asked for, in order; None for all.  binary: the default of all.
+
+    nothing: a None for each input, where none has data in the JSON.
+    """
 
     id: str | None = None
     inputs: tuple[Given, ...] = ()
     outputs: tuple[Wanted, ...] | None = None
     binary: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    nothing: Sequence[None] | None = None
 
 
 def parse(body: bytes, json_bytes: int | None, signature: Signature) -> tuple[Form, Mapping[str, Array]]:
@@ -84,22 +89,21 @@ def parse(body: bytes, json_bytes: int | None, signature: Signature) -> tuple[Fo
     input. Raises Refused."""
     if json_bytes == 0:
         return Form(binary=True), {signature.inputs[0].name: _whole_body(body, signature)}
-    content, after = body, b""
-    if json_bytes is not None:
-        if json_bytes > len(body):
-            raise Refused(400, "Inference-Header-Content-Length is more than there is")
-        content, after = body[:json_bytes], body[json_bytes:]
-    form, data = _read(content)
-    inputs, begin = dict[str, Array](), 0
+    if json_bytes is None:
+        json_bytes = len(body)
+    elif json_bytes > len(body):
+        raise Refused(400, "Inference-Header-Content-Length is more than there is")
+    form, data = _read(body[:json_bytes])
+    inputs, begin = dict[str, Array](), json_bytes
     for one, values in zip(form.inputs, data, strict=True):
         if one.size_bytes is None:
             array = _from_json(values, one)
         else:
             end = begin + one.size_bytes
-            array = _from_bytes(after[begin:end], one)
+            array = _from_bytes(body[begin:end], one)
             begin = end
         inputs[one.name] = array.reshape(one.shape)
-    if begin != len(after):
+    if begin != len(body):
         raise Refused(400, "there are bytes that belong to no input, or too few")
     return form, inputs
 
@@ -114,17 +118,19 @@ def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
     """The form of a request, and what each input has as `data`."""
     if len(content) <= MOST_FORM_BYTES and b'"data"' not in content:
         form = _kept_form(content)
-        if not any(one.has_data for one in form.inputs):
-            return form, [None] * len(form.inputs)
+        if form.nothing is not None:
+            return form, form.nothing
     if (found := _DATA.search(content)) is not None:
         begin, end = found.span(1)
-        rest = b"%b[]%b" % (content[:begin], content[end:])  # nothing can go on from there but the document
+        rest = content[:begin] + b"[]" + content[end:]  # nothing can go on from there but the document
         # A name that is there once, and nowhere spelled with escapes, names what stood here or nothing.
         if len(rest) <= MOST_FORM_BYTES and rest.count(b'"data"') == 1 and b"\\" not in rest:
-            with suppress(ValueError, Refused):
+            try:
                 form = _kept_form(rest)
                 if len(form.inputs) == 1 and form.inputs[0].has_data:
-                    return form, [from_json(content[begin:end])]
+                    return form, (from_json(content[begin:end]),)
+            except (ValueError, Refused):
+                pass  # what is wrong is told by the reading of all
     document = _document(content)
     form = _form(document)
     return form, [one.get("data") for one in document["inputs"]]
@@ -147,7 +153,8 @@ def _form(document: dict[str, Any]) -> Form:
     identity = document.get("id")
     if identity is not None and (not isinstance(identity, str) or len(identity) > 256):
         raise Refused(400, "'id' must be a short text")
-    return Form(identity, inputs, _wanted(document.get("outputs"), binary), binary, parameters)
+    nothing = None if any(one.has_data for one in inputs) else (None,) * len(inputs)
+    return Form(identity, inputs, _wanted(document.get("outputs"), binary), binary, parameters, nothing)
 
 
 def _document(content: bytes) -> dict[str, Any]:
@@ -281,35 +288,60 @@ def _whole_body(body: bytes, signature: Signature) -> Array:
 # ---- answers -----------------------------------------------------------------------------------------------
 
 
-def answer(form: Form, name: str, version: str, outputs: Mapping[str, Array]) -> tuple[bytes, int | None]:
+def answer(form: Form, name: str, version: int, signature: Signature, scores: Scores) -> tuple[bytes, int | None]:
     """The body of an answer, and the length of its JSON when tensors follow it. Raises Refused for a strange output."""
-    wanted = form.outputs or tuple(Wanted(one, form.binary) for one in outputs)
-    if strange := [one.name for one in wanted if one.name not in outputs]:
-        raise Refused(422, f"there is no output '{strange[0][:100]}'; there are {', '.join(outputs)}")
-    listed, after = [], []
+    there = signature.output_names
+    wanted = form.outputs or tuple(Wanted(one, form.binary) for one in there)
+    told: list[Told] = []
+    data: list[list[Any] | None] = []
+    after: list[bytes] = []
     for one in wanted:
-        values = outputs[one.name]
-        told: dict[str, Any] = {"name": one.name, "datatype": _datatype(values), "shape": list(values.shape)}
+        if one.name not in there:
+            raise Refused(422, f"there is no output '{one.name[:100]}'; there are {', '.join(there)}")
+        values = tensor(scores, one.name)
+        size = None
         if one.binary:
-            content = _bytes_of(values)
-            after.append(content)
-            told["parameters"] = {"binary_data_size": len(content)}
-        else:
-            told["data"] = values.ravel().tolist()
-        listed.append(told)
-    head: dict[str, Any] = {"model_name": name, "model_version": version, "outputs": listed}
-    if form.id is not None:
-        head["id"] = form.id
-    content = to_json(head)
-    return b"".join([content, *after]), len(content) if after else None
+            after.append(_bytes_of(values))
+            size = len(after[-1])
+        told.append((one.name, values.dtype.char, values.shape, size))
+        data.append(None if one.binary else values.ravel().tolist())
+    if len(after) == len(told):
+        content = _kept_head(name, version, form.id, *told)
+    else:
+        content = _head(name, version, form.id, told, data)
+    if not after:
+        return content, None
+    return b"".join((content, *after)), len(content)
 
 
-def _datatype(values: Array) -> str:
-    return "BYTES" if values.dtype == object else f"FP{8 * values.dtype.itemsize}"
+Told = tuple[str, str, tuple[int, ...], int | None]
+"""Of an output: its name, numpy's letter for its type, shape, and size in bytes where it follows the JSON."""
+
+
+@lru_cache(maxsize=256)
+def _kept_head(name: str, version: int, identity: str | None, *told: Told) -> bytes:
+    """The JSON of an answer without a number in it."""
+    return _head(name, version, identity, told, [None] * len(told))
+
+
+def _head(
+    name: str, version: int, identity: str | None, told: Sequence[Told], data: Sequence[list[Any] | None]
+) -> bytes:
+    outputs = []
+    for (one, kind, shape, size), values in zip(told, data, strict=True):
+        about = {"parameters": {"binary_data_size": size}} if values is None else {"data": values}
+        outputs.append({"name": one, "datatype": _DATATYPE[kind], "shape": shape, **about})
+    head: dict[str, Any] = {"model_name": name, "model_version": str(version), "outputs": outputs}
+    if identity is not None:
+        head["id"] = identity
+    return to_json(head)
+
+
+_DATATYPE = {"O": "BYTES", "f": "FP32", "d": "FP64"}
 
 
 def _bytes_of(values: Array) -> bytes:
-    if values.dtype != object:
-        return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    if values.dtype.char != "O":
+        return (values if sys.byteorder == "little" else values.byteswap()).tobytes()
     encoded = [str(value).encode() for value in values]
     return b"".join(struct.pack("<I", len(one)) + one for one in encoded)

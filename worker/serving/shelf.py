@@ -117,7 +117,7 @@ class Shelf:
     def versions(self, name: str) -> Sequence[int]:
         """Ascending. Raises Refused for a name that no model has."""
         listed = self._listed.get(name)
-        if listed is None or listed.looked != self._looks:
+        if listed is None or listed.looked != self._looks or not listed.versions:
             listed = self._looked_at(name, listed)
         if not listed.versions:
             raise Refused(404, "there is no such model")
@@ -131,7 +131,7 @@ class Shelf:
             del self._coming[key]
 
     def look(self) -> None:
-        """Have every name looked at anew when it is asked for next: once for all that is answered together."""
+        """Have every name looked at anew when it is asked for next, as one that no model has is in any case."""
         self._looks += 1
         if len(self._listed) > MOST_LISTED:
             self._listed.clear()

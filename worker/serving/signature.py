@@ -61,6 +61,10 @@ class Signature:
         return {one.name: self._column(one, given[one.name]) for one in self.inputs}
 
     @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.outputs)
+
+    @cached_property
     def names(self) -> frozenset[str]:
         """Of the inputs."""
         return frozenset(one.name for one in self.inputs)
@@ -111,12 +115,14 @@ def signature(predictor: ModelPredictor) -> Signature:
     return Signature(inputs, outputs, columns, categorical)
 
 
-def tensors(scores: Scores) -> dict[str, Array]:
-    """The outputs by name."""
-    if scores.values is not None:
-        return {"prediction": scores.values}
-    assert scores.probabilities is not None and scores.labels is not None
-    return {"probabilities": scores.probabilities, "label": scores.labels}
+OUTPUTS = {"prediction": "values", "probabilities": "probabilities", "label": "labels"}
+"""Where the scores have them."""
+
+
+def tensor(scores: Scores, name: str) -> Array:
+    """One of the outputs that the signature names."""
+    found: Array = getattr(scores, OUTPUTS[name])
+    return found
 
 
 def joined(parts: Sequence[Raw]) -> Raw:
@@ -132,7 +138,7 @@ def joined(parts: Sequence[Raw]) -> Raw:
 def cut(scores: Scores, begin: int, end: int) -> Scores:
     """The answers of one of them."""
     return Scores(
-        None if scores.labels is None else scores.labels[begin:end],
         None if scores.probabilities is None else scores.probabilities[begin:end],
+        scores.class_names,
         None if scores.values is None else scores.values[begin:end],
     )

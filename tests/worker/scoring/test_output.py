@@ -68,7 +68,7 @@ def test_columns_are_copied_alike_whether_their_lines_can_be_taken_as_they_stand
     (tile,) = CsvFile(path).tiles(None, 16, Wanted(kept=["a", "b"]))
     assert (tile.lines is not None) == as_lines
     for labels in (["yes", "no"], ["a,b", 'say "no"'], ["two\nlines", "one\r"]):
-        scores = Scores(labels=np.array(labels), probabilities=np.array([[0.25, 0.75], [1, 0]], np.float32))
+        scores = Scores(np.array([[0.25, 0.75], [1, 0]], np.float32), np.array(labels, object))
         form = output_format(PurePath("o.csv"), predictor(np.where(X[:, 0] > 0, "yes", "no"), "bought"), ["a", "b"])
         assert form.rows(tile, scores) == form.rows(replace(tile, lines=None), scores)
 

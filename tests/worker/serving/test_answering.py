@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import select
 import shutil
+import signal
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,8 @@ from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.models import files, registry
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.serving import shelf as shelf_module
-from singlepoint.worker.serving.answering import Answering
-from singlepoint.worker.serving.process import _Connection
+from singlepoint.worker.serving.answering import LOOK_S, Answering
+from singlepoint.worker.serving.process import _Connection, _Loop
 from singlepoint.worker.serving.shelf import MEMORY_BYTES, Shelf, budgeted_bytes
 from singlepoint.worker.serving.signature import Refused
 
@@ -49,6 +51,13 @@ def shelf_of_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (home.models / name / "1").mkdir(parents=True)
         files.save(model.trained, home.models / name / "1")
     return home.path
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """As the serving process has it."""
+    with np.errstate(all="ignore"):
+        yield
 
 
 @pytest.fixture
@@ -155,6 +164,22 @@ def test_tensors_may_follow_the_json_and_be_asked_for_so(answering: Answering, m
     assert after[4 : 4 + first].decode() == predicted(models, "numbers", X[:5].astype(np.float64)).labels[0]
 
 
+def test_what_is_told_of_tensors_is_of_this_answer_whatever_was_answered_before(answering: Answering) -> None:
+    for count, identity, wanted in ((1, "a", 1), (2, "a", 1), (2, "b", 1), (2, None, 2), (2, None, 1), (1, "a", 1)):
+        names = ["probabilities", "label"][:wanted]
+        document = {
+            "inputs": [{**ONE, "shape": [count, 4], "data": [0.5] * 4 * count}],
+            "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in names],
+        }
+        found = only(answering, infer("numbers", document if identity is None else {**document, "id": identity}))
+        head = json.loads(found.body[: found.head["json_bytes"]])
+        sizes = [one["parameters"]["binary_data_size"] for one in head["outputs"]]
+
+        assert head.get("id") == identity
+        assert [(one["name"], one["shape"][0]) for one in head["outputs"]] == [(name, count) for name in names]
+        assert sum(sizes) == len(found.body) - found.head["json_bytes"]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -198,6 +223,46 @@ def test_an_answer_waits_for_room_in_the_socket() -> None:
     with Full() as full:
         _Connection(full).write(b"answer")
     assert done == [True, b"answer", False]
+
+
+def test_the_process_answers_with_warnings_off_until_it_is_ended(tmp_path: Path) -> None:
+    asked: list[tuple[int, str]] = []
+
+    class Echo:
+        def answer(self, frames: list[Frame]) -> Iterator[bytes]:
+            asked.extend((frame.id, np.geterr()["over"]) for frame in frames)
+            yield b"".join(frame.packed() for frame in frames)
+            signal.raise_signal(signal.SIGTERM)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with socket.socket(socket.AF_UNIX) as listening, socket.socket(socket.AF_UNIX) as page, np.errstate(all="warn"):
+        listening.bind(str(tmp_path / "socket"))
+        listening.listen()
+        page.connect(str(tmp_path / "socket"))
+        page.sendall(Frame(1, {"what": "server"}).packed() + Frame(2, {"what": "server"}).packed())
+        loop = _Loop(listening, Echo())  # type: ignore[arg-type]
+        try:
+            loop.run()
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        answered = Frames().take(page.recv(1 << 16))
+        for connection in loop._connections.values():
+            connection.peer.close()
+    assert asked == [(1, "ignore"), (2, "ignore")]
+    assert [frame.id for frame in answered] == [1, 2]
+
+
+def test_a_page_that_is_gone_is_forgotten() -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        loop = _Loop(listening, None)  # type: ignore[arg-type]
+        page, peer = socket.socketpair(socket.AF_UNIX)
+        connection = loop._connections[peer.fileno()] = _Connection(peer)
+        loop._poll.register(peer, select.POLLIN)
+        page.close()
+        assert loop._read(connection) == []
+        assert peer.fileno() == -1 and not loop._connections and not loop._poll.poll(0)
 
 
 def test_a_body_of_nothing_but_bytes_is_the_one_input(answering: Answering, models: Home) -> None:
@@ -334,6 +399,22 @@ def test_a_version_that_was_removed_answers_no_more_and_the_one_before_does(mode
     with pytest.raises(Refused, match="no such model"):
         shelf.get("numbers")
     assert not shelf.is_loaded("numbers", 1)
+
+
+def test_a_removed_model_is_gone_two_milliseconds_later_and_a_new_one_is_there_at_once(
+    models: Home, tmp_path: Path
+) -> None:
+    home = open_home(tmp_path / "home")
+    now_s = [NOW_S]
+    answering = Answering(Shelf(home), clock=lambda: now_s[0])
+    asked = infer("numbers", rows(X[:1]))
+    assert only(answering, asked).head["status"] == 404
+    shutil.copytree(models.models / "numbers", home.models / "numbers")
+    assert only(answering, asked).head["status"] == 200
+
+    registry.remove(home.models / "numbers" / "1")
+    now_s[0] += 1.01 * LOOK_S
+    assert only(answering, asked).head["status"] == 404
 
 
 def test_a_disk_that_fails_puts_no_model_away(models: Home, monkeypatch: pytest.MonkeyPatch) -> None:
