@@ -6,7 +6,6 @@ request says besides its numbers is its form. A client asks in one form again an
 
 from __future__ import annotations
 
-import re
 import struct
 import sys
 from collections.abc import Mapping, Sequence
@@ -108,8 +107,6 @@ def parse(body: bytes, json_bytes: int | None, signature: Signature) -> tuple[Fo
     return form, inputs
 
 
-_DATA = re.compile(rb'"data":([^"}]*\])')
-
 MOST_FORM_BYTES = 2048
 """Longer forms are not kept."""
 
@@ -120,8 +117,8 @@ def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
         form = _kept_form(content)
         if form.nothing is not None:
             return form, form.nothing
-    if (found := _DATA.search(content)) is not None:
-        begin, end = found.span(1)
+    begin, end = _listed(content)
+    if end:
         rest = content[:begin] + b"[]" + content[end:]  # nothing can go on from there but the document
         # A name that is there once, and nowhere spelled with escapes, names what stood here or nothing.
         if len(rest) <= MOST_FORM_BYTES and rest.count(b'"data"') == 1 and b"\\" not in rest:
@@ -134,6 +131,15 @@ def _read(content: bytes) -> tuple[Form, Sequence[Any]]:
     document = _document(content)
     form = _form(document)
     return form, [one.get("data") for one in document["inputs"]]
+
+
+def _listed(content: bytes) -> tuple[int, int]:
+    """Where the first list that is called data may lie: it has no text, and ends before its tensor. (0, 0): nowhere."""
+    begin = content.find(b'"data":') + len(b'"data":')
+    brace = content.find(b"}", begin)
+    quote = content.find(b'"', begin, brace)
+    end = content.rfind(b"]", begin, brace if quote < 0 else quote) + 1
+    return (begin, end) if begin >= len(b'"data":') and brace >= 0 and end else (0, 0)
 
 
 @lru_cache(maxsize=256)
