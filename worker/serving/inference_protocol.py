@@ -311,7 +311,7 @@ def answer(form: Form, name: str, version: int, signature: Signature, scores: Sc
             size = len(after[-1])
         told.append((one.name, values.dtype.char, values.shape, size))
         data.append(None if one.binary else values.ravel().tolist())
-    if len(after) == len(told):
+    if len(told) == len(after) <= MOST_KEPT_OUTPUTS:
         content = _kept_head(name, version, form.id, *told)
     else:
         content = _head(name, version, form.id, told, data)
@@ -322,6 +322,10 @@ def answer(form: Form, name: str, version: int, signature: Signature, scores: Sc
 
 Told = tuple[str, str, tuple[int, ...], int | None]
 """Of an output: its name, numpy's letter for its type, shape, and size in bytes where it follows the JSON."""
+
+
+MOST_KEPT_OUTPUTS = 8
+"""What is told of more is not kept: a request may ask for thousands."""
 
 
 @lru_cache(maxsize=256)

@@ -165,8 +165,16 @@ def test_tensors_may_follow_the_json_and_be_asked_for_so(answering: Answering, m
 
 
 def test_what_is_told_of_tensors_is_of_this_answer_whatever_was_answered_before(answering: Answering) -> None:
-    for count, identity, wanted in ((1, "a", 1), (2, "a", 1), (2, "b", 1), (2, None, 2), (2, None, 1), (1, "a", 1)):
-        names = ["probabilities", "label"][:wanted]
+    for count, identity, wanted in (
+        (1, "a", 1),
+        (2, "a", 1),
+        (2, "b", 1),
+        (2, None, 2),
+        (2, None, 1),
+        (1, "a", 1),
+        (1, "a", 9),
+    ):
+        names = (["probabilities", "label"] * 5)[:wanted]
         document = {
             "inputs": [{**ONE, "shape": [count, 4], "data": [0.5] * 4 * count}],
             "outputs": [{"name": name, "parameters": {"binary_data": True}} for name in names],
