@@ -55,7 +55,7 @@ class Connection(HttpToolsProtocol):
     limits = Limits()
     straight: Straight
     _held: tuple[RequestResponseCycle, Any] | None = None
-    _reads = False
+    _reads = _has_ended_one = False  # in the piece that is parsed
     _expected: str | None = "headers"
     _unfinished_bytes = 0
     _timer: asyncio.TimerHandle | None = None
@@ -97,14 +97,14 @@ class Connection(HttpToolsProtocol):
     # ---- as always -----------------------------------------------------------------------------------------
 
     def _parse(self, data: bytes) -> None:
-        before = self._expected
-        self._reads = True
+        self._reads, self._has_ended_one = True, False
         super().data_received(data)
         self._reads = False
         if self._held is not None:
             self._begin(*self._held)
         if self._expected == "headers":
-            self._unfinished_bytes += len(data)  # the parser holds them back until the header is whole
+            # The parser holds them back until the header is whole. How much of this is another request's nobody tells.
+            self._unfinished_bytes += 0 if self._has_ended_one else len(data)
             if self._unfinished_bytes > 2 * self.limits.header_bytes and not self.transport.is_closing():
                 self.send_400_response("the headers are too long")
             if self._timer is None:
@@ -112,8 +112,10 @@ class Connection(HttpToolsProtocol):
         elif self._expected == "body":
             self._stop_timer()
             self._timer = self.loop.call_later(self.limits.body_s, self._give_up)
-        elif before is not None or self._timer is not None:
+        elif not (self._is_between and self.timeout_keep_alive_task is None):
             self._stop_timer()
+        elif self._timer is None and not self.transport.is_closing():  # line ends, which begin nothing
+            self._timer = self.loop.call_later(self.limits.header_s, self._give_up)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         if not self.straight.takes(cycle):
@@ -144,7 +146,7 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._expected = None
+        self._expected, self._has_ended_one = None, True
         super().on_message_complete()
 
     # ---- what comes again ----------------------------------------------------------------------------------
@@ -153,8 +155,8 @@ class Connection(HttpToolsProtocol):
         known = self.straight.known(head)
         if known is None:
             return False
-        self._again = Again(data, known, time.perf_counter())
-        if not self.straight.ask(known, body, self._answer_again):
+        self._again = again = Again(data, known, time.perf_counter())
+        if not self.straight.ask(known, body, partial(self._answer_again, again)):
             self._again = None
             return False
         if self._timer is not None:  # of a new connection
@@ -162,9 +164,10 @@ class Connection(HttpToolsProtocol):
         self._expected = None
         return True
 
-    def _answer_again(self, outcome: Outcome) -> None:
-        again, self._again = self._again, None
-        assert again is not None
+    def _answer_again(self, again: Again, outcome: Outcome) -> None:
+        if self._again is not again:
+            return
+        self._again = None
         is_closed = self.transport.is_closing()
         if is_closed or (is_done(outcome) and not (self._is_to_end or self.flow.write_paused)):
             request_id, sent_bytes = new_request_id(), 0
@@ -184,8 +187,11 @@ class Connection(HttpToolsProtocol):
 
     def _go_on(self) -> None:
         """With what came meanwhile; without that, the connection may be kept for a while. Its one timer is left as it
-        is from one answer to the next, and looks when it is over."""
+        is from one answer to the next, and looks when it is over. One that is closed goes nowhere."""
         self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            self._later = b""
+            return
         self._answered_s = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_handler()

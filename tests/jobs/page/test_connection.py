@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
+from uvicorn.server import ServerState
 
 from singlepoint.jobs.page import guard
 from singlepoint.jobs.page.connection import Again, Connection, cut
 from singlepoint.jobs.page.predictions import Head
-from singlepoint.jobs.page.security import Limits
+from singlepoint.jobs.page.problems import Refused
+from singlepoint.jobs.page.security import Limits, Refusal
 from tests.jobs.page.client import TOKEN, Client, Serve
 from tests.jobs.page.test_back_pressure import INFER, Computing, computing
 
@@ -216,6 +219,45 @@ def test_after_an_error_too_what_came_meanwhile_is_answered(client: Client, peer
     assert [peer.reply()[0] for _ in range(2)] == [422, 200]
 
 
+def test_a_part_of_the_next_is_none_of_the_one_that_is_told_why_not(
+    client: Client, peer: Peer, computing: Computing
+) -> None:
+    known(peer, computing)
+    large = b"x" * (3 * Limits().header_bytes)
+    peer.ask(request(large))
+    [first] = computing.more(1)
+    peer.ask(request(b"2")[:20])
+    assert client("GET", "/v2/health/live").status == 200  # so that has been read
+    computing.refuse(first, 422, "why")
+    assert peer.reply()[0] == 422
+    peer.ask(request(b"2")[20:])
+    [second] = computing.more(1)
+    computing.answer(second)
+    assert peer.reply()[::2] == (200, b"2")
+
+    peer.ask(request(large) + request(b"4")[:20])  # nor in one piece
+    [third] = computing.more(1)
+    computing.answer(third)
+    assert peer.reply()[::2] == (200, large)
+    peer.ask(request(b"4")[20:])
+    [fourth] = computing.more(1)
+    computing.answer(fourth)
+    assert peer.reply()[::2] == (200, b"4")
+
+
+@pytest.mark.parametrize("first", ["GET", "known"])
+def test_line_ends_alone_keep_no_connection(serve: Serve, computing: Computing, first: str) -> None:
+    one = Peer(serve(limits=Limits(header_s=0.2)))
+    if first == "known":
+        known(one, computing)
+    else:
+        one.ask(b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.reply()[0] == 200
+    one.ask(b"\r\n")
+    assert one.socket.recv(1) == b""
+    one.socket.close()
+
+
 def test_a_client_that_goes_away_hinders_nobody(client: Client, peer: Peer, computing: Computing) -> None:
     known(peer, computing)
     peer.ask(request())
@@ -267,6 +309,34 @@ def test_of_a_head_all_but_the_length_of_the_body_is_told_apart() -> None:
     assert len({(cut(one) or (b"",))[0] for one in (request(), request(token="x"), request(host="x"))}) == 3
 
 
+class Wire:
+    closed = False
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_came_on_a_connection_that_is_gone_is_not_looked_at_nor_is_an_answer_to_another() -> None:
+    noted: list[object] = []
+
+    class Loop:
+        def call_soon(self, *call: object) -> None:
+            noted.append(call)
+
+    one, wire, loop, again = object.__new__(Connection), Wire(), Loop(), Again(b"", Head(b"", ""), 0.0)
+    one.transport, one.loop, one.server_state = wire, loop, ServerState()  # type: ignore[assignment]
+    one.straight = SimpleNamespace(note=None)  # type: ignore[assignment]
+    one._again, one._later = again, b"more"
+    one._answer_again(Again(b"", Head(b"", ""), 1.0), Refused(Refusal(503, "", "")))
+    assert (one._again, one._later, noted) == (again, b"more", [])
+    wire.closed = True
+    one._answer_again(again, Refused(Refusal(503, "", "")))
+    assert (one._again, one._later, len(noted)) == (None, b"", 1)
+
+
 def test_a_connection_is_kept_so_long_after_its_last_answer_and_while_one_is_under_way() -> None:
     class Loop:
         def __init__(self) -> None:
@@ -277,15 +347,6 @@ def test_a_connection_is_kept_so_long_after_its_last_answer_and_while_one_is_und
 
         def call_later(self, delay: float, _look: object) -> None:
             self.looks.append(delay)
-
-    class Wire:
-        closed = False
-
-        def is_closing(self) -> bool:
-            return self.closed
-
-        def close(self) -> None:
-            self.closed = True
 
     one, loop, wire = object.__new__(Connection), Loop(), Wire()
     one.loop, one.transport, one.timeout_keep_alive, one._answered_s = loop, wire, 5, 100.0  # type: ignore[assignment]
