@@ -26,6 +26,7 @@ from singlepoint.jobs.client import control
 from singlepoint.jobs.client.entry import read_address
 from singlepoint.jobs.client.session import Settings, open_session
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.host.processes import started
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.services.draining import Drain, drain
 from singlepoint.jobs.store.home import Home, open_home
@@ -319,7 +320,7 @@ class Machine:
                     os.kill(pid, signal.SIGCONT)
 
     def pids(self, command: str) -> list[int]:
-        """Processes of this home whose command line has this word."""
+        """Processes of this home whose command line has this word, the oldest first: their numbers begin anew."""
         found = []
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
@@ -329,7 +330,7 @@ class Machine:
                     continue
                 if re.search(rf"{re.escape(str(self.home.path))}\b.* {command}\b", line):
                     found.append(int(entry.name))
-        return sorted(found)
+        return sorted(found, key=lambda pid: (started(pid) or 0, pid))
 
 
 TRAINING = """\
