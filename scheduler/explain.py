@@ -126,7 +126,7 @@ def _expected_lines(row: Mapping[str, Any], at: float) -> Iterator[str]:
 
 
 def _foreseen(session: Session, job: Job) -> dict[str, Any]:
-    """What is told of a job that has not ended; where its times are not yet, played from the line as it was told."""
+    """What is told of a job, nothing of one that has ended; times that are not told yet come of playing the line."""
     row = live(session, job)[0]
     scene = read_scene(session) if row and row["eta"] is None else None
     seen = foresee(scene) if scene is not None and scene.knows(job.id) else Foresight()

@@ -159,24 +159,21 @@ class Connection(HttpToolsProtocol):
         if not self.straight.ask(known, body, partial(self._answer_again, again)):
             self._again = None
             return False
-        if self._timer is not None:  # of a new connection
-            self._stop_timer()
+        self._stop_timer()  # there is one on a new connection
         self._expected = None
         return True
 
     def _answer_again(self, again: Again, outcome: Outcome) -> None:
-        if self._again is not again:
+        if self._again is not again:  # the usual way has it
             return
         self._again = None
-        is_closed = self.transport.is_closing()
-        if is_closed or (is_done(outcome) and not (self._is_to_end or self.flow.write_paused)):
-            request_id, sent_bytes = new_request_id(), 0
-            if not is_closed and is_done(outcome):
-                sent_bytes = len(outcome.body)
-                self.transport.write(answered(outcome, self.server_state.default_headers, request_id))
-            seconds = time.perf_counter() - again.began
-            over = Over(request_id, "POST", again.head.route, status_of(outcome), sent_bytes, seconds)
-            self.loop.call_soon(self.straight.note, over)  # once the answer is on its way
+        if self.transport.is_closing():
+            self._later = b""
+            self._note(again, new_request_id(), status_of(outcome), 0)
+        elif is_done(outcome) and not (self._is_to_end or self.flow.write_paused):
+            request_id = new_request_id()
+            self.transport.write(answered(outcome, self.server_state.default_headers, request_id))
+            self._note(again, request_id, 200, len(outcome.body))
             self._go_on()
         else:
             self._carried = {OUTCOME: outcome, BEGAN: again.began}
@@ -185,13 +182,15 @@ class Connection(HttpToolsProtocol):
             if self._is_to_end:
                 super().shutdown()
 
+    def _note(self, again: Again, request_id: str, status: int, sent_bytes: int) -> None:
+        self.server_state.total_requests += 1
+        seconds = time.perf_counter() - again.began
+        over = Over(request_id, "POST", again.head.route, status, sent_bytes, seconds)
+        self.loop.call_soon(self.straight.note, over)  # once the answer is on its way
+
     def _go_on(self) -> None:
         """With what came meanwhile; without that, the connection may be kept for a while. Its one timer is left as it
-        is from one answer to the next, and looks when it is over. One that is closed goes nowhere."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            self._later = b""
-            return
+        is from one answer to the next, and looks when it is over."""
         self._answered_s = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_handler()

@@ -30,6 +30,9 @@ ROUTES = ("/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer
 OUTCOME = "singlepoint.outcome"
 """Where the straight way leaves what became of a prediction, for the usual one to tell."""
 
+MOST_HEADS = 512
+"""That are known at a time."""
+
 _INFER = re.compile(r"/v2/models/([A-Za-z0-9][A-Za-z0-9_-]{0,63})(?:/versions/([0-9]{1,9}))?/infer", re.ASCII)
 
 
@@ -165,10 +168,6 @@ class Straight:
         if len(self._known) >= MOST_HEADS:
             self._known.clear()
         self._known[raw_head] = head
-
-
-MOST_HEADS = 512
-"""That are known at a time."""
 
 
 def _comes_again(scope: Scope) -> bool:

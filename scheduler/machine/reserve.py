@@ -9,12 +9,11 @@ not seen here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 
 import psutil
 
-from singlepoint.jobs.host.singleton import holder
 from singlepoint.jobs.lifecycle.records import Resources
 from singlepoint.jobs.store.home import Home
 
@@ -37,8 +36,9 @@ def measured_reserve(home: Home, floor: Resources | None = None, workers: int = 
     workers: those that are registered; as many as the supervisor was told to have are reckoned with in any case.
     """
     page = {process.pid for process in page_processes(home)}
-    used = sum(_memory_bytes(process) for process in own_processes(home) if process.pid not in page)
-    expected = OURS_BYTES + max(workers, _workers_to_come(home)) * WORKER_BYTES
+    ours = [process for process in own_processes(home) if process.pid not in page]
+    used = sum(map(_memory_bytes, ours))
+    expected = OURS_BYTES + max(workers, _workers_to_come(ours)) * WORKER_BYTES
     steps = _steps(max(used * HEAD_ROOM, expected))
     return Resources(memory_bytes=max(floor.memory_bytes if floor else 0, steps * STEP_BYTES))
 
@@ -55,14 +55,9 @@ def _steps(memory_bytes: float) -> int:
     return -(-int(memory_bytes) // STEP_BYTES)
 
 
-def _workers_to_come(home: Home) -> int:
-    """How many workers the supervisor's pool was started for, by its command line; 0 where there is none."""
-    supervisor = holder(home.lock("supervisor"))
-    try:
-        children = psutil.Process(supervisor.pid).children() if supervisor else []
-    except psutil.Error:
-        return 0
-    return max((_workers_asked_for(words_of(child)) for child in children), default=0)
+def _workers_to_come(ours: Iterable[psutil.Process]) -> int:
+    """How many workers the pool was started for, by its command line; 0 where there is none."""
+    return max((_workers_asked_for(words_of(process)) for process in ours), default=0)
 
 
 def _workers_asked_for(words: Sequence[str]) -> int:

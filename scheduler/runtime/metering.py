@@ -26,8 +26,8 @@ log = logging.getLogger("singlepoint.scheduler")
 
 EVERY_S = 1.0
 OWN_EVERY_S = 10.0
-"""How often our own processes are looked for. What they were seen to have used is booked at
-the next measuring: by then the end of every attempt is known whose process had gone."""
+"""How often our own processes are looked for. What they were seen to have used is booked at the next measuring: by then
+the end of every attempt is known whose process had gone."""
 
 FIRST_S = 10.0
 """What ends sooner has no rings of its own: its ledger says all there is to say."""

@@ -10,7 +10,7 @@ import struct
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from math import prod
 from types import NoneType
@@ -70,17 +70,18 @@ class Given:
 
 @dataclass(frozen=True)
 class Form:
-    """A request without its values. outputs: those asked for, in order; None for all.  binary: the default of all.
-
-    nothing: a None for each input, where none has data in the JSON.
-    """
+    """A request without its values. outputs: those asked for, in order; None for all.  binary: the default of all."""
 
     id: str | None = None
     inputs: tuple[Given, ...] = ()
     outputs: tuple[Wanted, ...] | None = None
     binary: bool = False
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    nothing: Sequence[None] | None = None
+
+    @cached_property
+    def nothing(self) -> Sequence[None] | None:
+        """A None for each input, where none has data in the JSON."""
+        return None if any(one.has_data for one in self.inputs) else (None,) * len(self.inputs)
 
 
 def parse(body: bytes, json_bytes: int | None, signature: Signature) -> tuple[Form, Mapping[str, Array]]:
@@ -159,8 +160,7 @@ def _form(document: dict[str, Any]) -> Form:
     identity = document.get("id")
     if identity is not None and (not isinstance(identity, str) or len(identity) > 256):
         raise Refused(400, "'id' must be a short text")
-    nothing = None if any(one.has_data for one in inputs) else (None,) * len(inputs)
-    return Form(identity, inputs, _wanted(document.get("outputs"), binary), binary, parameters, nothing)
+    return Form(identity, inputs, _wanted(document.get("outputs"), binary), binary, parameters)
 
 
 def _document(content: bytes) -> dict[str, Any]:

@@ -434,7 +434,8 @@ def test_what_nobody_can_come_after_is_refused_and_so_no_circle_comes_about(
 def test_a_job_that_failed_can_be_come_after_when_that_is_what_was_waited_for(session: Session, spec: Path) -> None:
     gone = accept(session.store)
     session.store.move(gone.id, Event.CANCEL, 1.0)
-    submit(session, parse_file(spec, [f"after=['{gone.id}:failed']"]), 2.0)
+    job = submit(session, parse_file(spec, [f"after=['{gone.id}:failed']"]), 2.0).job
+    assert (job.state, [one.job for one in job.after]) == (State.PENDING, [gone.id])
 
 
 def test_a_job_cannot_wait_for_one_that_failed(session: Session, spec: Path) -> None:

@@ -25,10 +25,10 @@ from .denoise import denoised
 from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution
 
 Doubles = npt.NDArray[np.float64]
+PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
+
 CACHED_VALUES = 1 << 15
 """Scaled in one go, in float64: what is between two passes over them stays in the processor's cache."""
-
-PerChannel = Annotated[tuple[float, ...], Field(min_length=1)]
 
 
 class ArrayPreprocessor(Fitted):
