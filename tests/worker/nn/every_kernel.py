@@ -30,6 +30,7 @@ CASES = {
         for kind, name in ((SimpleRNN, "simple_rnn"), (GRU, "gru"), (LSTM, "lstm"))
     },
     "wide": ([Dense(type="dense", units=units) for units in (128, 64, 32, 10)], (784,)),
+    "wider": ([Dense(type="dense", units=units) for units in (192, 128, 10)], (1000,)),
     "wide and odd": ([Dense(type="dense", units=units) for units in (257, 129, 33, 2)], (131,)),
     **{
         f"many units of {kind.__name__}": ([kind(type=name, units=64), NARROW], (5, 31))
@@ -54,7 +55,7 @@ def dependent(name: str) -> bool:
 
 if __name__ == "__main__":
     found = {
-        "lanes": way(256, [(128, 784)], in_lanes, ways_by_row(256, 128, 784)).lanes,
+        "lanes": way(256, [(512, 784)], in_lanes, ways_by_row(256, 512, 784)).lanes,
         "lanes_are_equal": lanes_are_equal(),
         "dependent": [name for name in CASES if dependent(name)],
     }

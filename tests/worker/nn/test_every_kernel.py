@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,11 @@ from singlepoint.worker.nn.layers.products import (
     ALONE,
     BY_LANE,
     BY_ROW,
-    HALVED,
+    IN_TILES,
     LANES,
     ONE_BY_ROW,
     RowProduct,
+    cuts,
     in_lanes,
     in_parts,
     lanes_are_equal,
@@ -139,7 +141,7 @@ def test_what_was_tried_on_one_thread_is_tried_again_on_two(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("multiply", [in_lanes, one_by_one])
-@pytest.mark.parametrize(("outputs", "inputs"), [(1, 5), (2, 32), (32, 64), (64, 30), (300, 500)])
+@pytest.mark.parametrize(("outputs", "inputs"), [(1, 5), (2, 32), (32, 64), (64, 30), (300, 500), (128, 1000)])
 def test_rows_are_multiplied_and_the_bias_added_whatever_the_way(
     outputs: int, inputs: int, multiply: products.Product
 ) -> None:
@@ -170,20 +172,60 @@ def test_a_lonely_row_goes_with_few_others_only_where_it_keeps_its_bits(monkeypa
             assert way(1, [(30, 40)], differs_for_few, ways) == chosen
 
 
-@pytest.mark.usefixtures("tried_anew")
-def test_a_long_sum_is_two_halves_where_that_is_how_the_lanes_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    def adds_two_halves(w: Array, x: Array, out: Array) -> None:
-        adds_from_the_start(w, x, out)
-        if x.shape[-1] == LANES:
-            first = np.empty(out.shape, out.dtype)
-            adds_from_the_start(w[:, :32], x[:, :32], first)
-            adds_from_the_start(w[:, 32:], x[:, 32:], out)
-            out += first
+def adds_in_pieces(ends: tuple[int, ...]) -> products.Product:
+    """As BLAS does for all lanes, in a product that it copies the factors of."""
 
-    for product, halved in ((adds_from_the_start, False), (adds_two_halves, True)):
-        products._is_like.cache_clear()
-        monkeypatch.setattr(products, "in_lanes", product)
-        assert way(1, [(40, 60)], product, ways_by_row(1, 40, 60)) == (HALVED if halved else ONE_BY_ROW)
+    def product(w: Array, x: Array, out: Array) -> None:
+        adds_from_the_start(w, x, out)
+        if x.shape[-1] == LANES and w.flags.c_contiguous:
+            out[...] = 0
+            for begin, end in pairwise((0, *ends, w.shape[-1])):
+                piece = np.empty(out.shape, out.dtype)
+                adds_from_the_start(w[:, begin:end], x[:, begin:end], piece)
+                out += piece
+
+    return product
+
+
+@pytest.mark.usefixtures("tried_anew")
+@pytest.mark.parametrize("ends", [(), (256,), (160,), (144,)])
+def test_a_long_sum_is_cut_where_that_is_how_the_lanes_are_added_up(
+    ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = adds_in_pieces(ends)
+    monkeypatch.setattr(products, "in_lanes", product)
+    known = ends in ((), (160,))
+    alone, tiled = ONE_BY_ROW._replace(cuts=ends), IN_TILES._replace(cuts=ends)
+    assert way(1, [(40, 300)], product, ways_by_row(1, 40, 300)) == (alone if known else BY_ROW)
+    assert way(16, [(128, 300)], product, ways_by_row(16, 128, 300)) == (tiled if known else BY_ROW)
+
+
+def test_the_last_two_pieces_of_a_sum_are_about_as_long() -> None:
+    found = [cuts(inputs, 320) for inputs in (1, 320, 321, 640, 641, 900, 1000)]
+    assert found == [(), (), (160,), (320,), (320, 480), (320, 624), (320, 640, 832)]
+
+
+@pytest.mark.usefixtures("tried_anew")
+def test_many_outputs_come_in_tiles_whose_products_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = set[tuple[int, ...]]()
+
+    def watched(w: Array, x: Array, out: Array) -> None:
+        seen.add((w.shape[-2], x.shape[-1]))
+        adds_from_the_start(w, x, out)
+
+    monkeypatch.setattr(products, "in_lanes", watched)
+
+    def tiled(rows: int, outputs: int, inputs: int) -> int:
+        """Rows in a tile, 0: none."""
+        chosen = way(rows, [(outputs, inputs)], watched, ways_by_row(rows, outputs, inputs))
+        return chosen.lanes if chosen.tile else 0
+
+    assert [tiled(rows, 192, 100) for rows in (16, 32, 64, 128)] == [16, 32, 32, 0]
+    assert (64, 16) in seen and (64, 32) in seen
+    assert tiled(512, 128, 100) == 32, "two tiles are few"
+    assert tiled(32, 64, 100) == tiled(32, 190, 100) == 0, "one tile is the whole, and half a one is none"
+    assert tiled(1, 192, 100) == 0 and tiled(1, 8192, 100) == ALONE, "small as it is"
+    assert tiled(32, 64 * 400, 100) == 0, "too many to be kept twice"
 
 
 @pytest.mark.usefixtures("tried_anew")

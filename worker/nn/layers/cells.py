@@ -11,6 +11,7 @@ Sigmoids are 1 / (1 + exp(-z)), the sign folded into a copy of the weights: half
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -28,8 +29,8 @@ class StepProduct:
 
     def __init__(self, product: Product, way: Way, w: Array, entering: Array, leaving: Array) -> None:
         self._product = product
-        self._w, entering, leaving = way.of(w, entering, leaving)
-        self._entering, self._leaving = list(entering), list(leaving)
+        ((self._w, entering),) = way.of(w, entering)
+        self._entering, self._leaving = list(entering), list(way.divided(leaving))
 
     def __call__(self, step: int, at: int) -> None:
         """at: where what the step comes to is kept."""
@@ -102,9 +103,7 @@ class Cell:
 
     def lasting(self, what: str, shape: tuple[int, int], memory: Memory) -> Array:
         """Where something made of the weights is kept: one for all passes that multiply alike."""
-        if self.way.turned:
-            return memory.lasting((self.name, what, "turned"), shape[::-1]).T
-        return memory.lasting((self.name, what), shape)
+        return self.way.weights(partial(memory.lasting, (self.name, what, self.way.turned)), *shape)
 
     def step_product(self, w: Array, entering: Array, leaving: Array) -> StepProduct:
         """w times a part of what enters each step."""

@@ -15,9 +15,9 @@ one and called at another promises nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from functools import cache, lru_cache, partial
-from itertools import chain
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import cache, lru_cache, partial, reduce
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,8 +37,10 @@ ALIKE = 256  # outputs more or fewer change nothing in how a large product is di
 SMALL = 1_000_000  # multiplications
 SMALL_ALONG = 1200  # values of a product whose factors both lie along the sums
 ALONG = 256  # rows for which such factors are copied in no more time than others
-HALF_UNIT = 16  # the first of two halves is the longer one, a multiple of this
+CUT_UNIT, SUMMED_AT_ONCE = 16, (512, 448, 384, 320, 256)  # see `cuts`
 MOST_PARTS, MOST_LANES_IN_PARTS = 16, 32
+TILE = 64  # outputs
+MOST_IN_TILES, FEW_TILES = 64, 2  # rows; of more, to copy the factors is less of the work, unless they are few
 MANY = 64  # rows for which it pays to keep larger weights a second time
 TURNED, TURNED_FOR_FEW = 1 << 20, 1 << 17  # weights that are kept so
 
@@ -89,7 +91,8 @@ class Way(NamedTuple):
 
     entering_by_row, leaving_by_row: one row's values side by side, or one value of all lanes.
     turned: w by inputs, not by outputs.  parts: products that the outputs are divided among.
-    halved: long sums as two, as BLAS itself divides them where it copies the factors.
+    tile: so many outputs in a product, whose weights lie by themselves, turned; 0: all of them.
+    cuts: where long sums are taken apart, to be added at the end.
     """
 
     lanes: int
@@ -97,28 +100,59 @@ class Way(NamedTuple):
     leaving_by_row: bool
     turned: bool = False
     parts: int = 1
-    halved: bool = False
+    tile: int = 0
+    cuts: tuple[int, ...] = ()
 
-    def of(self, w: Array, x: Array, out: Array) -> tuple[Array, Array, Array]:
-        """What a `Product` is called with, so that it comes in parts. x: (..., blocks, inputs, lanes).
+    @property
+    def is_whole(self) -> bool:
+        """Whether it takes one product of w as it is given."""
+        return self.parts == 1 and not self.tile and not self.cuts
 
-        Of halves out is (..., blocks, 2, outputs, lanes).
+    def of(self, w: Array, x: Array) -> list[tuple[Array, Array]]:
+        """The factors that a `Product` is called with for each piece of the sums. x: (..., blocks, inputs, lanes).
+
+        w: as `weights` has it. The products are `divided`.
         """
-        if self.halved:
-            return w.reshape(len(w), 2, -1).swapaxes(0, 1), x.reshape(*x.shape[:-2], 2, -1, x.shape[-1]), out
-        if self.parts == 1:
-            return w, x, out
-        return (
-            w.reshape(self.parts, -1, w.shape[1]),
-            x[..., None, :, :],
-            out.reshape(*out.shape[:-2], self.parts, -1, out.shape[-1]),
-        )
+        if self.parts > 1:
+            w = w.reshape(self.parts, -1, w.shape[1])
+        if self.tile or self.parts > 1:
+            w, x = w[:, None], x[..., None, :, :, :]
+        ends = pairwise((0, *self.cuts, w.shape[-1]))
+        return [(w[..., begin:end], x[..., begin:end, :]) for begin, end in ends] if self.cuts else [(w, x)]
+
+    def divided(self, out: Array) -> Array:
+        """Where a product is put, of out (..., blocks, outputs, lanes): all blocks of a part one after another, since
+        its weights are in the cache by then.
+        """
+        each = self.tile or out.shape[-2] // self.parts
+        if each == out.shape[-2]:
+            return out
+        return out.reshape(*out.shape[:-2], -1, each, out.shape[-1]).swapaxes(-3, -4)
+
+    def weights(self, memory: Callable[[tuple[int, ...]], Array], outputs: int, inputs: int) -> Array:
+        """Memory for weights: (outputs, inputs), or in tiles (tiles, outputs of one, inputs)."""
+        if self.tile:
+            return memory((outputs // self.tile, inputs, self.tile)).swapaxes(-1, -2)
+        return memory((inputs, outputs)).T if self.turned else memory((outputs, inputs))
+
+
+def cuts(inputs: int, at_once: int) -> tuple[int, ...]:
+    """Where BLAS cuts a sum that is longer than it adds up at once, when it copies the factors.
+
+    Source: OpenBLAS, driver/level3/level3.c: pieces as long as can be, and of the last two each about half.
+    """
+    found, begun = [], 0
+    while inputs - begun > at_once:
+        left = inputs - begun
+        begun += at_once if left >= 2 * at_once else -(-(left // 2) // CUT_UNIT) * CUT_UNIT
+        found.append(begun)
+    return tuple(found)
 
 
 BY_ROW = Way(LANES, entering_by_row=True, leaving_by_row=False)  # whose bits rows have that come one after another
 BY_LANE = Way(LANES, entering_by_row=False, leaving_by_row=False)  # and those that come side by side
+IN_TILES = Way(LANES, entering_by_row=True, leaving_by_row=True, turned=True, tile=TILE)
 ONE_BY_ROW = Way(ALONE, entering_by_row=True, leaving_by_row=True, turned=True)
-HALVED = ONE_BY_ROW._replace(halved=True)
 
 
 def laid(memory: Callable[[tuple[int, ...]], Array], shape: tuple[int, ...], by_row: bool) -> Array:
@@ -151,7 +185,8 @@ def ways_by_lane(rows: int, shapes: Sequence[tuple[int, int]], product: Product)
 def ways_by_row(rows: int, outputs: int, inputs: int) -> Sequence[Way]:
     """For rows that come one after another, and whose products are wanted so."""
     sizes = (ALONE,) if rows == 1 else (*WIDER, LANES)
-    return (*chain.from_iterable(_ways_of(lanes, outputs, inputs) for lanes in sizes), BY_ROW)
+    others = chain.from_iterable(_ways_of(lanes, outputs, inputs) for lanes in sizes)
+    return (*_in_tiles(rows, outputs, inputs), *others, BY_ROW)
 
 
 def _ways_of(lanes: int, outputs: int, inputs: int) -> Iterator[Way]:
@@ -161,9 +196,31 @@ def _ways_of(lanes: int, outputs: int, inputs: int) -> Iterator[Way]:
         if lanes * outputs <= SMALL_ALONG or lanes >= ALONG:
             yield Way(lanes, entering_by_row=True, leaving_by_row=True)
         if lanes == ALONE and _pays_to_turn(lanes, outputs * inputs):
-            yield HALVED
+            yield from _cut(ONE_BY_ROW, inputs)
     if lanes > LANES:
         yield BY_ROW._replace(lanes=lanes)
+
+
+def _in_tiles(rows: int, outputs: int, inputs: int) -> Iterator[Way]:
+    """So many outputs together that all products are small, and take the weights in hand as they lie."""
+    lanes = ALONE if rows == 1 else MOST_LANES_IN_PARTS if rows % MOST_LANES_IN_PARTS == 0 else LANES
+    if outputs % TILE or outputs == TILE or outputs * max(inputs, lanes) > TURNED:
+        return
+    if rows == 1 and _pays_to_turn(lanes, outputs * inputs):
+        return
+    if rows > MOST_IN_TILES and outputs > FEW_TILES * TILE:
+        return
+    tiled = IN_TILES._replace(lanes=lanes)
+    for by in (tiled, *_cut(tiled, inputs)):
+        if _is_small(by, outputs, inputs):
+            yield by
+
+
+def _cut(whole: Way, inputs: int) -> Iterator[Way]:
+    """Its sums cut, as one kernel or another does."""
+    for at in dict.fromkeys(cuts(inputs, at_once) for at_once in SUMMED_AT_ONCE):
+        if at:
+            yield whole._replace(cuts=at)
 
 
 def _pays_to_turn(lanes: int, weights: int) -> bool:
@@ -185,7 +242,8 @@ def in_parts(whole: Way, outputs: int, inputs: int, product: Product) -> Way:
 
 
 def _is_small(way: Way, outputs: int, inputs: int) -> bool:
-    return way.lanes * inputs * outputs <= way.parts * SMALL
+    longest = max(end - begin for begin, end in pairwise((0, *way.cuts, inputs)))
+    return way.lanes * longest * (way.tile or outputs // way.parts) <= SMALL
 
 
 @cache
@@ -217,22 +275,19 @@ def _is_like(few: Way, other: Way, outputs: int, inputs: int, _threads: tuple[in
 def _multiplied(by: Way, w: Array, rows: Array) -> Array:
     """(rows, outputs): the rows' products, this way."""
     given, count = w, len(rows)
-    outputs, inputs = len(given), entering_inputs(by, given.shape[1])
+    (outputs, inputs), blocks = w.shape, count // by.lanes
+    memory = partial(np.empty, dtype=np.float32)
     if by.turned:
-        w = np.zeros((inputs, outputs), np.float32).T
-        w[:, : given.shape[1]] = given
-    memory = partial(np.zeros, dtype=np.float32)
-    x = laid(memory, (count // by.lanes, inputs, by.lanes), by.entering_by_row)
-    x[:, : given.shape[1]] = rows.reshape(len(x), by.lanes, -1).swapaxes(1, 2)
-    out = laid(memory, (len(x), *((2,) if by.halved else ()), outputs, by.lanes), by.leaving_by_row)
-    in_lanes(*by.of(w, x, out))
-    out = np.add(out[:, 0], out[:, 1]) if by.halved else out
+        w = by.weights(memory, outputs, inputs)
+        w[...] = given.reshape(w.shape)
+    x = laid(memory, (blocks, inputs, by.lanes), by.entering_by_row)
+    x[...] = rows.reshape(blocks, by.lanes, -1).swapaxes(1, 2)
+    sums = []
+    for factors in by.of(w, x):
+        sums.append(laid(memory, (blocks, outputs, by.lanes), by.leaving_by_row))
+        in_lanes(*factors, by.divided(sums[-1]))
+    out = reduce(np.add, sums)
     return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(count, outputs)
-
-
-def entering_inputs(by: Way, inputs: int) -> int:
-    """How many there are, with those that make two halves equally long."""
-    return 2 * -(-inputs // (2 * HALF_UNIT)) * HALF_UNIT if by.halved else inputs
 
 
 class RowProduct:
@@ -250,23 +305,21 @@ class RowProduct:
         self.way = way(rows, [w.shape], product, ways_by_row(rows, outputs, inputs))
         blocks, lanes = -(-rows // self.way.lanes), self.way.lanes
         self.w = w
-        if self.way.turned:  # as long as for halves, so that one will do for all
-            turned = memory.lasting((name, "turned"), (entering_inputs(HALVED, inputs), outputs))
-            self.w = turned[: entering_inputs(self.way, inputs)].T
+        if self.way.turned:
+            self.w = self.way.weights(partial(memory.lasting, (name, "turned", self.way.tile)), outputs, inputs)
         self._bind(blocks, name, memory)
         self._shape, self._row_places = (blocks, lanes, inputs), None
         if rows < blocks * lanes:
-            filled_up = memory.zeros((blocks, lanes, self.w.shape[1]))
-            self._row_places = filled_up.reshape(blocks * lanes, -1)[:rows, :inputs]
-            self._factors = self.way.of(self.w, filled_up.swapaxes(1, 2), self._out)
+            filled_up = memory.zeros((blocks, lanes, inputs))
+            self._row_places = filled_up.reshape(blocks * lanes, -1)[:rows]
+            self._factors = self.way.of(self.w, filled_up.swapaxes(1, 2))
 
     def _bind(self, blocks: int, name: Hashable, memory: Memory) -> None:
         """Buffers: of the product, and of its sum with the bias, which are the same where rows leave as rows."""
         outputs, lanes, by_row, self.b = len(self.given_b), self.way.lanes, self.way.leaving_by_row, self.given_b
-        self._product = laid(memory.array, (blocks, outputs, lanes), by_row)
-        self._out = self._product
-        if self.way.halved:
-            self._out = laid(memory.array, (blocks, 2, outputs, lanes), by_row)
+        sums = [laid(memory.array, (blocks, outputs, lanes), by_row) for _ in range(1 + len(self.way.cuts))]
+        self._product, *self._others = sums
+        self._outs, self._whole = list(map(self.way.divided, sums)), self.way.is_whole
         held = self._product.swapaxes(1, 2)
         if by_row:
             self.y = held.reshape(-1, outputs)[: self.rows]
@@ -282,18 +335,24 @@ class RowProduct:
     def prepare(self) -> None:
         """Makes of the weights what all calls take."""
         if self.w is not self.given_w:
-            np.copyto(self.w[:, : self.given_w.shape[1]], self.given_w)
+            np.copyto(self.w, self.given_w.reshape(self.w.shape))
         if self.b is not self.given_b:
             np.copyto(self.b.reshape(-1, len(self.given_b)), self.given_b)
 
     def __call__(self, x: Array) -> Array:
         """`y` for x (rows, inputs)."""
-        if self._row_places is None:
-            self._multiply(self.w, x.reshape(self._shape).swapaxes(1, 2), self._out)
-        else:
+        if self._row_places is not None:
             np.copyto(self._row_places, x)
-            self._multiply(*self._factors)
-        if self._out is not self._product:
-            np.add(self._out[:, 0], self._out[:, 1], out=self._product)
+            self._sum_up(self._factors)
+        elif self._whole:
+            self._multiply(self.w, x.reshape(self._shape).swapaxes(1, 2), self._product)
+        else:
+            self._sum_up(self.way.of(self.w, x.reshape(self._shape).swapaxes(1, 2)))
         np.add(self._lanes, self.b, out=self._sum)
         return self.y
+
+    def _sum_up(self, factors: Iterable[tuple[Array, Array]]) -> None:
+        for (w, entering), out in zip(factors, self._outs, strict=True):
+            self._multiply(w, entering, out)
+        for other in self._others:
+            np.add(self._product, other, out=self._product)
