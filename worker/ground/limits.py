@@ -21,6 +21,9 @@ from .process import data_bytes
 FAR = 4
 """How many times its grant a single process of a program may ask for."""
 
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")} | {"VECLIB_MAXIMUM_THREADS": "1"}
+"""For a process that other work runs beside: threads of a BLAS that wait for one another keep the cores from it."""
+
 LARGE = 128
 """Rows and columns of which OpenBLAS takes its buffers to multiply them: up to 100 it has kernels that need none."""
 
@@ -31,9 +34,14 @@ really used is held to the grant by the parent's watch."""
 
 def warm_up() -> None:
     """Before a limit: let the BLAS take its buffers, whose first product would end the process; and have Arrow, which
-    would reserve a gigabyte, take its memory from the system as it needs it."""
+    would reserve a gigabyte, take its memory from the system as it needs it. The BLAS of a numpy that is loaded here
+    has one thread, unless the environment says otherwise, which is left as it is for whatever this process starts."""
+    unset = {name: count for name, count in ONE_THREAD.items() if name not in os.environ}
+    os.environ.update(unset)
     import numpy as np  # here, so that to hand in a command takes no numpy
 
+    for name in unset:
+        del os.environ[name]
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     if arrow := sys.modules.get("pyarrow"):
         arrow.set_memory_pool(arrow.system_memory_pool())

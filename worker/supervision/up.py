@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from singlepoint.jobs.store.home import Home
+from singlepoint.worker.ground.limits import ONE_THREAD
 
 from .supervisor import Child
-
-# The worker's own processes do as they are granted by `Terms`; what is imported before must not take every core.
-ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")} | {"VECLIB_MAXIMUM_THREADS": "1"}
 
 
 def services(
@@ -31,7 +29,7 @@ def services(
     command: what our own commands begin with.  budget: words for the scheduler.  page: words for the page; None where
     there is to be none, and nobody to answer predictions at once.
     """
-    alone = {**environment, **ONE_THREAD}
+    alone = {**environment, **ONE_THREAD}  # the worker's attempts have the threads that their `Terms` grant
     return [
         *([Child("broker", (*command, "broker"))] if redis_is_ours else []),
         Child("worker", (*command, "worker", "--workers", str(workers)), alone, grace_s=60),

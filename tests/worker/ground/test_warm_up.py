@@ -1,4 +1,4 @@
-"""What a process takes before it is held to its memory is enough for every product that follows."""
+"""What a process takes before it is held to its memory is enough for every product that follows, and no core more."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+
+from singlepoint.worker.ground import limits
 
 PRODUCT = """
 import resource
@@ -29,3 +31,24 @@ def test_a_large_product_takes_no_memory_that_a_limit_could_refuse_it(threads: s
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
     made = subprocess.run([sys.executable, "-c", PRODUCT], capture_output=True, text=True, check=False, env=environment)
     assert (made.returncode, made.stdout, made.stderr) == (0, "2000.0\n", "")
+
+
+THREADS = """
+import os
+from singlepoint.worker.ground import limits
+
+before = dict(os.environ)
+limits.warm_up()
+import threadpoolctl
+
+assert {**before, "ARROW_DEFAULT_MEMORY_POOL": "system"} == dict(os.environ)
+print(*{info["num_threads"] for info in threadpoolctl.threadpool_info() if info["user_api"] == "blas"})
+"""
+
+
+@pytest.mark.parametrize("said", [None, "2"])
+def test_who_checks_computes_on_one_thread_unless_told_otherwise(said: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in limits.ONE_THREAD}
+    environment |= {} if said is None else {"OPENBLAS_NUM_THREADS": said}
+    made = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=False, env=environment)
+    assert (made.returncode, made.stdout, made.stderr) == (0, f"{said or 1}\n", "")
