@@ -35,13 +35,14 @@ really used is held to the grant by the parent's watch."""
 def warm_up() -> None:
     """Before a limit: let the BLAS take its buffers, whose first product would end the process; and have Arrow, which
     would reserve a gigabyte, take its memory from the system as it needs it. The BLAS of a numpy that is loaded here
-    has one thread, unless the environment says otherwise, which is left as it is for whatever this process starts."""
-    unset = {name: count for name, count in ONE_THREAD.items() if name not in os.environ}
-    os.environ.update(unset)
-    import numpy as np  # here, so that to hand in a command takes no numpy
-
-    for name in unset:
-        del os.environ[name]
+    has one thread, unless the environment says how many, which is left as it is for whatever this process starts."""
+    alone = {} if any(os.environ.get(name) for name in (*ONE_THREAD, "GOTO_NUM_THREADS")) else ONE_THREAD
+    os.environ.update(alone)
+    try:
+        import numpy as np  # here, so that to hand in a command takes no numpy
+    finally:
+        for name in alone:
+            os.environ.pop(name, None)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"
     if arrow := sys.modules.get("pyarrow"):
         arrow.set_memory_pool(arrow.system_memory_pool())

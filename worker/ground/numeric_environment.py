@@ -23,7 +23,7 @@ def fingerprint(threads: int) -> dict[str, Any]:
 def _of_any_size() -> dict[str, Any]:
     """What no grant changes; a process and those that it forks look once."""
     blas: dict[str, Any] = next((info for info in threadpool_info() if info["user_api"] == "blas"), {})
-    features = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    features = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ())  # none is not listed
     return {
         "singlepoint": version("singlepoint"),
         "numpy": np.__version__,

@@ -225,7 +225,7 @@ def test_many_outputs_come_in_tiles_whose_products_are_small(monkeypatch: pytest
     assert tiled(512, 128, 100) == 32, "two tiles are few"
     assert tiled(32, 64, 100) == tiled(32, 190, 100) == 0, "one tile is the whole, and half a one is none"
     assert tiled(1, 192, 100) == 0 and tiled(1, 8192, 100) == ALONE, "small as it is"
-    assert tiled(32, 64 * 400, 100) == 0, "too many to be kept twice"
+    assert tiled(32, 64 * 400, 100) == 0, "too many to be kept once more"
 
 
 @pytest.mark.usefixtures("tried_anew")

@@ -51,7 +51,7 @@ class ByExponentials(Squash):
 
 
 class ByTangents(Squash):
-    """sigmoid(z) = (1 + tanh(z / 2)) / 2."""
+    """sigmoid(z) = (1 + tanh(z / 2)) / 2, in steps of 6e-8: below z = -17 it is 0, as above 17 it is 1."""
 
     sigmoid, tangent = 0.5, 1.0
 
@@ -70,7 +70,11 @@ def quicker_squash(features: Collection[str]) -> type[Squash]:
 
 
 WITH_AVX512 = frozenset({"X86_V4", "AVX512_SKX"})  # since numpy 2.4, and before
-SQUASH = quicker_squash(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+SQUASH = quicker_squash(np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ()))  # if it has any
+
+
+STRETCH = 4
+"""Steps of a prediction whose input is laid out at once."""
 
 
 class StepProduct:
@@ -97,8 +101,8 @@ class Cell:
     blocks: one for training.  way, product: how they are multiplied, see `products`.  count: steps of this pass.
     used: lanes that hold rows. In the others there is nothing, and nothing is done but the product.
     x, h: what enters each step, and the state before it; a step writes the state before the next.
-    Training keeps what every step comes to for the backward half. A prediction works in one place, which stays in the
-    cache.
+    Training keeps what enters every step, and what it comes to, for the backward half. A prediction takes the steps a
+    stretch at a time, and works in one place, so that both stay in the cache.
     """
 
     gates: ClassVar[int]
@@ -127,9 +131,9 @@ class Cell:
         self.w, self.dw, self.features = w, dw, len(w) - units - 2
         self.w_h = w[self.features + 1 : -1]
         self.multiply = np.matmul if dw is not None else product
-        self.kept_steps = steps if dw is not None else 1
+        self.stretch, self.kept_steps = (steps, steps) if dw is not None else (min(steps, STRETCH), 1)
         buffer = memory.array if used == lanes else memory.zeros
-        self.xh = laid(buffer, (steps + 1, blocks, len(w), lanes), way.entering_by_row)
+        self.xh = laid(buffer, (self.stretch + 1, blocks, len(w), lanes), way.entering_by_row)
         self.x, self.h = (
             part[..., :used] for part in (self.xh[:, :, : self.features], self.xh[:, :, self.features + 1 : -1])
         )
@@ -155,7 +159,7 @@ class Cell:
 
     def lasting(self, what: str, shape: tuple[int, int], memory: Memory) -> Array:
         """Where something made of the weights is kept: one for all passes that multiply alike."""
-        return self.way.weights(partial(memory.lasting, (self.name, what, self.way.turned)), *shape)
+        return self.way.weights(partial(memory.lasting, (self.name, what, self.way.turned, self.way.tile)), *shape)
 
     def step_product(self, w: Array, entering: Array, leaving: Array) -> StepProduct:
         """w times a part of what enters each step."""
@@ -185,6 +189,10 @@ class Cell:
         self.xh[:count, :, self.features] = 1
         self.xh[:count, :, -1] = 1
         self.h[0] = 0
+
+    def go_on(self) -> None:
+        """After a stretch, before the next."""
+        np.copyto(self.h[0], self.h[-1])
 
     def forward(self, step: int) -> None:
         """The state after a step from what enters it."""

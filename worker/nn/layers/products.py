@@ -15,8 +15,8 @@ one and called at another promises nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache, partial, reduce
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import cache, lru_cache, partial
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -41,8 +41,8 @@ CUT_UNIT, SUMMED_AT_ONCE = 16, (512, 448, 384, 320, 256)  # see `cuts`
 MOST_PARTS, MOST_LANES_IN_PARTS = 16, 32
 TILE = 64  # outputs
 MOST_IN_TILES, FEW_TILES = 64, 2  # rows; of more, to copy the factors is less of the work, unless they are few
-MANY = 64  # rows for which it pays to keep larger weights a second time
-TURNED, TURNED_FOR_FEW = 1 << 20, 1 << 17  # weights that are kept so
+MANY = 64  # rows for which it pays to keep larger weights once more, turned
+TURNED, TURNED_FOR_FEW = 1 << 20, 1 << 17  # weights that are kept so, turned or in tiles
 
 Product = Callable[[Array, Array, Array], object]
 """Called with w (outputs, inputs), x (blocks, inputs, lanes) and where w x is to be put, (blocks, outputs, lanes)."""
@@ -104,29 +104,27 @@ class Way(NamedTuple):
     cuts: tuple[int, ...] = ()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether it takes one product of w as it is given."""
-        return self.parts == 1 and not self.tile and not self.cuts
+    def is_divided(self) -> bool:
+        """Whether the outputs are."""
+        return bool(self.tile) or self.parts > 1
 
     def of(self, w: Array, x: Array) -> list[tuple[Array, Array]]:
         """The factors that a `Product` is called with for each piece of the sums. x: (..., blocks, inputs, lanes).
 
-        w: as `weights` has it. The products are `divided`.
+        w: as `weights` has it. The products are put where they are `divided`.
         """
-        if self.parts > 1:
-            w = w.reshape(self.parts, -1, w.shape[1])
-        if self.tile or self.parts > 1:
-            w, x = w[:, None], x[..., None, :, :, :]
+        if self.is_divided:
+            w = (w if self.tile else w.reshape(self.parts, -1, w.shape[1]))[:, None]
+            x = x[..., None, :, :, :]
         ends = pairwise((0, *self.cuts, w.shape[-1]))
         return [(w[..., begin:end], x[..., begin:end, :]) for begin, end in ends] if self.cuts else [(w, x)]
 
     def divided(self, out: Array) -> Array:
-        """Where a product is put, of out (..., blocks, outputs, lanes): all blocks of a part one after another, since
-        its weights are in the cache by then.
-        """
-        each = self.tile or out.shape[-2] // self.parts
-        if each == out.shape[-2]:
+        """out (..., blocks, outputs, lanes) as (..., parts, blocks, outputs of a part, lanes), so that the weights
+        of a part, once in the cache, meet all blocks. As it is where outputs are not divided."""
+        if not self.is_divided:
             return out
+        each = self.tile or out.shape[-2] // self.parts
         return out.reshape(*out.shape[:-2], -1, each, out.shape[-1]).swapaxes(-3, -4)
 
     def weights(self, memory: Callable[[tuple[int, ...]], Array], outputs: int, inputs: int) -> Array:
@@ -204,7 +202,7 @@ def _ways_of(lanes: int, outputs: int, inputs: int) -> Iterator[Way]:
 def _in_tiles(rows: int, outputs: int, inputs: int) -> Iterator[Way]:
     """So many outputs together that all products are small, and take the weights in hand as they lie."""
     lanes = ALONE if rows == 1 else MOST_LANES_IN_PARTS if rows % MOST_LANES_IN_PARTS == 0 else LANES
-    if outputs % TILE or outputs == TILE or outputs * max(inputs, lanes) > TURNED:
+    if outputs % TILE or outputs == TILE or inputs == 1 or outputs * max(inputs, lanes) > TURNED:
         return
     if rows == 1 and _pays_to_turn(lanes, outputs * inputs):
         return
@@ -217,7 +215,7 @@ def _in_tiles(rows: int, outputs: int, inputs: int) -> Iterator[Way]:
 
 
 def _cut(whole: Way, inputs: int) -> Iterator[Way]:
-    """Its sums cut, as one kernel or another does."""
+    """It with its sums cut, in every way in which a kernel does."""
     for at in dict.fromkeys(cuts(inputs, at_once) for at_once in SUMMED_AT_ONCE):
         if at:
             yield whole._replace(cuts=at)
@@ -282,11 +280,12 @@ def _multiplied(by: Way, w: Array, rows: Array) -> Array:
         w[...] = given.reshape(w.shape)
     x = laid(memory, (blocks, inputs, by.lanes), by.entering_by_row)
     x[...] = rows.reshape(blocks, by.lanes, -1).swapaxes(1, 2)
-    sums = []
-    for factors in by.of(w, x):
-        sums.append(laid(memory, (blocks, outputs, by.lanes), by.leaving_by_row))
-        in_lanes(*factors, by.divided(sums[-1]))
-    out = reduce(np.add, sums)
+    out, piece = (laid(memory, (blocks, outputs, by.lanes), by.leaving_by_row) for _ in range(2))
+    first, *others = by.of(w, x)
+    in_lanes(*first, by.divided(out))
+    for factors in others:
+        in_lanes(*factors, by.divided(piece))
+        np.add(out, piece, out=out)
     return np.ascontiguousarray(out.swapaxes(1, 2)).reshape(count, outputs)
 
 
@@ -317,9 +316,9 @@ class RowProduct:
     def _bind(self, blocks: int, name: Hashable, memory: Memory) -> None:
         """Buffers: of the product, and of its sum with the bias, which are the same where rows leave as rows."""
         outputs, lanes, by_row, self.b = len(self.given_b), self.way.lanes, self.way.leaving_by_row, self.given_b
-        sums = [laid(memory.array, (blocks, outputs, lanes), by_row) for _ in range(1 + len(self.way.cuts))]
-        self._product, *self._others = sums
-        self._outs, self._whole = list(map(self.way.divided, sums)), self.way.is_whole
+        self._product = laid(memory.array, (blocks, outputs, lanes), by_row)
+        self._piece = laid(memory.array, (blocks, outputs, lanes), by_row) if self.way.cuts else self._product
+        self._product_parts, self._piece_parts = map(self.way.divided, (self._product, self._piece))
         held = self._product.swapaxes(1, 2)
         if by_row:
             self.y = held.reshape(-1, outputs)[: self.rows]
@@ -344,15 +343,16 @@ class RowProduct:
         if self._row_places is not None:
             np.copyto(self._row_places, x)
             self._sum_up(self._factors)
-        elif self._whole:
+        elif not self.way.cuts and not self.way.is_divided:  # as below, with fewer calls
             self._multiply(self.w, x.reshape(self._shape).swapaxes(1, 2), self._product)
         else:
             self._sum_up(self.way.of(self.w, x.reshape(self._shape).swapaxes(1, 2)))
         np.add(self._lanes, self.b, out=self._sum)
         return self.y
 
-    def _sum_up(self, factors: Iterable[tuple[Array, Array]]) -> None:
-        for (w, entering), out in zip(factors, self._outs, strict=True):
-            self._multiply(w, entering, out)
-        for other in self._others:
-            np.add(self._product, other, out=self._product)
+    def _sum_up(self, factors: Sequence[tuple[Array, Array]]) -> None:
+        first, *others = factors
+        self._multiply(*first, self._product_parts)
+        for piece in others:
+            self._multiply(*piece, self._piece_parts)
+            np.add(self._product, self._piece, out=self._product)

@@ -18,7 +18,7 @@ from singlepoint.jobs.spec.network import GRU, LSTM, Glorot, Orthogonal, SimpleR
 from singlepoint.worker.nn.arrays import Array
 
 from .base import Kernel, LayerPlan, Moment, Parameter, Place, Setting, Tensors
-from .cells import Cell, GRUCell, LSTMCell, SimpleCell
+from .cells import STRETCH, Cell, GRUCell, LSTMCell, SimpleCell
 from .products import BY_LANE, Way, way, ways_by_lane
 
 Recurrent = SimpleRNN | GRU | LSTM
@@ -47,8 +47,9 @@ def plan(layer: Recurrent, place: Place) -> LayerPlan:
     width = units * len(_directions(layer))
     per_step = len(_directions(layer)) * ((3 * gates + 4) * units + 4 * features)
     output = (steps, width) if layer.return_sequence else (width,)
-    # A prediction keeps what enters each step, and what one step comes to.
-    entering = steps * features + len(_directions(layer)) * (steps + 1) * (features + units + 2)
+    # A prediction keeps what enters a stretch of steps, and what one step comes to.
+    places = min(steps, STRETCH) + 1
+    entering = steps * features + len(_directions(layer)) * places * (features + units + 2)
     answering = entering + (3 * gates + 4) * width + 2 * prod(output)
     return place.plan(output, steps * (per_step + 2 * width), tuple(parameters), answering_floats_per_row=answering)
 
@@ -131,24 +132,29 @@ class RecurrentKernel(Kernel):
             self.x[: self.rows] = x
             x = self.x
         x = x.reshape(*self.block, self.steps, -1)
-        for direction in self.directions:
-            cell = direction.cell
-            cell.begin(count)
-            np.copyto(cell.x[:count], x[:, :, direction.times].transpose(2, 0, 3, 1))
+        for i, direction in enumerate(self.directions):
+            direction.cell.begin(count)
+            y = self.filled_up[..., i * self.units : (i + 1) * self.units]
             with np.errstate():  # which puts back the size of the buffer, too
                 if self.block[0] > 1:
                     np.setbufsize(BUFFER_VALUES)
-                self._take_steps(direction)
-        for i, direction in enumerate(self.directions):
-            self._read_states(direction, self.filled_up[..., i * self.units : (i + 1) * self.units])
+                self._take_steps(direction, x[:, :, direction.times].transpose(2, 0, 3, 1), y)
         return self.y
 
-    def _take_steps(self, direction: _Direction) -> None:
+    def _take_steps(self, direction: _Direction, x: Array, y: Array) -> None:
+        """x: (steps, blocks, features, lanes), in the order in which they are taken.  y: see `_read_states`."""
         cell = direction.cell
-        for slot in range(cell.count):
-            cell.forward(slot)
-            if direction.time(slot) >= self.full:
-                cell.hold(slot, self.alive[direction.time(slot)])
+        for begun in range(0, cell.count, cell.stretch):
+            if begun:
+                cell.go_on()
+            entering = x[begun : begun + cell.stretch]
+            np.copyto(cell.x[: len(entering)], entering)
+            for step in range(len(entering)):
+                cell.forward(step)
+                time = direction.time(begun + step)
+                if time >= self.full:
+                    cell.hold(step, self.alive[time])
+            self._read_states(direction, begun, len(entering), y)
 
     def _note_lengths(self) -> int:
         """How many steps have to be taken; sets `alive` and `full`."""
@@ -162,18 +168,22 @@ class RecurrentKernel(Kernel):
         self.full = int(lengths.min())
         return max(int(lengths.max()), 1)
 
-    def _read_states(self, direction: _Direction, y: Array) -> None:
-        """y (rows, [steps,] units) := the states after every step, or the last one that is real."""
+    def _read_states(self, direction: _Direction, begun: int, taken: int, y: Array) -> None:
+        """y (rows, [steps,] units) := the states after every step, or the last one that is real, as far as they are
+        among those after the steps that were just taken."""
         count, h = direction.cell.count, direction.cell.h
         if self.sequence:
             y = y.reshape(*self.block, self.steps, self.units)
-            np.copyto(y[:, :, direction.times].transpose(2, 0, 3, 1), h[1 : count + 1])
-            y[:, :, count:] = 0
+            np.copyto(y[:, :, direction.times][:, :, begun : begun + taken].transpose(2, 0, 3, 1), h[1 : taken + 1])
+            if begun == 0:
+                y[:, :, count:] = 0
         elif direction.reverse or self.full == count:
-            np.copyto(y.reshape(*self.block, self.units).transpose(0, 2, 1), h[count])
+            if begun + taken == count:
+                np.copyto(y.reshape(*self.block, self.units).transpose(0, 2, 1), h[taken])
         else:
-            for row, length in enumerate(self.steps_real.tolist()):
-                np.copyto(y[row], h[length, row // self.block[1], :, row % self.block[1]])
+            last = np.maximum(self.steps_real - 1, 0)
+            for row in np.flatnonzero((begun <= last) & (last < begun + taken)).tolist():
+                np.copyto(y[row], h[self.steps_real[row] - begun, row // self.block[1], :, row % self.block[1]])
 
     def backward(self, dy: Array) -> Array:
         for i, direction in enumerate(self.directions):

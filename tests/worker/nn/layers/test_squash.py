@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -28,6 +33,16 @@ def test_sums_become_sigmoids_and_tangents_however_large_they_are(kind: type[Squ
 def test_tangents_are_taken_where_the_processor_has_wide_vectors() -> None:
     assert [quicker_squash(has) for has in ((), ("X86_V3",), ("AVX2", "AVX512F"))] == [ByExponentials] * 3
     assert [quicker_squash(has) for has in (("X86_V3", "X86_V4"), ("AVX2", "AVX512_SKX"))] == [ByTangents] * 2
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="this processor: it has other features")
+def test_a_processor_with_nothing_that_numpy_lists_takes_exponentials() -> None:
+    """numpy has no list then."""
+    program = "from singlepoint.worker.nn.layers.cells import SQUASH; print(SQUASH.__name__)"
+    listed = np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ())
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(listed)}
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert made.stdout == "ByExponentials\n"
 
 
 @pytest.mark.parametrize("layer", [LSTM(type="lstm", units=3, bidirectional=True), GRU(type="gru", units=3)])
