@@ -73,7 +73,7 @@ WITH_AVX512 = frozenset({"X86_V4", "AVX512_SKX"})  # since numpy 2.4, and before
 SQUASH = quicker_squash(np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", ()))  # if it has any
 
 
-STRETCH = 4
+STRETCH = 8
 """Steps of a prediction whose input is laid out at once."""
 
 
