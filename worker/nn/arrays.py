@@ -124,6 +124,7 @@ class Memory:
         if self._next == len(self._blocks):
             self._blocks.append(aligned_zeros(size_bytes, np.uint8))
         if self._blocks[self._next].size < size_bytes:
+            self._private_bytes += self._blocks[self._next].size  # which smaller passes go on to work in
             self._blocks[self._next] = aligned_zeros(size_bytes, np.uint8)
         block = self._blocks[self._next][:size_bytes]
         self._next += 1

@@ -70,3 +70,13 @@ def test_what_a_step_walks_over_starts_at_a_cache_line(size):
     vectors = [zeros, network.parameters, network.gradients, memory.array((size,)), memory.array((3,), np.bool_)]
     assert all(vector.ctypes.data % CACHE_LINE_BYTES == 0 for vector in vectors)
     assert zeros.shape == (size,) and not zeros.any()
+
+
+def test_a_buffer_that_was_outgrown_is_counted_on():
+    memory = Memory(np.float32)
+    small = memory.array((1000,))
+    memory.rewind()
+    large = memory.array((3000,))
+    assert memory.size_bytes == small.nbytes + large.nbytes
+    memory.rewind()
+    assert memory.array((2000,)).base is not None and memory.size_bytes == small.nbytes + large.nbytes
