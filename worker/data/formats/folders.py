@@ -2,7 +2,8 @@
 
     photos/cat/1.png  photos/cat/2.png  photos/dog/7.png        two classes, cat and dog
 
-All images need one size; grey ones have no channel axis. An image is read when its row is.
+All images need one size; grey ones have no channel axis. An image is read when its row is. What 8-bit
+pixels cannot hold (more bits, transparency) is refused, never cut.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ from .tile import Cursor, Piece, Tile, unreadable
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _TEXTS = (".txt",)
+_GREY = ("1", "L")
+_DEEP = ("I", "F")
+_DEEP_HINT = "save it with 8 bits, or make an array of all of them: numpy.save('x.npy', pixels)"
+_OPAQUE = 255
+_FLAT_HINT = "lay it on a background and save it without transparency"
 
 
 @dataclass(frozen=True)
@@ -126,6 +132,10 @@ def _image(path: Path) -> Array:
         raise InvalidInput(Problem(path.name, "reading images needs Pillow", hint)) from None
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "I", "I;16", "F") else "RGB"))
+            if image.mode.startswith(_DEEP):
+                raise unreadable(path, f"has pixels of more than 8 bits (mode {image.mode})", _DEEP_HINT)
+            if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < _OPAQUE:
+                raise unreadable(path, "is transparent in places, and what is behind it is not told", _FLAT_HINT)
+            return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise unreadable(path, f"cannot be read: {error}") from None

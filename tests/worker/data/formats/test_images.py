@@ -47,6 +47,20 @@ def test_an_image_of_another_size_or_a_damaged_one_is_refused_by_its_name(tmp_pa
         open_images([first, second]).read()
 
 
+def test_pixels_that_are_more_than_8_bits_or_see_through_are_refused_rather_than_cut(tmp_path: Path) -> None:
+    deep = np.array([[0, 100], [1000, 65535]], np.uint16)
+    clear, opaque = np.full((2, 2, 2, 4), 255, np.uint8)
+    clear[0, 0, 3] = 254
+    for row, (pixels, reason) in enumerate(
+        [(deep, "more than 8 bits"), (clear, "transparent"), (clear[..., 2:], "transp")]
+    ):
+        (tmp_path / str(row)).mkdir()
+        with pytest.raises(InvalidInput, match=rf"0\.png.*{reason}"):
+            open_images(drawn(tmp_path / str(row), pixels[None]))
+    (tmp_path / "opaque").mkdir()
+    assert np.array_equal(open_images(drawn(tmp_path / "opaque", opaque[None])).read(), opaque[None, ..., :3])
+
+
 def test_images_without_pillow_are_refused_with_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     (tmp_path / "a.png").write_bytes(b"anything")
