@@ -22,6 +22,7 @@ from .tile import Cursor, Piece, Tile, unreadable
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _TEXTS = (".txt",)
+_HIDDEN = ("thumbs.db", "desktop.ini")
 _GREY = ("1", "L")
 _DEEP = ("I", "F")
 _DEEP_HINT = "save it with 8 bits, or make an array of all of them: numpy.save('x.npy', pixels)"
@@ -98,15 +99,19 @@ def open_images(paths: Sequence[Path]) -> ImageFiles:
 def by_class(folder: Path, field: str = "data.path") -> tuple[ImageFiles | Array, Array]:
     """What a folder of folders holds: images, or texts (n,), and the class of each.
 
-    field: of the spec that names it. Raises InvalidInput for a folder with neither, or both.
+    field: of the spec that names it. Raises InvalidInput for a folder with neither, or both, or with anything else that
+    would be left out.
     """
-    labelled = [
-        (path, one.name)
-        for one in sorted(folder.iterdir())
-        if one.is_dir() and not one.name.startswith(".")
-        for path in sorted(one.iterdir())
-        if path.is_file() and path.suffix.lower() in (*_IMAGES, *_TEXTS)
-    ]
+    entries = _entries(folder)
+    labelled = [(path, one.name) for one in entries if one.is_dir() for path in _entries(one)]
+    others = [one for one in entries if not one.is_dir() and is_image(one)]
+    others += [path for path, _ in labelled if not path.is_file() or path.suffix.lower() not in (*_IMAGES, *_TEXTS)]
+    if others:
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        what = f"{others[0]} is no .png, .jpg or .txt file in a folder that is a class{more}"
+        raise InvalidInput(
+            Problem(field, what, "one folder a class: photos/cat/1.png; convert the rest or take it away")
+        )
     kinds = {is_image(path) for path, _ in labelled}
     if len(kinds) != 1:
         what = "holds images and texts" if kinds else "has no folder with .png, .jpg or .txt files in it"
@@ -121,6 +126,11 @@ def by_class(folder: Path, field: str = "data.path") -> tuple[ImageFiles | Array
         except UnicodeDecodeError:
             raise unreadable(path, "is not UTF-8 text", "save it as UTF-8") from None
     return texts, classes
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What lies in it, without what a system hides there."""
+    return sorted(one for one in folder.iterdir() if not one.name.startswith(".") and one.name.lower() not in _HIDDEN)
 
 
 def _image(path: Path) -> Array:

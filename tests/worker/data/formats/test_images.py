@@ -10,7 +10,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
-from singlepoint.worker.data.formats.folders import open_images
+from singlepoint.worker.data.formats.folders import by_class, open_images
 from singlepoint.worker.data.formats.training import read_training_data
 
 PIXELS = np.arange(2 * 3 * 4 * 3, dtype=np.uint8).reshape(2, 3, 4, 3)
@@ -35,6 +35,19 @@ def test_a_folder_of_images_is_an_array_with_classes(tmp_path: Path, pixels: np.
     assert np.array_equal(np.asarray(raw.x), pixels) and raw.y.tolist() == ["c", "d"]
     tiles = list(open_images(paths).tiles({"row": 1}, 1))
     assert [tile.first_row for tile in tiles] == [1] and np.array_equal(np.asarray(tiles[0].raw), pixels[1:])
+
+
+@pytest.mark.parametrize("name", ["d/5.bmp", "d/5.webp", "d/more/5.png", "e/5.gif", "5.png"])
+def test_a_file_that_a_class_would_lack_is_refused_and_a_hidden_one_is_none(tmp_path: Path, name: str) -> None:
+    drawn(tmp_path, PIXELS)
+    for hidden in (".5.bmp", "c/._5.png", "c/Thumbs.db", ".more/5.bmp"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"anything")
+    assert by_class(tmp_path)[0].shape == PIXELS.shape
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(InvalidInput, match=rf"data\.path: .*{name.removesuffix('/5.png')} is no \.png"):
+        by_class(tmp_path)
 
 
 def test_an_image_of_another_size_or_a_damaged_one_is_refused_by_its_name(tmp_path: Path) -> None:
