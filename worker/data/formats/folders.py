@@ -142,7 +142,7 @@ def _image(path: Path) -> Array:
         raise InvalidInput(Problem(path.name, "reading images needs Pillow", hint)) from None
     try:
         with Image.open(path) as image:
-            if image.mode.startswith(_DEEP):
+            if image.mode.startswith(_DEEP) or ";16" in str(image.tile):  # colours of 16 bits are opened as those of 8
                 raise unreadable(path, f"has pixels of more than 8 bits (mode {image.mode})", _DEEP_HINT)
             if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < _OPAQUE:
                 raise unreadable(path, "is transparent in places, and what is behind it is not told", _FLAT_HINT)

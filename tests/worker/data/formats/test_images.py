@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +72,12 @@ def test_pixels_that_are_more_than_8_bits_or_see_through_are_refused_rather_than
         (tmp_path / str(row)).mkdir()
         with pytest.raises(InvalidInput, match=rf"0\.png.*{reason}"):
             open_images(drawn(tmp_path / str(row), pixels[None]))
+    header, row = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), zlib.compress(b"\0" + bytes(range(6)))
+    chunks = [(b"IHDR", header), (b"IDAT", row), (b"IEND", b"")]
+    content = [struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks]
+    (tmp_path / "colours.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+    with pytest.raises(InvalidInput, match=r"colours\.png.*more than 8 bits"):
+        open_images([tmp_path / "colours.png"])
     (tmp_path / "opaque").mkdir()
     assert np.array_equal(open_images(drawn(tmp_path / "opaque", opaque[None])).read(), opaque[None, ..., :3])
 
