@@ -169,6 +169,7 @@ class Prediction:
             work.log.info("prediction_resumed row=%d", shards.end_row)
         predictor = ModelPredictor(model)
         tile_rows = int(settled["tile_rows"])
+        beside, missing = getattr(rows, "beside", ()), getattr(model.preprocessor, "missing", ())
         return cls(
             work,
             spec,
@@ -182,7 +183,7 @@ class Prediction:
             input_bytes=input_bytes,
             due=CheckpointDue(work),
             bit_identical="differs" not in work.stops.job.facts,
-            comparison=comparison(model.target_names, model.classes, getattr(rows, "beside", ()), predictor.columns),
+            comparison=comparison(model.target_names, model.classes, beside, predictor.columns, missing),
         )
 
     def advance(self) -> Stop | None:

@@ -281,7 +281,7 @@ def _training_set(work: Work, spec: TrainSpec) -> tuple[TrainingSet, Witness]:
 
 def _prepared(work: Work, spec: TrainSpec, sources: Sequence[Path], witness: Witness) -> TrainingSet:
     """Rows that no earlier attempt kept: from another job on the same data, or read; kept for those that follow."""
-    own, home, recipe = work.files.prepared, work.place.home, shared.recipe_of(spec)
+    own, home, recipe = work.files.prepared, work.place.home, shared.recipe_of(spec, work.directory)
     signs = prepared.signs_of(sources)
     data = shared.take(home, recipe, own, sources, lambda: FilesDigest(sources).hexdigest())
     if data is None:

@@ -39,7 +39,8 @@ def evaluate(model: TrainedModel, sources: Sequence[Path]) -> Evaluation:
     """
     witness = Witness.of(member_of(source)[0] for source in sources)
     rows, predictor = rows_for(model, sources, ()), ModelPredictor(model)
-    truth = comparison(model.target_names, model.classes, getattr(rows, "beside", ()), predictor.columns)
+    beside, missing = getattr(rows, "beside", ()), getattr(model.preprocessor, "missing", ())
+    truth = comparison(model.target_names, model.classes, beside, predictor.columns, missing)
     if truth is None:
         raise InvalidInput(Problem("input", _lacks(model.target_names), "`submit predict` answers rows without it"))
     compared, unseen, count = bytearray(), Counter[str](), 0

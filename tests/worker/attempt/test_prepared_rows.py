@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
 from singlepoint.worker.fitting import prepared, shared
-from tests.worker.making import Maker
+from tests.worker.making import TRAINING, Maker
 
 FEW = {"training": {"epochs": 2}}
 
@@ -78,6 +80,26 @@ def test_the_bytes_of_the_files_decide_where_their_times_do_not(maker: Maker, un
     source.write_bytes(content.replace(b"17.99", b"18.99", 1))
     other = maker.submit(**FEW)
     assert succeeded(maker.make(other)) != undisturbed and said(maker, other, "shared_rows_taken") == 0
+
+
+def test_the_same_bytes_for_another_use_are_other_rows(maker: Maker) -> None:
+    """Which array of an archive is meant, and which rows are only to measure on."""
+    x, y = np.linspace(-1, 1, 40, dtype=np.float32).reshape(20, 2), np.arange(20) % 2
+    np.savez(maker.directory / "m.npz", x=x, one=y, other=6 - y)
+    table = (maker.directory / "wdbc.csv").read_text().splitlines(keepends=True)
+    (maker.directory / "a.csv").write_text("".join(table[:300]))
+    (maker.directory / "b.csv").write_text("".join([table[0], *table[300:]]))
+    uses: list[tuple[dict[str, Any], list[dict[str, Any]]]] = [
+        ({**TRAINING, "data": {}}, [{"path": "m.npz", "target_path": f"m.npz[{name}]"} for name in ("one", "other")]),
+        (TRAINING, [{"path": ["a.csv", "b.csv"]}, {"path": "a.csv", "validation_path": "b.csv"}]),
+    ]
+    for spec, pair in uses:
+        ids = [maker.submit(spec, data=data, **FEW) for data in pair]
+        weights = [succeeded(maker.make(job_id)) for job_id in ids]
+        assert len(set(weights)) == 2 and said(maker, ids[1], "shared_rows_taken") == 0, pair
+    (maker.directory / "b.csv").rename(maker.directory / "called otherwise.csv")
+    last = maker.submit(data={"path": "a.csv", "validation_path": "called otherwise.csv"}, **FEW)
+    assert succeeded(maker.make(last)) == weights[1] and said(maker, last, "shared_rows_taken") == 1
 
 
 def test_a_damaged_entry_is_read_by_nobody_and_goes(maker: Maker, undisturbed: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from singlepoint.worker.data.formats import Tile
+from singlepoint.jobs.spec.data import DialectFields
+from singlepoint.worker.data.formats import CsvFile, Tile, Wanted
 from singlepoint.worker.models.predictor import Scores
 from singlepoint.worker.nn.learning import metrics
 from singlepoint.worker.scoring import comparison as module
@@ -31,6 +34,23 @@ def test_values_are_compared_target_by_target() -> None:
     blocks = [compared.rows(tiles[0], Scores(values=answers[:2])), compared.rows(tiles[1], Scores(values=answers[2:]))]
     truth = np.array([[1700000001, 2.0], [1700000003, 5.0]])
     assert compared.figures(b"".join(blocks)) == {"compared_rows": 2, **metrics.regression(truth, answers[:2])}
+
+
+def test_the_truth_is_read_as_a_training_reads_it(tmp_path: Path) -> None:
+    """With the file's own marks, and without what means "no value" in it, be it values or classes."""
+    path = tmp_path / "a.csv"
+    path.write_text("y;k\n1.000;1,50\n1.003,5;2,5\n-999,0;2,5\n")
+    said = DialectFields(separator=";", decimal=",", thousands=".")
+    [tile] = CsvFile(path, said=said).tiles(None, 64, Wanted(kept=("y", "k")))
+    answers = np.array([[999.0], [1003.0], [0.0]])
+    truth = np.array([[1000.0], [1003.5]])
+    values = Comparison(("y",), None, {"y": ("-999",)})
+    figures = values.figures(values.rows(tile, Scores(values=answers)))
+    assert figures == {"compared_rows": 2, **metrics.regression(truth, answers[:2])}
+    p = np.array([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8]], np.float32)
+    for missing, rows in (((), 3), (("2,5",), 1)):
+        classes = Comparison(("k",), ("1.5", "2.5"), missing)
+        assert classes.figures(classes.rows(tile, Scores(probabilities=p)))["compared_rows"] == rows
 
 
 def test_only_the_first_rows_of_a_long_input_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:

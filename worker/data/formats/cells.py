@@ -229,7 +229,7 @@ class ColumnParser:
         try:
             return float(cell)
         except OverflowError:  # a whole number beyond every float
-            return math.copysign(math.inf, cell)
+            return math.inf if cell > 0 else -math.inf
 
     def typed_words(self, cells: Sequence[Any]) -> tuple[Array, list[Reject]]:
         """A column of cells of any type as words."""

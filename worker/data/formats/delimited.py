@@ -104,7 +104,8 @@ class CsvFile(Table):
             kept = Kept(wanted.kept, lambda name: tuple(cells.texts(place[name])))
             lines = cells.lines(len(self.names), self.dialect) if as_lines else None
             rejected = (*cells.ragged, *rejects)
-            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, rejected, lines=lines)
+            written = {"decimal": marks.decimal, "thousands": marks.thousands}
+            return Tile(raw, piece.rows, piece.first_row, piece.cursor, kept, rejected, lines=lines, **written)
 
         return parse
 

@@ -2,7 +2,8 @@
 
     photos/cat/1.png  photos/cat/2.png  photos/dog/7.png        two classes, cat and dog
 
-All images need one size; grey ones have no channel axis. An image is read when its row is.
+All images need one size; grey ones have no channel axis. An image is read when its row is. What 8-bit
+pixels cannot hold (more bits, transparency) is refused, never cut.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from .tile import Cursor, Piece, Tile, unreadable
 
 _IMAGES = (".png", ".jpg", ".jpeg")
 _TEXTS = (".txt",)
+_HIDDEN = ("thumbs.db", "desktop.ini")
+_GREY = ("1", "L")
+_DEEP = ("I", "F")
+_DEEP_HINT = "save it with 8 bits, or make an array of all of them: numpy.save('x.npy', pixels)"
+_OPAQUE = 255
+_FLAT_HINT = "lay it on a background and save it without transparency"
 
 
 @dataclass(frozen=True)
@@ -92,15 +99,19 @@ def open_images(paths: Sequence[Path]) -> ImageFiles:
 def by_class(folder: Path, field: str = "data.path") -> tuple[ImageFiles | Array, Array]:
     """What a folder of folders holds: images, or texts (n,), and the class of each.
 
-    field: of the spec that names it. Raises InvalidInput for a folder with neither, or both.
+    field: of the spec that names it. Raises InvalidInput for a folder with neither, or both, or with anything else that
+    would be left out.
     """
-    labelled = [
-        (path, one.name)
-        for one in sorted(folder.iterdir())
-        if one.is_dir() and not one.name.startswith(".")
-        for path in sorted(one.iterdir())
-        if path.is_file() and path.suffix.lower() in (*_IMAGES, *_TEXTS)
-    ]
+    entries = _entries(folder)
+    labelled = [(path, one.name) for one in entries if one.is_dir() for path in _entries(one)]
+    others = [one for one in entries if not one.is_dir() and is_image(one)]
+    others += [path for path, _ in labelled if not path.is_file() or path.suffix.lower() not in (*_IMAGES, *_TEXTS)]
+    if others:
+        more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+        what = f"{others[0]} is no .png, .jpg or .txt file in a folder that is a class{more}"
+        raise InvalidInput(
+            Problem(field, what, "one folder a class: photos/cat/1.png; convert the rest or take it away")
+        )
     kinds = {is_image(path) for path, _ in labelled}
     if len(kinds) != 1:
         what = "holds images and texts" if kinds else "has no folder with .png, .jpg or .txt files in it"
@@ -117,6 +128,11 @@ def by_class(folder: Path, field: str = "data.path") -> tuple[ImageFiles | Array
     return texts, classes
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What lies in it, without what a system hides there."""
+    return sorted(one for one in folder.iterdir() if not one.name.startswith(".") and one.name.lower() not in _HIDDEN)
+
+
 def _image(path: Path) -> Array:
     """Grey pixels (height, width), or colours (height, width, 3)."""
     try:
@@ -126,6 +142,10 @@ def _image(path: Path) -> Array:
         raise InvalidInput(Problem(path.name, "reading images needs Pillow", hint)) from None
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("L" if image.mode in ("1", "L", "I", "I;16", "F") else "RGB"))
+            if image.mode.startswith(_DEEP) or ";16" in str(image.tile):  # colours of 16 bits are opened as those of 8
+                raise unreadable(path, f"has pixels of more than 8 bits (mode {image.mode})", _DEEP_HINT)
+            if image.has_transparency_data and np.asarray(image.convert("RGBA"))[..., 3].min() < _OPAQUE:
+                raise unreadable(path, "is transparent in places, and what is behind it is not told", _FLAT_HINT)
+            return np.asarray(image.convert("L" if image.mode in _GREY else "RGB"))
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise unreadable(path, f"cannot be read: {error}") from None

@@ -1,12 +1,16 @@
 """JSON lines: an object a line, its keys the columns. Streamed, plain or packed; any row can be the first.
 
-The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value".
-Typed cells mean what the same cells mean as text: see `cells`.
+The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value", and
+a row with another is refused: it may be one of them with a slip in it. Typed cells mean what the same cells mean as
+text: see `cells`.
 """
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +26,9 @@ from .cells import ColumnParser
 from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Piece, Reject, Table, Tile, Wanted, unreadable
 
 _FIRST_ROWS = 200
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Of a character that JSON spells as two; what has but one of them can be written to no file."""
+
 _TROUBLE = (streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -65,7 +72,7 @@ class JsonLinesFile(Table):
             lines = filter(bytes.strip, bytes(piece.content).split(b"\n"))
             rows = [self._object(line, piece.first_row + row) for row, line in enumerate(lines)]
             raw: dict[str, Array] = {}
-            rejects: list[Reject] = []
+            rejects = self._unknown(rows)
             for parser in numbers:
                 raw[parser.name], bad = _numbers([row.get(parser.name) for row in rows], parser)
                 rejects += bad
@@ -79,12 +86,21 @@ class JsonLinesFile(Table):
 
     def _object(self, line: bytes, row: int) -> dict[str, Any]:
         try:
-            found = json.loads(line)
+            return _read(line)
+        except _Unusable as error:
+            raise unreadable(self.path, f"row {row + 1} {error.args[0]}", error.args[1]) from None
         except ValueError as error:
             raise unreadable(self.path, f"row {row + 1} is no JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise unreadable(self.path, f"row {row + 1} is no JSON object", 'such as {"a": 1.5, "b": "red"}')
-        return found
+
+    def _unknown(self, rows: Sequence[dict[str, Any]]) -> list[Reject]:
+        """The rows with a key that is no column."""
+        known = frozenset(self.names)
+        hint = f"correct it, or have it in one of the first {_FIRST_ROWS} rows, as null if it has no value there"
+        return [
+            Reject(row, "", f"has a key '{next(key for key in found if key not in known)}' that is no column", hint)
+            for row, found in enumerate(rows)
+            if not known.issuperset(found)
+        ]
 
     def _troubles(self, row: int) -> _Troubles:
         return _Troubles(self.path, row)
@@ -111,6 +127,39 @@ def _numbers(cells: list[Any], parser: ColumnParser) -> tuple[Array, list[Reject
         except OverflowError:  # a whole number beyond every float
             pass
     return parser.typed_numbers(cells)
+
+
+class _Unusable(ValueError):
+    """(reason, remedy) why what a line holds is no row."""
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    """The object in a line. Raises ValueError."""
+    try:
+        found = _DECODER.decode(line.removeprefix(codecs.BOM_UTF8).decode())
+    except RecursionError:
+        raise _Unusable("is nested too deep", "put its values beside each other") from None
+    if not isinstance(found, dict):
+        raise _Unusable("is no JSON object", 'such as {"a": 1.5, "b": "red"}')
+    if b"\\u" in line and _HALF.search(line):
+        try:
+            json.dumps(found, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            half = ascii(error.object[error.start])
+            raise _Unusable(f"holds half of a character: {half}", "write both halves, or leave it out") from None
+    return found
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object. Raises ValueError where a key stands twice in it, with two values of which one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise _Unusable(f"has the key '{twice}' twice", "name each key once")
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
 
 
 def _shown(cell: Any) -> str:

@@ -108,7 +108,9 @@ def mark_bytes(file: IO[bytes]) -> int:
         found = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
         file.seek(found)
         return found
-    return 0
+    # What cannot be gone back in is a reader of our own: of what pyarrow unpacks, or what was recoded.
+    marked = cast(io.BufferedReader, file).peek(len(_BOM)).startswith(_BOM)
+    return len(file.read(len(_BOM))) if marked else 0
 
 
 def runs_of_lines(text: bytes, start: int = 0, last: int | None = None) -> Iterator[tuple[int, int]]:

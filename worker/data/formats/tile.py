@@ -119,7 +119,7 @@ class Tile:
     `kept`, row by row, as a CSV file has them, where that is what stands in the file; None where it is to be made.
     first_row: counted from 0 in the file.  cursor: where to go on after this tile.
     rejects: rows that cannot be used; they keep their places, with "no value" where there was none to read.
-    file: the name of the file, for messages, "" where there is but one.
+    file: the name of the file, for messages, "" where there is but one.  decimal, thousands: the marks in its numbers.
     """
 
     raw: Raw
@@ -130,6 +130,8 @@ class Tile:
     rejects: tuple[Reject, ...] = ()
     file: str = ""
     lines: Sequence[str] | None = None
+    decimal: str = "."
+    thousands: str = ""
 
     def whole(self) -> Tile:
         """This tile. Raises InFile if a row of it cannot be used, with the first trouble of each column."""

@@ -1,10 +1,11 @@
 """One table, eight doors: whatever format or library it comes through, it trains the same weights and gets the same
-answers, bit for bit: numbers, categories, truth values, gaps, and a column of text."""
+answers, bit for bit: numbers, categories, truth values, gaps, and a column of text. And what a door does not let in."""
 
 from __future__ import annotations
 
 import gzip
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.jobs.spec.network import ModelSpec
 from singlepoint.jobs.spec.train import TrainSpec
 from singlepoint.jobs.spec.training import TrainingSpec
-from singlepoint.worker.data.formats import open_rows
+from singlepoint.worker.data.formats import Wanted, open_rows, open_table
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.fitting.loading import load_training_set
 from singlepoint.worker.fitting.training import new_network, new_trainer, trained_model
@@ -177,3 +179,27 @@ def test_one_table_trains_the_same_weights_and_gets_the_same_answers_through_eve
 def test_a_frame_of_pandas_is_a_door_too(first_door: tuple[str, Trained]) -> None:
     kind, expected = first_door
     assert through_a_frame(frame_of(table()), kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"a": 1, "a": 2}', "row 301 has the key 'a' twice"),
+        ('{"A": 1}', "row 301: has a key 'A' that is no column"),
+        ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "row 301 is nested too deep"),
+        (r'{"a": "\ud83d"}', r"row 301 holds half of a character: '\\ud83d'"),
+    ],
+)
+def test_a_line_of_json_that_says_two_things_or_none_is_refused_by_its_row(
+    tmp_path: Path, line: str, reason: str
+) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n' * 300 + line + "\n")
+    with pytest.raises(InvalidInput, match=reason):
+        [tile.whole() for tile in open_table(tmp_path / "t.jsonl").tiles(None, 64, Wanted(["a"]))]
+
+
+def test_a_line_of_json_may_have_any_whole_character_and_number(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_bytes(b'\xef\xbb\xbf{"a": "\\ud83d\\ude00", "b": -1' + b"0" * 400 + b"}\n")
+    [tile] = open_table(tmp_path / "t.jsonl").tiles(None, 64, Wanted(["b"], ["a"]))
+    assert isinstance(tile.raw, dict)
+    assert tile.raw["a"].tolist() == ["\U0001f600"] and tile.raw["b"].tolist() == [-math.inf]

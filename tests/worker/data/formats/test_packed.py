@@ -21,9 +21,10 @@ def by_zstd(content: bytes) -> bytes:
     return bytes(arrow.compress(content, codec="zstd", asbytes=True))
 
 
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize(("ending", "pack"), [(".gz", gzip.compress), (".zst", by_zstd)])
-def test_a_packed_table_is_the_table(tmp_path: Path, ending: str, pack: Callable[[bytes], bytes]) -> None:
-    (tmp_path / f"t.csv{ending}").write_bytes(pack(TEXT.encode()))
+def test_a_packed_table_is_the_table(tmp_path: Path, ending: str, pack: Callable[[bytes], bytes], mark: str) -> None:
+    (tmp_path / f"t.csv{ending}").write_bytes(pack((mark + TEXT).encode()))
     table = open_table(tmp_path / f"t.csv{ending}")
     first, *rest = table.tiles(None, 30, Wanted(["a"], ["y"]))
     again = list(table.tiles(first.cursor, 30, Wanted(["a"], ["y"])))
