@@ -1,7 +1,7 @@
 """JSON lines: an object a line, its keys the columns. Streamed, plain or packed; any row can be the first.
 
-The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value", and
-a row with another is refused: it may be one of them with a slip in it. Typed cells mean what the same cells mean as
+The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value". A
+row that lacks one which is read, and has one that is none, is refused: it may be the same with a slip in it. Typed cells mean what the same cells mean as
 text: see `cells`.
 """
 
@@ -67,12 +67,13 @@ class JsonLinesFile(Table):
         """See `Table`."""
         numbers = [ColumnParser(name, wanted.missing) for name in wanted.numbers]
         words = [ColumnParser(name, wanted.missing) for name in wanted.words]
+        read = frozenset((*wanted.numbers, *wanted.words))
 
         def parse(piece: Piece) -> Tile:
             lines = filter(bytes.strip, bytes(piece.content).split(b"\n"))
             rows = [self._object(line, piece.first_row + row) for row, line in enumerate(lines)]
             raw: dict[str, Array] = {}
-            rejects = self._unknown(rows)
+            rejects = self._slips(rows, read)
             for parser in numbers:
                 raw[parser.name], bad = _numbers([row.get(parser.name) for row in rows], parser)
                 rejects += bad
@@ -92,15 +93,16 @@ class JsonLinesFile(Table):
         except ValueError as error:
             raise unreadable(self.path, f"row {row + 1} is no JSON: {error}") from None
 
-    def _unknown(self, rows: Sequence[dict[str, Any]]) -> list[Reject]:
-        """The rows with a key that is no column."""
+    def _slips(self, rows: Sequence[dict[str, Any]], read: frozenset[str]) -> list[Reject]:
+        """The rows with a key that is no column, and without one of those that are read."""
         known = frozenset(self.names)
         hint = f"correct it, or have it in one of the first {_FIRST_ROWS} rows, as null if it has no value there"
-        return [
-            Reject(row, "", f"has a key '{next(key for key in found if key not in known)}' that is no column", hint)
-            for row, found in enumerate(rows)
-            if not known.issuperset(found)
-        ]
+        rejects = []
+        for row, found in enumerate(rows):
+            if not known.issuperset(found) and not read <= found.keys():
+                other, lacking = min(found.keys() - known), min(read - found.keys())
+                rejects.append(Reject(row, "", f"has a key '{other}' that is no column, and no '{lacking}'", hint))
+        return rejects
 
     def _troubles(self, row: int) -> _Troubles:
         return _Troubles(self.path, row)

@@ -185,7 +185,7 @@ def test_a_frame_of_pandas_is_a_door_too(first_door: tuple[str, Trained]) -> Non
     ("line", "reason"),
     [
         ('{"a": 1, "a": 2}', "row 301 has the key 'a' twice"),
-        ('{"A": 1}', "row 301: has a key 'A' that is no column"),
+        ('{"A": 1}', "row 301: has a key 'A' that is no column, and no 'a'"),
         ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "row 301 is nested too deep"),
         (r'{"a": "\ud83d"}', r"row 301 holds half of a character: '\\ud83d'"),
     ],
@@ -196,6 +196,12 @@ def test_a_line_of_json_that_says_two_things_or_none_is_refused_by_its_row(
     (tmp_path / "t.jsonl").write_text('{"a": 1}\n' * 300 + line + "\n")
     with pytest.raises(InvalidInput, match=reason):
         [tile.whole() for tile in open_table(tmp_path / "t.jsonl").tiles(None, 64, Wanted(["a"]))]
+
+
+def test_a_key_that_nothing_asks_for_may_come_late(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1}\n' * 300 + '{"a": 2, "note": "late"}\n')
+    tiles = open_table(tmp_path / "t.jsonl").tiles(None, 64, Wanted(["a"]))
+    assert sum(tile.whole().rows for tile in tiles) == 301
 
 
 def test_a_line_of_json_may_have_any_whole_character_and_number(tmp_path: Path) -> None:
