@@ -1,8 +1,8 @@
 """JSON lines: an object a line, its keys the columns. Streamed, plain or packed; any row can be the first.
 
 The columns are the keys of the first rows, in the order in which they appear; a key that a row lacks is "no value". A
-row that lacks one which is read, and has one that is none, is refused: it may be the same with a slip in it. Typed cells mean what the same cells mean as
-text: see `cells`.
+row that lacks one which is read, and has one that is none, is refused: it may be the same with a slip in it. Typed
+cells mean what the same cells mean as text: see `cells`.
 """
 
 from __future__ import annotations
