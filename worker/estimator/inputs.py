@@ -22,16 +22,20 @@ _NO_CELLS = (*DATES, dict, list, tuple, set)
 _CATEGORIES = ("category", "Categorical", "Enum", "dictionary")  # pandas, polars, Arrow
 
 
-def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = ()) -> Raw:
+def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = (), order: Sequence[str] = ()) -> Raw:
     """x as raw rows: columns by name, numbers (n, …), or one string a row (n,).
 
     categorical: columns in which a date is a word, and a number keeps its type.
+    order: what the columns of rows without names are called; left out, by their positions.
     Raises InvalidArgument, naming argument and column.
     """
     if hasattr(x, "tocsr") or hasattr(x, "todense"):
         raise refused(argument, "is a sparse matrix", "give it as dense rows: x.toarray()")
     with refusals():
-        raw = named_columns(x, argument=argument, categorical=categorical) if is_table(x) else _array(x, argument)
+        if is_table(x):
+            raw: Raw = named_columns(x, argument=argument, categorical=categorical)
+        else:
+            raw = _array(x, argument, categorical, order)
     rows, columns = row_count(raw), len(raw) if isinstance(raw, Mapping) else raw.shape[1] if raw.ndim > 1 else 1
     if not columns:
         raise refused(argument, f"has 0 feature(s) (shape=({rows}, 0)) while a minimum of 1 is required.")
@@ -47,6 +51,14 @@ def category_columns(x: Any) -> tuple[str, ...]:
     kinds = [field.type for field in x.schema] if hasattr(x, "column_names") else list(x.dtypes)
     names = x.column_names if hasattr(x, "column_names") else x.columns
     return tuple(str(name) for name, kind in zip(names, kinds, strict=True) if str(kind).startswith(_CATEGORIES))
+
+
+def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, model: str = "Model") -> Raw:
+    """x as the preprocessor of a trained model takes it: read as its training was. See `raw_rows` and `aligned`."""
+    known = preprocessor if isinstance(preprocessor, TablePreprocessor) else None
+    categorical = tuple(column.name for column in known.categorical) if known else ()
+    raw = raw_rows(x, argument, categorical=categorical, order=known.input_names if known else ())
+    return aligned(raw, preprocessor, argument, model=model)
 
 
 def text_columns(raw: Raw) -> tuple[str, ...]:
@@ -127,8 +139,10 @@ def _own_type(values: Array, argument: str) -> Array:
     return out.reshape(values.shape)
 
 
-def _array(x: Any, argument: str) -> Raw:
+def _array(x: Any, argument: str, categorical: Sequence[str], order: Sequence[str]) -> Raw:
     values = _cells(x, argument)
+    if not isinstance(x, np.ndarray) and values.ndim == 2 and (categorical or values.dtype.kind == "U"):
+        values = np.asarray(x, object)  # numpy makes one type of all columns, such as text of numbers beside words
     kind = values.dtype.kind
     if kind == "c":
         raise refused(argument, "Complex data not supported", "give real and imaginary parts as columns of their own")
@@ -139,23 +153,24 @@ def _array(x: Any, argument: str) -> Raw:
     if values.ndim < 2:
         what = f"Expected 2D array, got {values.ndim}D array instead: the shape is {values.shape}"
         raise refused(argument, what, "Reshape your data: x.reshape(-1, 1) is one column, x.reshape(1, -1) one row")
-    if kind in "biuf":
+    if values.dtype.kind in "biuf":
         return values
     if values.ndim > 2:
         raise refused(argument, f"holds {values.dtype} {values.shape}", "more than two axes need numbers")
-    return _mixed(values, argument)
+    return _mixed(values, argument, categorical, order)
 
 
-def _mixed(values: Array, argument: str) -> Raw:
-    """A table (n, columns) of objects: an array if all are numbers, else columns that are named by their positions."""
+def _mixed(values: Array, argument: str, categorical: Sequence[str], order: Sequence[str]) -> Raw:
+    """A table (n, columns) of objects: an array if all are numbers, else columns by name. See `raw_rows`."""
     columns = {}
-    for place in range(values.shape[1]):
+    names = order if len(order) == values.shape[1] else [str(place) for place in range(values.shape[1])]
+    for place, name in enumerate(names):
         cells = values[:, place]
         odd = next((cell for cell in cells.tolist() if isinstance(cell, _NO_CELLS)), None)
         if odd is not None:
             what = f"column {place}: argument must be a string or a number, not {type(odd).__name__}"
             raise InvalidArgumentType(Problem(argument, what))
-        columns[str(place)] = plain_column(cells, str(place), argument=argument)
+        columns[name] = plain_column(cells, name, argument=argument, category=name in categorical)
     if all(column.dtype.kind == "f" for column in columns.values()):
         return np.stack(list(columns.values()), axis=1)
     return columns

@@ -190,3 +190,42 @@ def test_nullable_and_categorical_columns_of_pandas_are_what_they_say() -> None:
     assert model.trained_.preprocessor.categorical[0].values == ("1", "10", "2")  # type: ignore[union-attr]
     assert model.trained_.target_names == ("kind",)
     assert model.classes_.tolist() == [5, 7] and model.score(frame, y) == 1.0
+
+
+TRUTH = {"b": [True, False] * 20, "a": (np.arange(40) % 3 * 1.0).tolist()}
+
+
+def truths(library: str) -> Any:
+    if library == "rows":
+        return [list(row) for row in zip(TRUTH["b"], TRUTH["a"], strict=True)]
+    if library == "mapping":
+        return TRUTH
+    frame = pytest.importorskip(library.partition(" ")[0]).DataFrame(TRUTH)
+    return frame.astype({"b": "boolean"}) if library.endswith("nullable") else frame
+
+
+@pytest.mark.parametrize("library", ["mapping", "rows", "pandas", "pandas nullable", "polars"])
+def test_truth_values_named_as_categories_are_known_when_they_come_again(library: str) -> None:
+    x, y = truths(library), [0, 1] * 20
+    named = {"categorical": ["0" if library == "rows" else "b"]}
+    assert Classifier(epochs=40, preprocessing=named).fit(x, y).score(x, y) == 1.0
+    model = Model(hidden=[8], learning_rate=0.05, preprocessing=named).fit(x, y, epochs=40, validation=(x, y))
+    assert model.score(x, y) == model.metrics["accuracy"] == 1.0
+    assert Classifier(epochs=40, preprocessing={"categorical": ["b"]}).fit(TRUTH, y).score(x, y) == 1.0
+
+
+def test_codes_and_dates_named_as_categories_are_read_as_such_by_fit() -> None:
+    codes, y = {"c": np.array([2**60, 2**60 + 1] * 20)}, [0, 1] * 20
+    assert Classifier(epochs=40, preprocessing={"categorical": ["c"]}).fit(codes, y).score(codes, y) == 1.0
+    days = {"d": np.array(["2026-01-05", "2026-01-06"] * 20, "M8[D]")}
+    assert Classifier(epochs=40, preprocessing={"categorical": ["d"]}).fit(days, y).score(days, y) == 1.0
+
+
+def test_auto_finds_the_words_of_a_model_as_well() -> None:
+    x = {"w": ["x", "y"] * 20}
+    assert Model(preprocessing={"categorical": "auto"}).fit(x, x["w"], epochs=40).score(x, x["w"]) == 1.0
+
+
+def test_numbers_beside_words_in_lists_are_numbers() -> None:
+    rows, y = [["rg"[i % 2], float(i)] for i in range(40)], [0, 1] * 20
+    assert Classifier(epochs=2).fit(rows, y).trained_.preprocessor.number_names == ("1",)
