@@ -12,6 +12,7 @@ import numpy as np
 
 from singlepoint.jobs.errors import Problem
 from singlepoint.worker.data.frames import DATES, is_table, named_columns, plain_column
+from singlepoint.worker.data.gaps import Gaps
 from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
 from singlepoint.worker.data.preprocessing.identity import is_missing
 from singlepoint.worker.nn.arrays import Array
@@ -54,11 +55,12 @@ def category_columns(x: Any) -> tuple[str, ...]:
 
 
 def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, model: str = "Model") -> Raw:
-    """x as the preprocessor of a trained model takes it: read as its training was. See `raw_rows` and `aligned`."""
+    """x as the preprocessor of a trained model takes it: read as its training was, and without what `missing` says
+    means "no value". See `raw_rows` and `aligned`."""
     known = preprocessor if isinstance(preprocessor, TablePreprocessor) else None
     categorical = tuple(column.name for column in known.categorical) if known else ()
     raw = raw_rows(x, argument, categorical=categorical, order=known.input_names if known else ())
-    return aligned(raw, preprocessor, argument, model=model)
+    return Gaps.of(preprocessor).taken_out(aligned(raw, preprocessor, argument, model=model))
 
 
 def text_columns(raw: Raw) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -229,3 +230,15 @@ def test_auto_finds_the_words_of_a_model_as_well() -> None:
 def test_numbers_beside_words_in_lists_are_numbers() -> None:
     rows, y = [["rg"[i % 2], float(i)] for i in range(40)], [0, 1] * 20
     assert Classifier(epochs=2).fit(rows, y).trained_.preprocessor.number_names == ("1",)
+
+
+def test_what_a_model_from_a_file_takes_for_no_value_is_none_in_python() -> None:
+    x = {"a": X[:, 0], "c": np.where(X[:, 0] > 0, "p", "q").astype(object)}
+    learned = Classifier(epochs=5).fit(x, LABELS).trained_
+    told = learned.preprocessor.model_copy(update={"missing": ("", "-999", "?")})  # type: ignore[union-attr]
+    model = Model.of(replace(learned, preprocessor=told))
+    expected = model.predict_table({"a": [None, 1.0], "c": ["p", None]})
+    for rows in ({"a": [-999, 1], "c": ["p", "?"]}, [[-999, "p"], [1.0, "?"]]):
+        scores = model.predict_table(rows)
+        assert scores.probabilities.tobytes() == expected.probabilities.tobytes()  # type: ignore[union-attr]
+        assert scores.unseen == expected.unseen

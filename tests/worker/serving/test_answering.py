@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -547,3 +548,34 @@ def test_frames_are_whole_however_they_come(size: int) -> None:
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="none of ours"):
         Frames().take(b"\xff" * 24)
+
+
+# ---- what a file would mean by the same cells ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def by_file(tmp_path_factory: pytest.TempPathFactory) -> Answering:
+    """mixed: as if trained on a file in which -999 and "?" mean "no value"."""
+    home = open_home(tmp_path_factory.mktemp("by_file") / "home")
+    filled = {"normalise": "standard", "impute": "median"}
+    learned = Model(hidden=[8], preprocessing=filled).fit({"a": X[:, 0], "city": CITIES}, LABELS, epochs=3).trained
+    told = learned.preprocessor.model_copy(update={"missing": ("", "-999", "?")})  # type: ignore[union-attr]
+    (home.models / "mixed/1").mkdir(parents=True)
+    files.save(replace(learned, preprocessor=told), home.models / "mixed/1")
+    return Answering(Shelf(home), clock=lambda: NOW_S)
+
+
+def test_what_means_no_value_in_files_means_none_here(by_file: Answering) -> None:
+    gap = {"a": None, "city": None}
+    meant = {"a": -999, "city": "?"}
+    expected = invoke(by_file, {"dataframe_records": [gap]}).body
+    assert invoke(by_file, {"dataframe_records": [meant]}).body == expected
+    assert invoke(by_file, b"a,city\n-999,?\n", "text/csv").body == expected
+
+    def tensors(a: float | None, city: str) -> dict[str, Any]:
+        number = {"name": "a", "datatype": "FP64", "shape": [1], "data": [a]}
+        return {"inputs": [number, {"name": "city", "datatype": "BYTES", "shape": [1], "data": [city]}]}
+
+    assert outputs(only(by_file, infer("mixed", tensors(-999.0, "?")))) == outputs(
+        only(by_file, infer("mixed", tensors(None, "")))
+    )
