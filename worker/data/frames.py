@@ -7,7 +7,7 @@ file gives it: float64 (missing: NaN) for numbers and truth values, objects that
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def plain_column(column: Any, name: str, *, argument: str = "x", category: bool 
     category: numbers keep their type, as a large code would lose digits, and dates are words.
     Text that reads as numbers stays text. Raises InvalidInput naming argument and column.
     """
-    values = _array(column)
+    values = cells_of(column, name, argument=argument)
     if values.ndim != 1:
         raise InvalidInput(Problem(argument, f"column '{name}' has shape {values.shape}", "one value a row is needed"))
     if values.dtype.kind in "biuf":
@@ -80,10 +80,16 @@ def _columns(x: Any) -> Iterator[tuple[str, Any]]:
         yield from ((str(name), x.iloc[:, place]) for place, name in enumerate(x.columns))
 
 
-def _array(column: Any) -> Array:
-    """As numpy sees it: nullable and categorical columns as objects, with None or NaN for what is missing."""
+def cells_of(column: Any, name: str, *, argument: str = "x") -> Array:
+    """A column as numpy sees it: nullable and categorical ones as objects, with None or NaN for what is missing.
+
+    Raises InvalidInput for what is no column: one value, or values in no order or below others.
+    """
     if isinstance(column, np.ndarray):
-        return column
+        return unmasked(column)
+    if isinstance(column, str | bytes | Mapping | Set) or not hasattr(column, "__iter__"):
+        what = f"column '{name}' is of type {type(column).__name__}"
+        raise InvalidInput(Problem(argument, what, "give a list or an array with a value for each row"))
     kind = getattr(getattr(column, "dtype", None), "kind", "")
     if isinstance(kind, str) and kind in "biuf" and kind and isinstance(column.dtype, np.dtype):
         return np.asarray(column)
@@ -92,6 +98,20 @@ def _array(column: Any) -> Array:
     values = np.empty(len(cells), object)
     values[:] = cells
     return values
+
+
+def unmasked(values: Array) -> Array:
+    """An array whose masked values, which numpy would take as they are, are missing ones: NaN, or None in objects."""
+    if not isinstance(values, np.ma.MaskedArray):
+        return values
+    if not np.ma.getmaskarray(values).any():
+        return values.data
+    floats = values.dtype.kind == "f"
+    if floats or values.ndim > 2:
+        return values.astype(values.dtype if floats else np.float64).filled(np.nan)
+    cells = values.data.astype(object)  # numbers keep their type: they may be codes or classes
+    cells[np.ma.getmaskarray(values)] = None
+    return cells
 
 
 def _plain(cell: Any) -> Any:

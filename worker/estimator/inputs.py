@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from singlepoint.jobs.errors import Problem
-from singlepoint.worker.data.frames import DATES, is_table, named_columns, plain_column
+from singlepoint.worker.data.frames import DATES, is_table, named_columns, plain_column, unmasked
 from singlepoint.worker.data.gaps import Gaps
 from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
 from singlepoint.worker.data.preprocessing.identity import is_missing
@@ -180,7 +180,11 @@ def _mixed(values: Array, argument: str, categorical: Sequence[str], order: Sequ
 
 def _cells(values: Any, argument: str) -> Array:
     """As numpy sees them; columns of pandas and polars that may hold missing values as objects."""
-    if not isinstance(values, np.ndarray) and hasattr(values, "to_list"):
+    if isinstance(values, np.ndarray):
+        return unmasked(values)
+    if isinstance(values, list | tuple) and any(isinstance(row, np.ma.MaskedArray) for row in values):
+        return unmasked(np.ma.array(values))
+    if hasattr(values, "to_list"):
         listed = values.to_list()
         cells = np.empty(len(listed), object)
         cells[:] = listed

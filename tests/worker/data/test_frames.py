@@ -11,6 +11,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.frames import is_table, named_columns
+from singlepoint.worker.data.preprocessing.identity import names_of
 
 CELLS: dict[str, list[Any]] = {
     "n": [1, 2, None],
@@ -74,3 +75,16 @@ def test_two_columns_of_one_name_are_refused() -> None:
     pandas = pytest.importorskip("pandas")
     with pytest.raises(InvalidInput, match="two columns are named 'a'"):
         named_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_masked_values_are_missing_ones(kind: type) -> None:
+    masked = np.ma.array([-999, 2], kind, mask=[True, False])
+    assert repr(named_columns({"a": masked})["a"].tolist()) == "[nan, 2.0]"
+    assert names_of(named_columns({"a": masked}, categorical=["a"])["a"].tolist()) == ["", "2"]
+
+
+@pytest.mark.parametrize("column", [{0: 1, 1: 2}, {1, 2}, 5, "xyz"])
+def test_what_is_no_column_is_refused_by_its_type(column: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"column 'a' is of type {type(column).__name__}.*give a list"):
+        named_columns({"a": column})

@@ -242,3 +242,21 @@ def test_what_a_model_from_a_file_takes_for_no_value_is_none_in_python() -> None
         scores = model.predict_table(rows)
         assert scores.probabilities.tobytes() == expected.probabilities.tobytes()  # type: ignore[union-attr]
         assert scores.unseen == expected.unseen
+
+
+def test_masked_values_are_missing_in_every_kind_of_rows_and_targets() -> None:
+    masked = np.ma.array(np.where(X > 1, -999.0, X), mask=X > 1)
+    known = Classifier(epochs=2).fit(np.where(X > 1, np.nan, X), LABELS).predict_proba(X).tobytes()
+    for rows in (masked, list(masked)):
+        assert Classifier(epochs=2).fit(rows, LABELS).predict_proba(X).tobytes() == known
+    for y in (masked[:, 0], masked[:, 0].astype(int)):
+        with pytest.raises(SinglepointError, match="column 'y': the target is missing"):
+            Regressor().fit(X, y)
+
+
+def test_a_mapping_that_is_no_table_is_refused_in_its_argument() -> None:
+    for wrong, told in (({"a": {0: 1.0, 1: 2.0}}, "X: column 'a' is of type dict"), ({"a": 5}, "X: column 'a' is of")):
+        with pytest.raises(SinglepointError, match=told):
+            Classifier().fit(wrong, [0, 1])
+    with pytest.raises(SinglepointError, match="y: column '0' is of type int"):
+        Classifier().fit(X[:2], {0: 1, 1: 0})
