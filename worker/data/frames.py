@@ -25,6 +25,11 @@ def is_table(x: object) -> bool:
     return isinstance(x, Mapping) or hasattr(x, "column_names") or (hasattr(x, "columns") and hasattr(x, "dtypes"))
 
 
+def column_names(x: Any) -> list[str]:
+    """The names of a table's columns, in its order."""
+    return list(map(str, x if isinstance(x, Mapping) else x.column_names if hasattr(x, "column_names") else x.columns))
+
+
 def named_columns(x: Any, *, argument: str = "x", categorical: Sequence[str] = ()) -> dict[str, Array]:
     """The columns of a table (see `is_table`) by name, in its order.
 
@@ -70,14 +75,15 @@ def plain_column(column: Any, name: str, *, argument: str = "x", category: bool 
 
 def _columns(x: Any) -> Iterator[tuple[str, Any]]:
     """Names and columns, in the order of the table."""
+    names = column_names(x)
     if isinstance(x, Mapping):
-        yield from ((str(name), column) for name, column in x.items())
+        yield from zip(names, x.values(), strict=True)
     elif hasattr(x, "column_names"):  # Arrow
-        yield from zip(map(str, x.column_names), x.columns, strict=True)
+        yield from zip(names, x.columns, strict=True)
     elif hasattr(x, "get_columns"):  # polars
-        yield from zip(map(str, x.columns), x.get_columns(), strict=True)
+        yield from zip(names, x.get_columns(), strict=True)
     else:  # pandas: by place, since names may occur twice
-        yield from ((str(name), x.iloc[:, place]) for place, name in enumerate(x.columns))
+        yield from ((name, x.iloc[:, place]) for place, name in enumerate(names))
 
 
 def cells_of(column: Any, name: str, *, argument: str = "x") -> Array:

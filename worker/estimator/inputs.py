@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from singlepoint.jobs.errors import Problem
-from singlepoint.worker.data.frames import DATES, is_table, named_columns, plain_column, unmasked
+from singlepoint.worker.data.frames import DATES, column_names, is_table, named_columns, plain_column, unmasked
 from singlepoint.worker.data.gaps import Gaps
 from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
 from singlepoint.worker.data.preprocessing.identity import is_missing
@@ -50,17 +50,28 @@ def category_columns(x: Any) -> tuple[str, ...]:
     if isinstance(x, Mapping) or not is_table(x):
         return ()
     kinds = [field.type for field in x.schema] if hasattr(x, "column_names") else list(x.dtypes)
-    names = x.column_names if hasattr(x, "column_names") else x.columns
-    return tuple(str(name) for name, kind in zip(names, kinds, strict=True) if str(kind).startswith(_CATEGORIES))
+    return tuple(name for name, kind in zip(column_names(x), kinds, strict=True) if str(kind).startswith(_CATEGORIES))
 
 
 def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, model: str = "Model") -> Raw:
     """x as the preprocessor of a trained model takes it: read as its training was, and without what `missing` says
     means "no value". See `raw_rows` and `aligned`."""
-    known = preprocessor if isinstance(preprocessor, TablePreprocessor) else None
-    categorical = tuple(column.name for column in known.categorical) if known else ()
-    raw = raw_rows(x, argument, categorical=categorical, order=known.input_names if known else ())
+    if not isinstance(preprocessor, TablePreprocessor):
+        return Gaps.of(preprocessor).taken_out(raw_rows(x, argument))
+    categorical, order = [column.name for column in preprocessor.categorical], preprocessor.input_names
+    if is_table(x):
+        names = dict(zip(order, _names_by_place(x, preprocessor), strict=False))
+        categorical = [names.get(name, name) for name in categorical]
+    raw = raw_rows(x, argument, categorical=categorical, order=order)
     return Gaps.of(preprocessor).taken_out(aligned(raw, preprocessor, argument, model=model))
+
+
+def _names_by_place(x: Any, preprocessor: TablePreprocessor) -> Sequence[str]:
+    """What a table calls the columns that a model takes by their places: it learned from rows without names, and
+    these are others than the positions that it calls them by. Else none."""
+    with refusals():
+        names = column_names(x)
+    return () if preprocessor.header or set(names) == set(preprocessor.input_names) else names
 
 
 def text_columns(raw: Raw) -> tuple[str, ...]:
@@ -77,12 +88,14 @@ def aligned(raw: Raw, preprocessor: Preprocessor | None, argument: str = "x", *,
     if not isinstance(preprocessor, TablePreprocessor):
         return raw
     wanted = preprocessor.input_names
-    if isinstance(raw, np.ndarray) or not preprocessor.header:
+    if isinstance(raw, np.ndarray) or not (preprocessor.header or raw.keys() == set(wanted)):
         found = len(raw) if isinstance(raw, Mapping) else raw.shape[1] if raw.ndim == 2 else None
         if found is not None and found != len(wanted):
             what = f"X has {found} features, but {model} is expecting {len(wanted)} features as input"
             raise refused(argument, what, f"in the order of training: {', '.join(wanted[:12])}")
-        return dict(zip(wanted, raw.values(), strict=True)) if isinstance(raw, Mapping) else raw
+        if isinstance(raw, np.ndarray):
+            return raw
+        raw = dict(zip(wanted, raw.values(), strict=True))
     problems = [
         Problem(argument, f"column '{name}' is missing", f"there are: {', '.join(list(raw)[:12])}")
         for name in wanted

@@ -260,3 +260,19 @@ def test_a_mapping_that_is_no_table_is_refused_in_its_argument() -> None:
             Classifier().fit(wrong, [0, 1])
     with pytest.raises(SinglepointError, match="y: column '0' is of type int"):
         Classifier().fit(X[:2], {0: 1, 1: 0})
+
+
+def test_columns_named_by_positions_go_by_these_where_the_model_does() -> None:
+    bare = fitted(X[:, :2])
+    expected = bare.predict_proba(X[:, :2]).tobytes()
+    assert bare.predict_proba({"1": X[:, 1], "0": X[:, 0]}).tobytes() == expected
+
+
+def test_categories_taken_by_their_place_keep_their_type() -> None:
+    rows = np.array([[i % 2 == 0, i % 3] for i in range(40)], object)
+    learned = Classifier(epochs=40, preprocessing={"categorical": ["0"]}).fit(rows, [0, 1] * 20).trained_
+    bare = Model.of(replace(learned, preprocessor=learned.preprocessor.model_copy(update={"header": False})))  # type: ignore[union-attr]
+    named = {"b": [True, False], "a": [0, 1]}
+    assert not bare.predict_table(named).unseen
+    with pytest.raises(SinglepointError, match="x: column '1' holds words"):
+        bare.predict({"b": [True], "a": ["12"]})
