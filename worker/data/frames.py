@@ -7,7 +7,9 @@ file gives it: float64 (missing: NaN) for numbers and truth values, objects that
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping, Sequence, Set
+import decimal
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from singlepoint.worker.data.preprocessing.identity import is_missing
 from singlepoint.worker.nn.arrays import Array
 
 DATES = (datetime.date, datetime.time, datetime.timedelta, np.datetime64, np.timedelta64)
+_NUMBERS = (bool, int, float, decimal.Decimal)
 DATE_HINT = "name it as categorical, leave it out, or make a number of it"
 
 
@@ -37,32 +40,44 @@ def named_columns(x: Any, *, argument: str = "x", categorical: Sequence[str] = (
     Raises InvalidInput naming argument and column: a name that occurs twice, columns of unequal length, values that
     are neither numbers, truth values nor text (dates, lists, complex numbers).
     """
+    return _by_name(x, argument, lambda column, name: plain_column(column, name, argument, name in categorical))
+
+
+def named_cells(x: Any, *, argument: str = "x") -> dict[str, Array]:
+    """The columns of a table as `named_columns`, their cells as they are (see `cells_of`)."""
+    return _by_name(x, argument, lambda column, name: cells_of(column, name, argument))
+
+
+def _by_name(x: Any, argument: str, read: Callable[[Any, str], Array]) -> dict[str, Array]:
+    if hasattr(x, "collect") and not hasattr(x, "get_columns"):  # polars
+        what = f"is a {type(x).__name__}, whose rows are yet to be computed"
+        raise InvalidInput(Problem(argument, what, f"give {argument}.collect()"))
     columns: dict[str, Array] = {}
     for name, column in _columns(x):
         if name in columns:
             raise InvalidInput(Problem(argument, f"two columns are named '{name}'", "rename one of them"))
-        columns[name] = plain_column(column, name, argument=argument, category=name in categorical)
-    lengths = {len(column) for column in columns.values()}
+        columns[name] = read(column, name)
+    lengths = {len(column) for column in columns.values() if column.ndim}
     if len(lengths) > 1:
         raise InvalidInput(Problem(argument, f"has columns of unequal length: {sorted(lengths)}"))
     return columns
 
 
-def plain_column(column: Any, name: str, *, argument: str = "x", category: bool = False) -> Array:
+def plain_column(column: Any, name: str, argument: str = "x", category: bool = False) -> Array:
     """One column, (n,): float64 with NaN for missing, or objects that are str with "" for missing.
 
-    category: numbers keep their type, as a large code would lose digits, and dates are words.
+    category: numbers keep their type, as a large code would lose digits, and dates are words. A Decimal is a number.
     Text that reads as numbers stays text. Raises InvalidInput naming argument and column.
     """
-    values = cells_of(column, name, argument=argument)
+    values = cells_of(column, name, argument)
     if values.ndim != 1:
         raise InvalidInput(Problem(argument, f"column '{name}' has shape {values.shape}", "one value a row is needed"))
     if values.dtype.kind in "biuf":
         return values if category else values.astype(np.float64)
     cells = [_plain(cell) for cell in (values.tolist() if values.dtype.kind in "OUT" else list(values))]
     # What is missing decides nothing; a column of nothing but missing values counts as numbers.
-    if not category and all(isinstance(cell, bool | int | float) for cell in cells if cell is not None):
-        return np.array([np.nan if cell is None else float(cell) for cell in cells], np.float64)
+    if not category and all(isinstance(cell, _NUMBERS) for cell in cells if cell is not None):
+        return np.array([np.nan if cell is None else float_of(cell) for cell in cells], np.float64)
     text = np.empty(len(cells), object)
     for row, cell in enumerate(cells):
         text[row] = _word(cell, category)
@@ -86,7 +101,7 @@ def _columns(x: Any) -> Iterator[tuple[str, Any]]:
         yield from ((name, x.iloc[:, place]) for place, name in enumerate(names))
 
 
-def cells_of(column: Any, name: str, *, argument: str = "x") -> Array:
+def cells_of(column: Any, name: str, argument: str = "x") -> Array:
     """A column as numpy sees it: nullable and categorical ones as objects, with None or NaN for what is missing.
 
     Raises InvalidInput for what is no column: one value, or values in no order or below others.
@@ -124,7 +139,19 @@ def _plain(cell: Any) -> Any:
     """A cell without the wrappings of numpy; None for missing."""
     if is_missing(cell):
         return None
+    if isinstance(cell, decimal.Decimal) and cell.is_nan():
+        return None
     return cell.item() if isinstance(cell, np.bool_ | np.integer | np.floating | np.str_) else cell
+
+
+def float_of(number: float | decimal.Decimal) -> float:
+    """A number as a float; infinite where it is a whole one beyond every float."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
 
 
 def _word(cell: Any, dates: bool) -> str | None:
@@ -137,4 +164,4 @@ def _word(cell: Any, dates: bool) -> str | None:
         return repr(cell)
     if isinstance(cell, DATES):
         return (cell.isoformat() if hasattr(cell, "isoformat") else str(cell)) if dates else None
-    return str(cell) if type(cell).__name__ == "Decimal" else None
+    return str(cell) if isinstance(cell, decimal.Decimal) else None

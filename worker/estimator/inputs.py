@@ -5,13 +5,24 @@ Columns go by their names, in any order. Rows without names are taken in the tra
 
 from __future__ import annotations
 
+import contextlib
+import decimal
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from singlepoint.jobs.errors import Problem
-from singlepoint.worker.data.frames import DATES, column_names, is_table, named_columns, plain_column, unmasked
+from singlepoint.worker.data.frames import (
+    DATES,
+    column_names,
+    float_of,
+    is_table,
+    named_cells,
+    named_columns,
+    plain_column,
+    unmasked,
+)
 from singlepoint.worker.data.gaps import Gaps
 from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
 from singlepoint.worker.data.preprocessing.identity import is_missing
@@ -21,6 +32,9 @@ from .refusals import BadArgumentRow, InvalidArgument, InvalidArgumentType, refu
 
 _NO_CELLS = (*DATES, dict, list, tuple, set)
 _CATEGORIES = ("category", "Categorical", "Enum", "dictionary")  # pandas, polars, Arrow
+
+_EXACT = 2.0**53
+"""From here on a float may stand for several whole numbers."""
 
 
 def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = (), order: Sequence[str] = ()) -> Raw:
@@ -47,10 +61,14 @@ def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = (), or
 
 def category_columns(x: Any) -> tuple[str, ...]:
     """The columns of a table that say of themselves that they hold categories."""
-    if isinstance(x, Mapping) or not is_table(x):
+    if not is_table(x):
         return ()
-    kinds = [field.type for field in x.schema] if hasattr(x, "column_names") else list(x.dtypes)
-    return tuple(name for name, kind in zip(column_names(x), kinds, strict=True) if str(kind).startswith(_CATEGORIES))
+    names = column_names(x)
+    if isinstance(x, Mapping):
+        kinds = [getattr(column, "dtype", getattr(column, "type", "")) for column in x.values()]
+    else:
+        kinds = [field.type for field in x.schema] if hasattr(x, "column_names") else list(x.dtypes)
+    return tuple(name for name, kind in zip(names, kinds, strict=True) if str(kind).startswith(_CATEGORIES))
 
 
 def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, model: str = "Model") -> Raw:
@@ -69,8 +87,7 @@ def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, 
 def _names_by_place(x: Any, preprocessor: TablePreprocessor) -> Sequence[str]:
     """What a table calls the columns that a model takes by their places: it learned from rows without names, and
     these are others than the positions that it calls them by. Else none."""
-    with refusals():
-        names = column_names(x)
+    names = column_names(x)
     return () if preprocessor.header or set(names) == set(preprocessor.input_names) else names
 
 
@@ -115,43 +132,65 @@ def targets_of(y: Any, argument: str = "y") -> Array:
     """y as (n,) or (n, k): numbers, truth values, or objects that are str. Raises InvalidArgument, BadArgumentRow."""
     if y is None:
         raise refused(argument, "requires y to be passed, but the target y is None")
-    if is_table(y):
-        with refusals():
-            columns = named_columns(y, argument=argument)
-        return np.stack([columns[name] for name in columns], axis=1)
-    values = _cells(y, argument)
+    if not is_table(y):
+        return _targets(_cells(y, argument), argument)
+    with refusals():
+        columns = named_cells(y, argument=argument)
+    if not columns:
+        raise refused(argument, "has no column", "one is needed for each target")
+    return np.stack([_targets(column, argument, f"column '{name}' ") for name, column in columns.items()], axis=1)
+
+
+def _targets(values: Array, argument: str, column: str = "") -> Array:
+    """column: what to say of where they are in the argument."""
     if values.dtype.kind == "c":
-        raise refused(argument, "Complex data not supported", "numbers or text are needed")
+        raise refused(argument, f"{column}Complex data not supported", "numbers or text are needed")
     if values.dtype.kind in "mM":
-        raise refused(argument, "holds dates", "make numbers or text of them")
-    if values.ndim not in (1, 2):
-        raise refused(argument, f"has shape {values.shape}", "give one target a row, or one column a target")
-    return _own_type(values, argument) if values.dtype.kind in "OUST" else values
+        raise refused(argument, f"{column}holds dates", "make numbers or text of them")
+    if values.ndim not in ((1,) if column else (1, 2)):
+        raise refused(argument, f"{column}has shape {values.shape}", "give one target a row, or one column a target")
+    large = values.dtype.kind == "u" and values.size and values.max() >= 2**63
+    return _own_type(values, argument, column) if large or values.dtype.kind in "OUST" else values
 
 
 def target_names_of(y: Any) -> tuple[str, ...]:
     """The names that the targets carry."""
     if is_table(y):
-        return tuple(map(str, y if isinstance(y, Mapping) else y.columns))
+        return tuple(column_names(y))
     name = getattr(y, "name", None)
     return (name,) if isinstance(name, str) and name else ()
 
 
-def _own_type(values: Array, argument: str) -> Array:
-    """Objects as whole numbers, truth values or numbers if they all are, else as text."""
-    cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in values.ravel().tolist()]
+def _own_type(values: Array, argument: str, column: str) -> Array:
+    """Objects as truth values, whole numbers of 64 bits or numbers if they all are, else as text."""
+    cells = [_cell(cell) for cell in values.ravel().tolist()]
     for row, cell in enumerate(cells):
         if is_missing(cell) or cell == "":
             raise BadArgumentRow(row, argument, "the target is missing", "remove the row")
-    for kind, dtype in ((bool, np.bool_), (int, np.int64), ((int, float), np.float64)):
-        if all(isinstance(cell, kind) and (kind is bool or not isinstance(cell, bool)) for cell in cells):
-            return np.array(cells, dtype).reshape(values.shape)
+    if all(isinstance(cell, bool) for cell in cells):
+        return np.array(cells, np.bool_).reshape(values.shape)
+    if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells):
+        if whole := not any(isinstance(cell, float) for cell in cells):
+            with contextlib.suppress(OverflowError):
+                return np.array(cells, np.int64).reshape(values.shape)
+        floats = np.array(list(map(float_of, cells)), np.float64)
+        if not whole or np.isinf(floats).any():
+            return floats.reshape(values.shape)
     odd = next((row for row, cell in enumerate(cells) if not isinstance(cell, str | int | float)), None)
     if odd is not None:
-        raise refused(argument, f"row {odd + 1} holds a {type(cells[odd]).__name__}", "numbers or text are needed")
+        what = f"{column}row {odd + 1} holds a {type(cells[odd]).__name__}"
+        raise refused(argument, what, "numbers or text are needed")
     out = np.empty(len(cells), object)
     out[:] = [str(cell) for cell in cells]
     return out.reshape(values.shape)
+
+
+def _cell(cell: Any) -> Any:
+    """A cell without the wrappings of numpy; a Decimal as the whole number that it is, or as a float."""
+    if isinstance(cell, decimal.Decimal):
+        number = float_of(cell)
+        return int(cell) if number.is_integer() and cell == cell.to_integral_value() else number
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def _array(x: Any, argument: str, categorical: Sequence[str], order: Sequence[str]) -> Raw:
@@ -185,7 +224,7 @@ def _mixed(values: Array, argument: str, categorical: Sequence[str], order: Sequ
         if odd is not None:
             what = f"column {place}: argument must be a string or a number, not {type(odd).__name__}"
             raise InvalidArgumentType(Problem(argument, what))
-        columns[name] = plain_column(cells, name, argument=argument, category=name in categorical)
+        columns[name] = plain_column(cells, name, argument, name in categorical)
     if all(column.dtype.kind == "f" for column in columns.values()):
         return np.stack(list(columns.values()), axis=1)
     return columns
@@ -204,6 +243,10 @@ def _cells(values: Any, argument: str) -> Array:
         own = np.asarray(values)
         return own if own.dtype.kind in "biuf" else cells
     try:
-        return np.asarray(values)
+        own = np.asarray(values)
+        if own.dtype.kind == "f" and isinstance(values, list | tuple) and own.ndim == 1 and own.size:
+            large = np.fmax.reduce(np.abs(own)) >= _EXACT  # numpy makes floats of whole numbers beyond 64 bits
+            return np.asarray(values, object) if large else own
+        return own
     except ValueError as error:
         raise refused(argument, "has rows of unequal length", "give every row as many values") from error

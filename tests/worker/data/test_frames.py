@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -88,3 +89,23 @@ def test_masked_values_are_missing_ones(kind: type) -> None:
 def test_what_is_no_column_is_refused_by_its_type(column: Any) -> None:
     with pytest.raises(InvalidInput, match=f"column 'a' is of type {type(column).__name__}.*give a list"):
         named_columns({"a": column})
+
+
+@pytest.mark.parametrize("library", ["mapping", "polars", "pandas", "pyarrow"])
+def test_decimals_are_numbers_unless_they_are_named_as_categories(library: str) -> None:
+    cells: Any = {"a": [Decimal("1.50"), None, Decimal("2")]}
+    if library != "mapping":
+        module = pytest.importorskip(library)
+        cells = (module.table if library == "pyarrow" else module.DataFrame)(cells)
+    assert repr(named_columns(cells)["a"].tolist()) == "[1.5, nan, 2.0]"
+    assert names_of(named_columns(cells, categorical=["a"])["a"].tolist()) == ["1.5", "", "2"]
+
+
+def test_a_whole_number_beyond_every_float_is_infinite_and_so_refused_by_its_row() -> None:
+    assert named_columns({"a": [10**400, -(10**400)]})["a"].tolist() == [np.inf, -np.inf]
+
+
+def test_a_table_that_is_yet_to_be_computed_is_refused() -> None:
+    polars = pytest.importorskip("polars")
+    with pytest.raises(InvalidInput, match=r"X: is a LazyFrame.*X.collect\(\)"):
+        named_columns(polars.LazyFrame({"a": [1]}), argument="X")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import NotFound, SinglepointError
+from singlepoint.worker.estimator.inputs import targets_of
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.estimator.refusals import NotTrained
 from singlepoint.worker.estimator.tabular import Classifier, Regressor
@@ -276,3 +278,35 @@ def test_categories_taken_by_their_place_keep_their_type() -> None:
     assert not bare.predict_table(named).unseen
     with pytest.raises(SinglepointError, match="x: column '1' holds words"):
         bare.predict({"b": [True], "a": ["12"]})
+
+
+@pytest.mark.parametrize("code", [2**63, 2**64, 10**30])
+@pytest.mark.parametrize("kind", [list, lambda y: np.array(y, np.uint64 if max(y) < 2**64 else object)])
+def test_classes_beyond_64_bits_are_text_and_values_floats(code: int, kind: Callable[[Any], Any]) -> None:
+    x, y = np.array([[0.0], [1.0]] * 3), kind([code, code + 1] * 3)
+    model = Classifier(epochs=60).fit(x, y)
+    assert model.predict(x).tolist() == [str(code), str(code + 1)] * 3
+    assert model.score(x, y) == 1.0
+    assert Regressor(epochs=150).fit(x, [code, 1] * 3).score(x, [code, 1] * 3) > 0.9
+
+
+def test_targets_of_a_table_are_as_those_of_its_column() -> None:
+    pandas = pytest.importorskip("pandas")
+    for cells in ([2**60, 2**60 + 1], [True, False], ["a", "b"]):
+        column = pandas.Series(cells * 3, name="t")
+        expected, found = targets_of(column), targets_of(column.to_frame())
+        assert found.shape == (6, 1) and found[:, 0].tolist() == expected.tolist()
+        assert found.dtype == expected.dtype
+
+
+def test_decimals_are_targets() -> None:
+    assert targets_of([Decimal("1.0"), Decimal(2)]).tolist() == [1, 2]
+    assert targets_of([Decimal("1.5"), Decimal(2)]).tolist() == [1.5, 2.0]
+    with pytest.raises(SinglepointError, match="the target is infinite"):
+        Regressor().fit(X[:2], [10**400, 1])
+
+
+def test_what_says_in_a_mapping_that_it_is_a_category_is_one() -> None:
+    pandas = pytest.importorskip("pandas")
+    model = Classifier(epochs=2).fit({"c": pandas.Categorical([3, 1, 2] * 20), "a": X[:60, 0]}, LABELS[:60])
+    assert model.trained_.preprocessor.number_names == ("a",)
