@@ -125,13 +125,14 @@ def unmasked(values: Array) -> Array:
     """An array whose masked values, which numpy would take as they are, are missing ones: NaN, or None in objects."""
     if not isinstance(values, np.ma.MaskedArray):
         return values
-    if not np.ma.getmaskarray(values).any():
-        return values.data
-    floats = values.dtype.kind == "f"
-    if floats or values.ndim > 2:
-        return values.astype(values.dtype if floats else np.float64).filled(np.nan)
-    cells = values.data.astype(object)  # numbers keep their type: they may be codes or classes
-    cells[np.ma.getmaskarray(values)] = None
+    bare, mask = np.asarray(values), np.ma.getmaskarray(values)
+    if not mask.any():
+        return bare
+    if bare.dtype.kind == "f" or bare.ndim > 2:
+        cells, gap = bare.astype(bare.dtype if bare.dtype.kind == "f" else np.float64), np.nan
+    else:  # numbers keep their type: they may be codes or classes
+        cells, gap = bare.astype(object), None
+    cells[mask] = gap
     return cells
 
 

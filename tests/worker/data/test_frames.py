@@ -80,7 +80,7 @@ def test_two_columns_of_one_name_are_refused() -> None:
 
 @pytest.mark.parametrize("kind", [np.int64, np.float64])
 def test_masked_values_are_missing_ones(kind: type) -> None:
-    masked = np.ma.array([-999, 2], kind, mask=[True, False])
+    masked: Any = np.ma.array([-999, 2], kind, mask=[True, False])
     assert repr(named_columns({"a": masked})["a"].tolist()) == "[nan, 2.0]"
     assert names_of(named_columns({"a": masked}, categorical=["a"])["a"].tolist()) == ["", "2"]
 

@@ -49,5 +49,5 @@ def test_an_array_goes_by_its_places() -> None:
 
 
 def test_where_nothing_can_mean_it_the_rows_are_the_same_object() -> None:
-    for missing in ((), {"a": (), "c": ()}):
-        assert Gaps.of(table(missing)).taken_out(RAW) is RAW
+    assert Gaps.of(table(())).taken_out(RAW) is RAW
+    assert Gaps.of(table({"a": (), "c": ()})).taken_out(RAW) is RAW

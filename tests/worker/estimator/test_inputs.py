@@ -231,7 +231,7 @@ def test_auto_finds_the_words_of_a_model_as_well() -> None:
 
 def test_numbers_beside_words_in_lists_are_numbers() -> None:
     rows, y = [["rg"[i % 2], float(i)] for i in range(40)], [0, 1] * 20
-    assert Classifier(epochs=2).fit(rows, y).trained_.preprocessor.number_names == ("1",)
+    assert Classifier(epochs=2).fit(rows, y).trained_.preprocessor.number_names == ("1",)  # type: ignore[union-attr]
 
 
 def test_what_a_model_from_a_file_takes_for_no_value_is_none_in_python() -> None:
@@ -309,4 +309,4 @@ def test_decimals_are_targets() -> None:
 def test_what_says_in_a_mapping_that_it_is_a_category_is_one() -> None:
     pandas = pytest.importorskip("pandas")
     model = Classifier(epochs=2).fit({"c": pandas.Categorical([3, 1, 2] * 20), "a": X[:60, 0]}, LABELS[:60])
-    assert model.trained_.preprocessor.number_names == ("a",)
+    assert model.trained_.preprocessor.number_names == ("a",)  # type: ignore[union-attr]
