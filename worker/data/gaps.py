@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from singlepoint.worker.data.formats.cells import NoValue
-from singlepoint.worker.data.preprocessing import ArrayPreprocessor, Preprocessor, Raw
+from singlepoint.worker.data.preprocessing import ArrayPreprocessor, Preprocessor, Raw, TablePreprocessor
 from singlepoint.worker.nn.arrays import Array
 
 
@@ -28,12 +28,16 @@ class Gaps:
         """Those of a model."""
         if preprocessor is None or isinstance(preprocessor, ArrayPreprocessor) or preprocessor.missing == ():
             return cls()
-        numbers = set(preprocessor.number_names)
-        columns = [
-            (name, name not in numbers, NoValue.of(preprocessor.missing, name)) for name in preprocessor.input_names
-        ]
-        kept = tuple(one for one in columns if len(one[2].numbers) or (one[1] and one[2].words - {""}))
-        return cls(preprocessor.input_names, kept)
+        missing, names = preprocessor.missing, preprocessor.input_names
+        words = set(names)
+        if isinstance(preprocessor, TablePreprocessor):
+            words = {column.name for column in preprocessor.categorical}
+        if not isinstance(missing, dict) and not len(NoValue.of(missing, "").numbers):
+            looked_at = [name for name in names if name in words] if words else []  # quick where all are numbers
+        else:
+            looked_at = list(names)
+        columns = ((name, name in words, NoValue.of(missing, name)) for name in looked_at)
+        return cls(names, tuple(one for one in columns if len(one[2].numbers) or (one[1] and one[2].words - {""})))
 
     def taken_out(self, raw: Raw) -> Raw:
         """The rows, named as the model has them or an array in its order, with NaN or "" where one is."""

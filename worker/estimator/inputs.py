@@ -24,7 +24,7 @@ from singlepoint.worker.data.frames import (
     unmasked,
 )
 from singlepoint.worker.data.gaps import Gaps
-from singlepoint.worker.data.preprocessing import Preprocessor, Raw, TablePreprocessor, row_count
+from singlepoint.worker.data.preprocessing import ArrayPreprocessor, Preprocessor, Raw, TablePreprocessor, row_count
 from singlepoint.worker.data.preprocessing.identity import is_missing
 from singlepoint.worker.nn.arrays import Array
 
@@ -75,7 +75,7 @@ def rows_for(x: Any, preprocessor: Preprocessor | None, argument: str = "x", *, 
     """x as the preprocessor of a trained model takes it: read as its training was, and without what `missing` says
     means "no value". See `raw_rows` and `aligned`."""
     if not isinstance(preprocessor, TablePreprocessor):
-        return Gaps.of(preprocessor).taken_out(raw_rows(x, argument))
+        return Gaps.of(preprocessor).taken_out(aligned(raw_rows(x, argument), preprocessor, argument))
     categorical, order = [column.name for column in preprocessor.categorical], preprocessor.input_names
     if is_table(x):
         names = dict(zip(order, _names_by_place(x, preprocessor), strict=False))
@@ -102,9 +102,11 @@ def aligned(raw: Raw, preprocessor: Preprocessor | None, argument: str = "x", *,
     model: what to call it in messages.
     Raises InvalidArgument naming every column that is missing, or holds words instead of numbers.
     """
-    if not isinstance(preprocessor, TablePreprocessor):
+    if preprocessor is None or isinstance(preprocessor, ArrayPreprocessor):
         return raw
     wanted = preprocessor.input_names
+    if not isinstance(preprocessor, TablePreprocessor) and isinstance(raw, np.ndarray):
+        return raw  # a plain array of texts
     if isinstance(raw, np.ndarray) or not (preprocessor.header or raw.keys() == set(wanted)):
         found = len(raw) if isinstance(raw, Mapping) else raw.shape[1] if raw.ndim == 2 else None
         if found is not None and found != len(wanted):

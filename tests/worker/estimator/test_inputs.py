@@ -310,3 +310,16 @@ def test_what_says_in_a_mapping_that_it_is_a_category_is_one() -> None:
     pandas = pytest.importorskip("pandas")
     model = Classifier(epochs=2).fit({"c": pandas.Categorical([3, 1, 2] * 20), "a": X[:60, 0]}, LABELS[:60])
     assert model.trained_.preprocessor.number_names == ("a",)  # type: ignore[union-attr]
+
+
+def test_a_table_without_the_column_of_text_is_refused() -> None:
+    texts = np.array(["red apple", "green pear"] * 20, object)
+    learned = Model(hidden=[4], preprocessing={}).fit(texts, texts.tolist(), epochs=2).trained
+    read = {"column": "review", "header": True, "missing": ("", "NA")}
+    told = learned.preprocessor.model_copy(update=read)  # type: ignore[union-attr]
+    model = Model.of(replace(learned, preprocessor=told))
+    expected = model.predict_proba(np.array(["", "red"], object)).tobytes()
+    assert model.predict_proba({"review": ["NA", "red"]}).tobytes() == expected
+    assert model.predict_proba(["NA", "red"]).tobytes() == expected
+    with pytest.raises(SinglepointError, match="x: column 'review' is missing"):
+        model.predict({"x": ["red"]})
