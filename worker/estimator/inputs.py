@@ -44,7 +44,7 @@ def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = (), or
     order: what the columns of rows without names are called; left out, by their positions.
     Raises InvalidArgument, naming argument and column.
     """
-    if hasattr(x, "tocsr") or hasattr(x, "todense"):
+    if _is_sparse(x):
         raise refused(argument, "is a sparse matrix", "give it as dense rows: x.toarray()")
     with refusals():
         if is_table(x):
@@ -59,9 +59,13 @@ def raw_rows(x: Any, argument: str = "x", *, categorical: Sequence[str] = (), or
     return raw
 
 
+def _is_sparse(x: Any) -> bool:
+    return hasattr(x, "tocsr") or hasattr(x, "todense")
+
+
 def category_columns(x: Any) -> tuple[str, ...]:
     """The columns of a table that say of themselves that they hold categories."""
-    if not is_table(x):
+    if not is_table(x) or _is_sparse(x):  # of scipy's sparse matrices one is a mapping
         return ()
     names = column_names(x)
     if isinstance(x, Mapping):

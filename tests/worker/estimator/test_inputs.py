@@ -323,3 +323,11 @@ def test_a_table_without_the_column_of_text_is_refused() -> None:
     assert model.predict_proba(["NA", "red"]).tobytes() == expected
     with pytest.raises(SinglepointError, match="x: column 'review' is missing"):
         model.predict({"x": ["red"]})
+
+
+def test_a_sparse_matrix_that_is_a_mapping_is_refused_as_what_it_is() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    rows = sparse.dok_array(np.eye(4)[:, :3])
+    for model in (Classifier(), Model()):
+        with pytest.raises(SinglepointError, match="is a sparse matrix"):
+            model.fit(rows, [0, 1, 0, 1])
