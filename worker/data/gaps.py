@@ -64,7 +64,7 @@ def _without(column: Array, gap: NoValue, *, words: bool) -> Array:
     values = column if column.dtype.kind == "f" else column.astype(np.float64)
     with np.errstate(over="ignore"):
         meant_numbers = gap.numbers.astype(values.dtype)  # -99.9 in float32 is another number than in float64
-    there = np.isin(values, meant_numbers[np.isfinite(meant_numbers)])
+    there = np.isin(values, meant_numbers[np.isfinite(meant_numbers) | np.isinf(gap.numbers)])
     return np.where(there, np.nan, values) if there.any() else column
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.formats.cells import ColumnParser
 from singlepoint.worker.data.frames import named_columns
+from singlepoint.worker.data.preprocessing.numbers import numbers
 from singlepoint.worker.models.predictor import Scores
 from singlepoint.worker.nn.arrays import Array
 
@@ -29,7 +30,9 @@ def parse(body: bytes, media_type: str, signature: Signature) -> Mapping[str, Ar
     if media_type != JSON:
         raise Refused(415, "the media type must be application/json or text/csv")
     try:
-        document = json.loads(body, object_pairs_hook=_object)
+        document = json.loads(body)
+        if body.count(b":") > _names(document):  # some are in text, or a name was there twice
+            json.loads(body, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not valid JSON") from None
     given = [form for form in FORMS if isinstance(document, dict) and form in document]
@@ -39,6 +42,15 @@ def parse(body: bytes, media_type: str, signature: Signature) -> Mapping[str, Ar
 
 
 Table = Mapping[str, Sequence[Any]] | Array
+
+
+def _names(value: Any) -> int:
+    """How many names the objects have, as far as forms go."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_names, value.values()))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return sum(len(row) for row in value if isinstance(row, dict))
+    return 0
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -91,8 +103,8 @@ def _rows(value: Any, signature: Signature) -> Array:
     try:
         rows = np.array(value) if isinstance(value, list) else None
         if rows is not None and rows.dtype.kind not in "biuf":
-            numbers = rows.dtype == object and not any(isinstance(one, str) for one in rows.flat)
-            rows = rows.astype(np.float64) if numbers else None
+            plain = rows.dtype == object and not any(isinstance(one, str) for one in rows.flat)
+            rows = rows.astype(np.float64) if plain else None
         if rows is not None:
             rows = np.array(value, object) if signature.categorical else rows.astype(np.float64, copy=False)
     except (ValueError, TypeError, OverflowError):
@@ -127,8 +139,12 @@ def _of_csv(body: bytes, signature: Signature) -> Table:
 
 def _numbers(cells: Sequence[str], name: str, signature: Signature) -> list[float | str]:
     """The numbers in a column of text, as in a file, and as text what is none; an empty cell is JSON's null."""
-    parser = ColumnParser(name, signature.missing)
     found: list[float | str] = []
+    try:
+        found += numbers([cell if cell.strip() else "nan" for cell in cells]).tolist()
+        return found
+    except ValueError:
+        parser = ColumnParser(name, signature.missing)
     for cell in cells:
         number = parser.number(cell) if cell.strip() else math.nan
         found.append(cell if number is None else number)
