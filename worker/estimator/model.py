@@ -40,7 +40,7 @@ from singlepoint.worker.nn.arrays import Array
 from singlepoint.worker.nn.learning.trainer import EpochReport
 from singlepoint.worker.nn.network import Network
 
-from .inputs import aligned, category_columns, raw_rows, target_names_of, targets_of, text_columns
+from .inputs import category_columns, raw_rows, rows_for, target_names_of, targets_of, text_columns
 from .refusals import NotTrained, checked, not_trained, refusals, refused
 from .scores import accuracy, r2
 
@@ -168,10 +168,10 @@ class Model:
         training: any further field of `[training]` (early_stopping, clip_norm, class_weights, …).
         Raises InvalidArgument, BadArgumentRow (InvalidInput and ValueError) naming argument and column; Diverged.
         """
-        named = category_columns(x)
+        named = (*category_columns(x), *self._categories())
         raw, values = raw_rows(x, categorical=named), targets_of(y)
         recipe = _Recipe(
-            self._preprocessing((*named, *text_columns(raw))),
+            self._preprocessing((*category_columns(x), *text_columns(raw))),
             self._model_spec(),
             self._training_spec(epochs, batch_size, training),
         )
@@ -215,11 +215,10 @@ class Model:
         """All that is answered to rows x. Raises InvalidArgument, BadArgumentRow."""
         if self._predictor is None:
             self._predictor = ModelPredictor(self.trained)
-        known = getattr(self.preprocessor, "categorical", ())
         with refusals():
-            raw = raw_rows(x, categorical=tuple(column.name for column in known))
+            raw = rows_for(x, self.preprocessor)
             self._predictor.weights_changed()  # `network` is anybody's to write to
-            return self._predictor.predict(aligned(raw, self.preprocessor))
+            return self._predictor.predict(raw)
 
     def score(self, x: Any, y: Any) -> float:
         """Accuracy for classes, R² for values. Raises InvalidArgument where R² has no value."""
@@ -277,12 +276,17 @@ class Model:
         given = {name: made[name] for name in names if made[name] is not None}
         return checked(ModelSpec, {"hidden": (32,) if made["hidden"] is None else made["hidden"], **given})
 
+    def _categories(self) -> tuple[str, ...]:
+        """The columns that `preprocessing` names as categories; words are found ("auto") whatever it says."""
+        named = checked(PreprocessingSpec, self._parameters["preprocessing"] or {}).categorical
+        return () if named == "auto" else named
+
     def _preprocessing(self, categorical: Sequence[str]) -> PreprocessingSpec | None:
         wanted = self._parameters["preprocessing"]
         if wanted is None and not categorical:
             return None
         spec = checked(PreprocessingSpec, {"normalise": "none"} if wanted is None else wanted)
-        return spec.model_copy(update={"categorical": tuple(dict.fromkeys((*spec.categorical, *categorical)))})
+        return spec.model_copy(update={"categorical": tuple(dict.fromkeys((*self._categories(), *categorical)))})
 
     def _target(self, y: Array, spec: TrainingSpec) -> Target:
         task: Task | None = self._parameters["task"] or task_of_loss(spec.loss)

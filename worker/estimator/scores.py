@@ -24,7 +24,10 @@ def r2(given: Array, answers: Array) -> float:
     Raises InvalidArgument where it has no value.
     """
     _same_length(given, answers)
-    figures = metrics.regression(given, answers)
+    numbers = targets.as_numbers(given)
+    if numbers is None:
+        raise refused("y", "holds words", "R² needs values")
+    figures = metrics.regression(numbers, answers)
     if "r2" not in figures:
         raise refused("y", "never varies, so R² has no value", "score rows whose targets differ")
     return figures["r2"]

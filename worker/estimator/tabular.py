@@ -33,7 +33,7 @@ from singlepoint.worker.models.predictor import ModelPredictor, Scores
 from singlepoint.worker.models.trained_model import TrainedModel
 from singlepoint.worker.nn.arrays import Array
 
-from .inputs import aligned, category_columns, raw_rows, target_names_of, targets_of, text_columns
+from .inputs import category_columns, raw_rows, rows_for, target_names_of, targets_of, text_columns
 from .refusals import checked, not_trained, refusals, refused
 from .scores import accuracy, r2
 
@@ -143,7 +143,7 @@ class _Tabular:
 
         Raises InvalidArgument or BadArgumentRow, naming argument and column; Diverged.
         """
-        named = category_columns(X)
+        named = self._categories(X)
         raw = raw_rows(X, "X", categorical=named)
         values = targets_of(y)
         if row_count(raw) != len(values):
@@ -176,12 +176,17 @@ class _Tabular:
 
     def _scores(self, X: Any) -> Scores:
         model = self._fitted()
-        known = getattr(model.preprocessor, "categorical", ())
         with refusals(rows="X"):
-            raw = raw_rows(X, "X", categorical=tuple(column.name for column in known))
-            return self._predictor.predict(aligned(raw, model.preprocessor, "X", model=type(self).__name__))
+            return self._predictor.predict(rows_for(X, model.preprocessor, "X", model=type(self).__name__))
 
     # -- from parameters to a spec -------------------------------------------------------------------------------
+
+    def _categories(self, X: Any) -> tuple[str, ...]:
+        """The columns read as categories: those that `preprocessing` names, as `predict` reads these; else those that
+        say so of themselves."""
+        wanted = self.preprocessing or {}
+        named = checked(PreprocessingSpec, wanted).categorical if "categorical" in wanted else "auto"
+        return category_columns(X) if named == "auto" else named
 
     def _recipe(self, raw: Raw, categorical: Sequence[str]) -> _Recipe:
         is_table = not isinstance(raw, np.ndarray) or (raw.ndim == 2 and raw.dtype.kind != "O")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
+from singlepoint.jobs.spec.data import Missing
+from singlepoint.worker.data.gaps import Gaps
 from singlepoint.worker.data.preprocessing import Raw, TablePreprocessor
 from singlepoint.worker.models.predictor import ModelPredictor, Scores
 from singlepoint.worker.nn.arrays import Array
@@ -38,12 +40,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """inputs: one, `input`, or one a column.  columns: the raw columns in the training's order; () for arrays."""
+    """inputs: one, `input`, or one a column.  columns: the raw columns in the training's order; () for arrays.
+    missing: as the model has it.  gaps: what that takes out of rows."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     columns: tuple[str, ...]
     categorical: frozenset[str]
+    missing: Missing = ()
+    gaps: Gaps = field(default_factory=Gaps)
 
     @cached_property
     def is_whole(self) -> bool:
@@ -54,11 +59,11 @@ class Signature:
         if given.keys() != self.names:
             raise self._other_inputs(given)
         if self.is_whole:
-            return self._whole(given[WHOLE])
+            return self.gaps.taken_out(self._whole(given[WHOLE]))
         rows = {len(values) for values in given.values()}
         if len(rows) != 1:
             raise Refused(422, "the inputs have different numbers of rows")
-        return {one.name: self._column(one, given[one.name]) for one in self.inputs}
+        return self.gaps.taken_out({one.name: self._column(one, given[one.name]) for one in self.inputs})
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
@@ -112,7 +117,8 @@ def signature(predictor: ModelPredictor) -> Signature:
     else:
         datatype = "FP64" if predictor.model.target_scale is not None else "FP32"
         outputs = (Tensor("prediction", datatype, (-1, len(predictor.names))),)
-    return Signature(inputs, outputs, columns, categorical)
+    missing = getattr(preprocessor, "missing", ())
+    return Signature(inputs, outputs, columns, categorical, missing, Gaps.of(preprocessor))
 
 
 OUTPUTS = {"prediction": "values", "probabilities": "probabilities", "label": "labels"}

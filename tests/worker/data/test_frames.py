@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.frames import is_table, named_columns
+from singlepoint.worker.data.preprocessing.identity import names_of
 
 CELLS: dict[str, list[Any]] = {
     "n": [1, 2, None],
@@ -74,3 +76,36 @@ def test_two_columns_of_one_name_are_refused() -> None:
     pandas = pytest.importorskip("pandas")
     with pytest.raises(InvalidInput, match="two columns are named 'a'"):
         named_columns(pandas.DataFrame([[1, 2]], columns=["a", "a"]))
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64])
+def test_masked_values_are_missing_ones(kind: type) -> None:
+    masked: Any = np.ma.array([-999, 2], kind, mask=[True, False])
+    assert repr(named_columns({"a": masked})["a"].tolist()) == "[nan, 2.0]"
+    assert names_of(named_columns({"a": masked}, categorical=["a"])["a"].tolist()) == ["", "2"]
+
+
+@pytest.mark.parametrize("column", [{0: 1, 1: 2}, {1, 2}, 5, "xyz"])
+def test_what_is_no_column_is_refused_by_its_type(column: Any) -> None:
+    with pytest.raises(InvalidInput, match=f"column 'a' is of type {type(column).__name__}.*give a list"):
+        named_columns({"a": column})
+
+
+@pytest.mark.parametrize("library", ["mapping", "polars", "pandas", "pyarrow"])
+def test_decimals_are_numbers_unless_they_are_named_as_categories(library: str) -> None:
+    cells: Any = {"a": [Decimal("1.50"), None, Decimal("2")]}
+    if library != "mapping":
+        module = pytest.importorskip(library)
+        cells = (module.table if library == "pyarrow" else module.DataFrame)(cells)
+    assert repr(named_columns(cells)["a"].tolist()) == "[1.5, nan, 2.0]"
+    assert names_of(named_columns(cells, categorical=["a"])["a"].tolist()) == ["1.5", "", "2"]
+
+
+def test_a_whole_number_beyond_every_float_is_infinite_and_so_refused_by_its_row() -> None:
+    assert named_columns({"a": [10**400, -(10**400)]})["a"].tolist() == [np.inf, -np.inf]
+
+
+def test_a_table_that_is_yet_to_be_computed_is_refused() -> None:
+    polars = pytest.importorskip("polars")
+    with pytest.raises(InvalidInput, match=r"X: is a LazyFrame.*X.collect\(\)"):
+        named_columns(polars.LazyFrame({"a": [1]}), argument="X")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import NotFound, SinglepointError
+from singlepoint.worker.estimator.inputs import targets_of
 from singlepoint.worker.estimator.model import Model
 from singlepoint.worker.estimator.refusals import NotTrained
 from singlepoint.worker.estimator.tabular import Classifier, Regressor
@@ -190,3 +193,141 @@ def test_nullable_and_categorical_columns_of_pandas_are_what_they_say() -> None:
     assert model.trained_.preprocessor.categorical[0].values == ("1", "10", "2")  # type: ignore[union-attr]
     assert model.trained_.target_names == ("kind",)
     assert model.classes_.tolist() == [5, 7] and model.score(frame, y) == 1.0
+
+
+TRUTH = {"b": [True, False] * 20, "a": (np.arange(40) % 3 * 1.0).tolist()}
+
+
+def truths(library: str) -> Any:
+    if library == "rows":
+        return [list(row) for row in zip(TRUTH["b"], TRUTH["a"], strict=True)]
+    if library == "mapping":
+        return TRUTH
+    frame = pytest.importorskip(library.partition(" ")[0]).DataFrame(TRUTH)
+    return frame.astype({"b": "boolean"}) if library.endswith("nullable") else frame
+
+
+@pytest.mark.parametrize("library", ["mapping", "rows", "pandas", "pandas nullable", "polars"])
+def test_truth_values_named_as_categories_are_known_when_they_come_again(library: str) -> None:
+    x, y = truths(library), [0, 1] * 20
+    named = {"categorical": ["0" if library == "rows" else "b"]}
+    assert Classifier(epochs=40, preprocessing=named).fit(x, y).score(x, y) == 1.0
+    model = Model(hidden=[8], learning_rate=0.05, preprocessing=named).fit(x, y, epochs=40, validation=(x, y))
+    assert model.score(x, y) == model.metrics["accuracy"] == 1.0
+    assert Classifier(epochs=40, preprocessing={"categorical": ["b"]}).fit(TRUTH, y).score(x, y) == 1.0
+
+
+def test_codes_and_dates_named_as_categories_are_read_as_such_by_fit() -> None:
+    codes, y = {"c": np.array([2**60, 2**60 + 1] * 20)}, [0, 1] * 20
+    assert Classifier(epochs=40, preprocessing={"categorical": ["c"]}).fit(codes, y).score(codes, y) == 1.0
+    days = {"d": np.array(["2026-01-05", "2026-01-06"] * 20, "M8[D]")}
+    assert Classifier(epochs=40, preprocessing={"categorical": ["d"]}).fit(days, y).score(days, y) == 1.0
+
+
+def test_auto_finds_the_words_of_a_model_as_well() -> None:
+    x = {"w": ["x", "y"] * 20}
+    assert Model(preprocessing={"categorical": "auto"}).fit(x, x["w"], epochs=40).score(x, x["w"]) == 1.0
+
+
+def test_numbers_beside_words_in_lists_are_numbers() -> None:
+    rows, y = [["rg"[i % 2], float(i)] for i in range(40)], [0, 1] * 20
+    assert Classifier(epochs=2).fit(rows, y).trained_.preprocessor.number_names == ("1",)  # type: ignore[union-attr]
+
+
+def test_what_a_model_from_a_file_takes_for_no_value_is_none_in_python() -> None:
+    x = {"a": X[:, 0], "c": np.where(X[:, 0] > 0, "p", "q").astype(object)}
+    learned = Classifier(epochs=5).fit(x, LABELS).trained_
+    told = learned.preprocessor.model_copy(update={"missing": ("", "-999", "?")})  # type: ignore[union-attr]
+    model = Model.of(replace(learned, preprocessor=told))
+    expected = model.predict_table({"a": [None, 1.0], "c": ["p", None]})
+    for rows in ({"a": [-999, 1], "c": ["p", "?"]}, [[-999, "p"], [1.0, "?"]]):
+        scores = model.predict_table(rows)
+        assert scores.probabilities.tobytes() == expected.probabilities.tobytes()  # type: ignore[union-attr]
+        assert scores.unseen == expected.unseen
+
+
+def test_masked_values_are_missing_in_every_kind_of_rows_and_targets() -> None:
+    masked = np.ma.array(np.where(X > 1, -999.0, X), mask=X > 1)
+    known = Classifier(epochs=2).fit(np.where(X > 1, np.nan, X), LABELS).predict_proba(X).tobytes()
+    for rows in (masked, list(masked)):
+        assert Classifier(epochs=2).fit(rows, LABELS).predict_proba(X).tobytes() == known
+    for y in (masked[:, 0], masked[:, 0].astype(int)):
+        with pytest.raises(SinglepointError, match="column 'y': the target is missing"):
+            Regressor().fit(X, y)
+
+
+def test_a_mapping_that_is_no_table_is_refused_in_its_argument() -> None:
+    for wrong, told in (({"a": {0: 1.0, 1: 2.0}}, "X: column 'a' is of type dict"), ({"a": 5}, "X: column 'a' is of")):
+        with pytest.raises(SinglepointError, match=told):
+            Classifier().fit(wrong, [0, 1])
+    with pytest.raises(SinglepointError, match="y: column '0' is of type int"):
+        Classifier().fit(X[:2], {0: 1, 1: 0})
+
+
+def test_columns_named_by_positions_go_by_these_where_the_model_does() -> None:
+    bare = fitted(X[:, :2])
+    expected = bare.predict_proba(X[:, :2]).tobytes()
+    assert bare.predict_proba({"1": X[:, 1], "0": X[:, 0]}).tobytes() == expected
+
+
+def test_categories_taken_by_their_place_keep_their_type() -> None:
+    rows = np.array([[i % 2 == 0, i % 3] for i in range(40)], object)
+    learned = Classifier(epochs=40, preprocessing={"categorical": ["0"]}).fit(rows, [0, 1] * 20).trained_
+    bare = Model.of(replace(learned, preprocessor=learned.preprocessor.model_copy(update={"header": False})))  # type: ignore[union-attr]
+    named = {"b": [True, False], "a": [0, 1]}
+    assert not bare.predict_table(named).unseen
+    with pytest.raises(SinglepointError, match="x: column '1' holds words"):
+        bare.predict({"b": [True], "a": ["12"]})
+
+
+@pytest.mark.parametrize("code", [2**63, 2**64, 10**30])
+@pytest.mark.parametrize("kind", [list, lambda y: np.array(y, np.uint64 if max(y) < 2**64 else object)])
+def test_classes_beyond_64_bits_are_text_and_values_floats(code: int, kind: Callable[[Any], Any]) -> None:
+    x, y = np.array([[0.0], [1.0]] * 3), kind([code, code + 1] * 3)
+    model = Classifier(epochs=60).fit(x, y)
+    assert model.predict(x).tolist() == [str(code), str(code + 1)] * 3
+    assert model.score(x, y) == 1.0
+    assert Regressor(epochs=150).fit(x, [code, 1] * 3).score(x, [code, 1] * 3) > 0.9
+
+
+def test_targets_of_a_table_are_as_those_of_its_column() -> None:
+    pandas = pytest.importorskip("pandas")
+    for cells in ([2**60, 2**60 + 1], [True, False], ["a", "b"]):
+        column = pandas.Series(cells * 3, name="t")
+        expected, found = targets_of(column), targets_of(column.to_frame())
+        assert found.shape == (6, 1) and found[:, 0].tolist() == expected.tolist()
+        assert found.dtype == expected.dtype
+
+
+def test_decimals_are_targets() -> None:
+    assert targets_of([Decimal("1.0"), Decimal(2)]).tolist() == [1, 2]
+    assert targets_of([Decimal("1.5"), Decimal(2)]).tolist() == [1.5, 2.0]
+    with pytest.raises(SinglepointError, match="the target is infinite"):
+        Regressor().fit(X[:2], [10**400, 1])
+
+
+def test_what_says_in_a_mapping_that_it_is_a_category_is_one() -> None:
+    pandas = pytest.importorskip("pandas")
+    model = Classifier(epochs=2).fit({"c": pandas.Categorical([3, 1, 2] * 20), "a": X[:60, 0]}, LABELS[:60])
+    assert model.trained_.preprocessor.number_names == ("a",)  # type: ignore[union-attr]
+
+
+def test_a_table_without_the_column_of_text_is_refused() -> None:
+    texts = np.array(["red apple", "green pear"] * 20, object)
+    learned = Model(hidden=[4], preprocessing={}).fit(texts, texts.tolist(), epochs=2).trained
+    read = {"column": "review", "header": True, "missing": ("", "NA")}
+    told = learned.preprocessor.model_copy(update=read)  # type: ignore[union-attr]
+    model = Model.of(replace(learned, preprocessor=told))
+    expected = model.predict_proba(np.array(["", "red"], object)).tobytes()
+    assert model.predict_proba({"review": ["NA", "red"]}).tobytes() == expected
+    assert model.predict_proba(["NA", "red"]).tobytes() == expected
+    with pytest.raises(SinglepointError, match="x: column 'review' is missing"):
+        model.predict({"x": ["red"]})
+
+
+def test_a_sparse_matrix_that_is_a_mapping_is_refused_as_what_it_is() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    rows = sparse.dok_array(np.eye(4)[:, :3])
+    for model in (Classifier(), Model()):
+        with pytest.raises(SinglepointError, match="is a sparse matrix"):
+            model.fit(rows, [0, 1, 0, 1])

@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -547,3 +548,76 @@ def test_frames_are_whole_however_they_come(size: int) -> None:
 def test_what_is_no_frame_is_refused() -> None:
     with pytest.raises(ValueError, match="none of ours"):
         Frames().take(b"\xff" * 24)
+
+
+# ---- what a file would mean by the same cells ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def by_file(tmp_path_factory: pytest.TempPathFactory) -> Answering:
+    """mixed: as if trained on a file in which -999 and "?" mean "no value"."""
+    home = open_home(tmp_path_factory.mktemp("by_file") / "home")
+    filled = {"normalise": "standard", "impute": "median"}
+    learned = Model(hidden=[8], preprocessing=filled).fit({"a": X[:, 0], "city": CITIES}, LABELS, epochs=3).trained
+    told = learned.preprocessor.model_copy(update={"missing": ("", "-999", "?")})  # type: ignore[union-attr]
+    (home.models / "mixed/1").mkdir(parents=True)
+    files.save(replace(learned, preprocessor=told), home.models / "mixed/1")
+    return Answering(Shelf(home), clock=lambda: NOW_S)
+
+
+def test_what_means_no_value_in_files_means_none_here(by_file: Answering) -> None:
+    gap = {"a": None, "city": None}
+    meant = {"a": -999, "city": "?"}
+    expected = invoke(by_file, {"dataframe_records": [gap]}).body
+    assert invoke(by_file, {"dataframe_records": [meant]}).body == expected
+    assert invoke(by_file, b"a,city\n-999,?\n", "text/csv").body == expected
+
+    def tensors(a: float | None, city: str) -> dict[str, Any]:
+        number = {"name": "a", "datatype": "FP64", "shape": [1], "data": [a]}
+        return {"inputs": [number, {"name": "city", "datatype": "BYTES", "shape": [1], "data": [city]}]}
+
+    assert outputs(only(by_file, infer("mixed", tensors(-999.0, "?")))) == outputs(
+        only(by_file, infer("mixed", tensors(None, "")))
+    )
+
+
+@pytest.mark.parametrize("cell", ["1_000", "１２", "0x10", "1 000"])
+def test_what_is_no_number_in_a_file_is_none_in_csv(by_file: Answering, cell: str) -> None:
+    assert invoke(by_file, f"a,city\n{cell},Rome\n".encode(), "text/csv").head["status"] == 422
+
+
+def test_a_truth_value_in_csv_is_the_number_that_it_is_in_a_file(by_file: Answering) -> None:
+    one, true = (invoke(by_file, f"a,city\n{cell},Rome\n".encode(), "text/csv") for cell in ("1", "TRUE"))
+    assert one.head["status"] == 200 and one.body == true.body
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type"),
+    [
+        (b"a,city,a\n1,Rome,2\n", "text/csv"),
+        (b'{"inputs": {"a": [1], "city": ["Rome"], "a": [2]}}', "application/json"),
+        (b'{"dataframe_records": [{"a": 1, "city": "Rome", "a": 2}]}', "application/json"),
+        (b'{"dataframe_split": {"columns": ["a", "city", "a"], "data": [[1, "Rome", 2]]}}', "application/json"),
+    ],
+)
+def test_two_columns_of_one_name_are_refused(by_file: Answering, body: bytes, media_type: str) -> None:
+    refused = invoke(by_file, body, media_type)
+    assert refused.head["status"] == 400
+    assert "twice" in refused.head["error"] or "same name" in refused.head["error"]
+
+
+def test_a_whole_number_beyond_every_float_is_refused_and_no_defect(by_file: Answering) -> None:
+    refused = invoke(by_file, {"dataframe_records": [{"a": 10**400, "city": "Rome"}]})
+    assert refused.head["status"] == 422 and "infinite or too large" in refused.head["error"]
+
+
+def test_rows_keep_the_type_of_a_category_and_are_not_cut(tmp_path: Path) -> None:
+    home, table = open_home(tmp_path / "home"), {"b": [True, False] * 20, "a": [0.5, 1.5] * 20}
+    model = Model(hidden=[8], learning_rate=0.05, preprocessing={"categorical": ["b"], "normalise": "standard"})
+    (home.models / "m/1").mkdir(parents=True)
+    files.save(model.fit(table, table["b"], epochs=20).trained, home.models / "m/1")
+    answering = Answering(Shelf(home))
+    named = invoke(answering, {"inputs": {"b": [True, False], "a": [1.0, 1.0]}}).body
+    assert invoke(answering, {"inputs": [[True, 1.0], [False, 1.0]]}).body == named
+    assert invoke(answering, {"inputs": [[True, 1.0, 7.0]]}).head["status"] == 422
+    assert invoke(answering, {"inputs": [[True, "1_000"]]}).head["status"] == 400

@@ -10,10 +10,10 @@ prediction needs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from math import isfinite
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from singlepoint.jobs.spec.base import NonNegative, Part, Positive
 from singlepoint.jobs.spec.data import Missing, PreprocessingSpec
 from singlepoint.worker.nn.arrays import Array, Indices
 
-from .identity import names_of
+from .identity import name_of, names_of
 from .rows import CHUNK_ROWS, BadRow, Fitted, Floats, Raw, Unseen, resolution, row_count, select
 
 Doubles = npt.NDArray[np.float64]
@@ -285,15 +285,19 @@ def _words_among(raw: Raw) -> tuple[str, ...]:
 
 def categories(cells: Array) -> Sequence[str]:
     """Each category by the name of its value; "" is missing."""
-    return names_of(cells.tolist()) if cells.dtype.kind in "OU" else words(cells)
+    return names_of(cells.tolist()) if cells.dtype.kind in "OU" else _spelled(cells, name_of)
 
 
 def words(cells: Array) -> Sequence[str]:
     """Categories as text: "" is missing, whole numbers lose their ".0"."""
     if cells.dtype == object or cells.dtype.kind == "U":
         return cells.tolist()  # type: ignore[no-any-return]
+    return _spelled(cells, _word)
+
+
+def _spelled(cells: Array, name: Callable[[Any], str]) -> Sequence[str]:
     distinct, place = np.unique(cells, return_inverse=True)
-    names = [_word(value) for value in distinct.tolist()]
+    names = [name(value) for value in distinct.tolist()]
     return [names[i] for i in place.tolist()]
 
 

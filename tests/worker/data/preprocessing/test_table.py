@@ -8,6 +8,8 @@ import pytest
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import PreprocessingSpec
 from singlepoint.worker.data.preprocessing import BadRow, TablePreprocessor, fit_table, prepare
+from singlepoint.worker.data.preprocessing.identity import name_of
+from singlepoint.worker.data.preprocessing.table import categories
 
 ALL = np.arange(6)
 
@@ -208,3 +210,8 @@ def test_a_bad_row_is_counted_in_the_whole_table() -> None:
     with pytest.raises(BadRow) as caught:
         prepare(raw, np.arange(10, 9001), fitted)
     assert caught.value.row == 9000
+
+
+def test_typed_categories_have_the_names_that_they_have_in_files() -> None:
+    cells = np.array([1e16, 1e20, 2.0, 0.5, 1e-7, np.nan])
+    assert list(categories(cells)) == [name_of(cell) for cell in cells] == ["1e+16", "1e+20", "2", "0.5", "1e-07", ""]
