@@ -19,7 +19,8 @@ import numpy.typing as npt
 from .numbers import numbers
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(\.[0-9]+)?")
-_CODE = re.compile(r"^\s*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)  # what `float` takes and is no decimal number as above
+# What `float` takes and is no decimal number as above. Spaces end with their line: empty cells are looked at once.
+_CODE = re.compile(r"^[^\S\n]*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)
 _EXACT_INTEGER = 2.0**53
 _EXACT = 1e16  # from here on a float's shortest spelling has an exponent, and goes by its text
 _LEAST = 1e-4  # below this one too

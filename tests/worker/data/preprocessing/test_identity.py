@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ def test_a_column_of_text_gets_the_type_that_all_of_it_has(words: list[str], kin
     column = own_type(words)
     assert (column.dtype.kind, column.tolist()) == (kind, values)
     assert math.isnan(own_type(["1", "", "2"])[1]) and own_type(["x", ""])[1] == ""
+
+
+def test_a_run_of_empty_cells_is_looked_at_once() -> None:
+    words = [str(i) for i in range(20_000)]
+    before = time.process_time()
+    column = own_type([*words, *[""] * 20_000])
+    assert time.process_time() - before < 4  # each of them from every other took 18 s
+    assert column[:20_000].tolist() == list(range(20_000)) and np.isnan(column[20_000:]).all()
 
 
 SOME = st.sampled_from([0.0, -0.0, 0.5, 1e-4, 2.0**53 - 1, math.nan]) | st.integers(-9, 9).map(float)
