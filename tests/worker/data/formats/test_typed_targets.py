@@ -71,7 +71,8 @@ def test_a_target_by_its_type_is_the_one_by_its_text(tmp_path: Path, data: st.Da
 
 
 @pytest.mark.parametrize(("cells", "kind"), [
-    ([2**53 + 1, 1], "f"),
+    ([2**53 + 1, 1], "i"),
+    ([Decimal(2**63 + 5), Decimal(1)], "O"),
     ([1e16, 0.5], "O"),
     ([1e-5, 0.5], "O"),
     ([float("inf"), 1.0], "O"),
