@@ -193,10 +193,22 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     column = _plain(column)
     kind = column.type
     if _is_number(kind) or types.is_boolean(kind) or types.is_null(kind):
-        return parser.no_value.taken_out(column.cast("float64", safe=False).to_numpy()), []
+        return _floats(column, parser), []
     if types.is_temporal(kind):
         return np.full(len(column), np.nan), [dates_refused(parser.name, kind)]
     return parser.typed_numbers(column.to_pylist())
+
+
+def _floats(column: Any, parser: ColumnParser) -> Array:
+    values = column.cast("float64", safe=False).to_numpy()
+    return parser.no_value.taken_out(values, column.type.to_pandas_dtype() if _is_small(column.type) else None)
+
+
+def _is_small(kind: Any) -> bool:
+    """Whether these floats are others than what their text says in 64 bits."""
+    from pyarrow import types
+
+    return bool(types.is_float32(kind) or types.is_float16(kind))
 
 
 def _is_number(kind: Any) -> bool:
@@ -207,9 +219,12 @@ def _is_number(kind: Any) -> bool:
 
 def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     """Stripped text, "" for "no value", and what has no place in a table."""
+    import pyarrow as arrow
     from pyarrow import types
 
     column = _plain(column).combine_chunks()
+    if _is_small(column.type) and len(parser.no_value.numbers):
+        column = arrow.array(_floats(column, parser), from_pandas=True)
     if types.is_nested(column.type) or types.is_null(column.type):
         return parser.typed_words(column.to_pylist())
     encoded = column.dictionary_encode()

@@ -421,11 +421,20 @@ def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, Array
 
 
 def _check_no_columns(data: DataSpec) -> None:
-    named = {"features": data.features, "ignore": data.ignore or None, "text": data.text}
+    by_column = isinstance(data.missing, dict)
+    named = {"features": data.features, "ignore": data.ignore, "text": data.text, "missing": by_column}
     problems = [
         Problem(f"data.{field}", "is for tables; an array has no named columns")
         for field, value in named.items()
         if value
+    ]
+    problems += [
+        Problem(
+            "data.missing",
+            f"{value:g} cannot mean 'no value' in an array, NaN does",
+            f"x = numpy.where(x == {value:g}, numpy.nan, x); leave out rows whose target it is",
+        )
+        for value in ([] if by_column else NoValue.of(data.missing, "").numbers.tolist())
     ]
     if problems:
         raise InvalidInput(problems)

@@ -114,3 +114,17 @@ def test_a_typed_target_is_not_spelled(tmp_path: Path, monkeypatch: pytest.Monke
     path = written(tmp_path / "table.parquet", y=np.array([0, 1, 1]))
     monkeypatch.setattr(training, "own_type", refuse)
     assert target(path, "y").tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_no_value_is_told_in_the_columns_own_type(kind: str, tmp_path: Path) -> None:
+    cells = np.array([-99.9, 1.5, np.nan], kind)
+    path = written(tmp_path / "table.parquet", word=cells, y=cells)
+    data = DataSpec(path=str(path), target="y", missing=("", "-99.9", "1e300", "0"))
+    raw = training.read_training_data(data, PreprocessingSpec(categorical=("word",)), tmp_path)
+    assert isinstance(raw.x, dict)
+    assert raw.x["word"].tolist() == ["", "1.5", ""] and np.isnan(raw.x["a"]).tolist() == [True, False, False]
+    assert np.isnan(raw.y).tolist() == [True, False, True]
+    numbers = DataSpec(path=str(path), target="a", features=("y",), missing={"y": ("", "-99.9")})
+    read = training.read_training_data(numbers, PreprocessingSpec(), tmp_path).x
+    assert isinstance(read, dict) and np.isnan(read["y"]).tolist() == [True, False, True]
