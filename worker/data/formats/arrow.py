@@ -222,9 +222,10 @@ def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     import pyarrow as arrow
     from pyarrow import types
 
-    column = _plain(column).combine_chunks()
+    column = _plain(column)
     if _is_small(column.type) and len(parser.no_value.numbers):
-        column = arrow.array(_floats(column, parser), from_pandas=True)
+        column = arrow.chunked_array([arrow.array(_floats(column, parser), from_pandas=True)])
+    column = column.combine_chunks()
     if types.is_nested(column.type) or types.is_null(column.type):
         return parser.typed_words(column.to_pylist())
     encoded = column.dictionary_encode()
