@@ -204,6 +204,8 @@ def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, fie
         "data.text": (data.text,) if data.text is not None else (),
         "preprocessing.categorical": categorical,
     }
+    if field == "data.path" and isinstance(data.missing, dict):
+        named["data.missing"] = tuple(data.missing)
     there = set(table.names)
     problems = [
         no_such_column(name, table.names, section if field == "data.path" else f"{field}: {table.path.name}")
