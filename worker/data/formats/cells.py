@@ -68,7 +68,7 @@ class NoValue:
     def _names(self) -> frozenset[str]:
         return frozenset(value_name(word) for word in self.words if is_number(word))
 
-    def taken_out(self, values: Array, kind: npt.DTypeLike = None) -> Array:
+    def taken_out(self, values: Array, kind: npt.DTypeLike | None = None) -> Array:
         """The numbers, NaN where one means "no value"; the same array if none can.
 
         kind: their own type, if it is not the array's: of 32 bits, what -99.9 means is -99.9000015.
