@@ -217,7 +217,8 @@ def _classes(
     class_type = _CLASS_TYPES.get(values.dtype.kind, "integer")
     if numbers is None:
         return tuple(sorted(set(names))), "text"
-    value: Mapping[str, Any] = dict(zip(names, numbers.tolist(), strict=True))
+    exact = values if values.dtype.kind in "iu" else numbers
+    value: Mapping[str, Any] = dict(zip(names, exact.tolist(), strict=True))
     if class_type == "integer" and not all(map(is_whole, value)):
         class_type = "text"  # fractions, or more than 64 bits
     return tuple(sorted(value, key=lambda word: (value[word], word))), class_type

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.preprocessing import BadRow
-from singlepoint.worker.data.targets import encode, encode_like, in_own_type, split
+from singlepoint.worker.data.preprocessing.identity import names_of, own_type
+from singlepoint.worker.data.targets import class_names, encode, encode_like, in_own_type, split
 
 
 def words(*cells: str) -> np.ndarray:
@@ -42,6 +45,7 @@ def test_classes_are_numbered_in_order() -> None:
 
 @pytest.mark.parametrize(("values", "classes", "class_type"), [
     (np.array([2**53 + 1, 2**53, 2**53 + 2]), ("9007199254740992", "9007199254740993", "9007199254740994"), "integer"),
+    (np.array([-(2**53), -(2**53) - 1]), ("-9007199254740993", "-9007199254740992"), "integer"),
     (np.array([2**63 + 5, 7], np.uint64), ("7", "9223372036854775813"), "text"),
     (np.array([2.0**62, 7.0]), ("7", "4611686018427387904"), "integer"),
     (np.array([2.0**64, 7.0]), ("7", "1.8446744073709552e+19"), "text"),
@@ -54,6 +58,16 @@ def test_classes_that_no_float_tells_apart_are_classes_of_their_own(
     assert (target.classes, target.class_type) == (classes, class_type)
     own = in_own_type(classes, target.class_type)
     assert list(map(str, own.tolist())) == list(classes)
+
+
+DECIMALS = st.integers(0, 20).flatmap(lambda places: st.decimals(-(10**20), 10**20, places=places)) | st.decimals(
+    -9, 9, places=20
+)
+
+
+@given(st.lists(st.integers(-(2**64), 2**64).map(str) | DECIMALS.map(lambda number: f"{number:f}"), min_size=1))
+def test_a_class_has_the_name_of_its_cell(cells: list[str]) -> None:
+    assert class_names(own_type(cells)) == names_of(cells)
 
 
 def test_numbers_are_told_apart_before_they_are_counted() -> None:

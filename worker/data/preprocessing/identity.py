@@ -1,9 +1,9 @@
 """When two cells are one value: `2`, `2.0`, the integer 2 and the float 2.0 are one category and one class.
 
 A decimal number without an exponent, a plus or needless zeros in front goes by its value, so `2.0` is `2`, `0.50` is
-`0.5` and `-0` is `0`; where it has more digits than a float, all of them count. `true` and `false`, spelled as Python,
-pandas, R or JSON spell them, are `True` and `False`. Everything else goes by its text without the spaces around it:
-`007`, `+49` and `1e3` are codes and stay what they are.
+`0.5` and `-0` is `0`, as far as a float tells it; from 2**40 on by all its digits. `true` and `false`, spelled as
+Python, pandas, R or JSON spell them, are `True` and `False`. Everything else goes by its text without the spaces around
+it: `007`, `+49` and `1e3` are codes and stay what they are.
 What is missing has the name "". The same rule holds for every format, so that each gives the same model.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(\.[0-9]+)?")
 # What `float` takes and is no decimal number as above. Spaces end with their line: empty cells are looked at once.
 _CODE = re.compile(r"^[^\S\n]*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)
 _EXACT_INTEGER = 2.0**53  # below it, a float is the whole number that was written
-_FINE = 2.0**40  # up to here a float has at least three places behind the point
+_FINE = 2.0**40  # below it, a float has at least three places behind the point
 _SURE_DIGITS = 15  # so many a float keeps, whatever they are
 _EXACT = 1e16  # from here on a float's shortest spelling has an exponent, and goes by its text
 _LEAST = 1e-4  # below this one too
@@ -50,7 +51,7 @@ def value_name(word: str) -> str:
     word = word.rstrip("0")
     value = float(word)
     name = repr(value)
-    if name == word or len(word) <= _SURE_DIGITS + len("."):
+    if name == word or (abs(value) < _FINE and not value.is_integer()):
         return name
     places = len(word) - word.index(".") - 1
     return name if f"{value:.{places}f}" == word else word  # the float nearest to it may be another number
@@ -124,12 +125,12 @@ def _numeric(words: Sequence[str]) -> npt.NDArray[np.int64] | npt.NDArray[np.flo
         return None
     if not np.isfinite(values).any():
         return None
-    whole, points = bool(np.all(values == np.floor(values))), "." in text
+    whole, points = values == np.floor(values), "." in text
     if np.fmax.reduce(np.abs(values)) >= (_FINE if points else _EXACT_INTEGER):
         return _exact(words, values)
-    if whole and points and max(map(len, words)) > _SURE_DIGITS + len("."):
-        return _exact(words, values)
-    return values.astype(np.int64) if whole else values
+    if points and max(map(len, compress(words, whole.tolist())), default=0) > _SURE_DIGITS + len("."):
+        return _exact(words, values)  # a fraction may have been lost
+    return values.astype(np.int64) if whole.all() else values
 
 
 def _exact(

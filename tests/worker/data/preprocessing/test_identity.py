@@ -22,7 +22,7 @@ from singlepoint.worker.data.preprocessing.identity import name_of, own_numbers,
     (("True", "true", "TRUE", True, np.bool_(True)), "True"),
     (("", None, float("nan"), np.float32("nan")), ""),
     (("-3", "-3.0", -3), "-3"),
-    (("0.1", "0.100000000000000000000", "0.10000000000000000555", 0.1), "0.1"),
+    (("0.1", "0.100000000000000000000", "0.10000000000000000555", "0.10000000000000000001", 0.1), "0.1"),
     (("1234567890123456.01", "1234567890123456.010"), "1234567890123456.01"),
 ])  # fmt: skip
 def test_one_value_has_one_name_however_it_is_spelled(cells: tuple[object, ...], name: str) -> None:
