@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import Task
-from singlepoint.worker.data.preprocessing.identity import names_of, value_name
+from singlepoint.worker.data.preprocessing.identity import is_whole, names_of, value_name
 from singlepoint.worker.data.preprocessing.numbers import is_number
 from singlepoint.worker.data.preprocessing.numbers import numbers as parsed
 from singlepoint.worker.data.preprocessing.rows import BadRow
@@ -68,7 +68,7 @@ def encode(
     _check_complete(values, numbers, name)
     if values.ndim == 2 and values.shape[1] == 1:
         values, numbers = values[:, 0], None if numbers is None else numbers[:, 0]
-    if (task or _likely_task(numbers)) == "regression":
+    if (task or _likely_task(values, numbers)) == "regression":
         return Target("regression", _values(values, numbers, name, constant_is_fine=not whole))
     if values.ndim != 1:
         raise InvalidInput(Problem("data.task", "classes need one target column", "use task = 'regression'"))
@@ -117,7 +117,7 @@ def class_names(values: Array, identity: Identity = "value") -> list[str]:
     """Each row's class by the name of its value, or as it is spelled."""
     if identity == "spelling" and values.dtype.kind in "OU":
         return [str(value) for value in values.tolist()]
-    if values.dtype.kind == "f" and np.all(values == np.floor(values)):
+    if values.dtype.kind == "f" and np.all((values == np.floor(values)) & (np.abs(values) < 2.0**63)):
         values = values.astype(np.int64)
     return names_of(values.tolist())
 
@@ -165,13 +165,14 @@ def as_numbers(values: Array) -> npt.NDArray[np.float64] | None:
         return None
 
 
-def _likely_task(numbers: npt.NDArray[np.float64] | None) -> Task:
+def _likely_task(values: Array, numbers: npt.NDArray[np.float64] | None) -> Task:
     if numbers is None:
         return "classification"
     if numbers.ndim == 2:
         return "regression"
     whole = bool(np.all(numbers == np.floor(numbers)))
-    return "classification" if whole and len(np.unique(numbers)) <= MOST_INFERRED_CLASSES else "regression"
+    different = np.unique(values if values.dtype.kind in "iu" else numbers)
+    return "classification" if whole and len(different) <= MOST_INFERRED_CLASSES else "regression"
 
 
 def _check_complete(values: Array, numbers: npt.NDArray[np.float64] | None, name: str) -> None:
@@ -216,7 +217,8 @@ def _classes(
     class_type = _CLASS_TYPES.get(values.dtype.kind, "integer")
     if numbers is None:
         return tuple(sorted(set(names))), "text"
-    if class_type == "integer" and not np.all(numbers == np.floor(numbers)):
-        class_type = "text"
-    value: Mapping[str, Any] = dict(zip(names, numbers.tolist(), strict=True))
+    exact = values if values.dtype.kind in "iu" else numbers
+    value: Mapping[str, Any] = dict(zip(names, exact.tolist(), strict=True))
+    if class_type == "integer" and not all(map(is_whole, value)):
+        class_type = "text"  # fractions, or more than 64 bits
     return tuple(sorted(value, key=lambda word: (value[word], word))), class_type

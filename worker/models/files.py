@@ -29,6 +29,7 @@ from singlepoint.jobs.spec.data import Task
 from singlepoint.jobs.spec.network import MOST_LAYERS, Layer
 from singlepoint.jobs.store.durable import SHARED, explained, put_in_place, replace_file
 from singlepoint.worker.data.preprocessing import Preprocessor, SequencePreprocessor
+from singlepoint.worker.data.preprocessing.identity import is_whole
 from singlepoint.worker.data.target_scale import TargetScale
 from singlepoint.worker.data.targets import ClassType
 from singlepoint.worker.nn.network import Network, Plan, plan
@@ -228,17 +229,13 @@ def _check_outputs(document: ModelDocument, shapes: Plan) -> None:
         return
     if len(set(classes)) < len(classes):
         raise ValueError("a class occurs twice")
-    if document.class_type == "integer" and not all(_is_whole(name) for name in classes):
+    if document.class_type == "integer" and not all(map(is_whole, classes)):
         raise ValueError("class_type is integer, but a class is no whole number")
     if document.class_type == "boolean" and not {*classes} <= {"True", "False"}:
         raise ValueError("class_type is boolean, but a class is no truth value")
     outputs = shapes.output_shape
     if outputs != (len(classes),) and not (outputs == (1,) and len(classes) == 2):
         raise ValueError(f"the network's output {outputs} does not fit {len(classes)} classes")
-
-
-def _is_whole(name: str) -> bool:
-    return len(name) < 19 and name.removeprefix("-").isdecimal() and name.isascii()
 
 
 def _read_weights(file: BufferedReader, weights: Weights, shapes: Plan) -> Network:

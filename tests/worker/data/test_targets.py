@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.data.preprocessing import BadRow
-from singlepoint.worker.data.targets import encode, encode_like, split
+from singlepoint.worker.data.preprocessing.identity import names_of, own_type
+from singlepoint.worker.data.targets import class_names, encode, encode_like, in_own_type, split
 
 
 def words(*cells: str) -> np.ndarray:
@@ -38,6 +41,37 @@ def test_codes_with_underscores_are_names_and_not_numbers() -> None:
 def test_classes_are_numbered_in_order() -> None:
     assert encode(words("10", "9", "10")).y.tolist() == [1, 0, 1]
     assert encode(np.arange(21), "classification").y.tolist() == list(range(21))
+
+
+@pytest.mark.parametrize(("values", "classes", "class_type"), [
+    (np.array([2**53 + 1, 2**53, 2**53 + 2]), ("9007199254740992", "9007199254740993", "9007199254740994"), "integer"),
+    (np.array([-(2**53), -(2**53) - 1]), ("-9007199254740993", "-9007199254740992"), "integer"),
+    (np.array([2**63 + 5, 7], np.uint64), ("7", "9223372036854775813"), "text"),
+    (np.array([2.0**62, 7.0]), ("7", "4611686018427387904"), "integer"),
+    (np.array([2.0**64, 7.0]), ("7", "1.8446744073709552e+19"), "text"),
+    (words("9223372036854775813", "9223372036854775814"), ("9223372036854775813", "9223372036854775814"), "text"),
+])  # fmt: skip
+def test_classes_that_no_float_tells_apart_are_classes_of_their_own(
+    values: np.ndarray, classes: tuple[str, ...], class_type: str
+) -> None:
+    target = encode(values, "classification")
+    assert (target.classes, target.class_type) == (classes, class_type)
+    own = in_own_type(classes, target.class_type)
+    assert list(map(str, own.tolist())) == list(classes)
+
+
+DECIMALS = st.integers(0, 20).flatmap(lambda places: st.decimals(-(10**20), 10**20, places=places)) | st.decimals(
+    -9, 9, places=20
+)
+
+
+@given(st.lists(st.integers(-(2**64), 2**64).map(str) | DECIMALS.map(lambda number: f"{number:f}"), min_size=1))
+def test_a_class_has_the_name_of_its_cell(cells: list[str]) -> None:
+    assert class_names(own_type(cells)) == names_of(cells)
+
+
+def test_numbers_are_told_apart_before_they_are_counted() -> None:
+    assert encode(2**60 + 64 * np.arange(21)).task == "regression"
 
 
 def test_values_are_a_column_a_target() -> None:

@@ -202,6 +202,9 @@ BAD: dict[str, tuple[Callable[[Path], None], dict[str, dict[str, object]], str]]
     "unknown feature": (
         csv(CSV), {"data": {"features": ["a", "z"]}, **PLAIN}, r"data\.features: has no column 'z'"
     ),
+    "no value in no column": (
+        csv(CSV), {"data": {"missing": {"A": ["-999"]}}}, r"data\.missing: has no column 'A'; it has: a, b"
+    ),
     "unknown category": (csv(CSV), {"preprocessing": {"categorical": ["color"]}}, r"did you mean 'colour'"),
     "category ignored": (
         csv(CSV), {"data": {"ignore": ["colour"]}}, r"preprocessing\.categorical: 'colour' is not a feature"

@@ -62,6 +62,15 @@ def test_a_directory_and_the_name_of_the_document_both_open_it(sound: Path) -> N
         assert model.classes == ("a", "b", "c")
 
 
+def test_classes_of_64_bits_are_whole_numbers(tmp_path: Path) -> None:
+    classes = (str(-(2**63)), "0", str(2**63 - 1))
+    save(replace(a_model(), classes=classes, class_type="integer"), tmp_path)
+    assert load(tmp_path).classes == classes
+    save(replace(a_model(), classes=("0", "1", str(2**63)), class_type="integer"), tmp_path)
+    with pytest.raises(ModelFormatError, match="a class is no whole number"):
+        load(tmp_path)
+
+
 def test_models_of_other_names_keep_their_weights_beside_them(tmp_path: Path) -> None:
     save(a_model(), tmp_path / "iris.json")
     assert {path.name for path in tmp_path.iterdir()} == {"iris.json", "iris.safetensors"}

@@ -28,6 +28,7 @@ from singlepoint.worker.data.preprocessing import (
 from . import folders
 from .arrays import ArrayFile, is_idx, member_of, open_array
 from .arrow import FeatherFile, ParquetFile
+from .cells import NoValue
 from .delimited import CsvFile
 from .folders import ImageFiles
 from .json_lines import JsonLinesFile
@@ -232,6 +233,9 @@ def _matching_array(
         raise InvalidInput(
             Problem("input", f"{found.path.name} holds {found.dtype} {found.shape}, the model takes {takes}")
         )
+    if isinstance(preprocessor, TablePreprocessor) and not isinstance(found, ImageFiles):
+        no_value = tuple(NoValue.of(preprocessor.missing, name) for name in preprocessor.input_names)
+        return found.with_gaps(no_value) if any(len(one.numbers) for one in no_value) else found
     return found
 
 

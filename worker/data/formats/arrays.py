@@ -22,6 +22,7 @@ import numpy as np
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.worker.nn.arrays import Array
 
+from .cells import NoValue
 from .streams import PACKED, open_bytes, unpacked_name
 from .tile import Cursor, Piece, Tile, unreadable
 
@@ -51,6 +52,7 @@ class ArrayFile:
     """An array in a file: its header, read and checked; its values, not yet.
 
     open: gives the bytes from the first value on; None when `mapped` holds the array already.
+    no_value: which numbers of each column mean "no value" to a model that learned from a table; NaN in the tiles.
     """
 
     path: Path
@@ -59,6 +61,7 @@ class ArrayFile:
     dtype: np.dtype[Any]
     open: Callable[[], IO[bytes]] | None = None
     mapped: Array | None = None
+    no_value: tuple[NoValue, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -68,6 +71,10 @@ class ArrayFile:
     def as_column(self) -> ArrayFile:
         """An array (n,) as one of shape (n, 1)."""
         return replace(self, shape=(*self.shape, 1), mapped=None if self.mapped is None else self.mapped[:, None])
+
+    def with_gaps(self, no_value: tuple[NoValue, ...]) -> ArrayFile:
+        """An array (n, columns) in whose tiles these numbers are none."""
+        return replace(self, no_value=no_value)
 
     def read(self, rows: int | None = None) -> Array:
         """All rows, or the first few: a memory map, or an array of the machine's byte order."""
@@ -102,7 +109,11 @@ class ArrayFile:
             rows = np.array(self.mapped[piece.first_row : piece.first_row + piece.rows])
         else:
             rows = np.frombuffer(piece.content, self.dtype).reshape(piece.rows, *self.shape[1:])
-        return Tile(_native(rows), piece.rows, piece.first_row, piece.cursor)
+        rows = _native(rows)
+        if self.no_value:
+            columns = zip(self.no_value, rows.T, strict=True)
+            rows = np.stack([no_value.taken_out(column) for no_value, column in columns], axis=1)
+        return Tile(rows, piece.rows, piece.first_row, piece.cursor)
 
     def tiles(self, cursor: Cursor | None, tile_rows: int) -> Iterator[Tile]:
         """See `RowSource`."""

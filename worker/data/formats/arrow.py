@@ -10,6 +10,7 @@ import json
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -83,12 +84,25 @@ class ArrowFile(Table):
             rejects: list[Reject] = []
             for parsers, read in ((numbers, _numbers), (words, _words)):
                 for parser in parsers:
-                    raw[parser.name], bad = read(table[parser.name], parser)
+                    with self._column(parser.name):
+                        raw[parser.name], bad = read(table[parser.name], parser)
                     rejects += bad
-            kept = {name: _texts(table[name]) for name in wanted.kept}
+            kept: dict[str, Sequence[str]] = {}
+            for name in wanted.kept:
+                with self._column(name):
+                    kept[name] = _texts(table[name])
             return Tile(raw, len(table), row, {"row": row + len(table)}, kept, tuple(rejects))
 
         return tile
+
+    @contextmanager
+    def _column(self, name: str) -> Iterator[None]:
+        """Says which column holds what Python has no value for, such as a date beyond the year 9999."""
+        try:
+            yield
+        except (ValueError, LookupError, OverflowError, NotImplementedError) as error:
+            hint = "correct it, write it as text or numbers, or leave it out"
+            raise unreadable(self.path, f"column '{name}' cannot be read: {error}", hint) from None
 
     def _runs(
         self, cursor: Cursor | None, tile_rows: int, names: list[str], *, threads: bool = False
@@ -193,10 +207,22 @@ def _numbers(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     column = _plain(column)
     kind = column.type
     if _is_number(kind) or types.is_boolean(kind) or types.is_null(kind):
-        return parser.no_value.taken_out(column.cast("float64", safe=False).to_numpy()), []
+        return _floats(column, parser), []
     if types.is_temporal(kind):
         return np.full(len(column), np.nan), [dates_refused(parser.name, kind)]
     return parser.typed_numbers(column.to_pylist())
+
+
+def _floats(column: Any, parser: ColumnParser) -> Array:
+    values = column.cast("float64", safe=False).to_numpy()
+    return parser.no_value.taken_out(values, column.type.to_pandas_dtype() if _is_small(column.type) else None)
+
+
+def _is_small(kind: Any) -> bool:
+    """Whether these floats are others than what their text says in 64 bits."""
+    from pyarrow import types
+
+    return bool(types.is_float32(kind) or types.is_float16(kind))
 
 
 def _is_number(kind: Any) -> bool:
@@ -207,12 +233,19 @@ def _is_number(kind: Any) -> bool:
 
 def _words(column: Any, parser: ColumnParser) -> tuple[Array, list[Reject]]:
     """Stripped text, "" for "no value", and what has no place in a table."""
+    import pyarrow as arrow
     from pyarrow import types
 
-    column = _plain(column).combine_chunks()
+    column = _plain(column)
+    if _is_small(column.type) and len(parser.no_value.numbers):
+        column = arrow.chunked_array([arrow.array(_floats(column, parser), from_pandas=True)])
+    column = column.combine_chunks()
     if types.is_nested(column.type) or types.is_null(column.type):
         return parser.typed_words(column.to_pylist())
-    encoded = column.dictionary_encode()
+    try:
+        encoded = column.dictionary_encode()
+    except arrow.ArrowNotImplementedError:  # of extensions, such as uuid, and of small decimals
+        return parser.typed_words(column.to_pylist())
     different, rejects = parser.typed_words([*encoded.dictionary.to_pylist(), None])
     if rejects:
         return parser.typed_words(column.to_pylist())

@@ -68,9 +68,21 @@ class NoValue:
     def _names(self) -> frozenset[str]:
         return frozenset(value_name(word) for word in self.words if is_number(word))
 
-    def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The numbers, NaN where one means "no value"; the same array if none can."""
-        return np.where(np.isin(values, self.numbers), np.nan, values) if len(self.numbers) else values
+    def taken_out(self, values: Array, kind: npt.DTypeLike | None = None) -> Array:
+        """The numbers, NaN where one means "no value"; the same array if none can.
+
+        kind: their own type, if it is not the array's: of 32 bits, what -99.9 means is -99.9000015.
+        """
+        if not len(self.numbers):
+            return values
+        return np.where(np.isin(values, self._numbers_as(kind or values.dtype)), np.nan, values)
+
+    def _numbers_as(self, kind: npt.DTypeLike) -> npt.NDArray[np.float64]:
+        if np.dtype(kind).kind != "f":
+            return self.numbers
+        with np.errstate(over="ignore"):
+            own = self.numbers.astype(kind).astype(np.float64)
+        return own[np.isfinite(own) | np.isinf(self.numbers)]
 
 
 @lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing

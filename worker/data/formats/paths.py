@@ -18,6 +18,7 @@ from singlepoint.jobs.errors import InvalidInput, NotFound, Problem
 from singlepoint.worker.nn.arrays import Array
 
 from .arrays import ArrayFile
+from .cells import NoValue
 from .tile import Cursor, Piece, Table, Tile, Wanted, existing
 
 Paths = str | tuple[str, ...]
@@ -111,6 +112,10 @@ class Arrays:
     def as_column(self) -> Arrays:
         """See `ArrayFile`."""
         return Arrays([one.as_column() for one in self._arrays], self._field)
+
+    def with_gaps(self, no_value: tuple[NoValue, ...]) -> Arrays:
+        """See `ArrayFile`."""
+        return Arrays([one.with_gaps(no_value) for one in self._arrays], self._field)
 
     def read(self, rows: int | None = None) -> Array:
         """All rows, or the first few."""

@@ -204,6 +204,8 @@ def _columns(table: Table, data: DataSpec, preprocessing: PreprocessingSpec, fie
         "data.text": (data.text,) if data.text is not None else (),
         "preprocessing.categorical": categorical,
     }
+    if field == "data.path" and isinstance(data.missing, dict):
+        named["data.missing"] = tuple(data.missing)
     there = set(table.names)
     problems = [
         no_such_column(name, table.names, section if field == "data.path" else f"{field}: {table.path.name}")
@@ -421,11 +423,20 @@ def _open_pair(data: DataSpec, path: Path, base: Path) -> tuple[ArrayFile, Array
 
 
 def _check_no_columns(data: DataSpec) -> None:
-    named = {"features": data.features, "ignore": data.ignore or None, "text": data.text}
+    by_column = isinstance(data.missing, dict)
+    named = {"features": data.features, "ignore": data.ignore, "text": data.text, "missing": by_column}
     problems = [
         Problem(f"data.{field}", "is for tables; an array has no named columns")
         for field, value in named.items()
         if value
+    ]
+    problems += [
+        Problem(
+            "data.missing",
+            f"{value:g} cannot mean 'no value' in an array, NaN does",
+            f"x = numpy.where(x == {value:g}, numpy.nan, x); leave out rows whose target it is",
+        )
+        for value in ([] if by_column else NoValue.of(data.missing, "").numbers.tolist())
     ]
     if problems:
         raise InvalidInput(problems)

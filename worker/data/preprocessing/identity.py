@@ -1,8 +1,9 @@
 """When two cells are one value: `2`, `2.0`, the integer 2 and the float 2.0 are one category and one class.
 
 A decimal number without an exponent, a plus or needless zeros in front goes by its value, so `2.0` is `2`, `0.50` is
-`0.5` and `-0` is `0`. `true` and `false`, spelled as Python, pandas, R or JSON spell them, are `True` and `False`.
-Everything else goes by its text without the spaces around it: `007`, `+49` and `1e3` are codes and stay what they are.
+`0.5` and `-0` is `0`, as far as a float tells it; from 2**40 on by all its digits. `true` and `false`, spelled as
+Python, pandas, R or JSON spell them, are `True` and `False`. Everything else goes by its text without the spaces around
+it: `007`, `+49` and `1e3` are codes and stay what they are.
 What is missing has the name "". The same rule holds for every format, so that each gives the same model.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,8 +21,11 @@ import numpy.typing as npt
 from .numbers import numbers
 
 _DECIMAL = re.compile(r"(-?)(0|[1-9][0-9]*)(\.[0-9]+)?")
-_CODE = re.compile(r"^\s*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)  # what `float` takes and is no decimal number as above
-_EXACT_INTEGER = 2.0**53
+# What `float` takes and is no decimal number as above. Spaces end with their line: empty cells are looked at once.
+_CODE = re.compile(r"^[^\S\n]*(\+|-?0[0-9])|[eEnN]", re.MULTILINE)
+_EXACT_INTEGER = 2.0**53  # below it, a float is the whole number that was written
+_FINE = 2.0**40  # below it, a float has at least three places behind the point
+_SURE_DIGITS = 15  # so many a float keeps, whatever they are
 _EXACT = 1e16  # from here on a float's shortest spelling has an exponent, and goes by its text
 _LEAST = 1e-4  # below this one too
 BOOLEANS = {
@@ -43,7 +48,13 @@ def value_name(word: str) -> str:
     sign, whole, fraction = found.groups()
     if fraction is None or not fraction.strip(".0"):
         return whole if whole == "0" else sign + whole
-    return repr(float(word))
+    word = word.rstrip("0")
+    value = float(word)
+    name = repr(value)
+    if name == word or (abs(value) < _FINE and not value.is_integer()):
+        return name
+    places = len(word) - word.index(".") - 1
+    return name if f"{value:.{places}f}" == word else word  # the float nearest to it may be another number
 
 
 def name_of(value: Any) -> str:
@@ -73,9 +84,15 @@ def names_of(cells: Sequence[Any]) -> list[str]:
     return [known[cell] for cell in cells]
 
 
+def is_whole(name: str) -> bool:
+    """Whether this is the name of a whole number of 64 bits."""
+    found = _DECIMAL.fullmatch(name)
+    return found is not None and found[3] is None and len(name) <= 20 and -(2**63) <= int(name) < 2**63
+
+
 def own_type(words: Sequence[str]) -> npt.NDArray[Any]:
-    """A column of text in its own type: bool, int64 or float64 when every cell is such a value, else objects that are
-    the names. What is missing ("") is NaN among numbers, and stays "" elsewhere."""
+    """A column of text in its own type: bool, int64 or float64 when every cell is such a value and none is made another
+    by it, else objects that are the names. What is missing ("") is NaN among floats, and stays "" elsewhere."""
     different = list(set(words))  # to look at each word once is most of the time, in a column of classes
     if 2 * len(different) > len(words):
         return _own_type(words)
@@ -97,8 +114,10 @@ def _own_type(words: Sequence[str]) -> npt.NDArray[Any]:
 
 
 def _numeric(words: Sequence[str]) -> npt.NDArray[np.int64] | npt.NDArray[np.float64] | None:
-    """The cells as numbers, if there is any and none is a code; one search through all of the text at once."""
-    if _CODE.search("\n".join(words)):
+    """The cells as numbers, if there is any, none is a code and none is another as a number; one search through all of
+    the text at once."""
+    text = "\n".join(words)
+    if _CODE.search(text):
         return None
     try:
         values = numbers([word or "nan" for word in words])
@@ -106,8 +125,23 @@ def _numeric(words: Sequence[str]) -> npt.NDArray[np.int64] | npt.NDArray[np.flo
         return None
     if not np.isfinite(values).any():
         return None
-    whole = bool(np.all(values == np.floor(values)) and np.all(np.abs(values) < _EXACT_INTEGER))
-    return values.astype(np.int64) if whole else values
+    whole, points = values == np.floor(values), "." in text
+    if np.fmax.reduce(np.abs(values)) >= (_FINE if points else _EXACT_INTEGER):
+        return _exact(words, values)
+    if points and max(map(len, compress(words, whole.tolist())), default=0) > _SURE_DIGITS + len("."):
+        return _exact(words, values)  # a fraction may have been lost
+    return values.astype(np.int64) if whole.all() else values
+
+
+def _exact(
+    words: Sequence[str], values: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64] | npt.NDArray[np.float64] | None:
+    """The numbers of these words where a float may be another than the text: as whole numbers, or as the floats they
+    are. None if one is neither."""
+    names = names_of(words)
+    if all(map(is_whole, names)):
+        return np.array([int(name) for name in names], np.int64)
+    return values if names == names_of(values.tolist()) else None
 
 
 def own_numbers(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64] | npt.NDArray[np.float64] | None:

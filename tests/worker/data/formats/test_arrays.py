@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
-from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
+from singlepoint.jobs.spec.data import DataSpec, Missing, PreprocessingSpec
 from singlepoint.worker.data.formats.arrays import ArrayFile, open_array
 from singlepoint.worker.data.formats.paths import Arrays
 from singlepoint.worker.data.formats.training import read_training_data
@@ -192,3 +192,15 @@ def test_several_arrays_are_one_source_and_any_row_can_be_the_first(tmp_path: Pa
     np.save(tmp_path / "c.npy", X[:, :1])
     with pytest.raises(InvalidInput, match=r"c\.npy has rows of"):
         Arrays([open_array(tmp_path / "a.npz"), open_array(tmp_path / "c.npy")], "input")
+
+
+@pytest.mark.parametrize(("missing", "message"), [
+    (("", "-999"), r"data\.missing: -999 cannot mean 'no value' in an array, NaN does \(x = numpy\.where"),
+    ({"0": ("",)}, r"data\.missing: is for tables"),
+])  # fmt: skip
+def test_numbers_of_an_array_that_are_to_mean_no_value_are_refused(
+    tmp_path: Path, missing: Missing, message: str
+) -> None:
+    np.savez(tmp_path / "t.npz", x=np.array([[1.0], [-999.0], [2.0]]), y=np.array([1.0, 2.0, -999.0]))
+    with pytest.raises(InvalidInput, match=message):
+        read_training_data(DataSpec(path="t.npz", missing=missing), PreprocessingSpec(), tmp_path)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted
-from singlepoint.jobs.spec.data import PreprocessingSpec
+from singlepoint.jobs.spec.data import Missing, PreprocessingSpec
 from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.data.preprocessing import Preprocessor, fit_array, fit_table, fit_text
 
@@ -52,6 +52,17 @@ def test_text_is_read_from_its_column(tmp_path: Path) -> None:
 def test_a_headerless_file_fits_a_model_of_an_array(tmp_path: Path) -> None:
     (tile,) = open_rows(a_csv(tmp_path, "1,2\n3,4\n"), MATRIX).tiles(None, 10)
     assert MATRIX.transform(tile.raw).shape == (2, 2)
+
+
+@pytest.mark.parametrize("missing", [("", "-999"), {"1": ("-999",)}])
+def test_a_number_that_meant_no_value_in_the_models_table_does_so_in_an_array(tmp_path: Path, missing: Missing) -> None:
+    model = fit_table(np.eye(2), np.arange(2), PreprocessingSpec(impute="mean"), header=False, missing=missing)
+    for values in (np.array([[1, -999], [3, 4]]), np.array([[1.0, -999.0], [3.0, 4.0]], np.float32)):
+        path = an_array(tmp_path, values)
+        again = tmp_path / "again.npy"
+        np.save(again, values)
+        for tile in (*open_rows(path, model).tiles(None, 10), *open_rows([path, again], model).tiles(None, 10)):
+            assert np.array_equal(tile.raw, [[1, np.nan], [3, 4]], equal_nan=True)
 
 
 @pytest.mark.parametrize(("content", "model", "keep", "messages"), [

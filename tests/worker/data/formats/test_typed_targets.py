@@ -6,18 +6,22 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
-from singlepoint.worker.data.formats import training
+from singlepoint.worker.data.formats import open_table, training
+from singlepoint.worker.data.formats.tile import Wanted
+from singlepoint.worker.data.preprocessing.identity import name_of
 from singlepoint.worker.nn.arrays import Array
 
 arrow = pytest.importorskip("pyarrow")
-from pyarrow import parquet  # noqa: E402
+from pyarrow import feather, parquet  # noqa: E402
 
 FLOATS = st.floats(width=32) | st.sampled_from(
     [0.0, -0.0, 1.0, 0.5, 1e-4, 9e-5, 1e16, 2.0**53, -(2.0**53), 2.0**53 - 1]
@@ -44,7 +48,11 @@ def target(path: Path, names: str | tuple[str, ...], most_cells: int | None = No
 
 def written(path: Path, **columns: Any) -> Path:
     rows = len(next(iter(columns.values())))
-    parquet.write_table(arrow.table({"a": np.arange(float(rows)), **columns}), path, row_group_size=3)
+    table = arrow.table({"a": np.arange(float(rows)), **columns})
+    if path.suffix == ".arrow":
+        feather.write_feather(table, str(path))
+    else:
+        parquet.write_table(table, path, row_group_size=3)
     return path
 
 
@@ -71,7 +79,8 @@ def test_a_target_by_its_type_is_the_one_by_its_text(tmp_path: Path, data: st.Da
 
 
 @pytest.mark.parametrize(("cells", "kind"), [
-    ([2**53 + 1, 1], "f"),
+    ([2**53 + 1, 1], "i"),
+    ([Decimal(2**63 + 5), Decimal(1)], "O"),
     ([1e16, 0.5], "O"),
     ([1e-5, 0.5], "O"),
     ([float("inf"), 1.0], "O"),
@@ -113,3 +122,52 @@ def test_a_typed_target_is_not_spelled(tmp_path: Path, monkeypatch: pytest.Monke
     path = written(tmp_path / "table.parquet", y=np.array([0, 1, 1]))
     monkeypatch.setattr(training, "own_type", refuse)
     assert target(path, "y").tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64"])
+def test_no_value_is_told_in_the_columns_own_type(kind: str, tmp_path: Path) -> None:
+    cells = np.array([-99.9, 1.5, np.nan], kind)
+    path = written(tmp_path / "table.parquet", word=cells, y=cells)
+    data = DataSpec(path=str(path), target="y", missing=("", "-99.9", "1e300", "0"))
+    raw = training.read_training_data(data, PreprocessingSpec(categorical=("word",)), tmp_path)
+    assert isinstance(raw.x, dict)
+    assert raw.x["word"].tolist() == ["", "1.5", ""] and np.isnan(raw.x["a"]).tolist() == [True, False, False]
+    assert np.isnan(raw.y).tolist() == [True, False, True]
+    numbers = DataSpec(path=str(path), target="a", features=("y",), missing={"y": ("", "-99.9")})
+    read = training.read_training_data(numbers, PreprocessingSpec(), tmp_path).x
+    assert isinstance(read, dict) and np.isnan(read["y"]).tolist() == [True, False, True]
+
+
+def extended(kind: Any, cells: list[Any]) -> Any:
+    return arrow.ExtensionArray.from_storage(kind, arrow.array(cells, kind.storage_type))
+
+
+@pytest.mark.parametrize(("make", "told"), [
+    (lambda: extended(arrow.uuid(), [bytes(16), bytes(15) + b"\x01"]), [str(UUID(int=0)), str(UUID(int=1))]),
+    (lambda: extended(arrow.json_(arrow.string()), ['{"a":1}', "2"]), ['{"a":1}', "2"]),
+    (lambda: extended(arrow.bool8(), [1, 0]), ["True", "False"]),
+    (lambda: arrow.array([Decimal("1.50"), Decimal("2.00")], arrow.decimal32(5, 2)), ["1.5", "2"]),
+])  # fmt: skip
+def test_types_that_arrow_has_no_dictionary_of_are_words_all_the_same(
+    make: Callable[[], Any], told: list[str], tmp_path: Path
+) -> None:
+    try:
+        column = make()
+    except AttributeError:
+        pytest.skip("this pyarrow has no such type")
+    path = written(tmp_path / "table.parquet", word=column, y=column)
+    data = DataSpec(path=str(path), target="y")
+    raw = training.read_training_data(data, PreprocessingSpec(categorical=("word",)), tmp_path)
+    assert isinstance(raw.x, dict) and raw.x["word"].tolist() == told
+    assert [name_of(value) for value in raw.y.tolist()] == told
+
+
+@pytest.mark.parametrize("kind", [arrow.date32(), arrow.timestamp("s"), arrow.duration("s")])
+def test_dates_beyond_those_of_python_are_refused_with_their_column(kind: Any, tmp_path: Path) -> None:
+    numbers = arrow.array([0, 2 ** (kind.bit_width - 10)], f"int{kind.bit_width}")
+    path = written(tmp_path / "table.arrow", word=numbers.cast(kind), y=[0, 1])
+    data = DataSpec(path=str(path), target="y")
+    with pytest.raises(InvalidInput, match=r"data\.path: table\.arrow: column 'word' cannot be read: .*leave it out"):
+        training.read_training_data(data, PreprocessingSpec(categorical=("word",)), tmp_path)
+    with pytest.raises(InvalidInput, match="column 'word' cannot be read"):
+        list(open_table(path).tiles(None, 8, Wanted(kept=("word",))))
