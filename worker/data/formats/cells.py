@@ -34,6 +34,7 @@ DATES = (datetime.date, datetime.time, datetime.timedelta)
 _LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil"}
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}.*")
 _COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
+_DIGITS_AND_MARKS = re.compile(r"[+-]?[0-9.,' ]+")
 _CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
 _DATE_HINT = "it looks like a date: list the column in preprocessing.categorical or data.ignore, or make a number of it"
 
@@ -105,7 +106,7 @@ class Marks:
 
     def word(self, word: str) -> str:
         """A word as other formats have it: a number among words gets a decimal point."""
-        if self.usual or not any(mark in word for mark in (self.decimal, self.thousands) if mark and mark != "."):
+        if self.usual or not any(mark in word for mark in (self.decimal, self.thousands) if mark):
             return word
         try:
             plain = self.plain(word)
@@ -117,7 +118,7 @@ class Marks:
     @cached_property
     def _grouped(self) -> re.Pattern[str]:
         mark, decimal_mark = re.escape(self.thousands), re.escape(self.decimal)
-        return re.compile(rf"[+-]?[0-9]{{1,3}}({mark}[0-9]{{3}})+({decimal_mark}[0-9]*)?")
+        return re.compile(rf"[+-]?[1-9][0-9]{{0,2}}({mark}[0-9]{{3}})+({decimal_mark}[0-9]*)?")  # 0.520 is no 520
 
 
 USUAL = Marks()
@@ -256,6 +257,9 @@ class ColumnParser:
             )
         if _COMMA_INSIDE.fullmatch(text) and self._marks.usual:
             return "a decimal comma, or thousands? set data.decimal = ',' or data.thousands = ','; " + _CATEGORICAL_HINT
+        if not self._marks.usual and _DIGITS_AND_MARKS.fullmatch(text):
+            read_as = f"data.decimal {self._marks.decimal!r} and data.thousands {self._marks.thousands!r}"
+            return f"it was read with {read_as}: set them if that is not so; {_CATEGORICAL_HINT}"
         return _CATEGORICAL_HINT
 
 

@@ -74,6 +74,21 @@ def test_what_looks_wrong_is_refused_with_the_field_that_mends_it(tmp_path: Path
         read(tmp_path / "t.csv")
 
 
+@pytest.mark.parametrize(("content", "said"), [
+    ("a;b;y\n0.520;1.234,50;p\n52.125;2.000,10;q\n", {}),
+    ('a,b,y\n"0,520",2,p\n', {"thousands": ","}),
+])  # fmt: skip
+def test_a_zero_begins_no_thousands(tmp_path: Path, content: str, said: dict[str, Any]) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(InvalidInput, match=r"row 1.*column 'a'.*is not a number.*set them"):
+        read(tmp_path / "t.csv", **said)
+
+
+def test_among_words_thousands_are_what_they_are_among_numbers(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a;b;y\n1;2;1.234\n3;4;2.345,50\n5;6;10.0.0.1\n")
+    assert read(tmp_path / "t.csv")[2] == ["1234", "2345.50", "10.0.0.1"]
+
+
 def test_an_encoding_that_is_said_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("a,b,y\n1,2,café\n".encode("latin-1"))
     assert read(tmp_path / "t.csv", encoding="latin-1")[2] == ["café"]
