@@ -119,7 +119,8 @@ def _records(lines: Iterable[str], dialect: Dialect) -> list[list[str]]:
 
 def _separator(lines: Sequence[str], dialect: Dialect, usual: str, said: DialectFields) -> str:
     """The one that gives every record the same number of cells, more than one; the usual one where several do."""
-    there = [mark for mark in _SEPARATORS if any(mark in line for line in lines)]
+    possible = [mark for mark in _SEPARATORS if mark not in (dialect.quote, dialect.comment)]
+    there = [mark for mark in possible if any(mark in line for line in lines)]
     regular = [mark for mark in there if _is_regular(_records(lines, replace(dialect, separator=mark)))]
     if "," in regular and ";" in regular and said.decimal != ".":
         # `1,5;2,5`: read by commas it is regular too, but its cells would be `5;2`.
@@ -155,6 +156,8 @@ def _with_marks(dialect: Dialect, said: DialectFields, lines: Sequence[str], fie
     """The decimal mark, and the mark of thousands where a decimal comma leaves no other reading."""
     if said.decimal is not None:
         return replace(dialect, decimal=said.decimal)
+    if dialect.thousands == ".":
+        return replace(dialect, decimal=",")
     # Quoted commas between commas: the column that holds them says what to do, if it is read as numbers.
     if "," in (dialect.thousands, dialect.separator):
         return dialect

@@ -51,6 +51,8 @@ def test_how_a_file_is_written_is_found_out(tmp_path: Path, content: str, encodi
 @pytest.mark.parametrize(("content", "said"), [
     ("a;b;y\n1.234,50;2;p\n", {}),
     ('a,b,y\n"1,234.50",2,p\n', {"thousands": ","}),
+    ("a;b;y\n1.234,5;2;p\n", {"thousands": "."}),
+    ("a;b;y\n1234,5;2;p\n", {"thousands": "."}),
     ("a b  y\n1234.5  2 p\n", {"separator": " "}),
     ("a,b,y\n1234.5,2,'p'\n", {"quote": "'"}),
 ])  # fmt: skip
