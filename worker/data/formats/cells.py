@@ -44,42 +44,6 @@ _MOST_REMEMBERED = 100_000  # different cells; more are free text rather than ca
 
 
 @dataclass(frozen=True)
-class NoValue:
-    """Which cells of a column mean "no value"."""
-
-    words: frozenset[str]
-
-    @classmethod
-    def of(cls, missing: Missing, column: str) -> NoValue:
-        """What `missing` says of this column."""
-        return _no_value(tuple(missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing))
-
-    def means(self, word: str) -> bool:
-        """Whether this text does."""
-        word = word.strip()
-        return word in self.words or value_name(word) in self._names
-
-    @cached_property
-    def numbers(self) -> npt.NDArray[np.float64]:
-        """Numbers that do, such as -999."""
-        values = [number(word) for word in self.words if is_number(word)]
-        return np.array([value for value in values if not math.isnan(value)], np.float64)
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(value_name(word) for word in self.words if is_number(word))
-
-    def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """The numbers, NaN where one means "no value"; the same array if none can."""
-        return np.where(np.isin(values, self.numbers), np.nan, values) if len(self.numbers) else values
-
-
-@lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing
-def _no_value(words: tuple[str, ...]) -> NoValue:
-    return NoValue(frozenset(words))
-
-
-@dataclass(frozen=True)
 class Marks:
     """How numbers are written. thousands: "" for not at all."""
 
@@ -124,12 +88,55 @@ class Marks:
 USUAL = Marks()
 
 
+@dataclass(frozen=True)
+class NoValue:
+    """Which cells of a column mean "no value". marks: of the file; a number may be said as it stands there."""
+
+    words: frozenset[str]
+    marks: Marks = USUAL
+
+    @classmethod
+    def of(cls, missing: Missing, column: str, marks: Marks = USUAL) -> NoValue:
+        """What `missing` says of this column."""
+        words = missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing
+        return _no_value(tuple(words), marks)
+
+    def means(self, word: str) -> bool:
+        """Whether this text does."""
+        word = word.strip()
+        return word in self.words or value_name(self.marks.word(word)) in self._names
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """Numbers that do, such as -999."""
+        values = [number(word) for word in self._plain]
+        return np.array([value for value in values if not math.isnan(value)], np.float64)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(map(value_name, self._plain))
+
+    @cached_property
+    def _plain(self) -> tuple[str, ...]:
+        """Those that are numbers, as `number` takes them."""
+        return tuple(filter(is_number, map(self.marks.word, self.words)))
+
+    def taken_out(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The numbers, NaN where one means "no value"; the same array if none can."""
+        return np.where(np.isin(values, self.numbers), np.nan, values) if len(self.numbers) else values
+
+
+@lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing
+def _no_value(words: tuple[str, ...], marks: Marks) -> NoValue:
+    return NoValue(frozenset(words), marks)
+
+
 class ColumnParser:
     """The cells of one column, remembered: what occurs often is looked at once."""
 
     def __init__(self, name: str, missing: Missing, marks: Marks = USUAL) -> None:
         self.name = name
-        self.no_value = NoValue.of(missing, name)
+        self.no_value = NoValue.of(missing, name, marks)
         self._marks = marks
         self._numbers: dict[Any, float | None] = {}
         self._words: dict[Any, str] = {}

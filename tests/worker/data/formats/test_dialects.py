@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.spec.data import DataSpec, DialectFields, PreprocessingSpec
+from singlepoint.worker.data import targets
 from singlepoint.worker.data.formats import files_of, format_of, open_table
 from singlepoint.worker.data.formats.tile import Wanted
 from singlepoint.worker.data.formats.training import read_training_data
@@ -107,6 +108,34 @@ def test_missing_may_be_said_by_column_and_means_the_value(tmp_path: Path) -> No
     data = DataSpec(path=str(tmp_path / "t.csv"), target="y", missing={"a": ("-999",)})
     raw = read_training_data(data, PreprocessingSpec(), tmp_path)
     assert math.isnan(raw.x["a"][0]) and raw.x["b"][0] == -999  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("said", ["-999,9", "-999.9"])
+@pytest.mark.parametrize("cell", ["-999,9", "-999,90", "-0999,9"])
+def test_missing_may_be_said_as_the_file_has_it_or_with_a_point(tmp_path: Path, said: str, cell: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a;b;y\n{cell};1;1,5\n2,5;2;{cell}\n")
+    data = DataSpec(path=str(tmp_path / "t.csv"), target=("y", "b"), missing=("", said))
+    raw = read_training_data(data, PreprocessingSpec(), tmp_path)
+    assert np.isnan(raw.x["a"][0]) and np.isnan(raw.y[1, 0])  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("cell", ["999", "999,0", "+999", "9,99e2"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_target_that_means_missing_is_not_learned_however_it_is_spelled(
+    tmp_path: Path, cell: str, several: bool
+) -> None:
+    rows = "".join(f"{i},5;{i};{i},25\n" for i in range(30))
+    (tmp_path / "t.csv").write_text(f"a;b;y\n{rows}1,5;1;{cell}\n")
+    data = DataSpec(path=str(tmp_path / "t.csv"), target=("y", "b") if several else "y", missing=("", "999"))
+    raw = read_training_data(data, PreprocessingSpec(), tmp_path)
+    with pytest.raises(InvalidInput, match="the target is missing"):
+        targets.encode(raw.y, "regression")
+
+
+def test_a_code_is_no_number_that_means_missing(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,007\n2,7\n3,x\n")
+    data = DataSpec(path=str(tmp_path / "t.csv"), target="y", missing=("7",))
+    assert read_training_data(data, PreprocessingSpec(), tmp_path).y.tolist() == ["007", "", "x"]
 
 
 def test_several_files_a_pattern_and_a_folder_are_one_table(tmp_path: Path) -> None:
