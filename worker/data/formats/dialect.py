@@ -71,8 +71,7 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
     field: the section of the spec that settles it, such as "data.".
     Raises InvalidInput for what can be read in two ways.
     """
-    encoding = said.encoding or ("utf-16" if start.startswith(_UTF16) else "utf-8")
-    text = start.decode(encoding, "replace").removeprefix("\ufeff")  # whoever reads it all will say what is no text
+    text, encoding = _text(start, said)
     newline = "\r" if "\r" in text and "\n" not in text else "\n"
     lines = text.split(newline, 2 * _SNIFFED_RECORDS)
     if len(lines) > 1 and (not complete or len(lines) > 2 * _SNIFFED_RECORDS):
@@ -83,14 +82,22 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
         encoding=encoding,
         newline=newline,
     )
-    base = replace(base, comment=_comment(lines, said, base))
+    base = replace(base, comment=_comment(lines, said))
+    if base.comment and said.comment is None:
+        _check_comments(text.split(newline), base, said, field)
     lines = [line for line in lines if line.strip() and not (base.comment and line.startswith(base.comment))]
     base = replace(base, padded=_is_padded(lines, base.quote, said.separator))
     base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
     return _with_marks(base, said, lines, field)
 
 
-def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str:
+def _text(start: bytes, said: DialectFields) -> tuple[str, str]:
+    """What these bytes say, and by which encoding; whoever reads all of them will say what is no text."""
+    encoding = said.encoding or ("utf-16" if start.startswith(_UTF16) else "utf-8")
+    return start.decode(encoding, "replace").removeprefix("\ufeff"), encoding
+
+
+def _comment(lines: Sequence[str], said: DialectFields) -> str:
     """`#` when the file begins with such lines and they are no header: that has as many cells as the rows."""
     if said.comment is not None:
         return said.comment
@@ -102,6 +109,21 @@ def _comment(lines: Sequence[str], said: DialectFields, dialect: Dialect) -> str
     marks = [said.separator] if said.separator else _SEPARATORS
     is_header = any(mark in first and first.count(mark) == rest.count(mark) for mark in marks)
     return "" if is_header else "#"
+
+
+def _check_comments(lines: Iterable[str], dialect: Dialect, said: DialectFields, field: str) -> None:
+    """Raises InvalidInput where a line after the first row begins like a comment, and has as many cells as that row."""
+    left = (line for line in lines if line.strip())
+    row = next((line for line in left if not line.startswith(dialect.comment)), "")
+    marks = [said.separator] if said.separator else [mark for mark in _SEPARATORS if mark in row] or [" "]
+    for line in left:
+        if line.startswith(dialect.comment) and any(
+            len(cells) == 2 and len(cells[0]) == len(cells[1])
+            for cells in (_records([row, line], replace(dialect, separator=mark)) for mark in marks)
+        ):
+            what = f"the line {line.strip()[:40]!r} may be a comment, or a row"
+            hint = f"set {field}comment = '#' to leave such lines out; else '', without those above the header"
+            raise InvalidInput(Problem(f"{field}comment", what, hint))
 
 
 def _is_padded(lines: Iterable[str], quote: str, separator: str | None) -> bool:
@@ -122,13 +144,12 @@ def _separator(lines: Sequence[str], dialect: Dialect, usual: str, said: Dialect
     possible = [mark for mark in _SEPARATORS if mark not in (dialect.quote, dialect.comment)]
     there = [mark for mark in possible if any(mark in line for line in lines)]
     regular = [mark for mark in there if _is_regular(_records(lines, replace(dialect, separator=mark)))]
-    if "," in regular and ";" in regular and said.decimal != ".":
-        # `1,5;2,5`: read by commas it is regular too, but its cells would be `5;2`.
-        inner = [
-            cell for record in _records(lines, replace(dialect, separator=";"))[1:] for cell in record if "," in cell
-        ]
-        if inner and all(map(_COMMA_NUMBER.fullmatch, inner)):
-            return ";"
+    # `1,5;2,5`: read by commas it is regular too, but its cells would be `5;2`.
+    for mark in regular[1:] if "," in regular and said.decimal != "." else ():
+        records = _records(lines, replace(dialect, separator=mark))
+        inner = [cell.strip() for record in records[1:] for cell in record if "," in cell]
+        if inner and all(_COMMA_NUMBER.fullmatch(cell) or _POINT_GROUPS.fullmatch(cell) for cell in inner):
+            return mark
     if usual in regular or not regular:
         spaced = replace(dialect, separator=" ")
         if not regular and _are_numbers(_records(lines, spaced)):

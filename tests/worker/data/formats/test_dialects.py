@@ -38,6 +38,7 @@ def read(
     "a|b|y\n1.5|2|p\n2.5|3|q\n",
     "a,b,y\r1.5,2,p\r2.5,3,q\r",
     "# from lab\n# 2026\na,b,y\n1.5,2,p\n2.5,3,q\n",
+    "# from lab\na,b,y\n1.5,2,p\n# a second run, later\n2.5,3,q\n",
     "a,b,y,\n1.5,2,p,\n2.5,3,q,\n",
     "a,b,y\n1.5,2,p,\n2.5,3,q,\n",
     "a,b,y\n\n1.5,2,p\n   \n2.5,3,q\n\n",
@@ -65,6 +66,7 @@ def test_what_is_said_or_leaves_no_other_reading_is_obeyed(tmp_path: Path, conte
 @pytest.mark.parametrize(("content", "message"), [
     (b"a;b;y\n1,024;2;p\n2;3;q\n", "data.decimal = ',' or data.thousands = ','"),
     (b'a,b,y\n"1,024",2,p\n', "data.decimal or data.thousands|data.decimal = ','"),
+    (b"# export\na,b,y\n1,2,p\n#ff,2,q\n", "data.comment: the line '#ff,2,q' may be .* a row.*data.comment = '#'"),
     (b"a,b,y\nN/A,2,p\n", "data.missing = .*'N/A'"),
     (b"a,b,y\n2024-01-05,2,p\n", "looks like a date.*preprocessing.categorical"),
     (b"a,b,y\n1,2,caf\xe9\n", "data.encoding.*latin-1"),
@@ -90,6 +92,16 @@ def test_a_zero_begins_no_thousands(tmp_path: Path, content: str, said: dict[str
 def test_among_words_thousands_are_what_they_are_among_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a;b;y\n1;2;1.234\n3;4;2.345,50\n5;6;10.0.0.1\n")
     assert read(tmp_path / "t.csv")[2] == ["1234", "2345.50", "10.0.0.1"]
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_a_decimal_comma_is_no_separator_where_there_is_no_header(tmp_path: Path, separator: str, suffix: str) -> None:
+    path = tmp_path / f"t.{suffix}"
+    path.write_text("".join(f"{a},5{separator}{y}\n" for a, y in ((1, 0), (2, 1), (3, 0))))
+    table = open_table(path, header=False)
+    [tile] = table.tiles(None, 9, Wanted(("0",), ("1",)))
+    assert tile.raw["0"].tolist() == [1.5, 2.5, 3.5] and list(tile.raw["1"]) == ["0", "1", "0"]  # type: ignore[call-overload]
 
 
 def test_an_encoding_that_is_said_is_read(tmp_path: Path) -> None:
