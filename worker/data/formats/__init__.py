@@ -77,17 +77,19 @@ def open_table(
     *,
     header: bool = True,
     said: DialectFields | None = None,
+    like: Mapping[str, str] | None = None,
     field: str = "data.path",
     opener: Opener = plainly,
 ) -> Table:
     """A table in a file, or in several with the same columns. Raises NotFound, InvalidInput.
 
-    header, said: of CSV files.  field: of the spec that names the files.  opener: of files that are streamed.
+    header, said: of CSV files.  like: how one that was read before these turned out to be written (see `Table.said`);
+    several are written as the first.  field: of the spec that names the files.  opener: of files that are streamed.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
     section = "data." if field.startswith("data.") else ""
 
-    def open_one(path: Path) -> Table:
+    def open_one(path: Path, like: Mapping[str, str] | None) -> Table:
         match format_of(path, field):
             case "parquet":
                 return ParquetFile(existing(path, field))
@@ -96,11 +98,13 @@ def open_table(
             case "json":
                 return JsonLinesFile(existing(path, field), opener)
             case "csv":
-                return CsvFile(existing(path, field), header=header, said=said, section=section, opener=opener)
+                existing(path, field)
+                return CsvFile(path, header=header, said=said, like=like, section=section, opener=opener)
             case kind:
                 raise InvalidInput(Problem(field, f"{path.name} is no table ({kind})", "name files of one kind"))
 
-    return open_one(files[0]) if len(files) == 1 else Tables(files, open_one, field)
+    first = open_one(files[0], like)
+    return first if len(files) == 1 else Tables(first, [open_one(path, first.said) for path in files[1:]], field)
 
 
 def open_rows(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal
@@ -89,6 +89,29 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
     base = replace(base, padded=_is_padded(lines, base.quote, said.separator))
     base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
     return _with_marks(base, said, lines, field)
+
+
+def sniffed_like(
+    first: Mapping[str, str], start: bytes, said: DialectFields, *, tabs: bool, field: str, complete: bool, file: str
+) -> Dialect:
+    """As `sniffed`, of a further file: it is read as the first one was, by whoever reads both.
+
+    first: of `Dialect.said`.  file: its name. Raises InvalidInput where it begins as if it were written otherwise.
+    """
+    found = sniffed(start, DialectFields.model_validate(first), tabs=tabs, field=field, complete=complete)
+    if found.comment and said.comment is None:
+        _check_comments(_text(start, said)[0].splitlines(), found, said, field)
+    try:
+        own = sniffed(start, said, tabs=tabs, field=field, complete=complete)
+    except InvalidInput:  # it could be read in two ways, of which the first file leaves one
+        return found
+    usual = Dialect().said
+    for name, mark in own.said.items():
+        if mark != first[name] and (name == "encoding" or mark != usual[name]):
+            what = f"{file} has {mark!r}, the first file {first[name] or 'none'!r}"
+            hint = f"write all files alike; or set {field}{name}, if all of them are read so"
+            raise InvalidInput(Problem(f"{field}{name}", what, hint))
+    return found
 
 
 def _text(start: bytes, said: DialectFields) -> tuple[str, str]:

@@ -142,7 +142,9 @@ def read_validation_data(
     changes: dict[str, object] = {"path": data.validation_path, "target_path": data.validation_target_path}
     if isinstance(first.x, Mapping) and first.text is None:
         changes |= {"features": tuple(first.x), "ignore": ()}
-    return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path", opener)
+    like = {name: str(mark) for name, mark in first.settled.items()}
+    data = data.model_copy(update=changes)
+    return _read(data, preprocessing, base, most_cells, "data.validation_path", opener, like)
 
 
 def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
@@ -154,7 +156,13 @@ def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
 
 
 def _read(
-    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str, opener: Opener
+    data: DataSpec,
+    preprocessing: PreprocessingSpec,
+    base: Path,
+    most_cells: int | None,
+    field: str,
+    opener: Opener,
+    like: Mapping[str, str] | None = None,
 ) -> RawData:
     paths = files_of(data.path, base, field)
     with in_field(field, paths[0].name):
@@ -164,7 +172,7 @@ def _read(
             case "folder":
                 raw = _read_folder(_only(paths, field), most_cells)
             case _:
-                table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
+                table = open_table(paths, header=data.header, said=data, like=like, field=field, opener=opener)
                 columns = _columns(table, data, preprocessing, field)
                 named = len(paths) > 1 or field != "data.path"
                 raw = _read_columns(table, columns, data, _most_rows(most_cells, columns.width), named=named)

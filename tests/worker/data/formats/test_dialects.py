@@ -18,7 +18,7 @@ from singlepoint.jobs.spec.data import DataSpec, DialectFields, PreprocessingSpe
 from singlepoint.worker.data import targets
 from singlepoint.worker.data.formats import files_of, format_of, open_table
 from singlepoint.worker.data.formats.tile import Wanted
-from singlepoint.worker.data.formats.training import read_training_data
+from singlepoint.worker.data.formats.training import read_training_data, read_validation_data
 
 
 def read(
@@ -162,6 +162,43 @@ def test_several_files_a_pattern_and_a_folder_are_one_table(tmp_path: Path) -> N
     (tmp_path / "parts" / "2.csv").write_text("a,z\n1,p\n")
     with pytest.raises(InvalidInput, match=r"2\.csv lacks the column 'y'"):
         open_table(files_of("parts", tmp_path, "data.path"))
+
+
+@pytest.mark.parametrize("field", ["path", "validation_path"])
+def test_a_further_file_is_read_as_the_first_and_as_the_job_will_read_it(tmp_path: Path, field: str) -> None:
+    (tmp_path / "a.csv").write_text("a;y\n1.234,5;p\n2;q\n")
+    (tmp_path / "b.csv").write_text("a;y\n1.234;p\n")
+    paths = {"path": ("a.csv", "b.csv")} if field == "path" else {"path": "a.csv", field: "b.csv"}
+    data = DataSpec(target="y", **paths)  # type: ignore[arg-type]
+    prep = PreprocessingSpec()
+    for _ in ("submit", "job"):
+        raw = read_training_data(data, prep, tmp_path)
+        last = read_validation_data(data, prep, tmp_path, raw) or raw
+        assert last.x["a"][-1] == 1234.0  # type: ignore[call-overload]
+        data = data.model_copy(update=dict(raw.settled))
+
+
+@pytest.mark.parametrize(("first", "second", "message"), [
+    ("a;y\n1.5;p\n", "a;y\n1,5;p\n", r"data\.decimal: b\.csv has ',', the first file '\.'"),
+    ("a,y\n1,p\n", "a;y\n1;p\n", r"data\.separator: b\.csv has ';', the first file ','"),
+    ("a,y\n1,p\n", "\ufeffa,y\n1,p\n".encode("utf-16-le"), r"data\.encoding: b\.csv has 'utf-16'"),
+    ("# x\ny,a\np,1\n", "y,a\n#ff,0\n", r"data\.comment: the line '#ff,0' may be a comment, or a row"),
+    ("a;y\n1;p\n", "a,y\n1,p\n", r"b\.csv lacks the column 'a'.*the same separator"),
+])  # fmt: skip
+@pytest.mark.parametrize("field", ["path", "validation_path"])
+def test_a_further_file_that_is_written_otherwise_is_refused(
+    tmp_path: Path, field: str, first: str, second: str | bytes, message: str
+) -> None:
+    (tmp_path / "a.csv").write_text(first)
+    (tmp_path / "b.csv").write_bytes(second.encode() if isinstance(second, str) else second)
+    if field == "path":
+        with pytest.raises(InvalidInput, match=message):
+            open_table([tmp_path / "a.csv", tmp_path / "b.csv"])
+    elif "lacks" not in message:
+        data = DataSpec(path="a.csv", target="y", validation_path="b.csv")
+        raw = read_training_data(data, PreprocessingSpec(), tmp_path)
+        with pytest.raises(InvalidInput, match=message):
+            read_validation_data(data, PreprocessingSpec(), tmp_path, raw)
 
 
 def test_folders_of_texts_are_classes(tmp_path: Path) -> None:
