@@ -265,9 +265,10 @@ class CsvFile(Table):
             raise unreadable(self.path, "is empty", "give a file with a header and at least one row")
         if not self.header:
             return tuple(map(str, range(len(first)))), start
-        while len(first) > 1 and not first[-1].strip():  # a separator after the last
-            first = first[:-1]
-        names = tuple(name.strip() for name in first)
+        filled = len(first)
+        while filled > 1 and not first[filled - 1].strip():  # a separator after the last
+            filled -= 1
+        names = tuple(name.strip() for name in first[:filled])
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             what = f"two columns are named '{twice[0]}'" if twice[0] else "two columns have no name"
