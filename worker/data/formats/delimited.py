@@ -27,7 +27,7 @@ from singlepoint.worker.nn.arrays import Array
 
 from . import arrow_csv, fields, streams
 from .cells import ColumnParser, Marks
-from .dialect import SNIFFED_BYTES, Dialect, sniffed, sniffed_like
+from .dialect import SNIFFED_BYTES, Dialect, Learned, sniffed, sniffed_like
 from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
 
 csv.field_size_limit(streams.LINE_BYTES)
@@ -41,7 +41,7 @@ class CsvFile(Table):
     """A CSV file and the names of its columns: those of its header, or "0", "1", … without one.
 
     said: what is known of the dialect; the rest is sniffed, or as `like`, of a file that is read before this one.
-    section: of the spec that says it, for messages.
+    learned: what a model tells of it.  section: of the spec that says it, for messages.
     """
 
     def __init__(
@@ -51,11 +51,12 @@ class CsvFile(Table):
         header: bool = True,
         said: DialectFields | None = None,
         like: Mapping[str, str] | None = None,
+        learned: Learned | None = None,
         section: str = "data.",
         opener: streams.Opener = streams.plainly,
     ) -> None:
         self.path, self.header, self._section, self._opener = path, header, section, opener
-        self.dialect = self._sniffed(said or DialectFields(), like)
+        self.dialect = self._sniffed(said or DialectFields(), like, learned or Learned())
         self._is_wide = True  # a line of spaces is no row, but for a table of one column
         self.names, self.first_offset = self._names()
         self._is_wide = len(self.names) > 1
@@ -240,7 +241,7 @@ class CsvFile(Table):
 
     # -- its beginning -------------------------------------------------------------------------------------------
 
-    def _sniffed(self, said: DialectFields, like: Mapping[str, str] | None) -> Dialect:
+    def _sniffed(self, said: DialectFields, like: Mapping[str, str] | None, learned: Learned) -> Dialect:
         try:
             with streams.open_bytes(self.path, self._opener) as file:
                 start = file.read(SNIFFED_BYTES)
@@ -248,10 +249,10 @@ class CsvFile(Table):
         except _TROUBLE as error:
             raise unreadable(self.path, f"cannot be read as CSV: {error}") from None
         tabs = ".tsv" in self.path.suffixes or ".tab" in self.path.suffixes
+        name, section = self.path.name, self._section
         if not like:
-            return sniffed(start, said, tabs=tabs, field=self._section, complete=complete)
-        name = self.path.name
-        return sniffed_like(like, start, said, tabs=tabs, field=self._section, complete=complete, file=name)
+            return sniffed(start, said, tabs=tabs, field=section, complete=complete, learned=learned)
+        return sniffed_like(like, start, said, tabs=tabs, field=section, complete=complete, learned=learned, file=name)
 
     def _names(self) -> tuple[tuple[str, ...], int]:
         with self._open() as file:

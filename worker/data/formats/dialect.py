@@ -10,7 +10,7 @@ import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import compress, islice
 from typing import Literal
 
 from singlepoint.jobs.errors import InvalidInput, Problem
@@ -23,6 +23,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _COMMA_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
 _POINT_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+,[0-9]+")
+_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+")
 _POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+([eE][+-]?[0-9]+)?")
 
 
@@ -64,7 +65,28 @@ class Dialect:
         )
 
 
-def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, complete: bool) -> Dialect:
+@dataclass(frozen=True)
+class Learned:
+    """What a model tells of a file that it is to take: the columns it takes, () for all, and the marks of numbers in
+    what it learned from, which may come from the same program."""
+
+    columns: tuple[str, ...] = ()
+    decimal: str = "."
+    thousands: str = ""
+
+
+_NOTHING_LEARNED = Learned()
+
+
+def sniffed(
+    start: bytes,
+    said: DialectFields,
+    *,
+    tabs: bool,
+    field: str,
+    complete: bool,
+    learned: Learned = _NOTHING_LEARNED,
+) -> Dialect:
     """The dialect of a file that begins with these bytes, as far as nobody said it.
 
     tabs: whether its name promises tabs.  complete: whether `start` is all of it.
@@ -88,11 +110,19 @@ def sniffed(start: bytes, said: DialectFields, *, tabs: bool, field: str, comple
     lines = [line for line in lines if line.strip() and not (base.comment and line.startswith(base.comment))]
     base = replace(base, padded=_is_padded(lines, base.quote, said.separator))
     base = replace(base, separator=said.separator or _separator(lines, base, "\t" if tabs else ",", said))
-    return _with_marks(base, said, lines, field)
+    return _with_marks(base, said, lines, field, learned)
 
 
 def sniffed_like(
-    first: Mapping[str, str], start: bytes, said: DialectFields, *, tabs: bool, field: str, complete: bool, file: str
+    first: Mapping[str, str],
+    start: bytes,
+    said: DialectFields,
+    *,
+    tabs: bool,
+    field: str,
+    complete: bool,
+    learned: Learned,
+    file: str,
 ) -> Dialect:
     """As `sniffed`, of a further file: it is read as the first one was, by whoever reads both.
 
@@ -102,7 +132,7 @@ def sniffed_like(
     if found.comment and said.comment is None:
         _check_comments(_text(start, said)[0].splitlines(), found, said, field)
     try:
-        own = sniffed(start, said, tabs=tabs, field=field, complete=complete)
+        own = sniffed(start, said, tabs=tabs, field=field, complete=complete, learned=learned)
     except InvalidInput:  # it could be read in two ways, of which the first file leaves one
         return found
     usual = Dialect().said
@@ -196,25 +226,49 @@ def _is_point_number(cell: str) -> bool:
     return cell.strip().lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _with_marks(dialect: Dialect, said: DialectFields, lines: Sequence[str], field: str) -> Dialect:
+def _cells(lines: Sequence[str], dialect: Dialect, columns: Sequence[str]) -> list[str]:
+    """The cells of the first rows, in these columns or in all; the first record may be a header."""
+    header, *rows = _records(lines, dialect) or [[]]
+    if not columns:
+        return [cell.strip() for row in rows for cell in row]
+    wanted = set(columns)
+    chosen = [name.strip() in wanted for name in header]
+    return [cell.strip() for row in rows for cell in compress(row, chosen)]
+
+
+def _with_marks(dialect: Dialect, said: DialectFields, lines: Sequence[str], field: str, learned: Learned) -> Dialect:
     """The decimal mark, and the mark of thousands where a decimal comma leaves no other reading."""
     if said.decimal is not None:
         return replace(dialect, decimal=said.decimal)
     if dialect.thousands == ".":
         return replace(dialect, decimal=",")
     # Quoted commas between commas: the column that holds them says what to do, if it is read as numbers.
-    if "," in (dialect.thousands, dialect.separator):
+    if dialect.thousands == "," or (dialect.separator == "," and any("," in line for line in lines)):
         return dialect
-    cells = [cell.strip() for record in _records(lines, dialect)[1:] for cell in record]
+    cells = _cells(lines, dialect, learned.columns)
     commas = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell) or _POINT_GROUPS.fullmatch(cell)]
+    points = [cell for cell in cells if _POINT_NUMBER.fullmatch(cell)]
     if not commas:
-        return dialect
+        return _as_learned(dialect, said, points, field, learned)
     grouped = any(map(_POINT_GROUPS.fullmatch, commas))
     clear = grouped or not all(map(_COMMA_GROUPS.fullmatch, commas))
-    pointed = any(_POINT_NUMBER.fullmatch(cell) for cell in cells)
-    if pointed and not grouped:
+    if points and not grouped:
         return dialect
     if not clear:
         what = f"'{commas[0]}' may be a number with a decimal comma, or thousands"
         raise InvalidInput(Problem(f"{field}decimal", what, f"set {field}decimal = ',' or {field}thousands = ','"))
     return replace(dialect, decimal=",", thousands="." if grouped and said.thousands is None else dialect.thousands)
+
+
+def _as_learned(dialect: Dialect, said: DialectFields, points: Sequence[str], field: str, learned: Learned) -> Dialect:
+    """Where no comma tells anything: as in the training's data, if that had decimal commas and no point says else."""
+    if learned.decimal != "," or not all(map(_POINT_THOUSANDS.fullmatch, points)):
+        return dialect
+    if points and said.thousands is not None:
+        return dialect
+    if points:
+        what = f"'{points[0]}' may be thousands, as the training's data had decimal commas, or have a decimal point"
+        raise InvalidInput(Problem(f"{field}decimal", what, f"set {field}thousands = '.' or {field}decimal = '.'"))
+    if dialect.separator == ",":  # of a single column
+        return dialect
+    return replace(dialect, decimal=",", thousands=learned.thousands if said.thousands is None else dialect.thousands)
