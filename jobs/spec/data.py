@@ -48,7 +48,7 @@ class DialectFields(Part):
     decimal: Literal[".", ","] | None = None
     thousands: _MarkOrNone | None = None
     comment: _MarkOrNone | None = None  # lines that begin with it are left out
-    encoding: Literal["utf-8", "utf-16", "latin-1", "windows-1252"] | None = None
+    encoding: Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "windows-1252"] | None = None
 
 
 _OTHER_THAN: Mapping[str, tuple[str, ...]] = {

@@ -31,7 +31,8 @@ from .tile import Reject
 
 DATES = (datetime.date, datetime.time, datetime.timedelta)
 
-_LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil"}
+_LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil", "<na>"}
+_LOOKS_MISSING |= {r"\n", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"}  # of databases and sheets
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}.*")
 _COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
 _DIGITS_AND_MARKS = re.compile(r"[+-]?[0-9.,' ]+")
@@ -99,7 +100,7 @@ class NoValue:
     def of(cls, missing: Missing, column: str, marks: Marks = USUAL) -> NoValue:
         """What `missing` says of this column."""
         words = missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing
-        return _no_value(tuple(words), marks)
+        return _no_value(tuple(map(str.strip, words)), marks)
 
     def means(self, word: str) -> bool:
         """Whether this text does."""
@@ -260,7 +261,7 @@ class ColumnParser:
             return _DATE_HINT
         if text.lower() in _LOOKS_MISSING or not text:
             return (
-                f"if it means 'no value', say so: data.missing = [\"\", {text!r}]" if text else "add it to data.missing"
+                f"if it means 'no value', say so: data.missing = [\"\", '{text}']" if text else "add it to data.missing"
             )
         if _COMMA_INSIDE.fullmatch(text) and self._marks.usual:
             return "a decimal comma, or thousands? set data.decimal = ',' or data.thousands = ','; " + _CATEGORICAL_HINT

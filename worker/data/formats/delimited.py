@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,13 +28,14 @@ from singlepoint.worker.nn.arrays import Array
 
 from . import arrow_csv, fields, streams
 from .cells import ColumnParser, Marks
-from .dialect import SNIFFED_BYTES, Dialect, Learned, sniffed, sniffed_like
+from .dialect import SNIFFED_BYTES, Dialect, Learned, no_text, sniffed, sniffed_like
 from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
 
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
 _SPACE, _LINE_END = 32, 10
+_EXCEL = re.compile(r"sep=.", re.IGNORECASE)  # such a line tells it the separator
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
@@ -235,6 +237,8 @@ class CsvFile(Table):
         return unreadable(self.path, f"after row {row}: {self._reason(error)}")
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, csv.Error) and "expected after" in str(error):
+            return f"{error}; a quote inside a quoted cell is written twice, not after a backslash"
         if not isinstance(error, UnicodeDecodeError):
             return str(error)
         return f"not {error.encoding.upper()} text; set {self._section}encoding, for example to 'latin-1'"
@@ -248,6 +252,8 @@ class CsvFile(Table):
                 complete = not file.read(1)
         except _TROUBLE as error:
             raise unreadable(self.path, f"cannot be read as CSV: {error}") from None
+        if other := no_text(start, said, self._section):
+            raise unreadable(self.path, *other)
         tabs = ".tsv" in self.path.suffixes or ".tab" in self.path.suffixes
         name, section = self.path.name, self._section
         if not like:
@@ -262,6 +268,8 @@ class CsvFile(Table):
                 first = next(self._told(lines), None)
             except _TROUBLE as error:
                 raise unreadable(self.path, f"cannot be read as CSV: {self._reason(error)}") from None
+        if len(first or ()) <= 2 and _EXCEL.fullmatch(self.dialect.separator.join(first or ())):
+            raise unreadable(self.path, "begins with a line for Excel, 'sep='", "take that line out")
         if first is None:
             raise unreadable(self.path, "is empty", "give a file with a header and at least one row")
         if not self.header:

@@ -20,6 +20,16 @@ SNIFFED_BYTES = 1 << 18
 _SNIFFED_RECORDS = 200
 _SEPARATORS = (",", ";", "\t", "|")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_NO_TEXT = {
+    b"\x1f\x8b": ("packed by gzip", "let its name end in .gz"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", "let its name end in .zst"),
+    b"PAR1\x15": ("Parquet", "let its name end in .parquet"),
+    b"ARROW1\0": ("Arrow", "let its name end in .arrow"),
+    b"\x93NUMPY": ("an array of numpy", "let its name end in .npy"),
+    b"PK\x03\x04": ("a zip archive, as .xlsx is", "unpack it; of a sheet, save it as CSV (UTF-8)"),
+    b"\xd0\xcf\x11\xe0": ("a file of Office, as .xls is", "save the sheet as CSV (UTF-8)"),
+}
+_UTF16_UNMARKED = ((re.compile(rb"[^\0]\0"), "utf-16-le"), (re.compile(rb"\0[^\0]"), "utf-16-be"))
 _COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _COMMA_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+")
 _POINT_GROUPS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+,[0-9]+")
@@ -63,6 +73,18 @@ class Dialect:
             quoting=quoting,
             skipinitialspace=spaces or self.padded,
         )
+
+
+def no_text(start: bytes, said: DialectFields, field: str) -> tuple[str, str] | None:
+    """What a file that begins so is, if it is no text as it is said to be, and what can be done."""
+    for mark, (what, hint) in _NO_TEXT.items():
+        if start.startswith(mark):
+            return f"is {what}, whatever its name says", hint
+    if said.encoding in (None, "utf-8", "utf-16"):
+        for begin, encoding in _UTF16_UNMARKED:
+            if begin.match(start):
+                return "is UTF-16 without a mark at its beginning", f"set {field}encoding = '{encoding}'"
+    return None
 
 
 @dataclass(frozen=True)

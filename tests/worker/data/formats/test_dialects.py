@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import math
 from collections.abc import Sequence
@@ -68,6 +69,13 @@ def test_what_is_said_or_leaves_no_other_reading_is_obeyed(tmp_path: Path, conte
     (b'a,b,y\n"1,024",2,p\n', "data.decimal or data.thousands|data.decimal = ','"),
     (b"# export\na,b,y\n1,2,p\n#ff,2,q\n", "data.comment: the line '#ff,2,q' may be .* a row.*data.comment = '#'"),
     (b"a,b,y\nN/A,2,p\n", "data.missing = .*'N/A'"),
+    (b"a,b,y\n\\N,2,p\n", r"data.missing = .*'\\N'"),
+    (b"a,b,y\n#DIV/0!,2,p\n", "data.missing = .*'#DIV/0!'"),
+    (b"sep=;\na;b;y\n1;2;p\n", "line for Excel, 'sep='"),
+    (b"PAR1\x15\x04\x15\0", r"is Parquet, whatever its name says.*\.parquet"),
+    (gzip.compress(b"a,b,y\n1,2,p\n"), r"packed by gzip.*\.gz"),
+    ("a,b,y\n1,2,p\n".encode("utf-16-be"), "data.encoding = 'utf-16-be'"),
+    (b'a,b,y\n1,2,"p \\"q\\""\n', "written twice, not after a backslash"),
     (b"a,b,y\n2024-01-05,2,p\n", "looks like a date.*preprocessing.categorical"),
     (b"a,b,y\n1,2,caf\xe9\n", "data.encoding.*latin-1"),
     (b'a,b,y\n1,2,"p\n', "after row 0"),
@@ -107,6 +115,8 @@ def test_a_decimal_comma_is_no_separator_where_there_is_no_header(tmp_path: Path
 def test_an_encoding_that_is_said_is_read(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes("a,b,y\n1,2,café\n".encode("latin-1"))
     assert read(tmp_path / "t.csv", encoding="latin-1")[2] == ["café"]
+    (tmp_path / "t.csv").write_bytes("a,b,y\n1,2,café\n".encode("utf-16-le"))
+    assert read(tmp_path / "t.csv", encoding="utf-16-le")[2] == ["café"]
 
 
 def test_a_file_that_another_program_reads_is_refused_with_the_way_out() -> None:
@@ -117,7 +127,7 @@ def test_a_file_that_another_program_reads_is_refused_with_the_way_out() -> None
 
 def test_missing_may_be_said_by_column_and_means_the_value(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,y\n-999.0,-999,p\n1,2,q\n")
-    data = DataSpec(path=str(tmp_path / "t.csv"), target="y", missing={"a": ("-999",)})
+    data = DataSpec(path=str(tmp_path / "t.csv"), target="y", missing={"a": (" -999 ",)})
     raw = read_training_data(data, PreprocessingSpec(), tmp_path)
     assert math.isnan(raw.x["a"][0]) and raw.x["b"][0] == -999  # type: ignore[call-overload]
 
