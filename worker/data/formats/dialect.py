@@ -260,6 +260,9 @@ def _cells(lines: Sequence[str], dialect: Dialect, columns: Sequence[str]) -> li
 
 def _with_marks(dialect: Dialect, said: DialectFields, lines: Sequence[str], field: str, learned: Learned) -> Dialect:
     """The decimal mark, and the mark of thousands where a decimal comma leaves no other reading."""
+    if said.decimal is not None and said.decimal == said.thousands:  # of a spec that was kept before this was checked
+        what = f"is {said.thousands!r}, which is the decimal mark already"
+        raise InvalidInput(Problem(f"{field}thousands", what, "submit it again with another, or ''"))
     if said.decimal is not None:
         return replace(dialect, decimal=said.decimal)
     if dialect.thousands == ".":

@@ -97,6 +97,13 @@ def test_a_zero_begins_no_thousands(tmp_path: Path, content: str, said: dict[str
         read(tmp_path / "t.csv", **said)
 
 
+@pytest.mark.parametrize("mark", [".", ","])
+def test_a_kept_spec_with_one_mark_for_two_things_is_refused(tmp_path: Path, mark: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a;b;y\n1{mark}234;2;p\n")
+    with pytest.raises(InvalidInput, match=r"data\.thousands: is .* the decimal mark already"):
+        read(tmp_path / "t.csv", decimal=mark, thousands=mark)
+
+
 def test_among_words_thousands_are_what_they_are_among_numbers(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a;b;y\n1;2;1.234\n3;4;2.345,50\n5;6;10.0.0.1\n")
     assert read(tmp_path / "t.csv")[2] == ["1234", "2345.50", "10.0.0.1"]
