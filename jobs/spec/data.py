@@ -6,10 +6,12 @@ rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
+
+from singlepoint.jobs.errors import Problem
 
 from .base import Count, FilePath, Fraction, Part, Positive
 
@@ -46,7 +48,35 @@ class DialectFields(Part):
     decimal: Literal[".", ","] | None = None
     thousands: _MarkOrNone | None = None
     comment: _MarkOrNone | None = None  # lines that begin with it are left out
-    encoding: Literal["utf-8", "utf-16", "latin-1", "windows-1252"] | None = None
+    encoding: Literal["utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "windows-1252"] | None = None
+
+
+_OTHER_THAN: Mapping[str, tuple[str, ...]] = {
+    "separator": (),
+    "thousands": ("decimal",),
+    "quote": ("separator", "decimal", "thousands"),
+    "comment": ("separator", "decimal", "thousands", "quote"),
+}
+"""Marks, and the fields that cannot be the same. A separator may be a mark of numbers: those then stand in quotes."""
+
+_IN_CELLS = {"separator": "+-", "thousands": "+-", "quote": "+-.,", "comment": "+-.,"}
+_BLANKS = {"separator": " \t", "thousands": " \u00a0\u2009\u202f"}  # that may be such a mark all the same
+
+
+def mark_problems(said: DialectFields, section: str) -> Iterator[Problem]:
+    """What of these marks would take cells apart, or rows away, that are data. section: such as "data."."""
+    marks = {name: getattr(said, name) for name in DialectFields.model_fields}
+    marks["quote"] = '"' if said.quote is None else said.quote
+    for name, others in _OTHER_THAN.items():
+        mark = marks[name]
+        if not mark:
+            continue
+        blank = mark.isspace() and mark not in _BLANKS.get(name, "")
+        if blank or mark.isalnum() or mark in _IN_CELLS[name]:
+            what = f"is {mark!r}, which numbers and words are made of"
+            yield Problem(f"{section}{name}", what, "give a character that no cell holds, or leave it out")
+        elif twin := next((other for other in others if marks[other] == mark), None):
+            yield Problem(f"{section}{name}", f"is {mark!r}, which is the {twin} mark already", "give another, or ''")
 
 
 class DataSpec(DialectFields):

@@ -13,7 +13,7 @@ from singlepoint.jobs.errors import Problem
 
 from .base import Count, FilePath
 from .common import JobSpec, Kind, always_a_path
-from .data import DialectFields
+from .data import DialectFields, mark_problems
 
 OUTPUT_SUFFIXES = (".csv", ".npy")
 
@@ -53,9 +53,16 @@ def _output(output: str, sources: str | tuple[str, ...]) -> Iterator[Problem]:
         yield Problem("output", "would overwrite the input", "choose another file")
 
 
+_DIALECT = tuple(DialectFields.model_fields)
+
+
+def _marks(*said: str | None) -> Iterator[Problem]:
+    yield from mark_problems(DialectFields.model_validate(dict(zip(_DIALECT, said, strict=True))), "")
+
+
 PREDICT = Kind(
     spec=PredictSpec,
-    checks=((("output", "input"), _output),),
+    checks=((("output", "input"), _output), (_DIALECT, _marks)),
     paths={
         ("input",): always_a_path,
         ("output",): always_a_path,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from singlepoint.jobs.errors import Problem
 
 from .common import JobSpec, Kind, always_a_path
-from .data import DataSpec, PreprocessingSpec
+from .data import DataSpec, PreprocessingSpec, mark_problems
 from .network import ModelSpec
 from .training import GD, SGD, TrainingSpec
 
@@ -119,10 +119,7 @@ def _named_twice(field: str, names: Sequence[str]) -> Iterator[Problem]:
 
 
 def _marks(data: DataSpec) -> Iterator[Problem]:
-    if data.decimal is not None and data.decimal == data.thousands:
-        yield Problem("data.thousands", f"is {data.thousands!r}, which is the decimal mark already", "give another")
-    if data.separator is not None and data.separator == data.quote:
-        yield Problem("data.quote", f"is {data.quote!r}, which is the separator already", "give another, or ''")
+    yield from mark_problems(data, "data.")
 
 
 def _validation(data: DataSpec) -> Iterator[Problem]:

@@ -37,8 +37,9 @@ def rows_for(
     """
     if model.preprocessor is None:
         raise InvalidInput(Problem("model", "was saved without preprocessing", "train it by a job, or give it some"))
+    learned = (model.provenance.get("spec") or {}).get("data")
     with told_of_input(sources[0].name):
-        return open_rows(sources, model.preprocessor, keep, said, model.target_names)
+        return open_rows(sources, model.preprocessor, keep, said, model.target_names, learned)
 
 
 def answered(rows: RowSource, piece: Piece, predictor: Predictor) -> tuple[Tile, Scores]:

@@ -162,6 +162,37 @@ def test_fields_that_contradict_each_other_are_named(document: dict[str, Any], f
     assert piece in str(problem)
 
 
+@pytest.mark.parametrize(("marks", "field"), [
+    ({"decimal": ",", "thousands": ","}, "thousands"),
+    ({"decimal": ".", "thousands": "."}, "thousands"),
+    ({"thousands": "-"}, "thousands"),
+    ({"thousands": "7"}, "thousands"),
+    ({"separator": "e"}, "separator"),
+    ({"separator": "\n"}, "separator"),
+    ({"separator": ";", "quote": ";"}, "quote"),
+    ({"separator": '"'}, "quote"),
+    ({"quote": "x"}, "quote"),
+    ({"comment": "1"}, "comment"),
+    ({"comment": "-"}, "comment"),
+    ({"comment": " "}, "comment"),
+    ({"comment": '"'}, "comment"),
+])  # fmt: skip
+def test_a_mark_that_data_is_made_of_or_that_is_another_is_refused(marks: dict[str, str], field: str) -> None:
+    assert the_problem(a_prediction(**marks)).field == field
+    data = {"path": "wdbc.csv", "target": "diagnosis", **marks}
+    assert the_problem(a_training(data=data)).field == f"data.{field}"
+
+
+@pytest.mark.parametrize("marks", [
+    {"separator": ",", "decimal": ",", "thousands": "."},
+    {"separator": ",", "thousands": ","},
+    {"separator": " ", "thousands": "'", "quote": ""},
+    {"separator": "\t", "thousands": " ", "comment": "%"},
+])  # fmt: skip
+def test_marks_that_can_be_told_apart_are_taken(marks: dict[str, str]) -> None:
+    parse(a_prediction(**marks))
+
+
 def test_a_mistake_in_one_field_does_not_hide_a_contradiction_between_others() -> None:
     document = a_training(training={"epochs": 0, "batch_size": 4, "optimiser": "gd"}, data={"path": 5})
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput
+from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.spec.common import MEMORY_DEFAULT_BYTES, Checked, ResourceSpec
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.spec.train import TrainSpec
 from singlepoint.worker.kinds.table import check
-from tests.worker.making import Maker
+from tests.worker.making import TRAINING, Maker
 
 WIDE = {"model": {"hidden": [4000, 4000]}, "training": {"optimiser": {"type": "adam"}}}
 """16 million weights: 64 MB, and seven times that with gradients, Adam's slots and a checkpoint's copy."""
@@ -94,3 +95,19 @@ def test_a_scored_file_is_scored_again_only_when_old_and_new_answers_can_be_told
     scored(answer_prefix="again_")
     scored(pass_through=["diagnosis"])
     scored(output="o.npy")
+
+
+def test_a_prediction_knows_how_the_training_wrote_numbers(tmp_path: Path) -> None:
+    maker = Maker(tmp_path)
+    (tmp_path / "t.csv").write_text("a;y\n" + "".join(f"1.{n:03},50;{n % 2}\n" for n in range(40)))
+    (tmp_path / "new.csv").write_text("a\n1.010\n1.020\n")
+    data = {"path": "t.csv", "target": "y"}
+    learned = check(parse_document({**TRAINING, "training": {"epochs": 1}, "data": data}, tmp_path, "spec"))
+    assert learned is not None and (learned.spec.data.decimal, learned.spec.data.thousands) == (",", ".")
+    data |= {"decimal": learned.spec.data.decimal, "thousands": learned.spec.data.thousands}
+    assert maker.make(maker.submit(data=data, training={"epochs": 1})).state is State.SUCCEEDED
+    asked = {"kind": "predict", "name": "p", "model": str(maker.model()), "input": "new.csv", "output": "o.csv"}
+    with pytest.raises(InvalidInput, match=r"decimal: '1\.010' may be thousands"):
+        check(parse_document(asked, tmp_path, "spec"))
+    found = check(parse_document({**asked, "thousands": "."}, tmp_path, "spec"))
+    assert found is not None and found.spec.decimal == ","

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from .arrays import ArrayFile, is_idx, member_of, open_array
 from .arrow import FeatherFile, ParquetFile
 from .cells import NoValue
 from .delimited import CsvFile
+from .dialect import Learned
 from .folders import ImageFiles
 from .json_lines import JsonLinesFile
 from .paths import Arrays, Tables, files_of
@@ -78,17 +79,21 @@ def open_table(
     *,
     header: bool = True,
     said: DialectFields | None = None,
+    like: Mapping[str, str] | None = None,
+    learned: Learned | None = None,
     field: str = "data.path",
     opener: Opener = plainly,
 ) -> Table:
     """A table in a file, or in several with the same columns. Raises NotFound, InvalidInput.
 
-    header, said: of CSV files.  field: of the spec that names the files.  opener: of files that are streamed.
+    header, said: of CSV files.  like: how one that was read before these turned out to be written (see `Table.said`);
+    several are written as the first.  learned: what a model tells of them.  field: of the spec that names the files.
+    opener: of files that are streamed.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
     section = "data." if field.startswith("data.") else ""
 
-    def open_one(path: Path) -> Table:
+    def open_one(path: Path, like: Mapping[str, str] | None) -> Table:
         match format_of(path, field):
             case "parquet":
                 return ParquetFile(existing(path, field))
@@ -97,11 +102,15 @@ def open_table(
             case "json":
                 return JsonLinesFile(existing(path, field), opener)
             case "csv":
-                return CsvFile(existing(path, field), header=header, said=said, section=section, opener=opener)
+                existing(path, field)
+                return CsvFile(
+                    path, header=header, said=said, like=like, learned=learned, section=section, opener=opener
+                )
             case kind:
                 raise InvalidInput(Problem(field, f"{path.name} is no table ({kind})", "name files of one kind"))
 
-    return open_one(files[0]) if len(files) == 1 else Tables(files, open_one, field)
+    first = open_one(files[0], like)
+    return first if len(files) == 1 else Tables(first, [open_one(path, first.said) for path in files[1:]], field)
 
 
 def open_rows(
@@ -110,11 +119,12 @@ def open_rows(
     keep: Sequence[str] | None = None,
     said: DialectFields | None = None,
     beside: Sequence[str] = (),
+    learned: Mapping[str, Any] | None = None,
 ) -> RowSource:
     """The rows of one or more files, as a model with this preprocessor takes them raw.
 
     keep: columns to hand through as they stand; None: all there are.  said: what is known of a CSV's dialect.
-    beside: columns to give as they stand too, those that are there.
+    beside: columns to give as they stand too, those that are there.  learned: the `[data]` of the model's training.
     Raises NotFound; InvalidInput when the files' columns or shape are not the model's, with every difference.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
@@ -124,7 +134,8 @@ def open_rows(
     if isinstance(preprocessor, ArrayPreprocessor):
         shape = ", ".join(map(str, preprocessor.input_shape))
         raise InvalidInput(Problem("input", f"{files[0].name} is a table, but the model takes arrays (n, {shape})"))
-    table = open_table(files, header=preprocessor.header, said=said, field="input")
+    like_training = _learned(preprocessor, learned or {})
+    table = open_table(files, header=preprocessor.header, said=said, learned=like_training, field="input")
     names = set(table.names)
     problems = _absent(preprocessor.input_names, table.names)
     problems += [no_such_column(name, table.names, "pass_through") for name in keep or () if name not in names]
@@ -132,6 +143,14 @@ def open_rows(
         raise InvalidInput(problems)
     kept = table.names if keep is None else tuple(keep)
     return TableRows(table, preprocessor, kept, tuple(name for name in beside if name in names))
+
+
+def _learned(
+    preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor, data: Mapping[str, Any]
+) -> Learned:
+    """data: of the training, as far as the model tells."""
+    columns = tuple(preprocessor.input_names) if preprocessor.header else ()
+    return Learned(columns, data.get("decimal") or ".", data.get("thousands") or "")
 
 
 def _open_arrays(files: Sequence[Path], kind: Format) -> ArrayFile | Arrays | ImageFiles:

@@ -31,63 +31,17 @@ from .tile import Reject
 
 DATES = (datetime.date, datetime.time, datetime.timedelta)
 
-_LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil"}
+_LOOKS_MISSING = {"n/a", "na", "null", "none", "nan", "-", "--", "#n/a", ".", "unknown", "missing", "nil", "<na>"}
+_LOOKS_MISSING |= {r"\n", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!"}  # of databases and sheets
 _LOOKS_LIKE_A_DATE = re.compile(r"[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}.*|[0-9]{1,2}[-/.][0-9]{1,2}[-/.][0-9]{2,4}.*")
 _COMMA_INSIDE = re.compile(r"[+-]?[0-9][0-9.]*(,[0-9]+)+(\.[0-9]+)?")
+_DIGITS_AND_MARKS = re.compile(r"[+-]?[0-9.,' ]+")
 _CATEGORICAL_HINT = "list the column in preprocessing.categorical, or in data.ignore"
 _DATE_HINT = "it looks like a date: list the column in preprocessing.categorical or data.ignore, or make a number of it"
 
 _NOTHING_KNOWN: Array = np.array([""], object)
 _MOST_KNOWN = 1000  # words of a column that are told by their bytes
 _MOST_REMEMBERED = 100_000  # different cells; more are free text rather than categories
-
-
-@dataclass(frozen=True)
-class NoValue:
-    """Which cells of a column mean "no value"."""
-
-    words: frozenset[str]
-
-    @classmethod
-    def of(cls, missing: Missing, column: str) -> NoValue:
-        """What `missing` says of this column."""
-        return _no_value(tuple(missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing))
-
-    def means(self, word: str) -> bool:
-        """Whether this text does."""
-        word = word.strip()
-        return word in self.words or value_name(word) in self._names
-
-    @cached_property
-    def numbers(self) -> npt.NDArray[np.float64]:
-        """Numbers that do, such as -999."""
-        values = [number(word) for word in self.words if is_number(word)]
-        return np.array([value for value in values if not math.isnan(value)], np.float64)
-
-    @cached_property
-    def _names(self) -> frozenset[str]:
-        return frozenset(value_name(word) for word in self.words if is_number(word))
-
-    def taken_out(self, values: Array, kind: npt.DTypeLike | None = None) -> Array:
-        """The numbers, NaN where one means "no value"; the same array if none can.
-
-        kind: their own type, if it is not the array's: of 32 bits, what -99.9 means is -99.9000015.
-        """
-        if not len(self.numbers):
-            return values
-        return np.where(np.isin(values, self._numbers_as(kind or values.dtype)), np.nan, values)
-
-    def _numbers_as(self, kind: npt.DTypeLike) -> npt.NDArray[np.float64]:
-        if np.dtype(kind).kind != "f":
-            return self.numbers
-        with np.errstate(over="ignore"):
-            own = self.numbers.astype(kind).astype(np.float64)
-        return own[np.isfinite(own) | np.isinf(self.numbers)]
-
-
-@lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing
-def _no_value(words: tuple[str, ...]) -> NoValue:
-    return NoValue(frozenset(words))
 
 
 @dataclass(frozen=True)
@@ -117,7 +71,7 @@ class Marks:
 
     def word(self, word: str) -> str:
         """A word as other formats have it: a number among words gets a decimal point."""
-        if self.usual or not any(mark in word for mark in (self.decimal, self.thousands) if mark and mark != "."):
+        if self.usual or not any(mark in word for mark in (self.decimal, self.thousands) if mark):
             return word
         try:
             plain = self.plain(word)
@@ -129,10 +83,65 @@ class Marks:
     @cached_property
     def _grouped(self) -> re.Pattern[str]:
         mark, decimal_mark = re.escape(self.thousands), re.escape(self.decimal)
-        return re.compile(rf"[+-]?[0-9]{{1,3}}({mark}[0-9]{{3}})+({decimal_mark}[0-9]*)?")
+        return re.compile(rf"[+-]?[1-9][0-9]{{0,2}}({mark}[0-9]{{3}})+({decimal_mark}[0-9]*)?")  # 0.520 is no 520
 
 
 USUAL = Marks()
+
+
+@dataclass(frozen=True)
+class NoValue:
+    """Which cells of a column mean "no value". marks: of the file; a number may be said as it stands there."""
+
+    words: frozenset[str]
+    marks: Marks = USUAL
+
+    @classmethod
+    def of(cls, missing: Missing, column: str, marks: Marks = USUAL) -> NoValue:
+        """What `missing` says of this column."""
+        words = missing.get(column, MISSING_DEFAULT) if isinstance(missing, dict) else missing
+        return _no_value(tuple(map(str.strip, words)), marks)
+
+    def means(self, word: str) -> bool:
+        """Whether this text does."""
+        word = word.strip()
+        return word in self.words or value_name(self.marks.word(word)) in self._names
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """Numbers that do, such as -999."""
+        values = [number(word) for word in self._plain]
+        return np.array([value for value in values if not math.isnan(value)], np.float64)
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(map(value_name, self._plain))
+
+    @cached_property
+    def _plain(self) -> tuple[str, ...]:
+        """Those that are numbers, as `number` takes them."""
+        return tuple(filter(is_number, map(self.marks.word, self.words)))
+
+    def taken_out(self, values: Array, kind: npt.DTypeLike | None = None) -> Array:
+        """The numbers, NaN where one means "no value"; the same array if none can.
+
+        kind: their own type, if it is not the array's: of 32 bits, what -99.9 means is -99.9000015.
+        """
+        if not len(self.numbers):
+            return values
+        return np.where(np.isin(values, self._numbers_as(kind or values.dtype)), np.nan, values)
+
+    def _numbers_as(self, kind: npt.DTypeLike) -> npt.NDArray[np.float64]:
+        if np.dtype(kind).kind != "f":
+            return self.numbers
+        with np.errstate(over="ignore"):
+            own = self.numbers.astype(kind).astype(np.float64)
+        return own[np.isfinite(own) | np.isinf(self.numbers)]
+
+
+@lru_cache(maxsize=64)  # a table may have thousands of columns, and what is derived from the words is not for nothing
+def _no_value(words: tuple[str, ...], marks: Marks) -> NoValue:
+    return NoValue(frozenset(words), marks)
 
 
 class ColumnParser:
@@ -140,7 +149,7 @@ class ColumnParser:
 
     def __init__(self, name: str, missing: Missing, marks: Marks = USUAL) -> None:
         self.name = name
-        self.no_value = NoValue.of(missing, name)
+        self.no_value = NoValue.of(missing, name, marks)
         self._marks = marks
         self._numbers: dict[Any, float | None] = {}
         self._words: dict[Any, str] = {}
@@ -264,10 +273,13 @@ class ColumnParser:
             return _DATE_HINT
         if text.lower() in _LOOKS_MISSING or not text:
             return (
-                f"if it means 'no value', say so: data.missing = [\"\", {text!r}]" if text else "add it to data.missing"
+                f"if it means 'no value', say so: data.missing = [\"\", '{text}']" if text else "add it to data.missing"
             )
         if _COMMA_INSIDE.fullmatch(text) and self._marks.usual:
             return "a decimal comma, or thousands? set data.decimal = ',' or data.thousands = ','; " + _CATEGORICAL_HINT
+        if not self._marks.usual and _DIGITS_AND_MARKS.fullmatch(text):
+            read_as = f"data.decimal {self._marks.decimal!r} and data.thousands {self._marks.thousands!r}"
+            return f"it was read with {read_as}: set them if that is not so; {_CATEGORICAL_HINT}"
         return _CATEGORICAL_HINT
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
@@ -27,20 +28,22 @@ from singlepoint.worker.nn.arrays import Array
 
 from . import arrow_csv, fields, streams
 from .cells import ColumnParser, Marks
-from .dialect import SNIFFED_BYTES, Dialect, sniffed
+from .dialect import SNIFFED_BYTES, Dialect, Learned, no_text, sniffed, sniffed_like
 from .tile import ALIGNED_ROWS, PIECE_BYTES, Cursor, Kept, Piece, Reject, Table, Tile, Wanted, unreadable
 
 csv.field_size_limit(streams.LINE_BYTES)
 
 Record = Sequence[str]
 _SPACE, _LINE_END = 32, 10
+_EXCEL = re.compile(r"sep=.", re.IGNORECASE)  # such a line tells it the separator
 _TROUBLE = (csv.Error, streams.LineTooLong, *streams.TROUBLE)
 
 
 class CsvFile(Table):
     """A CSV file and the names of its columns: those of its header, or "0", "1", … without one.
 
-    said: what is known of the dialect; the rest is sniffed.  section: of the spec that says it, for messages.
+    said: what is known of the dialect; the rest is sniffed, or as `like`, of a file that is read before this one.
+    learned: what a model tells of it.  section: of the spec that says it, for messages.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class CsvFile(Table):
         *,
         header: bool = True,
         said: DialectFields | None = None,
+        like: Mapping[str, str] | None = None,
+        learned: Learned | None = None,
         section: str = "data.",
         opener: streams.Opener = streams.plainly,
     ) -> None:
         self.path, self.header, self._section, self._opener = path, header, section, opener
-        self.dialect = self._sniffed(said or DialectFields())
+        self.dialect = self._sniffed(said or DialectFields(), like, learned or Learned())
         self._is_wide = True  # a line of spaces is no row, but for a table of one column
         self.names, self.first_offset = self._names()
         self._is_wide = len(self.names) > 1
@@ -233,21 +238,28 @@ class CsvFile(Table):
         return unreadable(self.path, f"after row {row}: {self._reason(error)}")
 
     def _reason(self, error: Exception) -> str:
+        if isinstance(error, csv.Error) and "expected after" in str(error):
+            return f"{error}; a quote inside a quoted cell is written twice, not after a backslash"
         if not isinstance(error, UnicodeDecodeError):
             return str(error)
         return f"not {error.encoding.upper()} text; set {self._section}encoding, for example to 'latin-1'"
 
     # -- its beginning -------------------------------------------------------------------------------------------
 
-    def _sniffed(self, said: DialectFields) -> Dialect:
+    def _sniffed(self, said: DialectFields, like: Mapping[str, str] | None, learned: Learned) -> Dialect:
         try:
             with streams.open_bytes(self.path, self._opener) as file:
                 start = file.read(SNIFFED_BYTES)
                 complete = not file.read(1)
         except _TROUBLE as error:
             raise unreadable(self.path, f"cannot be read as CSV: {error}") from None
+        if other := no_text(start, said, self._section):
+            raise unreadable(self.path, *other)
         tabs = ".tsv" in self.path.suffixes or ".tab" in self.path.suffixes
-        return sniffed(start, said, tabs=tabs, field=self._section, complete=complete)
+        name, section = self.path.name, self._section
+        if not like:
+            return sniffed(start, said, tabs=tabs, field=section, complete=complete, learned=learned)
+        return sniffed_like(like, start, said, tabs=tabs, field=section, complete=complete, learned=learned, file=name)
 
     def _names(self) -> tuple[tuple[str, ...], int]:
         with self._open() as file:
@@ -257,13 +269,16 @@ class CsvFile(Table):
                 first = next(self._told(lines), None)
             except _TROUBLE as error:
                 raise unreadable(self.path, f"cannot be read as CSV: {self._reason(error)}") from None
+        if len(first or ()) <= 2 and _EXCEL.fullmatch(self.dialect.separator.join(first or ())):
+            raise unreadable(self.path, "begins with a line for Excel, 'sep='", "take that line out")
         if first is None:
             raise unreadable(self.path, "is empty", "give a file with a header and at least one row")
         if not self.header:
             return tuple(map(str, range(len(first)))), start
-        while len(first) > 1 and not first[-1].strip():  # a separator after the last
-            first = first[:-1]
-        names = tuple(name.strip() for name in first)
+        filled = len(first)
+        while filled > 1 and not first[filled - 1].strip():  # a separator after the last
+            filled -= 1
+        names = tuple(name.strip() for name in first[:filled])
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             what = f"two columns are named '{twice[0]}'" if twice[0] else "two columns have no name"

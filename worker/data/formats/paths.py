@@ -19,7 +19,7 @@ from singlepoint.worker.nn.arrays import Array
 
 from .arrays import ArrayFile
 from .cells import NoValue
-from .tile import Cursor, Piece, Table, Tile, Wanted, existing
+from .tile import Cursor, Piece, Table, Tile, Wanted
 
 Paths = str | tuple[str, ...]
 
@@ -59,11 +59,9 @@ def _meant_by(word: str, base: Path, field: str) -> list[Path]:
 class Tables(Table):
     """Several tables with the same columns, in any order, read one after another."""
 
-    def __init__(self, paths: Sequence[Path], open_one: Callable[[Path], Table], field: str) -> None:
-        self.path = paths[0]
-        self._tables = [open_one(existing(path, field)) for path in paths]
-        self.names, self.said = self._tables[0].names, self._tables[0].said
-        self.cells_at_once = self._tables[0].cells_at_once
+    def __init__(self, first: Table, others: Sequence[Table], field: str) -> None:
+        self._tables = [first, *others]
+        self.path, self.names, self.said, self.cells_at_once = first.path, first.names, first.said, first.cells_at_once
         rows = [table.rows for table in self._tables if table.rows is not None]
         self.rows = sum(rows) if len(rows) == len(self._tables) else None
         self.surely_numbers = frozenset.intersection(*(table.surely_numbers for table in self._tables))
@@ -71,7 +69,7 @@ class Tables(Table):
             lacking, spare = set(self.names) - set(table.names), set(table.names) - set(self.names)
             if lacking or spare:
                 what = f"lacks the column '{min(lacking)}'" if lacking else f"has a column '{min(spare)}' more"
-                hint = "all files need the same columns"
+                hint = "all files need the same columns, and the same separator"
                 raise InvalidInput(Problem(field, f"{table.path.name} {what} than {self.path.name}", hint))
 
     def pieces(self, cursor: Cursor | None, tile_rows: int, columns: Sequence[str] = ()) -> Iterator[Piece]:

@@ -14,12 +14,13 @@ from singlepoint.jobs.errors import InvalidInput, Problem
 from singlepoint.jobs.spec.data import DataSpec, PreprocessingSpec
 from singlepoint.worker.data.preprocessing import BadRow, Raw, row_count
 from singlepoint.worker.data.preprocessing.identity import own_numbers, own_type
+from singlepoint.worker.data.preprocessing.numbers import numbers
 from singlepoint.worker.ground.process import usable_cores
 from singlepoint.worker.nn.arrays import Array
 
 from . import Table, existing, files_of, folders, format_of, no_such_column, open_array, open_table
 from .arrays import ArrayFile, member_of
-from .cells import ColumnParser, NoValue
+from .cells import ColumnParser, Marks, NoValue
 from .folders import ImageFiles
 from .paths import Arrays
 from .streams import Opener, plainly
@@ -141,7 +142,9 @@ def read_validation_data(
     changes: dict[str, object] = {"path": data.validation_path, "target_path": data.validation_target_path}
     if isinstance(first.x, Mapping) and first.text is None:
         changes |= {"features": tuple(first.x), "ignore": ()}
-    return _read(data.model_copy(update=changes), preprocessing, base, most_cells, "data.validation_path", opener)
+    like = {name: str(mark) for name, mark in first.settled.items()}
+    data = data.model_copy(update=changes)
+    return _read(data, preprocessing, base, most_cells, "data.validation_path", opener, like)
 
 
 def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
@@ -153,7 +156,13 @@ def shown_source(paths: Sequence[Path], said: Mapping[str, object]) -> str:
 
 
 def _read(
-    data: DataSpec, preprocessing: PreprocessingSpec, base: Path, most_cells: int | None, field: str, opener: Opener
+    data: DataSpec,
+    preprocessing: PreprocessingSpec,
+    base: Path,
+    most_cells: int | None,
+    field: str,
+    opener: Opener,
+    like: Mapping[str, str] | None = None,
 ) -> RawData:
     paths = files_of(data.path, base, field)
     with in_field(field, paths[0].name):
@@ -163,7 +172,7 @@ def _read(
             case "folder":
                 raw = _read_folder(_only(paths, field), most_cells)
             case _:
-                table = open_table(paths, header=data.header, said=data, field=field, opener=opener)
+                table = open_table(paths, header=data.header, said=data, like=like, field=field, opener=opener)
                 columns = _columns(table, data, preprocessing, field)
                 named = len(paths) > 1 or field != "data.path"
                 raw = _read_columns(table, columns, data, _most_rows(most_cells, columns.width), named=named)
@@ -279,7 +288,7 @@ def _read_columns(table: Table, columns: _Columns, data: DataSpec, limit: int | 
     read, used = gathered.columns, {*columns.features, *columns.targets}
     return RawData(
         x={name: read[name] for name in columns.features},
-        y=_target(read, columns.targets, data),
+        y=_target(read, columns.targets, data, table),
         text=data.text,
         targets=columns.targets,
         complete=complete,
@@ -331,29 +340,48 @@ def _named(tile: Tile) -> dict[str, Array]:
     return dict(tile.raw)
 
 
-def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec) -> Array:
+def _no_value(table: Table, data: DataSpec, name: str) -> NoValue:
+    """What means "no value" in this column, also as the file spells it."""
+    marks = Marks(table.said.get("decimal", "."), table.said.get("thousands", ""))
+    return NoValue.of(data.missing, name, marks)
+
+
+def _target(read: Mapping[str, Array], targets: Sequence[str], data: DataSpec, table: Table) -> Array:
     if len(targets) == 1:
         return read[targets[0]]
-    return np.stack([_as_numbers(read[name], name, data) for name in targets], axis=1)
+    return np.stack([_as_numbers(read[name], name, _no_value(table, data, name)) for name in targets], axis=1)
 
 
-def _as_numbers(column: Array, name: str, data: DataSpec) -> Array:
+def _as_numbers(column: Array, name: str, no_value: NoValue) -> Array:
     if column.dtype.kind == "f":
         return column + 0.0  # a zero that was spelled has no sign
-    values, rejects = ColumnParser(name, data.missing).numbers(column.tolist())
+    values, rejects = ColumnParser(name, ("",)).numbers(column.tolist())  # as words they had the file's own marks
+    values = no_value.taken_out(values)
     return Tile({name: values}, len(values), 0, {}, rejects=tuple(rejects)).whole().raw[name]
 
 
 def _by_value(raw: RawData, table: Table, columns: _Columns, data: DataSpec) -> Array:
     """The one target in its own type. What was read as numbers is read again where only its text tells."""
     if raw.y.dtype.kind != "f":
-        return own_type(raw.y.tolist())
+        return _without_missing(own_type(raw.y.tolist()), _no_value(table, data, raw.target_name), data)
     found = own_numbers(raw.y)
     if found is not None:
         return found
     alone = _Columns((), columns.targets, (), columns.targets)
     again = _read_columns(table, alone, data, None if raw.complete else raw.rows, named=False)
     return own_type(again.y[: raw.rows].tolist())
+
+
+def _without_missing(y: Array, no_value: NoValue, data: DataSpec) -> Array:
+    """Values that are to be learned, "" for "no value": `+999` and `9.99e2` mean what 999 does. Of classes they are
+    codes, and others."""
+    if y.dtype.kind != "O" or data.task == "classification" or not len(no_value.numbers):
+        return y
+    try:
+        values = numbers([word or "nan" for word in y.tolist()])
+    except ValueError:
+        return y
+    return np.where(np.isin(values, no_value.numbers), "", y)
 
 
 def _read_arrays(data: DataSpec, paths: Sequence[Path], base: Path, most_cells: int | None) -> RawData:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,15 @@ def test_pyarrow_reads_a_file_without_pandas(tmp_path: Path) -> None:
         "sys.exit(not ('pyarrow.csv' in sys.modules and 'pandas' not in sys.modules))"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_what_means_missing_as_the_file_spells_it_is_missing_by_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a;b;w\n-999,9;-999,90;x\n-999,90;1,5;-999,9\n" * 8)
+    said = SAID.model_copy(update={"separator": ";", "decimal": ","})
+    by_arrow, otherwise = by_both(path, monkeypatch, wanted=replace(WANTED, missing=("", "-999,9")), said=said)
+    assert by_arrow == otherwise
+    tile = next(CsvFile(path, said=said).tiles(None, 2, replace(WANTED, missing=("", "-999,9"))))
+    assert np.isnan(tile.raw["a"]).all() and list(tile.raw["w"]) == ["x", ""]  # type: ignore[call-overload]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -153,3 +154,10 @@ def test_a_quote_that_is_an_ordinary_character_opens_nothing_wherever_a_tile_end
     tiles = read(a_file(tmp_path, "\n".join(lines) + "\n"), tile_rows, numbers=["a"], words=["b"])
     found = [(number, word) for tile in tiles for number, word in zip(tile.raw["a"], tile.raw["b"], strict=True)]  # type: ignore[call-overload]
     assert found == [(1, '5" disk'), (2, "y"), (3, '3.5" disk'), (4, "two\n   \n# lines"), (5, '8"')]
+
+
+def test_separators_after_the_header_take_no_longer_the_more_there_are_of_them(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b" + 200_000 * "," + "\n1,2\n")
+    started_s = time.process_time()
+    assert CsvFile(tmp_path / "t.csv").names == ("a", "b")
+    assert time.process_time() - started_s < 5  # a copy for each took minutes

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted
-from singlepoint.jobs.spec.data import Missing, PreprocessingSpec
+from singlepoint.jobs.spec.data import DialectFields, Missing, PreprocessingSpec
 from singlepoint.worker.data.formats import open_rows
 from singlepoint.worker.data.preprocessing import Preprocessor, fit_array, fit_table, fit_text
 
@@ -125,3 +125,30 @@ def test_many_missing_columns_are_one_problem_not_one_each(tmp_path: Path) -> No
     with pytest.raises(InvalidInput, match="lacks 19 of the 20 columns") as caught:
         open_rows(a_csv(tmp_path, "c0,other\n1,2\n"), wide)
     assert len(caught.value.problems) == 1 and "it has: c0, other" in str(caught.value)
+
+
+EUROPEAN = {"decimal": ",", "thousands": "."}
+
+
+def test_where_no_comma_tells_numbers_are_written_as_in_the_training(tmp_path: Path) -> None:
+    path = a_csv(tmp_path, "age;job\n1.010;a\n1.020;b\n")
+    with pytest.raises(InvalidInput, match=r"decimal: '1\.010' may be thousands.*thousands = '\.' or decimal = '\.'"):
+        open_rows(path, TABLE, learned=EUROPEAN)
+    for said, value in (({"thousands": "."}, 1010.0), ({"decimal": "."}, 1.01), ({"thousands": ""}, 1.01)):
+        (tile,) = open_rows(path, TABLE, said=DialectFields.model_validate(said), learned=EUROPEAN).tiles(None, 10)
+        assert tile.raw["age"][0] == value  # type: ignore[call-overload]
+    a_csv(tmp_path, "age;job\n" + "1;a\n" * 1000 + "1.010,5;b\n")
+    *_, tile = open_rows(path, TABLE, learned=EUROPEAN).tiles(None, 1000)
+    assert tile.raw["age"].tolist() == [1010.5]  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("content", ["age;job\n1.5;a\n1.010;b\n", "age,job\n1.5,a\n"])
+def test_a_point_that_is_no_mark_of_thousands_is_the_decimal_one(tmp_path: Path, content: str) -> None:
+    (tile,) = open_rows(a_csv(tmp_path, content), TABLE, learned=EUROPEAN).tiles(None, 10)
+    assert tile.raw["age"][0] == 1.5  # type: ignore[call-overload]
+
+
+def test_a_column_that_the_model_does_not_take_does_not_turn_the_decimal_mark(tmp_path: Path) -> None:
+    path = a_csv(tmp_path, "note;job;age\n1.5;1,2;3\n2.5;1,3;4\n")
+    (tile,) = open_rows(path, TABLE).tiles(None, 10)
+    assert list(tile.raw["job"]) == ["1.2", "1.3"]  # type: ignore[call-overload]
