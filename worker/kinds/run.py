@@ -169,14 +169,19 @@ class Command:
         if self.stop is None and stop is not None and stop is not Stop.PAUSE:  # once stopped, it is being finished
             raise Stopped(stop)
 
-    def published_before(self) -> Path | None:
-        """Where an attempt that died before it could record its success has published its output."""
-        return self.output.published(self.work.stops.job.facts.get("finished", {}).get("output"))
+    def published_before(self) -> dict[str, Any] | None:
+        """What an attempt that died before it could record its success has published. One that failed, or came before
+        `retry --fresh`, has not."""
+        job = self.work.stops.job
+        mark = job.facts.get("finished", {})
+        by = next((attempt for attempt in job.attempts if attempt.number == mark.get("attempt")), None)
+        if by is None or by.end == "failed" or by.number <= job.fresh_after:
+            return None
+        return self.output.published(mark, self._give_way)
 
-    def as_published(self, place: Path) -> Outcome:
-        self.work.log.info("output_found_published path=%s", place)
+    def as_published(self, result: dict[str, Any]) -> Outcome:
+        self.work.log.info("output_found_published path=%s", result["path"])
         self.latest = dict(self.work.stops.job.facts["finished"]["metrics"])
-        result = {"path": str(place), **summary(place, self._give_way)}
         return Outcome(Event.SUCCEED, {**self._facts(), "result": result})
 
     def start(self) -> None:
@@ -329,7 +334,8 @@ class Command:
 
     def success(self) -> Outcome:
         told = self.output.finish(self._give_way)
-        self.work.record(finished={"output": self.output.identity, "metrics": self.latest})
+        mark = {"attempt": self.work.attempt, **self.output.mark(told)}
+        self.work.record(finished={**mark, "metrics": self.latest})
         return Outcome(Event.SUCCEED, self._facts(), lambda: self.output.publish(told))
 
     def _facts(self) -> dict[str, Any]:

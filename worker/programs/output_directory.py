@@ -3,8 +3,9 @@
     --output DIR    DIR, which must not be there, or be empty
     otherwise       home/outputs/<name>/<n>/, numbered from 1, never overwritten
 
-The directory keeps its inode through the rename. It is written down before, so that an attempt that died between
-the rename and its record is recognised by the next one, which then has nothing left to do.
+The directory keeps its inode through the rename. It is written down before, with what is in it, so that an attempt
+that died between the rename and its record is recognised by the next one, which then has nothing left to do. The inode
+alone would not do: that of a stage which was removed is soon somebody else's.
 """
 
 from __future__ import annotations
@@ -52,21 +53,18 @@ class OutputDirectory:
     def is_done(self) -> bool:
         return (self.stage / DONE).exists()
 
-    @property
-    def identity(self) -> list[int]:
-        status = self.stage.stat()
-        return [status.st_dev, status.st_ino]
+    def mark(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """By which `published` knows it again. told: what `finish` answered."""
+        return {"output": _identity(self.stage), "sha256": told["sha256"]}
 
-    def published(self, identity: object) -> Path | None:
-        """Where the directory of an earlier attempt is, if it has been published."""
+    def published(self, mark: Mapping[str, Any], between: Callable[[], None]) -> dict[str, Any] | None:
+        """What is told of the directory of an earlier attempt, its path included, if it has been published."""
         candidates = [self.wanted] if self.wanted else [self.shelf / str(number) for number in _numbers(self.shelf)]
         for place in candidates:
-            try:
-                status = place.stat()
-            except OSError:
-                continue
-            if [status.st_dev, status.st_ino] == identity:
-                return place
+            if (identity := _identity(place)) is not None and identity == mark.get("output"):
+                told = summary(place, between)
+                if told["sha256"] == mark.get("sha256"):
+                    return {"path": str(place), **told}
         return None
 
     def finish(self, between: Callable[[], None]) -> dict[str, Any]:
@@ -105,6 +103,14 @@ class OutputDirectory:
                     raise
             else:
                 return self.shelf / str(number)
+
+
+def _identity(place: Path) -> list[int] | None:
+    try:
+        status = place.lstat()
+    except OSError:
+        return None
+    return [status.st_dev, status.st_ino]
 
 
 def _numbers(shelf: Path) -> list[int]:

@@ -16,7 +16,7 @@ import pytest
 from singlepoint.jobs.clock import now
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import Ask, Author, State
+from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.worker.ground import job_log
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
@@ -308,6 +308,35 @@ def test_an_output_that_is_there_meanwhile_is_not_touched(maker: Maker) -> None:
     assert job.state is State.FAILED
     assert "not empty" in (job.reason or "")
     assert [path.name for path in target.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("dies_at", "changed"),
+    [
+        pytest.param("", {}, id="its attempt failed"),
+        pytest.param("publish.output:kill", {"sha256": "other"}, id="other files are in it"),
+    ],
+)
+def test_a_directory_with_the_inode_of_an_output_that_is_gone_is_not_that_output(
+    maker: Maker, dies_at: str, changed: dict[str, str]
+) -> None:
+    target = maker.directory / "results"
+    script = "echo ran >> runs; [ -e again ] || { touch again; mkdir results; touch results/mine; }"
+    job_id = shell(maker, script + "; echo x > $SINGLEPOINT_OUTPUT_DIR/x", output=str(target))
+    failed = maker.make(job_id, dies_at)
+    target.rename(maker.directory / "away")
+    target.mkdir()
+    (target / "x").write_text("x\n")
+    place = {"output": [target.stat().st_dev, target.stat().st_ino]}  # as a file system gives it that uses them again
+    finished = {**failed.facts["finished"], **place, **changed}
+    maker.store.note(job_id, Note.RECORD, now(), attempt=1, facts={"finished": finished})
+    if failed.state is State.FAILED:
+        maker.store.move(job_id, Event.RETRY, now())
+
+    job = maker.make(job_id)
+
+    assert (maker.directory / "runs").read_text() == "ran\nran\n", job.reason
+    assert job.state is State.FAILED and "not empty" in (job.reason or "")
 
 
 def test_other_inputs_refuse_to_go_on(maker: Maker) -> None:
