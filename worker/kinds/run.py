@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem, StorageFull
 from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
 from singlepoint.jobs.store.durable import make_directory
@@ -275,13 +276,15 @@ class Command:
         assert self.program is not None
         self.stop = stop
         self.work.log.info("stop_requested why=%s step=%d", stop, self.work.step)
-        stop_file(self.work.files).write_text(f"{stop}\n")
+        with contextlib.suppress(OSError), open(stop_file(self.work.files), "x") as file:
+            file.write(f"{stop}\n")  # if it cannot be written, or something is there by its name, the signal has to do
         self.program.ask_to_stop()
         until_s = self.work.place.monotonic() + self.work.place.grace_s
         while self.program.lives and self.work.place.monotonic() < until_s:
             if self.program.wait(LOOK_S):  # but something that it started has not ended yet
                 time.sleep(LOOK_S)
-            self.look()
+            with contextlib.suppress(StorageFull):  # it may save all the same
+                self.look()
 
     def end(self) -> None:
         """Nothing of it is left when this returns; and nothing it said is lost."""
@@ -327,7 +330,7 @@ class Command:
     def said_reason(self) -> str:
         """What it wrote of its failure, on one line."""
         try:
-            with open(error_file(self.work.files), "rb") as file:
+            with open(error_file(self.work.files), "rb", opener=regular) as file:
                 return " ".join(file.read(REASON_BYTES).decode(errors="replace").split())
         except OSError:
             return ""

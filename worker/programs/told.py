@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs.regular_files import regular
+
 MOST_BYTES = 2**20
 """Read at one look; the rest waits for the next."""
 
@@ -63,7 +65,7 @@ class ProgressFile:
     def news(self) -> list[Told]:
         """What has been told since the last look."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=regular) as file:
                 file.seek(self._read)
                 content = file.read(MOST_BYTES)
         except OSError:

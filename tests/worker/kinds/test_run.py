@@ -160,6 +160,28 @@ def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(ma
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
 
 
+@pytest.mark.parametrize(
+    "spoiled",
+    ["rm -r ${SINGLEPOINT_STOP_FILE%/*}", "mkfifo $SINGLEPOINT_STOP_FILE", "mkdir $SINGLEPOINT_STOP_FILE"],
+)
+def test_where_the_stop_file_cannot_be_written_it_is_asked_by_the_signal(maker: Maker, spoiled: str) -> None:
+    job_id = shell(maker, f"trap 'echo asked; exit 0' TERM; {spoiled}; echo up; while :; do sleep 0.01; done")
+    pid = maker.begin(job_id)
+    until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
+    ask(maker, job_id, Ask.PREEMPT)
+
+    job = maker.oversee(job_id, pid)
+
+    assert "asked\n" in log_of(maker, job)
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
+
+
+@pytest.mark.parametrize("name", ["PROGRESS", "ERROR"])
+def test_a_pipe_where_a_file_is_awaited_keeps_nobody_waiting(maker: Maker, name: str) -> None:
+    job = made(maker, f"mkfifo $SINGLEPOINT_{name}_FILE; sleep 0.1; exit 3")
+    assert job.reason == "exit status 3"
+
+
 def test_one_that_had_finished_all_the_same_says_so(maker: Maker) -> None:
     script = "trap 'touch $SINGLEPOINT_OUTPUT_DIR/.done; exit 0' TERM; echo up; echo x > $SINGLEPOINT_OUTPUT_DIR/x; "
     job_id = shell(maker, script + "while :; do sleep 0.01; done")
