@@ -324,7 +324,7 @@ class Command:
         if self.program.lost_for_memory:
             return retry.diagnosis(retry.Death(signal.SIGKILL, killed_for="out_of_memory"))
         if status < 0:
-            return retry.diagnosis(retry.Death(signal.Signals(-status), by_kernel=oom_kills() > self.oom_kills))
+            return retry.diagnosis(retry.Death(-status, by_kernel=oom_kills() > self.oom_kills))
         return "failed", self.said_reason() or f"exit status {status}"
 
     def said_reason(self) -> str:

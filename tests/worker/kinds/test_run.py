@@ -126,6 +126,11 @@ def test_a_command_that_breaks_its_own_process_has_crashed_and_one_killed_from_o
     assert (killed.state, killed.attempts[-1].end) == (State.PENDING, "killed")
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(maker: Maker) -> None:
+    job = made(maker, "kill -40 $$")
+    assert (job.state, job.attempts[-1].end, job.attempts[-1].cause) == (State.PENDING, "killed", "signal 40")
+
+
 def test_progress_and_metrics_by_file(maker: Maker) -> None:
     script = """
     echo '{"step": 1, "total": 4, "epoch": 1, "loss": 0.5}' >> $SINGLEPOINT_PROGRESS_FILE

@@ -34,6 +34,18 @@ def raising(error: Exception) -> Callable[..., object]:
     return instead
 
 
+def test_a_death_by_a_signal_without_a_name_is_written_down(maker: Maker) -> None:
+    job_id = maker.submit(**LONG)
+    pid = maker.begin(job_id)
+    watch = Watch(maker.place, job_id, 1)
+    os.kill(pid, 40)
+
+    watch.ended(reaped(pid))
+
+    job = maker.store.load(job_id)
+    assert (job.state, job.attempts[-1].cause) == (State.PENDING, "signal 40")
+
+
 @pytest.mark.parametrize(
     "error",
     [
