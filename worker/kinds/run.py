@@ -14,7 +14,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -238,7 +238,16 @@ class Command:
         more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
         self.work.report(self.total, **more)
 
-    def hear(self, news: Sequence[Told]) -> None:
+    def hear_last(self) -> None:
+        """What it told last, its last line ended or not. What one that was killed was printing is left aside: a number
+        that is cut short is another number."""
+        assert self.program is not None
+        if self.spec.progress == "file":
+            self.hear(self.reports.rest())
+        elif self.program.status is not None and self.program.status >= 0:
+            self.hear(self.text.feed(b"\n"))
+
+    def hear(self, news: Iterable[Told]) -> None:
         for told in news:
             step = self.work.step + 1 if told.step is None else told.step
             if not self.listened:
@@ -295,6 +304,7 @@ class Command:
         if self.program.lost_for_memory:
             self.work.meter.saw(self.work.terms.resources.memory_bytes)
         with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
+            self.hear_last()
             self.look()
         self.metrics.close()
         self.work.log.info("command_ended status=%s%s", self.program.status, " killed" if killed else "")

@@ -16,6 +16,9 @@ from singlepoint.jobs.regular_files import regular
 MOST_BYTES = 2**20
 """Read at one look; the rest waits for the next."""
 
+MOST_LAST_BYTES = 8 * 2**20
+"""Read once the program has ended; some seconds of work when it is full of words."""
+
 LONGEST_LINE_BYTES = 2**16
 MOST_METRICS = 100
 
@@ -71,6 +74,19 @@ class ProgressFile:
         except OSError:
             return []
         self._read += len(content)
+        return self._parsed(content)
+
+    def rest(self) -> Iterator[Told]:
+        """All that is left when nobody writes any more, a last line that was not ended included."""
+        until = self._read + MOST_LAST_BYTES
+        while self._read < until:
+            before = self._read
+            yield from self.news()
+            if self._read == before:
+                yield from self._parsed(b"\n")
+                return
+
+    def _parsed(self, content: bytes) -> list[Told]:
         found = [parse(line) for line in self._lines.feed(content) if line.strip()]
         self.bad += found.count(None)
         return [told for told in found if told is not None]

@@ -152,6 +152,17 @@ def test_progress_and_metrics_out_of_what_it_prints(maker: Maker) -> None:
     assert job.attempts[-1].steps == 6
 
 
+def test_what_it_tells_last_is_heard_whatever_there_is_of_it(maker: Maker) -> None:
+    script = """
+    head -c 3000000 /dev/zero | tr '\\0' ' ' | fold -w 99 >> $SINGLEPOINT_PROGRESS_FILE
+    printf '{"step": 9, "loss": 0.5}\\n{"step": 10, "loss": 0.25}' >> $SINGLEPOINT_PROGRESS_FILE
+    """
+    job = made(maker, script)
+    assert (job.attempts[-1].steps, job.metrics) == (10, {"loss": 0.25})
+    assert made(maker, "printf 'step=1\\nloss=0.25'", progress="stdout").metrics == {"loss": 0.25}
+    assert not made(maker, "printf 'step=1\\nloss=0.2'; kill -KILL $$", progress="stdout").metrics
+
+
 def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(maker: Maker) -> None:
     script = "trap 'test -f $SINGLEPOINT_STOP_FILE && echo asked; exit 0' TERM; echo up; while :; do sleep 0.01; done"
     job_id = shell(maker, script)
