@@ -22,7 +22,9 @@ MOST_LAST_BYTES = 8 * 2**20
 LONGEST_LINE_BYTES = 2**16
 MOST_METRICS = 100
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+"""What is taken is never given back: else a long row of digits that no number is takes its length squared."""
+
 _NAMED = re.compile(rf"(?:^|[\s,;|(])([A-Za-z_][\w./-]{{0,63}})\s?[=:]\s?({_NUMBER})(?=$|[\s,;|)%/])")
 _COUNTS = ("step", "total", "epoch")
 

@@ -18,6 +18,7 @@ from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.worker.ground import job_log
+from singlepoint.worker.programs.told import parse_text
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
 from tests.worker.making import Maker, ends
@@ -161,6 +162,22 @@ def test_what_it_tells_last_is_heard_whatever_there_is_of_it(maker: Maker) -> No
     assert (job.attempts[-1].steps, job.metrics) == (10, {"loss": 0.25})
     assert made(maker, "printf 'step=1\\nloss=0.25'", progress="stdout").metrics == {"loss": 0.25}
     assert not made(maker, "printf 'step=1\\nloss=0.2'; kill -KILL $$", progress="stdout").metrics
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["loss=" + "1" * 60_000 + "x", "loss=1." + "1" * 60_000 + "x", "loss=1e" + "1" * 60_000 + "x", "a=1" * 20_000],
+)
+def test_a_line_that_is_no_number_takes_no_longer_than_others(line: str) -> None:
+    began_s = time.process_time()
+    assert parse_text(line) is None
+    assert time.process_time() - began_s < 1
+
+
+@pytest.mark.parametrize("number", ["1", "1.", "-1.5", ".5", "+1e3", "1.5E-3"])
+def test_numbers_in_what_it_prints(number: str) -> None:
+    told = parse_text(f"a: {number}, b={number}")
+    assert told is not None and told.metrics == {"a": float(number), "b": float(number)}
 
 
 def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(maker: Maker) -> None:
