@@ -85,6 +85,13 @@ def _output_problems(spec: RunSpec) -> Iterator[Problem]:
         raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
     if not os.access(output.parent, os.W_OK):
         raise NotPermitted(f"output: {output.parent} may not be written", hint="choose another place")
+    if output.is_symlink():  # which no directory can be renamed to
+        real = os.path.realpath(output)
+        yield Problem("output", f"{output} is a symbolic link, which cannot be replaced", f"name the directory: {real}")
+        return
+    if os.path.ismount(output):
+        yield Problem("output", f"{output} is a mount point, which cannot be replaced", "choose a directory in it")
+        return
     if output.is_dir() and any(output.iterdir()):
         yield Problem("output", f"{output} is there, and not empty", "choose another, or move it away first")
     elif output.exists() and not output.is_dir():
@@ -158,12 +165,16 @@ class Command:
         )
         reached = [a.first_step + (a.steps or 0) for a in work.job.attempts[:-1] if a.number > work.job.fresh_after]
         work.first_step = work.step = reached[-1] if reached else 0
-        work.settle_on(**{f"input_sha256[{path}]": command.digest(path) for path in spec.inputs})
+        work.settle_on(**{_fact(path): command.digest(path) for path in spec.inputs})
         return command
 
     def digest(self, path: str) -> str:
         """Of an input. Raises Stopped when asked to stop meanwhile."""
-        return str(summary(Path(path).resolve(), self._give_way)["sha256"])
+        place, recorded = Path(path).resolve(), self.work.stops.job.facts.get(_fact(path))
+        found = str(summary(place, self._give_way, follow=True)["sha256"])
+        if recorded not in (None, found) and summary(place, self._give_way)["sha256"] == recorded:
+            return str(recorded)  # by a version that did not follow links: that is all it settled on
+        return found
 
     def _give_way(self) -> None:
         stop = self.work.stops.due()
@@ -353,6 +364,11 @@ class Command:
 
     def _facts(self) -> dict[str, Any]:
         return {"end": "succeeded", "bit_identical": None, "metrics": self.latest or None}
+
+
+def _fact(path: str) -> str:
+    """Under which the digest of an input is recorded."""
+    return f"input_sha256[{path}]"
 
 
 def _start_afresh(work: Work) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.errors import InvalidInput, Problem, SinglepointError
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.store.durable import explained, make_directory, move_into_place, sync_directory
@@ -29,6 +30,14 @@ DONE = ".done"
 """By this file a command that was asked to stop says that it had finished all the same."""
 
 _BLOCK_BYTES = 2**20
+
+_TAKEN = {
+    errno.ENOTEMPTY: "is there meanwhile, and not empty",
+    errno.EEXIST: "is there meanwhile, and not empty",
+    errno.ENOTDIR: "is there meanwhile, and is no directory",
+    errno.EBUSY: "is a mount point by now, and cannot be replaced",
+}
+"""What a refused rename says of the place that was wanted."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +93,20 @@ class OutputDirectory:
         try:
             move_into_place(self.stage, wanted, point="publish.output")
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno not in _TAKEN:
                 raise
             hint = "move it away, then `singlepoint retry`"
-            raise InvalidInput(Problem("output", f"{wanted} is there meanwhile, and not empty", hint)) from None
+            raise InvalidInput(Problem("output", f"{wanted} {_TAKEN[error.errno]}{self._keep()}", hint)) from None
         return wanted
+
+    def _keep(self) -> str:
+        """What is finished and finds its place taken stays beside that, in sight; the words that say so."""
+        kept = self.stage.with_name(self.stage.name.removeprefix(".").removesuffix(".tmp"))
+        try:
+            move_into_place(self.stage, kept, point="publish.kept")
+        except (OSError, SinglepointError):
+            return ""
+        return f"; what the command left is in {kept}"
 
     def _take_number(self) -> Path:
         make_directory(self.shelf.parent)
@@ -120,15 +138,20 @@ def _numbers(shelf: Path) -> list[int]:
         return []
 
 
-def summary(root: Path, between: Callable[[], None] = lambda: None, *, sync: bool = False) -> dict[str, Any]:
-    """files, bytes and one sha256 over the names and contents of a file, or of all files below a directory."""
+def summary(
+    root: Path, between: Callable[[], None] = lambda: None, *, sync: bool = False, follow: bool = False
+) -> dict[str, Any]:
+    """files, bytes and one sha256 over the names and contents of a file, or of all files below a directory.
+
+    sync: make them durable.  follow: symbolic links count as what they lead to, and not as where they do.
+    """
     digest, count, size = hashlib.sha256(), 0, 0
-    for path in files_below(root):
+    for path in files_below(root, set() if follow else None):
         between()
         if sync:
             reach("output.sync")
         name = os.fsencode(path.relative_to(root))
-        own, length = _digest(path, between, sync=sync)
+        own, length = _digest(path, between, sync=sync, follow=follow)
         digest.update(len(name).to_bytes(8, "little") + name + own)
         count, size = count + 1, size + length
     if sync:
@@ -137,20 +160,36 @@ def summary(root: Path, between: Callable[[], None] = lambda: None, *, sync: boo
     return {"sha256": digest.hexdigest(), "files": count, "bytes": size}
 
 
-def files_below(root: Path) -> Iterator[Path]:
-    """Regular files in order of their names, and symbolic links, which are not followed."""
+def files_below(root: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Regular files in order of their names, and symbolic links.
+
+    seen: directories that were walked through; links lead to others, each once, so that no circle has no end. None:
+    links are not followed.
+    """
     if not root.is_dir():
         yield root
         return
+    if seen is not None:
+        status = root.stat()
+        seen.add((status.st_dev, status.st_ino))
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path))
+        if entry.is_dir(follow_symlinks=False) or (seen is not None and _leads_on(entry, seen)):
+            yield from files_below(Path(entry.path), seen)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
             yield Path(entry.path)
 
 
-def _digest(path: Path, between: Callable[[], None], *, sync: bool) -> tuple[bytes, int]:
-    if path.is_symlink():
+def _leads_on(link: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
+    """Whether it leads to a directory that was not walked through."""
+    try:
+        status = link.stat()
+    except OSError:
+        return False  # nowhere, or in a circle
+    return stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen
+
+
+def _digest(path: Path, between: Callable[[], None], *, sync: bool, follow: bool) -> tuple[bytes, int]:
+    if path.is_symlink() and not (follow and path.is_file()):
         target = os.fsencode(os.readlink(path))
         return hashlib.sha256(b"link " + target).digest(), 0
     digest, size = hashlib.sha256(), 0

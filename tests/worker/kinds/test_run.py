@@ -14,10 +14,15 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
+from singlepoint.jobs.spec.file import parse_document
+from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.worker.ground import job_log
+from singlepoint.worker.kinds.run import check
+from singlepoint.worker.programs.output_directory import summary
 from singlepoint.worker.programs.told import parse_text
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
@@ -34,6 +39,12 @@ def maker(tmp_path: Path) -> Maker:
 def shell(maker: Maker, script: str, **spec: Any) -> str:
     """A job that runs a line of the shell."""
     return maker.submit({**COMMAND, "command": script}, **spec)
+
+
+def spec_of(maker: Maker, **spec: Any) -> RunSpec:
+    checked = parse_document({**COMMAND, "command": "true", **spec}, maker.directory, "job")
+    assert isinstance(checked, RunSpec)
+    return checked
 
 
 def made(maker: Maker, script: str, **spec: Any) -> Job:
@@ -354,15 +365,41 @@ def test_wherever_its_attempt_dies_a_command_ends_in_the_same_result(maker: Make
     }
 
 
-def test_an_output_that_is_there_meanwhile_is_not_touched(maker: Maker) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [
+        ("mkdir results; echo mine > results/mine", "not empty"),
+        ("echo mine > results", "no directory"),
+        ("ln -s nowhere results", "no directory"),
+    ],
+)
+def test_an_output_that_is_there_meanwhile_is_not_touched_and_what_was_made_is_kept(
+    maker: Maker, meanwhile: str, said: str
+) -> None:
     target = maker.directory / "results"
-    job_id = shell(maker, "mkdir results; echo mine > results/mine", output=str(target))
+    job_id = shell(maker, f"{meanwhile}; echo x > $SINGLEPOINT_OUTPUT_DIR/x", output=str(target))
 
     job = maker.make(job_id)
 
     assert job.state is State.FAILED
-    assert "not empty" in (job.reason or "")
-    assert [path.name for path in target.iterdir()] == ["mine"]
+    kept = maker.directory / f"results.{job_id}-1"
+    assert said in (job.reason or "") and str(kept) in (job.reason or "")
+    assert (kept / "x").read_text() == "x\n"
+    assert target.is_symlink() or (target / "mine" if target.is_dir() else target).read_text() == "mine\n"
+
+
+def test_an_output_that_no_directory_can_take_the_place_of_is_refused(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (maker.directory / "there").mkdir()
+    for target in ("there", "nowhere"):
+        link = maker.directory / f"link-to-{target}"
+        link.symlink_to(target)
+        with pytest.raises(InvalidInput, match=f"output: {link} is a symbolic link.*{maker.directory / target}"):
+            check(spec_of(maker, output=link.name))
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == maker.directory / "there")
+    with pytest.raises(InvalidInput, match=r"output: .*there is a mount point"):
+        check(spec_of(maker, output="there"))
 
 
 @pytest.mark.parametrize(
@@ -405,6 +442,36 @@ def test_other_inputs_refuse_to_go_on(maker: Maker) -> None:
 
     assert job.state is State.FAILED
     assert f"input_sha256[{data}]" in (job.reason or "")
+
+
+@pytest.mark.parametrize("link", ["link.csv", "folder"])
+def test_nor_may_what_lies_behind_the_links_of_an_input_change(maker: Maker, link: str) -> None:
+    data, target = maker.directory / "ds", maker.directory / "behind"
+    data.mkdir()
+    target.mkdir()
+    (target / "t.csv").write_text("1")
+    (data / link).symlink_to(target / "t.csv" if link == "link.csv" else target)
+    (data / "nowhere").symlink_to("nothing")
+    (data / "round").symlink_to(".")
+    (target / "back").symlink_to(data)
+    job_id = shell(maker, "exit 85", inputs=["ds"])
+    assert [maker.make(job_id).state, maker.make(job_id).state] == [State.PENDING, State.PENDING]
+    (target / "t.csv").write_text("2")
+
+    job = maker.make(job_id)
+
+    assert job.state is State.FAILED
+    assert f"input_sha256[{data}]" in (job.reason or "")
+
+
+def test_a_job_that_settled_on_an_input_before_links_were_followed_goes_on(maker: Maker) -> None:
+    data = maker.directory / "ds"
+    data.mkdir()
+    (data / "link.csv").symlink_to("../wdbc.csv")
+    job_id = shell(maker, "exit 85", inputs=["ds"])
+    maker.make(job_id)
+    maker.store.note(job_id, Note.RECORD, now(), attempt=1, facts={f"input_sha256[{data}]": summary(data)["sha256"]})
+    assert maker.make(job_id).state is State.PENDING
 
 
 def test_a_long_log_keeps_its_beginning_and_its_end(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
