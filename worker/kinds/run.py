@@ -119,8 +119,8 @@ class Command:
     """One attempt at a command, under way.
 
     stop: what it was asked, once it was.  latest: the metrics it told last, in whichever attempt.
-    listened: whether it has told of any step in this attempt.  saved_at: the newest file in its checkpoint directory,
-    as last seen.
+    listened: whether it has told of any step in this attempt.  got_on: whether it has told or saved anything in it.
+    saved_at: the newest file in its checkpoint directory, as last seen.
     """
 
     work: Work
@@ -136,6 +136,7 @@ class Command:
     epoch: int | None = None
     latest: dict[str, float] = field(default_factory=dict)
     listened: bool = False
+    got_on: bool = False
     saved_at: float = 0.0
     logged_bytes: int = 0
     oom_kills: int = 0
@@ -243,8 +244,10 @@ class Command:
         if self.spec.progress == "file":
             self.hear(self.reports.news())
         saved_at = _newest(self.work.files.checkpoints)
-        if saved_at > self.saved_at and not self.listened:
-            self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
+        if saved_at > self.saved_at:
+            self.got_on = True
+            if not self.listened:
+                self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
         self.saved_at = max(self.saved_at, saved_at)
         more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
         self.work.report(self.total, **more)
@@ -272,7 +275,7 @@ class Command:
 
     def _begin_metrics(self, step: int) -> None:
         """At its first word: it may go on from further back than the last attempt came."""
-        self.listened = True
+        self.listened = self.got_on = True
         self.work.first_step = min(self.work.first_step, max(0, step - 1))
         self.metrics.cut_back_to(step - 1)
 
@@ -317,6 +320,8 @@ class Command:
         with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
             self.hear_last()
             self.look()
+        # Its steps may begin anew with every epoch: one that told or saved something got on, whatever they come to.
+        self.work.step = max(self.work.step, self.work.first_step + self.got_on)
         self.metrics.close()
         self.work.log.info("command_ended status=%s%s", self.program.status, " killed" if killed else "")
 
@@ -324,7 +329,7 @@ class Command:
         assert self.program is not None
         at = self.work.place.clock()
         status = -signal.SIGKILL if self.program.status is None else self.program.status
-        steps = max(0, self.work.step - self.work.first_step)
+        steps = self.work.step - self.work.first_step
         if self.stop is not None and not (status == 0 and self.output.is_done):
             raise Stopped(self.stop)
         if not self.program.lost_for_memory:  # else it failed, whatever it made of that

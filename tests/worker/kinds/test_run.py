@@ -321,6 +321,20 @@ def test_one_that_asks_to_be_run_again_and_gets_nowhere_waits_longer_and_longer_
     )
 
 
+@pytest.mark.parametrize(
+    "sign", ["touch $SINGLEPOINT_CHECKPOINT_DIR/$SINGLEPOINT_ATTEMPT", "true"], ids=["it saves, too", "it only tells"]
+)
+def test_one_whose_steps_begin_anew_with_each_epoch_gets_on(maker: Maker, sign: str) -> None:
+    tell = """printf '{"epoch": 1, "step": 30}\\n{"epoch": 2, "step": 5}\\n' >> $SINGLEPOINT_PROGRESS_FILE"""
+    job_id = shell(maker, f"{sign}; {tell}; exit 85")
+
+    jobs = [maker.make(job_id) for _ in range(4)]
+
+    assert {job.state for job in jobs} == {State.PENDING}
+    assert not jobs[-1].not_before
+    assert all((attempt.steps or 0) > 0 for attempt in jobs[-1].attempts)
+
+
 def test_the_output_is_published_once_whatever_dies_in_between(maker: Maker) -> None:
     target = maker.directory / "results"
     job_id = shell(maker, "echo ran >> runs; echo x > $SINGLEPOINT_OUTPUT_DIR/x", output=str(target))
