@@ -182,6 +182,11 @@ class Command:
         if self.stop is None and stop is not None and stop is not Stop.PAUSE:  # once stopped, it is being finished
             raise Stopped(stop)
 
+    def _give_up(self) -> None:
+        """The command has ended, and well: of all that may be asked now, only a cancel is not met by having it done."""
+        if self.stop is None and self.work.stops.due() is Stop.CANCEL:
+            raise Stopped(Stop.CANCEL)
+
     def published_before(self) -> dict[str, Any] | None:
         """What an attempt that died before it could record its success has published. One that failed, or came before
         `retry --fresh`, has not."""
@@ -190,7 +195,7 @@ class Command:
         by = next((attempt for attempt in job.attempts if attempt.number == mark.get("attempt")), None)
         if by is None or by.end == "failed" or by.number <= job.fresh_after:
             return None
-        return self.output.published(mark, self._give_way)
+        return self.output.published(mark, self._give_up)
 
     def as_published(self, result: dict[str, Any]) -> Outcome:
         self.work.log.info("output_found_published path=%s", result["path"])
@@ -362,7 +367,7 @@ class Command:
             return ""
 
     def success(self) -> Outcome:
-        told = self.output.finish(self._give_way)
+        told = self.output.finish(self._give_up)
         mark = {"attempt": self.work.attempt, **self.output.mark(told)}
         self.work.record(finished={**mark, "metrics": self.latest})
         return Outcome(Event.SUCCEED, self._facts(), lambda: self.output.publish(told))

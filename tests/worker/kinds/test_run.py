@@ -26,7 +26,7 @@ from singlepoint.worker.programs.output_directory import summary
 from singlepoint.worker.programs.told import parse_text
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
-from tests.worker.making import Maker, ends
+from tests.worker.making import Maker, ends, stopped, woken
 
 COMMAND = {"kind": "run", "name": "c"}
 
@@ -527,6 +527,27 @@ def test_a_command_that_runs_too_long_is_asked_to_stop_and_that_is_its_own_fault
     job = made(maker, "trap 'exit 0' TERM; while :; do sleep 0.01; done", time_limit_s=0.3)
 
     assert (job.state, job.attempts[-1].end) == (State.FAILED, "time_limit")
+
+
+@pytest.mark.parametrize("asked", [*(Ask.PREEMPT, Ask.CANCEL), "the time limit", "a drain"])
+def test_one_that_has_ended_well_has_succeeded_whatever_but_a_cancel_is_asked_while_its_output_is_made_durable(
+    maker: Maker, asked: Ask | str
+) -> None:
+    limit = {"time_limit_s": 2.0} if asked == "the time limit" else {}
+    job_id = shell(maker, "echo x > $SINGLEPOINT_OUTPUT_DIR/x; echo y > $SINGLEPOINT_OUTPUT_DIR/y", **limit)
+    pid = maker.begin(job_id, "output.sync@1:stop")
+    stopped(pid)
+    if isinstance(asked, Ask):
+        ask(maker, job_id, asked)
+    elif asked == "a drain":
+        os.kill(pid, signal.SIGTERM)
+    else:
+        time.sleep(2.0)
+    woken(pid)
+
+    job = maker.store.load(job_id)
+
+    assert job.state is (State.CANCELLED if asked is Ask.CANCEL else State.SUCCEEDED), job.reason
 
 
 def test_a_program_that_is_not_there_fails_at_once(maker: Maker) -> None:
