@@ -42,6 +42,9 @@ from singlepoint.worker.programs.variables import error_file, progress_file, sto
 from .metrics_log import MetricsLog
 
 REASON_BYTES = 2048
+SAVES_LOOK_SHARE = 0.02
+"""Of its core at most for looking at what the command saves: that takes long where there are many files."""
+
 LOG_STRIDE_BYTES = 2**20
 """Written to the log between two looks at its size."""
 
@@ -120,7 +123,7 @@ class Command:
 
     stop: what it was asked, once it was.  latest: the metrics it told last, in whichever attempt.
     listened: whether it has told of any step in this attempt.  got_on: whether it has told or saved anything in it.
-    saved_at: the newest file in its checkpoint directory, as last seen.
+    saved_at: the newest file in its checkpoint directory, as last seen.  next_saves_look_s: when to look there again.
     """
 
     work: Work
@@ -138,6 +141,7 @@ class Command:
     listened: bool = False
     got_on: bool = False
     saved_at: float = 0.0
+    next_saves_look_s: float = 0.0
     logged_bytes: int = 0
     oom_kills: int = 0
 
@@ -248,14 +252,21 @@ class Command:
         """See what it has told and saved, and tell how far it is."""
         if self.spec.progress == "file":
             self.hear(self.reports.news())
+        if self.work.place.monotonic() >= self.next_saves_look_s:
+            self.look_at_saves()
+        more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
+        self.work.report(self.total, **more)
+
+    def look_at_saves(self) -> None:
+        began_s = self.work.place.monotonic()
         saved_at = _newest(self.work.files.checkpoints)
         if saved_at > self.saved_at:
             self.got_on = True
             if not self.listened:
                 self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
         self.saved_at = max(self.saved_at, saved_at)
-        more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
-        self.work.report(self.total, **more)
+        ended_s = self.work.place.monotonic()
+        self.next_saves_look_s = ended_s + (ended_s - began_s) / SAVES_LOOK_SHARE
 
     def hear_last(self) -> None:
         """What it told last, its last line ended or not. What one that was killed was printing is left aside: a number
@@ -324,6 +335,7 @@ class Command:
             self.work.meter.saw(self.work.terms.resources.memory_bytes)
         with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
             self.hear_last()
+            self.look_at_saves()
             self.look()
         # Its steps may begin anew with every epoch: one that told or saved something got on, whatever they come to.
         self.work.step = max(self.work.step, self.work.first_step + self.got_on)

@@ -21,6 +21,7 @@ from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
 from singlepoint.jobs.spec.file import parse_document
 from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.worker.ground import job_log
+from singlepoint.worker.kinds import run
 from singlepoint.worker.kinds.run import check
 from singlepoint.worker.programs.output_directory import summary
 from singlepoint.worker.programs.told import parse_text
@@ -333,6 +334,24 @@ def test_one_whose_steps_begin_anew_with_each_epoch_gets_on(maker: Maker, sign: 
     assert {job.state for job in jobs} == {State.PENDING}
     assert not jobs[-1].not_before
     assert all((attempt.steps or 0) > 0 for attempt in jobs[-1].attempts)
+
+
+def test_looking_for_what_it_saves_takes_little_time_and_misses_nothing(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_s, looks = 0.1, maker.directory / "looks"
+
+    def newest(directory: Path) -> float:
+        with open(looks, "a") as file:
+            file.write("x")
+        time.sleep(slow_s)
+        return max((path.stat().st_mtime for path in directory.iterdir()), default=0.0)
+
+    monkeypatch.setattr(run, "_newest", newest)
+    job = made(maker, "sleep 1; touch $SINGLEPOINT_CHECKPOINT_DIR/late; exit 85")
+
+    assert len(looks.read_text()) <= 3, "at its begin, once more, and at its end"
+    assert job.attempts[-1].steps == 1
 
 
 def test_the_output_is_published_once_whatever_dies_in_between(maker: Maker) -> None:
