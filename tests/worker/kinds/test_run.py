@@ -103,6 +103,17 @@ def test_a_command_sees_the_graphics_processors_that_it_was_granted_and_no_other
     assert devices({}) == {}, "nobody counts them here"
 
 
+def test_a_command_ignores_no_signal_that_we_ignore(maker: Maker) -> None:
+    def deaf() -> None:
+        for ignored in (signal.SIGINT, signal.SIGUSR1):  # as a worker's child does
+            signal.signal(ignored, signal.SIG_IGN)
+
+    for name in ("INT", "USR1"):
+        job_id = shell(maker, f"kill -{name} $$; sleep 0.1")
+        job = maker.oversee(job_id, maker.begin(job_id, spoil=deaf))
+        assert job.attempts[-1].cause == f"SIG{name}"
+
+
 def test_the_secrets_of_whoever_submits_are_nowhere_but_in_one_file(
     maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
