@@ -26,7 +26,7 @@ from singlepoint.jobs.lifecycle.states import Event
 from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
-from singlepoint.jobs.store.durable import make_directory
+from singlepoint.jobs.store.durable import make_directory, remove_if_possible
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.ground import stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
@@ -152,10 +152,10 @@ class Command:
         assert isinstance(spec, RunSpec)
         if not tree.end_all(lambda: tree.carrying(work.job.id)):
             raise InvalidInput(Problem("job", "processes of an earlier attempt cannot be ended", "end them by hand"))
-        shutil.rmtree(files.told, ignore_errors=True)
+        remove_if_possible(files.told)
         files.told.mkdir(mode=0o700)
         _start_afresh(work)
-        make_directory(files.checkpoints)
+        _make_checkpoints(files.checkpoints)
         command = cls(
             work,
             spec,
@@ -397,9 +397,16 @@ def _start_afresh(work: Work) -> None:
     """Once after `retry --fresh`: what earlier attempts saved is not wanted any more."""
     fresh_after = work.job.fresh_after
     if fresh_after and work.job.facts.get("afresh_after") != fresh_after:
-        shutil.rmtree(work.files.checkpoints, ignore_errors=True)
+        remove_if_possible(work.files.checkpoints)  # whatever the command has put in its place
         work.files.metrics.unlink(missing_ok=True)
         work.record(afresh_after=fresh_after)
+
+
+def _make_checkpoints(directory: Path) -> None:
+    if os.path.lexists(directory) and not directory.is_dir():
+        what = f"{directory} is no directory any more: the command put something else in its place"
+        raise InvalidInput(Problem("checkpoints", what, "`singlepoint retry --fresh`, which removes it"))
+    make_directory(directory)
 
 
 _COUNTS = frozenset({"epoch", "step", "wall_s"})

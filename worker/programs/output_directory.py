@@ -77,7 +77,15 @@ class OutputDirectory:
         return None
 
     def finish(self, between: Callable[[], None]) -> dict[str, Any]:
-        """Make all of it durable; what is told of it. between: called now and then, as this may take long."""
+        """Make all of it durable; what is told of it. between: called now and then, as this may take long.
+
+        Raises InvalidInput when it is not there any more.
+        """
+        if self.stage.is_symlink() or not self.stage.is_dir():
+            what = f"the command removed {self.stage}, or put something else in its place"
+            raise InvalidInput(
+                Problem("output", what, "have it write into $SINGLEPOINT_OUTPUT_DIR, and leave that there")
+            )
         (self.stage / DONE).unlink(missing_ok=True)
         with explained(self.stage):
             return summary(self.stage, between, sync=True)

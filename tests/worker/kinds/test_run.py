@@ -318,6 +318,33 @@ def test_a_command_goes_on_from_what_it_saved(maker: Maker) -> None:
     assert not maker.home.job_files(job_id).checkpoints.exists()
 
 
+@pytest.mark.parametrize("instead", ["touch $D", "ln -s nowhere $D"])
+def test_what_a_command_puts_in_place_of_its_checkpoints_is_named_and_a_fresh_retry_removes_it(
+    maker: Maker, instead: str
+) -> None:
+    script = "D=$SINGLEPOINT_CHECKPOINT_DIR; [ $SINGLEPOINT_ATTEMPT = 1 ] || exit 0; "
+    job_id = shell(
+        maker, f"{script}rm -r $D ${{SINGLEPOINT_STOP_FILE%/*}}; {instead}; touch $(dirname $D)/told; exit 85"
+    )
+    maker.make(job_id)
+
+    job = maker.make(job_id)
+
+    assert job.state is State.FAILED and f"{maker.home.job_files(job_id).checkpoints} is no directory" in job.reason
+    maker.store.move(job_id, Event.RETRY, now(), fresh=True)
+    assert maker.make(job_id).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("instead", ["true", "ln -s / $D", "touch $D"])
+def test_an_output_directory_that_the_command_removed_is_told_in_plain_words(maker: Maker, instead: str) -> None:
+    (maker.directory / "parent").mkdir()
+    for output in (None, "results", "parent/results"):
+        script = f"D=$SINGLEPOINT_OUTPUT_DIR; {'rm -r parent; exit 0;' if output == 'parent/results' else ''}"
+        job = made(maker, f"{script} rm -r $D; {instead}", output=output)
+        assert job.state is State.FAILED
+        assert "output: the command removed" in (job.reason or "")
+
+
 def test_one_that_asks_to_be_run_again_and_gets_nowhere_waits_longer_and_longer_and_then_fails(maker: Maker) -> None:
     job_id = shell(maker, "exit 85")
 
