@@ -36,7 +36,7 @@ from singlepoint.worker.ground.work import Outcome, Stopped, Work
 from singlepoint.worker.programs import memory_group
 from singlepoint.worker.programs.output_directory import OutputDirectory, summary
 from singlepoint.worker.programs.program import Program
-from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told
+from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told, bounded
 from singlepoint.worker.programs.variables import error_file, progress_file, stop_file, variables
 
 from .metrics_log import MetricsLog
@@ -285,9 +285,10 @@ class Command:
             self.work.step = step
             self.total = self.total if told.total is None else told.total
             self.epoch = self.epoch if told.epoch is None else told.epoch
-            self.latest |= told.metrics
+            metrics = bounded(told.metrics, self.latest)
+            self.latest |= metrics
             wall_s = round(self.work.place.monotonic() - self.began_s, 6)
-            self.metrics.write({"epoch": self.epoch, "step": step, **told.metrics, "wall_s": wall_s})
+            self.metrics.write({"epoch": self.epoch, "step": step, **metrics, "wall_s": wall_s})
 
     def _begin_metrics(self, step: int) -> None:
         """At its first word: it may go on from further back than the last attempt came."""

@@ -20,7 +20,12 @@ MOST_LAST_BYTES = 8 * 2**20
 """Read once the program has ended; some seconds of work when it is full of words."""
 
 LONGEST_LINE_BYTES = 2**16
+LONGEST_NAME = 200
 MOST_METRICS = 100
+"""Names of metrics in one line ..."""
+
+MOST_JOB_METRICS = 300
+"""... and in a whole job: its last values stand in its history, which is read again and again."""
 
 _NUMBER = r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
 """What is taken is never given back: else a long row of digits that no number is takes its length squared."""
@@ -105,6 +110,13 @@ class ProgressText:
         return [told for told in found if told is not None]
 
 
+def bounded(told: Mapping[str, float], latest: Mapping[str, float]) -> dict[str, float]:
+    """Of the metrics told now those with a name in `latest`, and as many new ones as a job may still have."""
+    known = {name: value for name, value in told.items() if name in latest}
+    new = [(name, value) for name, value in told.items() if name not in latest]
+    return known | dict(new[: max(0, MOST_JOB_METRICS - len(latest))])
+
+
 def parse(line: bytes) -> Told | None:
     """`{"step": 3, "total": 10, "epoch": 1, "loss": 0.5, "metrics": {"auc": 0.9}}`; None for anything else."""
     try:
@@ -127,7 +139,9 @@ def parse_text(line: str) -> Told | None:
 def _told(named: Mapping[str, Any]) -> Told | None:
     numbers = {str(name): value for name, value in named.items() if _is_number(value)}
     counts = {name: int(numbers[name]) for name in _COUNTS if numbers.get(name, -1) >= 0}
-    metrics = {name: float(value) for name, value in numbers.items() if name not in _COUNTS}
+    metrics = {
+        name: float(value) for name, value in numbers.items() if name not in _COUNTS and len(name) <= LONGEST_NAME
+    }
     if not counts and not metrics:
         return None
     return Told(**counts, metrics=dict(list(metrics.items())[:MOST_METRICS]))

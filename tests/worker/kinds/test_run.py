@@ -24,7 +24,7 @@ from singlepoint.worker.ground import job_log
 from singlepoint.worker.kinds import run
 from singlepoint.worker.kinds.run import check
 from singlepoint.worker.programs.output_directory import summary
-from singlepoint.worker.programs.told import parse_text
+from singlepoint.worker.programs.told import MOST_JOB_METRICS, parse_text
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
 from tests.worker.making import Maker, ends, stopped, woken
@@ -174,6 +174,18 @@ def test_progress_and_metrics_out_of_what_it_prints(maker: Maker) -> None:
 
     assert job.metrics == {"loss": 0.125, "accuracy": 0.9}
     assert job.attempts[-1].steps == 6
+
+
+def test_however_many_metrics_a_command_tells_of_its_history_stays_small(maker: Maker) -> None:
+    lines = [{"step": step, "last": step, f"m{step}": 1} for step in range(1, 1001)]
+    told = maker.directory / "told"
+    told.write_text("".join(json.dumps(line) + "\n" for line in [{"n" * 30_000: 1, "step": 0}, *lines]))
+
+    job = made(maker, f"cat {told} >> $SINGLEPOINT_PROGRESS_FILE")
+
+    assert job.metrics is not None
+    assert (len(job.metrics), job.metrics["last"]) == (MOST_JOB_METRICS, 1000)
+    assert max(map(len, job.metrics)) < 10
 
 
 def test_what_it_tells_last_is_heard_whatever_there_is_of_it(maker: Maker) -> None:
