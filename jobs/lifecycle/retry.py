@@ -95,7 +95,7 @@ class Death:
     did not).  by_kernel: the kernel killed for want of memory meanwhile.  grace_s: how long it was left to stop.
     """
 
-    by: signal.Signals | None
+    by: int | None
     status: int = 0
     killed_for: str = ""
     by_kernel: bool = False
@@ -104,13 +104,18 @@ class Death:
     @property
     def seen(self) -> str:
         """The word under which `DEATHS` has it."""
-        if self.by_kernel and self.by is signal.SIGKILL and self.killed_for in ("", "out_of_memory"):
+        if self.by_kernel and self.by == signal.SIGKILL and self.killed_for in ("", "out_of_memory"):
             return "by_kernel"
         if self.killed_for in OVER_A_LIMIT:
             return self.killed_for
         if self.by in CRASH_SIGNALS:
             return "crashed"
         return self.killed_for or ("signalled" if self.by else "ended")
+
+    @property
+    def name(self) -> str:
+        """The name of the signal that ended it, or its number: those for real time have no names of their own."""
+        return next((one.name for one in signal.Signals if one == self.by), f"signal {self.by}")
 
 
 OVER_A_LIMIT = frozenset({"out_of_memory", "out_of_storage", "disk_full", "time_limit"})
@@ -125,11 +130,11 @@ DEATHS: dict[str, tuple[str, str]] = {
     "out_of_storage": ("out_of_storage", "went over its storage and was stopped"),
     "disk_full": ("disk_full", "took the last free space of the disk, and was stopped"),
     "time_limit": ("time_limit", f"ran longer than its time limit; it {_DEAF}"),
-    "crashed": ("crashed", "crashed with {0.by.name}"),
+    "crashed": ("crashed", "crashed with {0.name}"),
     "preempted": ("preempted", _DEAF),
     "drained": ("drained", _DEAF),
     "superseded": ("killed", "a newer attempt had taken its place"),
-    "signalled": ("killed", "{0.by.name}"),
+    "signalled": ("killed", "{0.name}"),
     "ended": ("killed", "exit status {0.status}"),
 }
 

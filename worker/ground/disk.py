@@ -52,6 +52,8 @@ class Disk:
 
 def stored_bytes(path: Path) -> int:
     """Bytes that a file, or all below a directory, takes on disk; what cannot be read counts nothing."""
+    if path.is_symlink():  # by whoever may write beside it: what it leads to is not there
+        return 0
     total, unseen = 0, [path]
     while unseen:
         here = unseen.pop()

@@ -14,18 +14,19 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem
+from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, Problem, StorageFull
 from singlepoint.jobs.host.processes import use_cores
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.states import Event
+from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.jobs.spec.run import ALLOWED
-from singlepoint.jobs.store.durable import make_directory
+from singlepoint.jobs.store.durable import make_directory, remove_if_possible
 from singlepoint.jobs.store.job_files import staged_output
 from singlepoint.worker.ground import stopping, tree
 from singlepoint.worker.ground.job_log import keep_small
@@ -35,12 +36,15 @@ from singlepoint.worker.ground.work import Outcome, Stopped, Work
 from singlepoint.worker.programs import memory_group
 from singlepoint.worker.programs.output_directory import OutputDirectory, summary
 from singlepoint.worker.programs.program import Program
-from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told
+from singlepoint.worker.programs.told import ProgressFile, ProgressText, Told, bounded
 from singlepoint.worker.programs.variables import error_file, progress_file, stop_file, variables
 
 from .metrics_log import MetricsLog
 
 REASON_BYTES = 2048
+SAVES_LOOK_SHARE = 0.02
+"""Of its core at most for looking at what the command saves: that takes long where there are many files."""
+
 LOG_STRIDE_BYTES = 2**20
 """Written to the log between two looks at its size."""
 
@@ -84,6 +88,13 @@ def _output_problems(spec: RunSpec) -> Iterator[Problem]:
         raise NotFound(f"output: the directory {output.parent} does not exist", hint="make it first")
     if not os.access(output.parent, os.W_OK):
         raise NotPermitted(f"output: {output.parent} may not be written", hint="choose another place")
+    if output.is_symlink():  # which no directory can be renamed to
+        real = os.path.realpath(output)
+        yield Problem("output", f"{output} is a symbolic link, which cannot be replaced", f"name the directory: {real}")
+        return
+    if os.path.ismount(output):
+        yield Problem("output", f"{output} is a mount point, which cannot be replaced", "choose a directory in it")
+        return
     if output.is_dir() and any(output.iterdir()):
         yield Problem("output", f"{output} is there, and not empty", "choose another, or move it away first")
     elif output.exists() and not output.is_dir():
@@ -111,8 +122,8 @@ class Command:
     """One attempt at a command, under way.
 
     stop: what it was asked, once it was.  latest: the metrics it told last, in whichever attempt.
-    listened: whether it has told of any step in this attempt.  saved_at: the newest file in its checkpoint directory,
-    as last seen.
+    listened: whether it has told of any step in this attempt.  got_on: whether it has told or saved anything in it.
+    saved_at: the newest file in its checkpoint directory, as last seen.  next_saves_look_s: when to look there again.
     """
 
     work: Work
@@ -128,7 +139,9 @@ class Command:
     epoch: int | None = None
     latest: dict[str, float] = field(default_factory=dict)
     listened: bool = False
+    got_on: bool = False
     saved_at: float = 0.0
+    next_saves_look_s: float = 0.0
     logged_bytes: int = 0
     oom_kills: int = 0
 
@@ -139,10 +152,10 @@ class Command:
         assert isinstance(spec, RunSpec)
         if not tree.end_all(lambda: tree.carrying(work.job.id)):
             raise InvalidInput(Problem("job", "processes of an earlier attempt cannot be ended", "end them by hand"))
-        shutil.rmtree(files.told, ignore_errors=True)
+        remove_if_possible(files.told)
         files.told.mkdir(mode=0o700)
         _start_afresh(work)
-        make_directory(files.checkpoints)
+        _make_checkpoints(files.checkpoints)
         command = cls(
             work,
             spec,
@@ -157,26 +170,40 @@ class Command:
         )
         reached = [a.first_step + (a.steps or 0) for a in work.job.attempts[:-1] if a.number > work.job.fresh_after]
         work.first_step = work.step = reached[-1] if reached else 0
-        work.settle_on(**{f"input_sha256[{path}]": command.digest(path) for path in spec.inputs})
+        work.settle_on(**{_fact(path): command.digest(path) for path in spec.inputs})
         return command
 
     def digest(self, path: str) -> str:
         """Of an input. Raises Stopped when asked to stop meanwhile."""
-        return str(summary(Path(path).resolve(), self._give_way)["sha256"])
+        place, recorded = Path(path).resolve(), self.work.stops.job.facts.get(_fact(path))
+        found = str(summary(place, self._give_way, follow=True)["sha256"])
+        if recorded not in (None, found) and summary(place, self._give_way)["sha256"] == recorded:
+            return str(recorded)  # by a version that did not follow links: that is all it settled on
+        return found
 
     def _give_way(self) -> None:
         stop = self.work.stops.due()
         if self.stop is None and stop is not None and stop is not Stop.PAUSE:  # once stopped, it is being finished
             raise Stopped(stop)
 
-    def published_before(self) -> Path | None:
-        """Where an attempt that died before it could record its success has published its output."""
-        return self.output.published(self.work.stops.job.facts.get("finished", {}).get("output"))
+    def _give_up(self) -> None:
+        """The command has ended, and well: of all that may be asked now, only a cancel is not met by having it done."""
+        if self.stop is None and self.work.stops.due() is Stop.CANCEL:
+            raise Stopped(Stop.CANCEL)
 
-    def as_published(self, place: Path) -> Outcome:
-        self.work.log.info("output_found_published path=%s", place)
+    def published_before(self) -> dict[str, Any] | None:
+        """What an attempt that died before it could record its success has published. One that failed, or came before
+        `retry --fresh`, has not."""
+        job = self.work.stops.job
+        mark = job.facts.get("finished", {})
+        by = next((attempt for attempt in job.attempts if attempt.number == mark.get("attempt")), None)
+        if by is None or by.end == "failed" or by.number <= job.fresh_after:
+            return None
+        return self.output.published(mark, self._give_up)
+
+    def as_published(self, result: dict[str, Any]) -> Outcome:
+        self.work.log.info("output_found_published path=%s", result["path"])
         self.latest = dict(self.work.stops.job.facts["finished"]["metrics"])
-        result = {"path": str(place), **summary(place, self._give_way)}
         return Outcome(Event.SUCCEED, {**self._facts(), "result": result})
 
     def start(self) -> None:
@@ -225,14 +252,32 @@ class Command:
         """See what it has told and saved, and tell how far it is."""
         if self.spec.progress == "file":
             self.hear(self.reports.news())
-        saved_at = _newest(self.work.files.checkpoints)
-        if saved_at > self.saved_at and not self.listened:
-            self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
-        self.saved_at = max(self.saved_at, saved_at)
+        if self.work.place.monotonic() >= self.next_saves_look_s:
+            self.look_at_saves()
         more: dict[str, Any] = {} if self.epoch is None else {"epoch": self.epoch}
         self.work.report(self.total, **more)
 
-    def hear(self, news: Sequence[Told]) -> None:
+    def look_at_saves(self) -> None:
+        began_s = self.work.place.monotonic()
+        saved_at = _newest(self.work.files.checkpoints)
+        if saved_at > self.saved_at:
+            self.got_on = True
+            if not self.listened:
+                self.work.step += 1  # it tells of no steps: that it saved is what shows that it gets on
+        self.saved_at = max(self.saved_at, saved_at)
+        ended_s = self.work.place.monotonic()
+        self.next_saves_look_s = ended_s + (ended_s - began_s) / SAVES_LOOK_SHARE
+
+    def hear_last(self) -> None:
+        """What it told last, its last line ended or not. What one that was killed was printing is left aside: a number
+        that is cut short is another number."""
+        assert self.program is not None
+        if self.spec.progress == "file":
+            self.hear(self.reports.rest())
+        elif self.program.status is not None and self.program.status >= 0:
+            self.hear(self.text.feed(b"\n"))
+
+    def hear(self, news: Iterable[Told]) -> None:
         for told in news:
             step = self.work.step + 1 if told.step is None else told.step
             if not self.listened:
@@ -240,13 +285,14 @@ class Command:
             self.work.step = step
             self.total = self.total if told.total is None else told.total
             self.epoch = self.epoch if told.epoch is None else told.epoch
-            self.latest |= told.metrics
+            metrics = bounded(told.metrics, self.latest)
+            self.latest |= metrics
             wall_s = round(self.work.place.monotonic() - self.began_s, 6)
-            self.metrics.write({"epoch": self.epoch, "step": step, **told.metrics, "wall_s": wall_s})
+            self.metrics.write({"epoch": self.epoch, "step": step, **metrics, "wall_s": wall_s})
 
     def _begin_metrics(self, step: int) -> None:
         """At its first word: it may go on from further back than the last attempt came."""
-        self.listened = True
+        self.listened = self.got_on = True
         self.work.first_step = min(self.work.first_step, max(0, step - 1))
         self.metrics.cut_back_to(step - 1)
 
@@ -270,13 +316,15 @@ class Command:
         assert self.program is not None
         self.stop = stop
         self.work.log.info("stop_requested why=%s step=%d", stop, self.work.step)
-        stop_file(self.work.files).write_text(f"{stop}\n")
+        with contextlib.suppress(OSError), open(stop_file(self.work.files), "x") as file:
+            file.write(f"{stop}\n")  # if it cannot be written, or something is there by its name, the signal has to do
         self.program.ask_to_stop()
         until_s = self.work.place.monotonic() + self.work.place.grace_s
         while self.program.lives and self.work.place.monotonic() < until_s:
             if self.program.wait(LOOK_S):  # but something that it started has not ended yet
                 time.sleep(LOOK_S)
-            self.look()
+            with contextlib.suppress(StorageFull):  # it may save all the same
+                self.look()
 
     def end(self) -> None:
         """Nothing of it is left when this returns; and nothing it said is lost."""
@@ -287,7 +335,11 @@ class Command:
         if self.program.lost_for_memory:
             self.work.meter.saw(self.work.terms.resources.memory_bytes)
         with contextlib.suppress(Exception):  # the attempt may be over: then nobody listens
+            self.hear_last()
+            self.look_at_saves()
             self.look()
+        # Its steps may begin anew with every epoch: one that told or saved something got on, whatever they come to.
+        self.work.step = max(self.work.step, self.work.first_step + self.got_on)
         self.metrics.close()
         self.work.log.info("command_ended status=%s%s", self.program.status, " killed" if killed else "")
 
@@ -295,7 +347,7 @@ class Command:
         assert self.program is not None
         at = self.work.place.clock()
         status = -signal.SIGKILL if self.program.status is None else self.program.status
-        steps = max(0, self.work.step - self.work.first_step)
+        steps = self.work.step - self.work.first_step
         if self.stop is not None and not (status == 0 and self.output.is_done):
             raise Stopped(self.stop)
         if not self.program.lost_for_memory:  # else it failed, whatever it made of that
@@ -316,33 +368,46 @@ class Command:
         if self.program.lost_for_memory:
             return retry.diagnosis(retry.Death(signal.SIGKILL, killed_for="out_of_memory"))
         if status < 0:
-            return retry.diagnosis(retry.Death(signal.Signals(-status), by_kernel=oom_kills() > self.oom_kills))
+            return retry.diagnosis(retry.Death(-status, by_kernel=oom_kills() > self.oom_kills))
         return "failed", self.said_reason() or f"exit status {status}"
 
     def said_reason(self) -> str:
         """What it wrote of its failure, on one line."""
         try:
-            with open(error_file(self.work.files), "rb") as file:
+            with open(error_file(self.work.files), "rb", opener=regular) as file:
                 return " ".join(file.read(REASON_BYTES).decode(errors="replace").split())
         except OSError:
             return ""
 
     def success(self) -> Outcome:
-        told = self.output.finish(self._give_way)
-        self.work.record(finished={"output": self.output.identity, "metrics": self.latest})
+        told = self.output.finish(self._give_up)
+        mark = {"attempt": self.work.attempt, **self.output.mark(told)}
+        self.work.record(finished={**mark, "metrics": self.latest})
         return Outcome(Event.SUCCEED, self._facts(), lambda: self.output.publish(told))
 
     def _facts(self) -> dict[str, Any]:
         return {"end": "succeeded", "bit_identical": None, "metrics": self.latest or None}
 
 
+def _fact(path: str) -> str:
+    """Under which the digest of an input is recorded."""
+    return f"input_sha256[{path}]"
+
+
 def _start_afresh(work: Work) -> None:
     """Once after `retry --fresh`: what earlier attempts saved is not wanted any more."""
     fresh_after = work.job.fresh_after
     if fresh_after and work.job.facts.get("afresh_after") != fresh_after:
-        shutil.rmtree(work.files.checkpoints, ignore_errors=True)
+        remove_if_possible(work.files.checkpoints)  # whatever the command has put in its place
         work.files.metrics.unlink(missing_ok=True)
         work.record(afresh_after=fresh_after)
+
+
+def _make_checkpoints(directory: Path) -> None:
+    if os.path.lexists(directory) and not directory.is_dir():
+        what = f"{directory} is no directory any more: the command put something else in its place"
+        raise InvalidInput(Problem("checkpoints", what, "`singlepoint retry --fresh`, which removes it"))
+    make_directory(directory)
 
 
 _COUNTS = frozenset({"epoch", "step", "wall_s"})

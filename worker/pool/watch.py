@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import resource
-import signal
 
 from singlepoint.jobs.errors import ImpossibleMove, NotFound, SinglepointError, Superseded
 from singlepoint.jobs.lifecycle import retry
@@ -228,7 +227,7 @@ class Watch:
         at = self._place.clock()
         assert job.newest is not None
         left = post_mortem.examine(self._place.home.job_files(job.id), job.newest)
-        by = signal.Signals(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else None
+        by = os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         code = 0 if by else os.waitstatus_to_exitcode(status)
         death = retry.Death(by, code, self._killed_for or "", oom_kills() > self._oom_kills, self._place.grace_s)
         end, cause = retry.diagnosis(death)

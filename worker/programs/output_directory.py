@@ -3,8 +3,9 @@
     --output DIR    DIR, which must not be there, or be empty
     otherwise       home/outputs/<name>/<n>/, numbered from 1, never overwritten
 
-The directory keeps its inode through the rename. It is written down before, so that an attempt that died between
-the rename and its record is recognised by the next one, which then has nothing left to do.
+The directory keeps its inode through the rename. It is written down before, with what is in it, so that an attempt
+that died between the rename and its record is recognised by the next one, which then has nothing left to do. The inode
+alone would not do: that of a stage which was removed is soon somebody else's.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from singlepoint.jobs.errors import InvalidInput, Problem
+from singlepoint.jobs.errors import InvalidInput, Problem, SinglepointError
 from singlepoint.jobs.failpoints import reach
 from singlepoint.jobs.regular_files import regular
 from singlepoint.jobs.store.durable import explained, make_directory, move_into_place, sync_directory
@@ -28,6 +30,14 @@ DONE = ".done"
 """By this file a command that was asked to stop says that it had finished all the same."""
 
 _BLOCK_BYTES = 2**20
+
+_TAKEN = {
+    errno.ENOTEMPTY: "is there meanwhile, and not empty",
+    errno.EEXIST: "is there meanwhile, and not empty",
+    errno.ENOTDIR: "is there meanwhile, and is no directory",
+    errno.EBUSY: "is a mount point by now, and cannot be replaced",
+}
+"""What a refused rename says of the place that was wanted."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +62,30 @@ class OutputDirectory:
     def is_done(self) -> bool:
         return (self.stage / DONE).exists()
 
-    @property
-    def identity(self) -> list[int]:
-        status = self.stage.stat()
-        return [status.st_dev, status.st_ino]
+    def mark(self, told: Mapping[str, Any]) -> dict[str, Any]:
+        """By which `published` knows it again. told: what `finish` answered."""
+        return {"output": _identity(self.stage), "sha256": told["sha256"]}
 
-    def published(self, identity: object) -> Path | None:
-        """Where the directory of an earlier attempt is, if it has been published."""
+    def published(self, mark: Mapping[str, Any], between: Callable[[], None]) -> dict[str, Any] | None:
+        """What is told of the directory of an earlier attempt, its path included, if it has been published."""
         candidates = [self.wanted] if self.wanted else [self.shelf / str(number) for number in _numbers(self.shelf)]
         for place in candidates:
-            try:
-                status = place.stat()
-            except OSError:
-                continue
-            if [status.st_dev, status.st_ino] == identity:
-                return place
+            if (identity := _identity(place)) is not None and identity == mark.get("output"):
+                told = summary(place, between)
+                if told["sha256"] == mark.get("sha256"):
+                    return {"path": str(place), **told}
         return None
 
     def finish(self, between: Callable[[], None]) -> dict[str, Any]:
-        """Make all of it durable; what is told of it. between: called now and then, as this may take long."""
+        """Make all of it durable; what is told of it. between: called now and then, as this may take long.
+
+        Raises InvalidInput when it is not there any more.
+        """
+        if self.stage.is_symlink() or not self.stage.is_dir():
+            what = f"the command removed {self.stage}, or put something else in its place"
+            raise InvalidInput(
+                Problem("output", what, "have it write into $SINGLEPOINT_OUTPUT_DIR, and leave that there")
+            )
         (self.stage / DONE).unlink(missing_ok=True)
         with explained(self.stage):
             return summary(self.stage, between, sync=True)
@@ -86,11 +101,20 @@ class OutputDirectory:
         try:
             move_into_place(self.stage, wanted, point="publish.output")
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            if error.errno not in _TAKEN:
                 raise
             hint = "move it away, then `singlepoint retry`"
-            raise InvalidInput(Problem("output", f"{wanted} is there meanwhile, and not empty", hint)) from None
+            raise InvalidInput(Problem("output", f"{wanted} {_TAKEN[error.errno]}{self._keep()}", hint)) from None
         return wanted
+
+    def _keep(self) -> str:
+        """What is finished and finds its place taken stays beside that, in sight; the words that say so."""
+        kept = self.stage.with_name(self.stage.name.removeprefix(".").removesuffix(".tmp"))
+        try:
+            move_into_place(self.stage, kept, point="publish.kept")
+        except (OSError, SinglepointError):
+            return ""
+        return f"; what the command left is in {kept}"
 
     def _take_number(self) -> Path:
         make_directory(self.shelf.parent)
@@ -107,6 +131,14 @@ class OutputDirectory:
                 return self.shelf / str(number)
 
 
+def _identity(place: Path) -> list[int] | None:
+    try:
+        status = place.lstat()
+    except OSError:
+        return None
+    return [status.st_dev, status.st_ino]
+
+
 def _numbers(shelf: Path) -> list[int]:
     try:
         return sorted(int(entry.name) for entry in os.scandir(shelf) if entry.name.isdigit())
@@ -114,15 +146,20 @@ def _numbers(shelf: Path) -> list[int]:
         return []
 
 
-def summary(root: Path, between: Callable[[], None] = lambda: None, *, sync: bool = False) -> dict[str, Any]:
-    """files, bytes and one sha256 over the names and contents of a file, or of all files below a directory."""
+def summary(
+    root: Path, between: Callable[[], None] = lambda: None, *, sync: bool = False, follow: bool = False
+) -> dict[str, Any]:
+    """files, bytes and one sha256 over the names and contents of a file, or of all files below a directory.
+
+    sync: make them durable.  follow: symbolic links count as what they lead to, and not as where they do.
+    """
     digest, count, size = hashlib.sha256(), 0, 0
-    for path in files_below(root):
+    for path in files_below(root, set() if follow else None):
         between()
         if sync:
             reach("output.sync")
         name = os.fsencode(path.relative_to(root))
-        own, length = _digest(path, between, sync=sync)
+        own, length = _digest(path, between, sync=sync, follow=follow)
         digest.update(len(name).to_bytes(8, "little") + name + own)
         count, size = count + 1, size + length
     if sync:
@@ -131,20 +168,36 @@ def summary(root: Path, between: Callable[[], None] = lambda: None, *, sync: boo
     return {"sha256": digest.hexdigest(), "files": count, "bytes": size}
 
 
-def files_below(root: Path) -> Iterator[Path]:
-    """Regular files in order of their names, and symbolic links, which are not followed."""
+def files_below(root: Path, seen: set[tuple[int, int]] | None = None) -> Iterator[Path]:
+    """Regular files in order of their names, and symbolic links.
+
+    seen: directories that were walked through; links lead to others, each once, so that no circle has no end. None:
+    links are not followed.
+    """
     if not root.is_dir():
         yield root
         return
+    if seen is not None:
+        status = root.stat()
+        seen.add((status.st_dev, status.st_ino))
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
-        if entry.is_dir(follow_symlinks=False):
-            yield from files_below(Path(entry.path))
+        if entry.is_dir(follow_symlinks=False) or (seen is not None and _leads_on(entry, seen)):
+            yield from files_below(Path(entry.path), seen)
         elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
             yield Path(entry.path)
 
 
-def _digest(path: Path, between: Callable[[], None], *, sync: bool) -> tuple[bytes, int]:
-    if path.is_symlink():
+def _leads_on(link: os.DirEntry[str], seen: set[tuple[int, int]]) -> bool:
+    """Whether it leads to a directory that was not walked through."""
+    try:
+        status = link.stat()
+    except OSError:
+        return False  # nowhere, or in a circle
+    return stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) not in seen
+
+
+def _digest(path: Path, between: Callable[[], None], *, sync: bool, follow: bool) -> tuple[bytes, int]:
+    if path.is_symlink() and not (follow and path.is_file()):
         target = os.fsencode(os.readlink(path))
         return hashlib.sha256(b"link " + target).digest(), 0
     digest, size = hashlib.sha256(), 0

@@ -174,7 +174,8 @@ def _begin(parent: int, memory_bytes: int, group: MemoryGroup | None) -> None:
     if group is not None:
         group.join()
     limits.limit_program(memory_bytes)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # we ignore it, and that would be inherited
+    for ignored in (signal.SIGINT, signal.SIGUSR1):  # by us, and that would be inherited
+        signal.signal(ignored, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

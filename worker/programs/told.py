@@ -11,13 +11,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from singlepoint.jobs.regular_files import regular
+
 MOST_BYTES = 2**20
 """Read at one look; the rest waits for the next."""
 
-LONGEST_LINE_BYTES = 2**16
-MOST_METRICS = 100
+MOST_LAST_BYTES = 8 * 2**20
+"""Read once the program has ended; some seconds of work when it is full of words."""
 
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+LONGEST_LINE_BYTES = 2**16
+LONGEST_NAME = 200
+MOST_METRICS = 100
+"""Names of metrics in one line ..."""
+
+MOST_JOB_METRICS = 300
+"""... and in a whole job: its last values stand in its history, which is read again and again."""
+
+_NUMBER = r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?+"
+"""What is taken is never given back: else a long row of digits that no number is takes its length squared."""
+
 _NAMED = re.compile(rf"(?:^|[\s,;|(])([A-Za-z_][\w./-]{{0,63}})\s?[=:]\s?({_NUMBER})(?=$|[\s,;|)%/])")
 _COUNTS = ("step", "total", "epoch")
 
@@ -63,12 +75,25 @@ class ProgressFile:
     def news(self) -> list[Told]:
         """What has been told since the last look."""
         try:
-            with open(self.path, "rb") as file:
+            with open(self.path, "rb", opener=regular) as file:
                 file.seek(self._read)
                 content = file.read(MOST_BYTES)
         except OSError:
             return []
         self._read += len(content)
+        return self._parsed(content)
+
+    def rest(self) -> Iterator[Told]:
+        """All that is left when nobody writes any more, a last line that was not ended included."""
+        until = self._read + MOST_LAST_BYTES
+        while self._read < until:
+            before = self._read
+            yield from self.news()
+            if self._read == before:
+                yield from self._parsed(b"\n")
+                return
+
+    def _parsed(self, content: bytes) -> list[Told]:
         found = [parse(line) for line in self._lines.feed(content) if line.strip()]
         self.bad += found.count(None)
         return [told for told in found if told is not None]
@@ -83,6 +108,13 @@ class ProgressText:
     def feed(self, content: bytes) -> list[Told]:
         found = (parse_text(line.decode(errors="replace")) for line in self._lines.feed(content))
         return [told for told in found if told is not None]
+
+
+def bounded(told: Mapping[str, float], latest: Mapping[str, float]) -> dict[str, float]:
+    """Of the metrics told now those with a name in `latest`, and as many new ones as a job may still have."""
+    known = {name: value for name, value in told.items() if name in latest}
+    new = [(name, value) for name, value in told.items() if name not in latest]
+    return known | dict(new[: max(0, MOST_JOB_METRICS - len(latest))])
 
 
 def parse(line: bytes) -> Told | None:
@@ -107,7 +139,9 @@ def parse_text(line: str) -> Told | None:
 def _told(named: Mapping[str, Any]) -> Told | None:
     numbers = {str(name): value for name, value in named.items() if _is_number(value)}
     counts = {name: int(numbers[name]) for name in _COUNTS if numbers.get(name, -1) >= 0}
-    metrics = {name: float(value) for name, value in numbers.items() if name not in _COUNTS}
+    metrics = {
+        name: float(value) for name, value in numbers.items() if name not in _COUNTS and len(name) <= LONGEST_NAME
+    }
     if not counts and not metrics:
         return None
     return Told(**counts, metrics=dict(list(metrics.items())[:MOST_METRICS]))

@@ -14,13 +14,20 @@ from typing import Any
 import pytest
 
 from singlepoint.jobs.clock import now
+from singlepoint.jobs.errors import InvalidInput
 from singlepoint.jobs.lifecycle.history import Note
 from singlepoint.jobs.lifecycle.records import Job
-from singlepoint.jobs.lifecycle.states import Ask, Author, State
+from singlepoint.jobs.lifecycle.states import Ask, Author, Event, State
+from singlepoint.jobs.spec.file import parse_document
+from singlepoint.jobs.spec.job import RunSpec
 from singlepoint.worker.ground import job_log
+from singlepoint.worker.kinds import run
+from singlepoint.worker.kinds.run import check
+from singlepoint.worker.programs.output_directory import summary
+from singlepoint.worker.programs.told import MOST_JOB_METRICS, parse_text
 from singlepoint.worker.programs.variables import devices
 from tests.conftest import LONGEST_S
-from tests.worker.making import Maker, ends
+from tests.worker.making import Maker, ends, stopped, woken
 
 COMMAND = {"kind": "run", "name": "c"}
 
@@ -33,6 +40,12 @@ def maker(tmp_path: Path) -> Maker:
 def shell(maker: Maker, script: str, **spec: Any) -> str:
     """A job that runs a line of the shell."""
     return maker.submit({**COMMAND, "command": script}, **spec)
+
+
+def spec_of(maker: Maker, **spec: Any) -> RunSpec:
+    checked = parse_document({**COMMAND, "command": "true", **spec}, maker.directory, "job")
+    assert isinstance(checked, RunSpec)
+    return checked
 
 
 def made(maker: Maker, script: str, **spec: Any) -> Job:
@@ -90,6 +103,17 @@ def test_a_command_sees_the_graphics_processors_that_it_was_granted_and_no_other
     assert devices({}) == {}, "nobody counts them here"
 
 
+def test_a_command_ignores_no_signal_that_we_ignore(maker: Maker) -> None:
+    def deaf() -> None:
+        for ignored in (signal.SIGINT, signal.SIGUSR1):  # as a worker's child does
+            signal.signal(ignored, signal.SIG_IGN)
+
+    for name in ("INT", "USR1"):
+        job_id = shell(maker, f"kill -{name} $$; sleep 0.1")
+        job = maker.oversee(job_id, maker.begin(job_id, spoil=deaf))
+        assert job.attempts[-1].cause == f"SIG{name}"
+
+
 def test_the_secrets_of_whoever_submits_are_nowhere_but_in_one_file(
     maker: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +150,11 @@ def test_a_command_that_breaks_its_own_process_has_crashed_and_one_killed_from_o
     assert (killed.state, killed.attempts[-1].end) == (State.PENDING, "killed")
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(maker: Maker) -> None:
+    job = made(maker, "kill -40 $$")
+    assert (job.state, job.attempts[-1].end, job.attempts[-1].cause) == (State.PENDING, "killed", "signal 40")
+
+
 def test_progress_and_metrics_by_file(maker: Maker) -> None:
     script = """
     echo '{"step": 1, "total": 4, "epoch": 1, "loss": 0.5}' >> $SINGLEPOINT_PROGRESS_FILE
@@ -147,6 +176,45 @@ def test_progress_and_metrics_out_of_what_it_prints(maker: Maker) -> None:
     assert job.attempts[-1].steps == 6
 
 
+def test_however_many_metrics_a_command_tells_of_its_history_stays_small(maker: Maker) -> None:
+    lines = [{"step": step, "last": step, f"m{step}": 1} for step in range(1, 1001)]
+    told = maker.directory / "told"
+    told.write_text("".join(json.dumps(line) + "\n" for line in [{"n" * 30_000: 1, "step": 0}, *lines]))
+
+    job = made(maker, f"cat {told} >> $SINGLEPOINT_PROGRESS_FILE")
+
+    assert job.metrics is not None
+    assert (len(job.metrics), job.metrics["last"]) == (MOST_JOB_METRICS, 1000)
+    assert max(map(len, job.metrics)) < 10
+
+
+def test_what_it_tells_last_is_heard_whatever_there_is_of_it(maker: Maker) -> None:
+    script = """
+    head -c 3000000 /dev/zero | tr '\\0' ' ' | fold -w 99 >> $SINGLEPOINT_PROGRESS_FILE
+    printf '{"step": 9, "loss": 0.5}\\n{"step": 10, "loss": 0.25}' >> $SINGLEPOINT_PROGRESS_FILE
+    """
+    job = made(maker, script)
+    assert (job.attempts[-1].steps, job.metrics) == (10, {"loss": 0.25})
+    assert made(maker, "printf 'step=1\\nloss=0.25'", progress="stdout").metrics == {"loss": 0.25}
+    assert not made(maker, "printf 'step=1\\nloss=0.2'; kill -KILL $$", progress="stdout").metrics
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["loss=" + "1" * 60_000 + "x", "loss=1." + "1" * 60_000 + "x", "loss=1e" + "1" * 60_000 + "x", "a=1" * 20_000],
+)
+def test_a_line_that_is_no_number_takes_no_longer_than_others(line: str) -> None:
+    began_s = time.process_time()
+    assert parse_text(line) is None
+    assert time.process_time() - began_s < 1
+
+
+@pytest.mark.parametrize("number", ["1", "1.", "-1.5", ".5", "+1e3", "1.5E-3"])
+def test_numbers_in_what_it_prints(number: str) -> None:
+    told = parse_text(f"a: {number}, b={number}")
+    assert told is not None and told.metrics == {"a": float(number), "b": float(number)}
+
+
 def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(maker: Maker) -> None:
     script = "trap 'test -f $SINGLEPOINT_STOP_FILE && echo asked; exit 0' TERM; echo up; while :; do sleep 0.01; done"
     job_id = shell(maker, script)
@@ -158,6 +226,28 @@ def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(ma
 
     assert "asked\n" in log_of(maker, job)
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
+
+
+@pytest.mark.parametrize(
+    "spoiled",
+    ["rm -r ${SINGLEPOINT_STOP_FILE%/*}", "mkfifo $SINGLEPOINT_STOP_FILE", "mkdir $SINGLEPOINT_STOP_FILE"],
+)
+def test_where_the_stop_file_cannot_be_written_it_is_asked_by_the_signal(maker: Maker, spoiled: str) -> None:
+    job_id = shell(maker, f"trap 'echo asked; exit 0' TERM; {spoiled}; echo up; while :; do sleep 0.01; done")
+    pid = maker.begin(job_id)
+    until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
+    ask(maker, job_id, Ask.PREEMPT)
+
+    job = maker.oversee(job_id, pid)
+
+    assert "asked\n" in log_of(maker, job)
+    assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
+
+
+@pytest.mark.parametrize("name", ["PROGRESS", "ERROR"])
+def test_a_pipe_where_a_file_is_awaited_keeps_nobody_waiting(maker: Maker, name: str) -> None:
+    job = made(maker, f"mkfifo $SINGLEPOINT_{name}_FILE; sleep 0.1; exit 3")
+    assert job.reason == "exit status 3"
 
 
 def test_one_that_had_finished_all_the_same_says_so(maker: Maker) -> None:
@@ -240,6 +330,33 @@ def test_a_command_goes_on_from_what_it_saved(maker: Maker) -> None:
     assert not maker.home.job_files(job_id).checkpoints.exists()
 
 
+@pytest.mark.parametrize("instead", ["touch $D", "ln -s nowhere $D"])
+def test_what_a_command_puts_in_place_of_its_checkpoints_is_named_and_a_fresh_retry_removes_it(
+    maker: Maker, instead: str
+) -> None:
+    script = "D=$SINGLEPOINT_CHECKPOINT_DIR; [ $SINGLEPOINT_ATTEMPT = 1 ] || exit 0; "
+    job_id = shell(
+        maker, f"{script}rm -r $D ${{SINGLEPOINT_STOP_FILE%/*}}; {instead}; touch $(dirname $D)/told; exit 85"
+    )
+    maker.make(job_id)
+
+    job = maker.make(job_id)
+
+    assert job.state is State.FAILED and f"{maker.home.job_files(job_id).checkpoints} is no directory" in job.reason
+    maker.store.move(job_id, Event.RETRY, now(), fresh=True)
+    assert maker.make(job_id).state is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("instead", ["true", "ln -s / $D", "touch $D"])
+def test_an_output_directory_that_the_command_removed_is_told_in_plain_words(maker: Maker, instead: str) -> None:
+    (maker.directory / "parent").mkdir()
+    for output in (None, "results", "parent/results"):
+        script = f"D=$SINGLEPOINT_OUTPUT_DIR; {'rm -r parent; exit 0;' if output == 'parent/results' else ''}"
+        job = made(maker, f"{script} rm -r $D; {instead}", output=output)
+        assert job.state is State.FAILED
+        assert "output: the command removed" in (job.reason or "")
+
+
 def test_one_that_asks_to_be_run_again_and_gets_nowhere_waits_longer_and_longer_and_then_fails(maker: Maker) -> None:
     job_id = shell(maker, "exit 85")
 
@@ -253,6 +370,38 @@ def test_one_that_asks_to_be_run_again_and_gets_nowhere_waits_longer_and_longer_
         State.FAILED,
         "asked 8 times in a row to be run again, without any progress",
     )
+
+
+@pytest.mark.parametrize(
+    "sign", ["touch $SINGLEPOINT_CHECKPOINT_DIR/$SINGLEPOINT_ATTEMPT", "true"], ids=["it saves, too", "it only tells"]
+)
+def test_one_whose_steps_begin_anew_with_each_epoch_gets_on(maker: Maker, sign: str) -> None:
+    tell = """printf '{"epoch": 1, "step": 30}\\n{"epoch": 2, "step": 5}\\n' >> $SINGLEPOINT_PROGRESS_FILE"""
+    job_id = shell(maker, f"{sign}; {tell}; exit 85")
+
+    jobs = [maker.make(job_id) for _ in range(4)]
+
+    assert {job.state for job in jobs} == {State.PENDING}
+    assert not jobs[-1].not_before
+    assert all((attempt.steps or 0) > 0 for attempt in jobs[-1].attempts)
+
+
+def test_looking_for_what_it_saves_takes_little_time_and_misses_nothing(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_s, looks = 0.1, maker.directory / "looks"
+
+    def newest(directory: Path) -> float:
+        with open(looks, "a") as file:
+            file.write("x")
+        time.sleep(slow_s)
+        return max((path.stat().st_mtime for path in directory.iterdir()), default=0.0)
+
+    monkeypatch.setattr(run, "_newest", newest)
+    job = made(maker, "sleep 1; touch $SINGLEPOINT_CHECKPOINT_DIR/late; exit 85")
+
+    assert len(looks.read_text()) <= 3, "at its begin, once more, and at its end"
+    assert job.attempts[-1].steps == 1
 
 
 def test_the_output_is_published_once_whatever_dies_in_between(maker: Maker) -> None:
@@ -299,15 +448,70 @@ def test_wherever_its_attempt_dies_a_command_ends_in_the_same_result(maker: Make
     }
 
 
-def test_an_output_that_is_there_meanwhile_is_not_touched(maker: Maker) -> None:
+@pytest.mark.parametrize(
+    ("meanwhile", "said"),
+    [
+        ("mkdir results; echo mine > results/mine", "not empty"),
+        ("echo mine > results", "no directory"),
+        ("ln -s nowhere results", "no directory"),
+    ],
+)
+def test_an_output_that_is_there_meanwhile_is_not_touched_and_what_was_made_is_kept(
+    maker: Maker, meanwhile: str, said: str
+) -> None:
     target = maker.directory / "results"
-    job_id = shell(maker, "mkdir results; echo mine > results/mine", output=str(target))
+    job_id = shell(maker, f"{meanwhile}; echo x > $SINGLEPOINT_OUTPUT_DIR/x", output=str(target))
 
     job = maker.make(job_id)
 
     assert job.state is State.FAILED
-    assert "not empty" in (job.reason or "")
-    assert [path.name for path in target.iterdir()] == ["mine"]
+    kept = maker.directory / f"results.{job_id}-1"
+    assert said in (job.reason or "") and str(kept) in (job.reason or "")
+    assert (kept / "x").read_text() == "x\n"
+    assert target.is_symlink() or (target / "mine" if target.is_dir() else target).read_text() == "mine\n"
+
+
+def test_an_output_that_no_directory_can_take_the_place_of_is_refused(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (maker.directory / "there").mkdir()
+    for target in ("there", "nowhere"):
+        link = maker.directory / f"link-to-{target}"
+        link.symlink_to(target)
+        with pytest.raises(InvalidInput, match=f"output: {link} is a symbolic link.*{maker.directory / target}"):
+            check(spec_of(maker, output=link.name))
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == maker.directory / "there")
+    with pytest.raises(InvalidInput, match=r"output: .*there is a mount point"):
+        check(spec_of(maker, output="there"))
+
+
+@pytest.mark.parametrize(
+    ("dies_at", "changed"),
+    [
+        pytest.param("", {}, id="its attempt failed"),
+        pytest.param("publish.output:kill", {"sha256": "other"}, id="other files are in it"),
+    ],
+)
+def test_a_directory_with_the_inode_of_an_output_that_is_gone_is_not_that_output(
+    maker: Maker, dies_at: str, changed: dict[str, str]
+) -> None:
+    target = maker.directory / "results"
+    script = "echo ran >> runs; [ -e again ] || { touch again; mkdir results; touch results/mine; }"
+    job_id = shell(maker, script + "; echo x > $SINGLEPOINT_OUTPUT_DIR/x", output=str(target))
+    failed = maker.make(job_id, dies_at)
+    target.rename(maker.directory / "away")
+    target.mkdir()
+    (target / "x").write_text("x\n")
+    place = {"output": [target.stat().st_dev, target.stat().st_ino]}  # as a file system gives it that uses them again
+    finished = {**failed.facts["finished"], **place, **changed}
+    maker.store.note(job_id, Note.RECORD, now(), attempt=1, facts={"finished": finished})
+    if failed.state is State.FAILED:
+        maker.store.move(job_id, Event.RETRY, now())
+
+    job = maker.make(job_id)
+
+    assert (maker.directory / "runs").read_text() == "ran\nran\n", job.reason
+    assert job.state is State.FAILED and "not empty" in (job.reason or "")
 
 
 def test_other_inputs_refuse_to_go_on(maker: Maker) -> None:
@@ -321,6 +525,36 @@ def test_other_inputs_refuse_to_go_on(maker: Maker) -> None:
 
     assert job.state is State.FAILED
     assert f"input_sha256[{data}]" in (job.reason or "")
+
+
+@pytest.mark.parametrize("link", ["link.csv", "folder"])
+def test_nor_may_what_lies_behind_the_links_of_an_input_change(maker: Maker, link: str) -> None:
+    data, target = maker.directory / "ds", maker.directory / "behind"
+    data.mkdir()
+    target.mkdir()
+    (target / "t.csv").write_text("1")
+    (data / link).symlink_to(target / "t.csv" if link == "link.csv" else target)
+    (data / "nowhere").symlink_to("nothing")
+    (data / "round").symlink_to(".")
+    (target / "back").symlink_to(data)
+    job_id = shell(maker, "exit 85", inputs=["ds"])
+    assert [maker.make(job_id).state, maker.make(job_id).state] == [State.PENDING, State.PENDING]
+    (target / "t.csv").write_text("2")
+
+    job = maker.make(job_id)
+
+    assert job.state is State.FAILED
+    assert f"input_sha256[{data}]" in (job.reason or "")
+
+
+def test_a_job_that_settled_on_an_input_before_links_were_followed_goes_on(maker: Maker) -> None:
+    data = maker.directory / "ds"
+    data.mkdir()
+    (data / "link.csv").symlink_to("../wdbc.csv")
+    job_id = shell(maker, "exit 85", inputs=["ds"])
+    maker.make(job_id)
+    maker.store.note(job_id, Note.RECORD, now(), attempt=1, facts={f"input_sha256[{data}]": summary(data)["sha256"]})
+    assert maker.make(job_id).state is State.PENDING
 
 
 def test_a_long_log_keeps_its_beginning_and_its_end(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -362,6 +596,27 @@ def test_a_command_that_runs_too_long_is_asked_to_stop_and_that_is_its_own_fault
     job = made(maker, "trap 'exit 0' TERM; while :; do sleep 0.01; done", time_limit_s=0.3)
 
     assert (job.state, job.attempts[-1].end) == (State.FAILED, "time_limit")
+
+
+@pytest.mark.parametrize("asked", [*(Ask.PREEMPT, Ask.CANCEL), "the time limit", "a drain"])
+def test_one_that_has_ended_well_has_succeeded_whatever_but_a_cancel_is_asked_while_its_output_is_made_durable(
+    maker: Maker, asked: Ask | str
+) -> None:
+    limit = {"time_limit_s": 2.0} if asked == "the time limit" else {}
+    job_id = shell(maker, "echo x > $SINGLEPOINT_OUTPUT_DIR/x; echo y > $SINGLEPOINT_OUTPUT_DIR/y", **limit)
+    pid = maker.begin(job_id, "output.sync@1:stop")
+    stopped(pid)
+    if isinstance(asked, Ask):
+        ask(maker, job_id, asked)
+    elif asked == "a drain":
+        os.kill(pid, signal.SIGTERM)
+    else:
+        time.sleep(2.0)
+    woken(pid)
+
+    job = maker.store.load(job_id)
+
+    assert job.state is (State.CANCELLED if asked is Ask.CANCEL else State.SUCCEEDED), job.reason
 
 
 def test_a_program_that_is_not_there_fails_at_once(maker: Maker) -> None:

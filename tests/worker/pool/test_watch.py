@@ -34,6 +34,26 @@ def raising(error: Exception) -> Callable[..., object]:
     return instead
 
 
+def test_what_a_link_in_place_of_an_output_leads_to_is_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "file").write_bytes(bytes(2**20))
+    (tmp_path / "link").symlink_to("large")
+    assert disk.stored_bytes(tmp_path / "large") >= 2**20
+    assert not disk.stored_bytes(tmp_path / "link")
+
+
+def test_a_death_by_a_signal_without_a_name_is_written_down(maker: Maker) -> None:
+    job_id = maker.submit(**LONG)
+    pid = maker.begin(job_id)
+    watch = Watch(maker.place, job_id, 1)
+    os.kill(pid, 40)
+
+    watch.ended(reaped(pid))
+
+    job = maker.store.load(job_id)
+    assert (job.state, job.attempts[-1].cause) == (State.PENDING, "signal 40")
+
+
 @pytest.mark.parametrize(
     "error",
     [
