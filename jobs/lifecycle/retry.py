@@ -32,7 +32,13 @@ FOR_NOW = frozenset({"disk_full", "io_error"})
 RESTART = "restart"
 NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost", RESTART})
 
-CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT})
+CRASH_SIGNALS = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+        *(signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE),  # it went over a limit, or wrote where nobody reads
+        *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO),  # it asked to be told, and did not listen
+    }
+)
 """Signals a process brings on itself; any other came from outside."""
 
 IDLE_ATTEMPTS = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -139,3 +140,13 @@ def test_a_disk_that_is_full_or_fails_makes_the_job_wait_and_spends_nothing() ->
     assert waits == [1, 2, 4]
     assert job.failures == 0
     assert job.attempts[-1].end == "disk_full"
+
+
+@pytest.mark.parametrize("name", ["TRAP", "SYS", "XCPU", "XFSZ", "PIPE", "ALRM", "VTALRM", "PROF"])
+def test_a_signal_that_only_the_process_brings_on_itself_is_a_crash_of_its_own(name: str) -> None:
+    assert retry.diagnosis(retry.Death(signal.Signals[f"SIG{name}"])) == ("crashed", f"crashed with SIG{name}")
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM", "HUP", "INT", "QUIT", "USR1"])
+def test_a_signal_that_others_send_came_from_outside(name: str) -> None:
+    assert retry.diagnosis(retry.Death(signal.Signals[f"SIG{name}"])) == ("killed", f"SIG{name}")
