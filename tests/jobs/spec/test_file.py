@@ -212,3 +212,12 @@ def test_a_long_word_is_read_in_no_time(tmp_path: Path, word: str) -> None:
 def test_dots_in_a_word_of_json_make_no_key(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps({"kind": "run", "command": ["true", ".".join("x" * 50)]}))
     parse_file(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["env.PIN=70710678", "env.PIN=[70710678]", 'env.PIN={a="70710678"}', "env=70710678", "env.A.B=70710678"]
+)
+def test_no_problem_with_a_variable_shows_its_value(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidInput, match="env") as caught:
+        parse_document({"kind": "run", "command": ["true"]}, tmp_path, "a", [text])
+    assert "7071" not in str(caught.value)
