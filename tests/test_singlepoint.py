@@ -231,3 +231,13 @@ def test_errors_caught_by_the_folders_own_name_are_those_that_are_raised() -> No
     program = "from jobs.errors import NotFound as a; from singlepoint.jobs.errors import NotFound as b; assert a is b"
     root = Path(__file__).parent.parent
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True, timeout=60)
+
+
+def test_the_doctor_calls_a_budget_broken_that_this_machine_will_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code, said in (("cpu=1", 0, "ok"), ("cpu=9999", 1, "cpu=9999, but"), ("memory=1MiB", 1, "memory=1MiB")):
+        (tmp_path / "settings.toml").write_text(f'[budget.times]\nnights = "{words}"\n')
+        assert singlepoint.main(["--home", str(tmp_path), "doctor", "--only", "settings"]) == code
+        told = capsys.readouterr().out
+        assert said in told and "budget.times.nights" in told
