@@ -28,7 +28,7 @@ if Path(__file__).name == "singlepoint.py":
 try:
     import click
 
-    from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+    from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, NotFound, SinglepointError
 except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a command takes: nobody asks where it was
     sys.exit(130)
 
@@ -306,7 +306,7 @@ def _explained(error: Exception) -> int:
     from singlepoint.jobs.commands.text import complaint
     from singlepoint.jobs.store.durable import refusal
 
-    known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error)
+    known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error) or _nowhere(error)
     if known is not None:
         click.echo(complaint(known), err=True)
         return known.exit_code
@@ -316,6 +316,16 @@ def _explained(error: Exception) -> int:
         err=True,
     )
     return EXIT_DEFECT
+
+
+def _nowhere(error: Exception) -> SinglepointError | None:
+    """What to say of an error that came of standing in a directory that was deleted."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return NotFound("the directory that this was called in has been deleted", hint="call it in another: cd")
+    return None
 
 
 @click.command(
