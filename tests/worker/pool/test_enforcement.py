@@ -25,6 +25,8 @@ from tests.worker.making import Maker, ends, stopped
 
 MIB = 2**20
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
 GROUPS: Any = memory_group.place()
 needs_groups = pytest.mark.skipif(GROUPS is None, reason="this machine lets us make no control group")
 
@@ -251,6 +253,34 @@ json.dump([seen, (time.process_time() - used) / (time.monotonic() - began)], ope
     granted = job.attempts[-1].terms.cores
     assert len(granted) == 1 and all(cores == list(granted) for cores in seen)
     assert cores_used < 1.1
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="there is no other core to take")
+def test_a_program_that_gives_itself_more_cores_has_them_taken_back_from_all_its_threads_and_children(
+    maker: Maker,
+) -> None:
+    job = program(
+        maker,
+        f"""
+import json, os, threading, time
+cores = lambda: sorted(os.sched_getaffinity(0))
+seen, until = [], time.monotonic() + 20
+def work():
+    os.sched_setaffinity(0, {CORES!r})
+    while len(cores()) > 1 and time.monotonic() < until: time.sleep(0.01)
+    seen.append(cores())
+child = os.fork()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+if not child: os._exit(seen != [cores()])
+json.dump([seen, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])], open("seen", "w"))
+""",
+        memory="256MiB",
+    )
+
+    assert job.state is State.SUCCEEDED, job.reason
+    assert json.loads((maker.directory / "seen").read_text()) == [[list(job.attempts[-1].terms.cores)], 0]
 
 
 @pytest.mark.parametrize("place", ["SINGLEPOINT_CHECKPOINT_DIR", "SINGLEPOINT_OUTPUT_DIR"])
