@@ -16,8 +16,10 @@ import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.worker.attempt.job_lock import held_lock
 from singlepoint.worker.ground import tree
 from singlepoint.worker.kinds import run
+from singlepoint.worker.pool.orphans import end_orphans
 from singlepoint.worker.pool.watch import Watch
 from singlepoint.worker.programs import memory_group
 from tests.system.machine import wait_until
@@ -212,6 +214,27 @@ def test_a_group_that_a_killed_attempt_left_is_swept_and_one_with_a_process_stay
         inside.stdin.close()
     GROUPS.sweep()
     assert not used.directory.exists()
+
+
+@needs_groups
+@pytest.mark.parametrize("by", ["the next attempt", "the next pool"])
+def test_what_a_killed_attempt_left_without_lock_and_environment_is_ended_by_its_group(maker: Maker, by: str) -> None:
+    job_id = maker.submit({"kind": "run", "name": "p", "command": ["true"]})
+    group = GROUPS.make(job_id, 64 * MIB)
+    assert group is not None
+    with subprocess.Popen(["sleep", "600"], env={}, preexec_fn=group.join) as daemon:  # noqa: PLW1509 - one process
+        try:
+            with held_lock(maker.store, job_id):
+                end_orphans(maker.home)
+                assert daemon.poll() is None, "its attempt lives"
+            if by == "the next attempt":
+                assert maker.make(job_id).state is State.SUCCEEDED
+            else:
+                end_orphans(maker.home)
+            assert daemon.wait(timeout=5) == -signal.SIGKILL
+        finally:
+            daemon.kill()
+    assert not group.directory.exists()
 
 
 def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:
