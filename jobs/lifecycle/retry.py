@@ -184,6 +184,26 @@ def after_restart(job: Job, *, steps: int, at: float) -> Verdict:
     return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
 
 
+STOPPED_AT_ONCE_S = 10.0
+"""An attempt that is asked to stop so soon after its start, and has done no step, may be one that asks itself."""
+
+
+def after_drain(job: Job, *, steps: int, at: float) -> Verdict:
+    """After the attempt was sent SIGTERM, and handed back: free and at once, until `IDLE_ATTEMPTS` in a row had that
+    hardly begun. A drain comes once; what comes again and again is a program that signals its parent, and would keep
+    the others from the machine."""
+    facts = _facts("drained", "the worker was asked to stop")
+    idle = 0
+    for attempt in reversed(job.attempts):
+        is_newest, ended_at = attempt is job.newest, attempt.ended_at or at
+        end, done = ("drained", steps) if is_newest else (attempt.end, attempt.steps)
+        if end != "drained" or done or ended_at - (attempt.started_at or ended_at) > STOPPED_AT_ONCE_S:
+            break
+        idle += 1
+    wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
+    return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
+
+
 def for_now(job: Job, end: str, cause: str, at: float) -> Verdict:
     """After the disk was full, or failed: the job waits, longer each time, and spends nothing.
 
