@@ -28,7 +28,7 @@ if Path(__file__).name == "singlepoint.py":
 try:
     import click
 
-    from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, SinglepointError
+    from singlepoint.jobs.errors import EXIT_CANCELLED, EXIT_OK, EXIT_USAGE, NotFound, SinglepointError
 except KeyboardInterrupt:  # Ctrl-C while this loads, most of the time that a command takes: nobody asks where it was
     sys.exit(130)
 
@@ -218,9 +218,8 @@ def front_door(ctx: click.Context, home: str | None, redis_url: str | None, serv
         raise click.UsageError("--home says nothing: give it a directory, or leave it out", ctx)
     if os.environ.get("NO_COLOR"):
         ctx.color = False
-    ctx.obj = Settings(
-        Path(home) if home is not None else None, redis_url, _check_within_limits, server or None, _foresee
-    )
+    place = Path(home) if home is not None else None
+    ctx.obj = Settings(place, redis_url, _check_within_limits, server or None, _foresee, _require_budget)
 
 
 def _check_apart(spec: Spec) -> Checked | None:
@@ -247,6 +246,13 @@ def _foresee(session: Session, checked: Checked, at: float) -> Outlook | None:
     from singlepoint.scheduler.explain import expectation
 
     return expectation(session, checked, at)
+
+
+def _require_budget(words: str) -> None:
+    """Raises UsageError for words that mean no budget on this machine."""
+    from singlepoint.scheduler.machine.budget import parse_budget, this_machine
+
+    parse_budget(words, this_machine())
 
 
 _GLOBAL_OPTIONS = ("--home", "--redis-url", "--server")
@@ -300,7 +306,7 @@ def _explained(error: Exception) -> int:
     from singlepoint.jobs.commands.text import complaint
     from singlepoint.jobs.store.durable import refusal
 
-    known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error)
+    known = error if isinstance(error, SinglepointError) else redis_error(error) or refusal(error) or _nowhere(error)
     if known is not None:
         click.echo(complaint(known), err=True)
         return known.exit_code
@@ -310,6 +316,16 @@ def _explained(error: Exception) -> int:
         err=True,
     )
     return EXIT_DEFECT
+
+
+def _nowhere(error: Exception) -> SinglepointError | None:
+    """What to say of an error that came of standing in a directory that was deleted."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return NotFound("the directory that this was called in has been deleted", hint="call it in another: cd")
+    return None
 
 
 @click.command(
@@ -424,7 +440,8 @@ def _sources(settings: Settings) -> Sources:
     from singlepoint.worker.doctor import ALL
 
     def doctor() -> list[dict[str, Any]]:
-        return [one.to_json() for one in examine(Patient(settings.home_path, settings.redis_url), ALL.values())]
+        patient = Patient(settings.home_path, settings.redis_url, _require_budget)
+        return [one.to_json() for one in examine(patient, ALL.values())]
 
     return Sources(
         check=_check_apart,

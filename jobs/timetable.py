@@ -1,4 +1,4 @@
-"""When in the week something holds: `nights`, `mon-fri 9:00-18:00`, `weekends`. Pure; local time is passed in.
+"""When in the week something holds: `nights`, `mon-fri 9:00-18:00`, `wed weekends`. Pure; local time is passed in.
 
 A span that ends before it begins goes over midnight, and belongs to the day it begins on: `fri 22:00-6:00` ends on
 Saturday morning.
@@ -42,21 +42,24 @@ class Span:
 
 def parse_span(text: str) -> Span:
     """The span that `text` means; raises ValueError saying how to write one."""
-    days, times = frozenset(range(7)), (0, DAY_MIN)
+    days: set[int] = set()
+    times: tuple[int, int] | None = None
     words = [part for word in text.lower().split() for part in WORDS.get(word, word).split()]
-    if not words or len(words) > 2:
+    if not words:
         raise ValueError(f"{text!r} is no part of a week; {_HOW}")
     for word in words:
         if match := _TIMES.fullmatch(word):
+            if times is not None:
+                raise ValueError(f"{text!r} has times twice; give each a line of its own; {_HOW}")
             times = (_minute(match[1], match[2], text), _minute(match[3], match[4], text))
         elif (match := _DAYS.fullmatch(word)) and {match[1], match[2] or match[1]} <= set(DAYS):
             first, last = DAYS.index(match[1]), DAYS.index(match[2] or match[1])
-            days = frozenset((first + offset) % 7 for offset in range((last - first) % 7 + 1))
+            days |= {(first + offset) % 7 for offset in range((last - first) % 7 + 1)}
         else:
             raise ValueError(f"{text!r}: {word!r} is neither days nor times; {_HOW}")
-    if times[0] == times[1]:
+    if times is not None and times[0] == times[1]:
         raise ValueError(f"{text!r} begins when it ends; {_HOW}")
-    return Span(days, *times)
+    return Span(frozenset(days or range(7)), *(times or (0, DAY_MIN)))
 
 
 _HOW = "write it like 'nights', 'mon-fri 9:00-18:00' or 'weekends'"

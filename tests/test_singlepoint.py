@@ -19,6 +19,7 @@ from singlepoint.jobs.errors import (
     EXIT_BROKER_AWAY,
     EXIT_CANCELLED,
     EXIT_INVALID,
+    EXIT_NOT_FOUND,
     EXIT_NOT_NOW,
     EXIT_NOT_PERMITTED,
     EXIT_OK,
@@ -231,3 +232,34 @@ def test_errors_caught_by_the_folders_own_name_are_those_that_are_raised() -> No
     program = "from jobs.errors import NotFound as a; from singlepoint.jobs.errors import NotFound as b; assert a is b"
     root = Path(__file__).parent.parent
     subprocess.run([sys.executable, "-c", program], cwd=root, check=True, timeout=60)
+
+
+def test_the_doctor_calls_a_budget_broken_that_this_machine_will_not_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code, said in (("cpu=1", 0, "ok"), ("cpu=9999", 1, "cpu=9999, but"), ("memory=1MiB", 1, "memory=1MiB")):
+        (tmp_path / "settings.toml").write_text(f'[budget.times]\nnights = "{words}"\n')
+        assert singlepoint.main(["--home", str(tmp_path), "doctor", "--only", "settings"]) == code
+        told = capsys.readouterr().out
+        assert said in told and "budget.times.nights" in told
+
+
+@pytest.mark.parametrize("words", [["run", "--", "true"], ["predict", "--model", "m", "--input", "a.csv"]])
+def test_called_in_a_directory_that_was_deleted_it_says_so(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    try:
+        assert singlepoint.main(["--home", str(tmp_path / "home"), "submit", *words]) == EXIT_NOT_FOUND
+    finally:
+        os.chdir(tmp_path)
+    assert "has been deleted" in capsys.readouterr().err
+
+
+def test_the_root_of_all_directories_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--home", str(tmp_path), "submit", "run", "--output", "/", "--", "true"]
+    assert singlepoint.main(words) in (EXIT_INVALID, EXIT_NOT_PERMITTED)
+    assert "output: /" in capsys.readouterr().err

@@ -132,7 +132,7 @@ def doctor(settings: Settings, only: tuple[str, ...], as_json: bool) -> int:
 
     Exit code 0: all is well. 69: something is not running. 1: something is broken.
     """
-    patient = Patient(settings.home_path, settings.redis_url)
+    patient = Patient(settings.home_path, settings.redis_url, settings.require_budget)
     findings = examine(patient, [ALL[name] for name in only or ALL])
     if as_json:
         answer = {"schema": 1, "healthy": exit_code(findings) == 0, "checks": [one.to_json() for one in findings]}

@@ -5,6 +5,7 @@ Both look at the directories alone (a file's size, twenty times a second), so th
 
 from __future__ import annotations
 
+import codecs
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,8 @@ from singlepoint.jobs.lifecycle.states import State
 from singlepoint.jobs.store.job_store import JobStore
 
 LOOK_EVERY_S = 0.05
+
+_UTF_8 = codecs.getincrementaldecoder("utf-8")
 
 EXIT_CODES: dict[State, int] = {
     State.SUCCEEDED: EXIT_OK,
@@ -53,27 +56,30 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.position = 0
+        self._decoder = _UTF_8(errors="replace")
 
-    def rest(self) -> str:
-        """What has been written since; all of it again when the file was cut."""
+    def rest(self, *, last: bool = False) -> str:
+        """What has been written since; all of it again when the file was cut. last: nothing will follow, for which the
+        first bytes of a character would have to wait."""
         try:
             with open(self.path, "rb") as file:
                 if file.seek(0, 2) < self.position:
                     self.position = 0
+                    self._decoder.reset()
                 file.seek(self.position)
                 content = file.read()
         except FileNotFoundError:
             return ""
         self.position += len(content)
-        return content.decode(errors="replace")
+        return self._decoder.decode(content, final=last)
 
 
 def follow(store: JobStore, job_id: str, write: Callable[[str], None]) -> Job:
     """Pass a job's log on to `write` as it grows, until the job has ended; the job as it ended."""
     log = Log(log_path(store, job_id))
 
-    def read_on() -> None:
-        if text := log.rest():
+    def read_on(*, last: bool = False) -> None:
+        if text := log.rest(last=last):
             write(text)
 
     def between() -> None:
@@ -81,7 +87,7 @@ def follow(store: JobStore, job_id: str, write: Callable[[str], None]) -> Job:
         time.sleep(LOOK_EVERY_S)
 
     [job] = wait_for(store, [job_id], between=between)
-    read_on()
+    read_on(last=True)
     return job
 
 

@@ -40,6 +40,7 @@ class Settings:
     check: what `worker` says of a spec's data and shapes (raises InvalidInput) and settles of it; passed in, since
     `jobs` may not know `worker`.  server: the address of a singlepoint elsewhere, to be spoken to instead.
     foresee: when a job that is about to be handed in should start and end, as `scheduler` sees it at a time.
+    require_budget: raises UsageError for words that mean no budget on this machine, as `scheduler` reads them.
     """
 
     home_path: Path | None = None
@@ -47,6 +48,7 @@ class Settings:
     check: Callable[[Spec], Checked | None] | None = None
     server: str | None = None
     foresee: Callable[[Session, Checked, float], Outlook | None] | None = None
+    require_budget: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def logs(settings: Settings, job: str, following: bool, as_json: bool) -> None:
             ended = follow(session.store, job_id, lambda text: click.echo(text, nl=False))
         click.echo(f"{job_id} {coloured(ended.state.value)}{f': {ended.reason}' if ended.reason else ''}", err=True)
         raise click.exceptions.Exit(EXIT_CODES[ended.state])
-    text = Log(log_path(session.store, job_id)).rest()
+    text = Log(log_path(session.store, job_id)).rest(last=True)
     if as_json:
         click.echo(json.dumps({"schema": SCHEMA, "id": job_id, "lines": text.splitlines()}, indent=1))
     elif text:

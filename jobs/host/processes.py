@@ -126,6 +126,15 @@ def use_cores(cores: Collection[int], pids: Iterable[int] = (0,)) -> None:
                 os.sched_setaffinity(thread, cores)
 
 
+def keep_within(cores: Collection[int], pids: Iterable[int]) -> None:
+    """Give these cores to each thread of the processes that may run on any other; one that chose fewer keeps those."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        for thread in (thread for pid in pids for thread in threads(pid)):
+            with contextlib.suppress(OSError):  # it ended, or is not ours
+                if not os.sched_getaffinity(thread) <= set(cores):
+                    os.sched_setaffinity(thread, cores)
+
+
 def threads(pid: int = 0) -> list[int]:
     """The threads of a process as the kernel numbers them; only its first where it does not tell."""
     try:

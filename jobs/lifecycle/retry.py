@@ -32,7 +32,13 @@ FOR_NOW = frozenset({"disk_full", "io_error"})
 RESTART = "restart"
 NOBODYS_FAULT = frozenset({"preempted", "drained", "cancelled", "lost", RESTART})
 
-CRASH_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT})
+CRASH_SIGNALS = frozenset(
+    {
+        *(signal.SIGSEGV, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS),
+        *(signal.SIGXCPU, signal.SIGXFSZ, signal.SIGPIPE),  # it went over a limit, or wrote where nobody reads
+        *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGIO),  # it asked to be told, and did not listen
+    }
+)
 """Signals a process brings on itself; any other came from outside."""
 
 IDLE_ATTEMPTS = 3
@@ -180,6 +186,26 @@ def after_restart(job: Job, *, steps: int, at: float) -> Verdict:
     if idle >= AGAIN_AT_MOST:
         return _for_good(facts, f"asked {idle} times in a row to be run again, without any progress")
     wait_s = backoff_s(idle - AGAIN_AT_ONCE + 1)
+    return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
+
+
+STOPPED_AT_ONCE_S = 10.0
+"""An attempt that is asked to stop so soon after its start, and has done no step, may be one that asks itself."""
+
+
+def after_drain(job: Job, *, steps: int, at: float) -> Verdict:
+    """After the attempt was sent SIGTERM, and handed back: free and at once, until `IDLE_ATTEMPTS` in a row had that
+    hardly begun. A drain comes once; what comes again and again is a program that signals its parent, and would keep
+    the others from the machine."""
+    facts = _facts("drained", "the worker was asked to stop")
+    idle = 0
+    for attempt in reversed(job.attempts):
+        is_newest, ended_at = attempt is job.newest, attempt.ended_at or at
+        end, done = ("drained", steps) if is_newest else (attempt.end, attempt.steps)
+        if end != "drained" or done or ended_at - (attempt.started_at or ended_at) > STOPPED_AT_ONCE_S:
+            break
+        idle += 1
+    wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
     return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
 
 

@@ -23,7 +23,7 @@ from singlepoint.jobs.broker.connection import connect, memory_level, shortcomin
 from singlepoint.jobs.broker.refusals import require_writable
 from singlepoint.jobs.broker.server_program import find_server
 from singlepoint.jobs.clock import iso, now
-from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError
+from singlepoint.jobs.errors import EXIT_BROKER_AWAY, EXIT_OK, BrokerAway, BrokerRefuses, SinglepointError, UsageError
 from singlepoint.jobs.host.capacity import read_capacity
 from singlepoint.jobs.host.free_space import free_bytes
 from singlepoint.jobs.host.neighbours import neighbours as all_neighbours
@@ -72,11 +72,17 @@ def exit_code(findings: Iterable[Finding]) -> int:
 
 
 class Patient:
-    """What is examined: a home and its Redis, opened by the first question that needs them."""
+    """What is examined: a home and its Redis, opened by the first question that needs them.
 
-    def __init__(self, home_path: Path | None, redis_url: str | None) -> None:
+    require_budget: raises UsageError for words that mean no budget on this machine.
+    """
+
+    def __init__(
+        self, home_path: Path | None, redis_url: str | None, require_budget: Callable[[str], object] | None = None
+    ) -> None:
         self._home_path = home_path
         self._redis_url = redis_url
+        self.require_budget = require_budget or str
 
     @cached_property
     def home(self) -> Home:
@@ -128,8 +134,19 @@ def disk(patient: Patient) -> Finding:
 
 
 def settings(patient: Patient) -> Finding:
-    """What the owner set, and for how long ended jobs are kept: the one setting that deletes something."""
+    """What the owner set, whether it means something on this machine whenever it will hold, and for how long ended jobs
+    are kept: the one setting that deletes something."""
     there = what_is_set(patient.home)
+    budget = read_settings(patient.home).budget
+    for place, words in {
+        "base": budget.base or "",
+        **{f"times.{when}": it for when, it in budget.times.items()},
+    }.items():
+        try:
+            patient.require_budget(words)
+        except UsageError as error:
+            found = f"{patient.home.settings}: budget.{place}: {error.message.removeprefix('--budget: ')}"
+            return Finding("settings", Grade.BROKEN, found, error.hint or "write what this machine has")
     own = f"{patient.home.settings} sets {', '.join(map(str, there))}" if there else "none, all as by default"
     return Finding("settings", Grade.OK, f"{own}; {read_settings(patient.home).retention}")
 

@@ -11,6 +11,8 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union
 
+from pydantic import SecretStr
+
 from .base import Part
 
 Place = tuple[str | int, ...]
@@ -62,6 +64,11 @@ def item_of(annotation: Any) -> Any:
         if typing.get_origin(option) is dict:
             return arguments[1]
     return None
+
+
+def holds_secrets(annotation: Any) -> bool:
+    """Whether what may stand here, or below, is kept from everybody's eyes."""
+    return annotation is SecretStr or any(map(holds_secrets, typing.get_args(annotation)))
 
 
 def at(annotation: Any, value: Any, place: Place) -> tuple[Any, Any]:

@@ -51,7 +51,8 @@ def parse_document(
     document = copy.deepcopy(document)
     for text in sets:
         if len(text) > MOST_BYTES or is_deep(text):
-            raise UsageError(f"--set {text[:40]}…: too long, or of more than {MOST_DEPTH} parts")
+            where = text.partition("=")[0]  # its value may be a secret
+            raise UsageError(f"--set {where[:40]}…: too long, or of more than {MOST_DEPTH} parts")
         where, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: not of the form a.b=value", hint="for example --set training.epochs=5")

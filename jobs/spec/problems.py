@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from singlepoint.jobs.errors import Problem
 
 from .base import Part
-from .fields import Place, at, child, dotted, everywhere, part_of
+from .fields import Place, at, child, dotted, everywhere, holds_secrets, part_of
 
 _WANTS: Mapping[str, str] = {
     "missing": "is missing",
@@ -101,6 +101,8 @@ def _problem(
     if kind.startswith("union_tag"):
         place, value = (*place, "type"), child(value, "type")
     wants = " or ".join(dict.fromkeys(_wanted(error) for error in found)).replace(" or must be ", " or ")
+    if any(holds_secrets(at(spec, document, place[:depth])[0]) for depth in range(1, len(place) + 1)):
+        return Problem(dotted(place), f"{wants}, is {_kind_of(value)}", _WRITTEN)
     message = wants if kind in _COMPLETE else f"{wants}, is {shown(value)}"
     return Problem(dotted(place), message, _which_was_meant(value, found[0]) if hint else "")
 
@@ -136,6 +138,15 @@ def _which_was_meant(value: Any, error: ErrorDetails) -> str:
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word most like `word`, or None when none is."""
     return next(iter(get_close_matches(word.lower(), list(known), n=1, cutoff=0.6)), None)
+
+
+_WRITTEN = 'write it like env.NAME = "value"; in the shell --env NAME=value'
+
+
+def _kind_of(value: Any) -> str:
+    """Of a value that nobody is shown, what can be said."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
+    return kinds.get(type(value), "something else")
 
 
 def shown(value: Any) -> str:

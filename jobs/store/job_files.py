@@ -126,7 +126,7 @@ class CheckpointName:
 
 def staged_output(output: Path, job_id: str, attempt: int) -> Path:
     """Where an attempt puts its output together: beside it, so that one rename gives it its name."""
-    return output.with_name(f".{output.name}.{job_id}-{attempt}.tmp")
+    return output.parent / f".{output.name}.{job_id}-{attempt}.tmp"  # `with_name` would raise for /
 
 
 def staged_outputs(output: Path, job_id: str) -> list[Path]:

@@ -133,8 +133,8 @@ Words = Annotated[str, Field(strict=True, pattern=r"^[a-z0-9_]+=[^,=\s]+(,[a-z0-
 class BudgetSettings(Part):
     """What all jobs together may use, besides what `--budget` says.
 
-    base: always, but for `--budget`.  times: in parts of the week, each `nights` or `mon-fri 9:00-18:00`, local time;
-    the first that holds is taken.
+    base: always, but for `--budget`.  times: in parts of the week, each `nights`, `sat sun` or `mon-fri 9:00-18:00`,
+    local time; the first that holds is taken.
     """
 
     base: Words | None = None

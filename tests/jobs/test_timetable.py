@@ -26,6 +26,10 @@ def holds(span: str, day: str, time: str) -> bool:
         ("nights", "wed", "12:00", False),
         ("weekends", "sun", "23:59", True),
         ("weekdays 8:00-12:00", "fri", "11:59", True),
+        ("sat sun", "sat", "12:00", True),  # several days are all meant
+        ("mon-tue thu 9-18", "tue", "12:00", True),
+        ("mon-tue thu 9-18", "wed", "12:00", False),
+        ("wed weekends", "wed", "12:00", True),
         ("0:00-24:00", "thu", "23:59", True),
     ],
 )
@@ -33,7 +37,7 @@ def test_a_span_holds_from_its_beginning_until_before_its_end(span: str, day: st
     assert holds(span, day, time) is expected
 
 
-@pytest.mark.parametrize("text", ["", "noon", "mon-fri 9:00-9:00", "25:00-26:00", "9:75-10:00", "mon tue wed", "xyz"])
+@pytest.mark.parametrize("text", ["", "noon", "mon-fri 9:00-9:00", "25:00-26:00", "9:75-10:00", "nights days", "xyz"])
 def test_what_is_no_span_is_refused_with_how_to_write_one(text: str) -> None:
     with pytest.raises(ValueError, match="write it like"):
         parse_span(text)

@@ -147,8 +147,11 @@ def _judged(work: Work, error: Exception) -> Outcome:
 def _stopped(work: Work, stop: Stop) -> Outcome:
     if stop is Stop.TIME_LIMIT:
         return _own_fault(work, "time_limit", f"ran longer than its time limit, {work.spec.time_limit_s:g} s")
-    if stop is Stop.PREEMPT and _is_drained(work):
+    if stop in (Stop.PREEMPT, Stop.DRAIN) and _is_drained(work):
         return Outcome(Event.HAND_BACK, {"end": "drained", "cause": "the home is being drained"})
+    if stop is Stop.DRAIN:
+        steps = max(0, work.step - work.first_step)
+        return Outcome(*retry.after_drain(work.stops.job, steps=steps, at=work.place.clock()))
     return Outcome(*_ANSWERS[stop])
 
 
@@ -163,7 +166,6 @@ _ANSWERS: dict[Stop, tuple[Event, dict[str, Any]]] = {
     Stop.CANCEL: (Event.CANCEL, {"end": "cancelled", "reason": "cancelled on request"}),
     Stop.PREEMPT: (Event.HAND_BACK, {"end": "preempted", "cause": "asked to hand its room back"}),
     Stop.PAUSE: (Event.HAND_BACK, {"end": "preempted", "cause": "paused"}),
-    Stop.DRAIN: (Event.HAND_BACK, {"end": "drained", "cause": "the worker was asked to stop"}),
 }
 
 

@@ -23,6 +23,9 @@ LIMIT_BYTES = 10 * 2**20
 HEAD_BYTES = 2**20
 """... to this much of its beginning, and its later half."""
 
+LINE_BYTES = 64 * 2**10
+"""How far from there a line's end is looked for: what draws a progress bar ends no line in megabytes."""
+
 _CUT = b"... lines were cut here ...\n"
 
 
@@ -72,10 +75,10 @@ def keep_small(path: Path) -> None:
         if size <= LIMIT_BYTES:
             return
         file.seek(size - LIMIT_BYTES // 2)
-        file.readline()
         rest = file.read()
-        file.seek(0)
-        head = file.read(HEAD_BYTES)
-        file.seek(head.rfind(b"\n") + 1)
-        file.write(_CUT + rest)
+        rest = rest[rest.find(b"\n", 0, LINE_BYTES) + 1 :]
+        file.seek(HEAD_BYTES - LINE_BYTES)
+        end = file.read(LINE_BYTES).rfind(b"\n") + 1
+        file.seek(HEAD_BYTES - LINE_BYTES + end if end else HEAD_BYTES)
+        file.write((_CUT if end else b"\n" + _CUT) + rest)
         file.truncate()

@@ -15,6 +15,7 @@ import os
 import resource
 
 from singlepoint.jobs.errors import ImpossibleMove, NotFound, SinglepointError, Superseded
+from singlepoint.jobs.host.processes import keep_within
 from singlepoint.jobs.lifecycle import retry
 from singlepoint.jobs.lifecycle.records import Asked, Job, Usage
 from singlepoint.jobs.lifecycle.states import Ask, State
@@ -93,7 +94,9 @@ class Watch:
             return "removed"  # by hand: nothing it does can count any more
         if job.attempt > self._number:
             return "superseded"  # this one was stopped, and taken for dead
-        return self._too_much_memory(job, pid) or self._deaf(job) or self._too_long(job) or self._too_much_storage(job)
+        too_much_memory = self._too_much_memory(job, pid)
+        self._keep_within_cores(job)
+        return too_much_memory or self._deaf(job) or self._too_long(job) or self._too_much_storage(job)
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
@@ -136,10 +139,16 @@ class Watch:
     def _below_bytes(self, job: Job, pid: int, granted: int) -> int:
         """The memory of the child's children: forks of it, of which only what is theirs alone counts, or programs."""
         if job.kind in RUNS_PROGRAMS:
-            return self._programs.look(tree.programs_below(pid), granted)
+            self._pids = tree.programs_below(pid)
+            return self._programs.look(self._pids, granted)
         if self._looks % TREE_EVERY == 1:
             self._pids = tree.descendants(pid)
         return sum(map(private_bytes, self._pids))
+
+    def _keep_within_cores(self, job: Job) -> None:
+        """A program may set its own affinity, and has it set back at the next look."""
+        if job.kind in RUNS_PROGRAMS and job.state is State.RUNNING and job.terms is not None and not job.paused:
+            keep_within(job.terms.cores, self._pids)
 
     def _too_much_storage(self, job: Job) -> str | None:
         """`out_of_storage` when there is more on disk than was granted, `disk_full` when it takes the last of it."""

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from singlepoint.worker.ground import tree
 from singlepoint.worker.ground.process import killed_by_kernel
+
+log = logging.getLogger("singlepoint.worker")
 
 OWN_BYTES = 16 * 2**20
 """Beyond the grant: what the kernel keeps for the group's processes, their page tables for one, which counts here."""
@@ -52,7 +56,7 @@ class Place:
     def make(self, name: str, memory_bytes: int) -> MemoryGroup | None:
         """A group that holds what joins it to so many bytes and `OWN_BYTES`; None when that cannot be had after all."""
         group = self.group(name)
-        group.remove()  # of an attempt that was killed
+        group.end()  # of an attempt that was killed
         try:
             if self.version is SECOND:
                 (self.directory / "cgroup.subtree_control").write_text("+memory")
@@ -67,11 +71,15 @@ class Place:
         """The one of that name, made or not."""
         return MemoryGroup(self.directory / f"{_PREFIX}{name}", self.version)
 
+    def names(self) -> list[str]:
+        """Of the groups that are there."""
+        return [found.name.removeprefix(_PREFIX) for found in self.directory.glob(f"{_PREFIX}*")]
+
     def sweep(self) -> None:
         """Remove the groups that those who made them left behind; one with a process in it stays."""
         with contextlib.suppress(OSError):
-            for found in self.directory.glob(f"{_PREFIX}*"):
-                MemoryGroup(found, self.version).remove()
+            for name in self.names():
+                self.group(name).remove()
 
 
 @dataclass(frozen=True)
@@ -96,6 +104,19 @@ class MemoryGroup:
     def kills(self) -> int:
         """How many of its processes the kernel has killed since the group went over its limit."""
         return killed_by_kernel(self.directory / self.version.events)
+
+    def pids(self) -> list[int]:
+        """The processes in it: also one that has rid itself of all else by which it could be known."""
+        with contextlib.suppress(OSError):
+            return [int(pid) for pid in (self.directory / "cgroup.procs").read_text().split() if int(pid) > 0]
+        return []
+
+    def end(self) -> None:
+        """End what is in it, and remove it; for whoever holds the lock of the job, since then nothing may be."""
+        if found := self.pids():
+            log.warning("left_in_group_ended group=%s processes=%d", self.directory.name, len(found))
+            tree.end_all(self.pids)
+        self.remove()
 
     def remove(self) -> None:
         """Fails quietly while there is a process in it, or no such group."""

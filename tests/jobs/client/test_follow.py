@@ -52,3 +52,16 @@ def test_a_log_is_read_on_from_where_it_ended_and_anew_when_it_was_cut(tmp_path:
     assert (log.rest(), log.rest()) == ("two\n", "")
     log.path.write_text("cut\n")
     assert log.rest() == "cut\n"
+
+
+def test_a_character_that_is_half_written_waits_for_its_other_half(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.txt")
+    whole = "é…x".encode()
+
+    text = ""
+    for end in range(len(whole) + 1):
+        log.path.write_bytes(whole[:end])
+        text += log.rest()
+    assert text == "é…x"
+    log.path.write_bytes(whole + b"\xc3")
+    assert (log.rest(), log.rest(last=True)) == ("", "\ufffd")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -139,3 +140,31 @@ def test_a_disk_that_is_full_or_fails_makes_the_job_wait_and_spends_nothing() ->
     assert waits == [1, 2, 4]
     assert job.failures == 0
     assert job.attempts[-1].end == "disk_full"
+
+
+@pytest.mark.parametrize("name", ["TRAP", "SYS", "XCPU", "XFSZ", "PIPE", "ALRM", "VTALRM", "PROF"])
+def test_a_signal_that_only_the_process_brings_on_itself_is_a_crash_of_its_own(name: str) -> None:
+    assert retry.diagnosis(retry.Death(signal.Signals[f"SIG{name}"])) == ("crashed", f"crashed with SIG{name}")
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM", "HUP", "INT", "QUIT", "USR1"])
+def test_a_signal_that_others_send_came_from_outside(name: str) -> None:
+    assert retry.diagnosis(retry.Death(signal.Signals[f"SIG{name}"])) == ("killed", f"SIG{name}")
+
+
+def test_attempts_that_are_drained_as_soon_as_they_begin_wait_from_the_third_on_and_real_drains_never() -> None:
+    def waits(lasting_s: float, steps: int) -> list[float]:
+        life, found = Life(), []
+        for _ in range(5):
+            job = life.run()
+            life.at += lasting_s
+            event, facts = retry.after_drain(job, steps=steps, at=life.at)
+            found.append(facts.get("not_before", life.at) - life.at)
+            job = life.happens(event, attempt=job.attempt, first_step=0, steps=steps, **facts)
+            assert (job.state, job.failures) == (State.PENDING, 0)
+            life.at = max(life.at, job.not_before)
+        return found
+
+    assert waits(lasting_s=1.0, steps=0) == [0, 0, 1, 2, 4]
+    assert waits(lasting_s=1.0, steps=3) == [0] * 5
+    assert waits(lasting_s=60.0, steps=0) == [0] * 5

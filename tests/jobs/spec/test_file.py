@@ -12,7 +12,7 @@ import pytest
 
 from singlepoint.jobs.errors import InvalidInput, NotFound, NotPermitted, SinglepointError, UsageError
 from singlepoint.jobs.spec.file import parse_document, parse_file, set_value
-from singlepoint.jobs.spec.job import PredictSpec, TrainSpec
+from singlepoint.jobs.spec.job import PredictSpec, RunSpec, TrainSpec
 
 TOML = """
 kind = "train"
@@ -169,6 +169,7 @@ BOMBS = {
     "lists.json": "[" * 200_000,
     "lists.toml": "a=" + "[" * 100_000,
     "dotted.toml": ".".join(["a"] * 20_000) + "=1\n",
+    "quoted.toml": ".".join(['"a"'] * 40_000) + "=1\n",
     "long.json": '{"name": "' + "x" * 2**20 + '"}',
     "full.json": json.dumps({"model": {"layers": [{"type": "relu"}] * 30_000}}),
     "nested.json": '{"training": ' + '{"then": ' * 900 + "1" + "}" * 901,
@@ -194,3 +195,29 @@ def test_a_set_of_thousands_of_parts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(UsageError, match="parts"):
         parse_file(tmp_path / "a.json", [f"a{'.a' * 5000}=1"])
+
+
+@pytest.mark.parametrize("word", ["x" * 500_000, "x " * 250_000, "x-" * 250_000, "'\"" * 250_000, ".".join("x" * 31)])
+def test_a_long_word_is_read_in_no_time(tmp_path: Path, word: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"kind": "run", "command": ["true", word]}))
+    (tmp_path / "b.toml").write_text(f"kind = 'run'\ncommand = ['true', {json.dumps(word)}]\n")
+    began = time.process_time()
+    for name in ("a.json", "b.toml"):
+        spec = parse_file(tmp_path / name)
+        assert isinstance(spec, RunSpec) and spec.command == ("true", word)
+    parse_file(tmp_path / "a.json", [f"command=['true', {json.dumps(word)}]"])
+    assert time.process_time() - began < 5
+
+
+def test_dots_in_a_word_of_json_make_no_key(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"kind": "run", "command": ["true", ".".join("x" * 50)]}))
+    parse_file(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "text", ["env.PIN=70710678", "env.PIN=[70710678]", 'env.PIN={a="70710678"}', "env=70710678", "env.A.B=70710678"]
+)
+def test_no_problem_with_a_variable_shows_its_value(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InvalidInput, match="env") as caught:
+        parse_document({"kind": "run", "command": ["true"]}, tmp_path, "a", [text])
+    assert "7071" not in str(caught.value)

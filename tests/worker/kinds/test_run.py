@@ -626,3 +626,12 @@ def test_a_program_that_is_not_there_fails_at_once(maker: Maker) -> None:
 
     assert job.state is State.FAILED
     assert job.reason is not None and "no-such-program" in job.reason
+
+
+def test_a_command_that_asks_its_own_worker_to_stop_has_to_wait_before_it_does_so_again_and_again(maker: Maker) -> None:
+    job_id = shell(maker, "kill -TERM $PPID; sleep 1")
+    jobs = [maker.make(job_id) for _ in range(3)]
+
+    assert [job.state for job in jobs] == [State.PENDING] * 3
+    assert [attempt.end for attempt in jobs[-1].attempts] == ["drained"] * 3
+    assert jobs[2].not_before > jobs[2].attempts[-1].ended_at

@@ -16,14 +16,18 @@ import pytest
 
 from singlepoint.jobs.lifecycle.records import Job
 from singlepoint.jobs.lifecycle.states import State
+from singlepoint.worker.attempt.job_lock import held_lock
 from singlepoint.worker.ground import tree
 from singlepoint.worker.kinds import run
+from singlepoint.worker.pool.orphans import end_orphans
 from singlepoint.worker.pool.watch import Watch
 from singlepoint.worker.programs import memory_group
 from tests.system.machine import wait_until
 from tests.worker.making import Maker, ends, stopped
 
 MIB = 2**20
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 GROUPS: Any = memory_group.place()
 needs_groups = pytest.mark.skipif(GROUPS is None, reason="this machine lets us make no control group")
@@ -212,6 +216,27 @@ def test_a_group_that_a_killed_attempt_left_is_swept_and_one_with_a_process_stay
     assert not used.directory.exists()
 
 
+@needs_groups
+@pytest.mark.parametrize("by", ["the next attempt", "the next pool"])
+def test_what_a_killed_attempt_left_without_lock_and_environment_is_ended_by_its_group(maker: Maker, by: str) -> None:
+    job_id = maker.submit({"kind": "run", "name": "p", "command": ["true"]})
+    group = GROUPS.make(job_id, 64 * MIB)
+    assert group is not None
+    with subprocess.Popen(["sleep", "600"], env={}, preexec_fn=group.join) as daemon:  # noqa: PLW1509 - one process
+        try:
+            with held_lock(maker.store, job_id):
+                end_orphans(maker.home)
+                assert daemon.poll() is None, "its attempt lives"
+            if by == "the next attempt":
+                assert maker.make(job_id).state is State.SUCCEEDED
+            else:
+                end_orphans(maker.home)
+            assert daemon.wait(timeout=5) == -signal.SIGKILL
+        finally:
+            daemon.kill()
+    assert not group.directory.exists()
+
+
 def test_the_cache_of_mapped_files_is_not_the_jobs(maker: Maker) -> None:
     job = program(
         maker,
@@ -251,6 +276,34 @@ json.dump([seen, (time.process_time() - used) / (time.monotonic() - began)], ope
     granted = job.attempts[-1].terms.cores
     assert len(granted) == 1 and all(cores == list(granted) for cores in seen)
     assert cores_used < 1.1
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="there is no other core to take")
+def test_a_program_that_gives_itself_more_cores_has_them_taken_back_from_all_its_threads_and_children(
+    maker: Maker,
+) -> None:
+    job = program(
+        maker,
+        f"""
+import json, os, threading, time
+cores = lambda: sorted(os.sched_getaffinity(0))
+seen, until = [], time.monotonic() + 20
+def work():
+    os.sched_setaffinity(0, {CORES!r})
+    while len(cores()) > 1 and time.monotonic() < until: time.sleep(0.01)
+    seen.append(cores())
+child = os.fork()
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+if not child: os._exit(seen != [cores()])
+json.dump([seen, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])], open("seen", "w"))
+""",
+        memory="256MiB",
+    )
+
+    assert job.state is State.SUCCEEDED, job.reason
+    assert json.loads((maker.directory / "seen").read_text()) == [[list(job.attempts[-1].terms.cores)], 0]
 
 
 @pytest.mark.parametrize("place", ["SINGLEPOINT_CHECKPOINT_DIR", "SINGLEPOINT_OUTPUT_DIR"])
