@@ -134,7 +134,7 @@ def open_rows(
     if isinstance(preprocessor, ArrayPreprocessor):
         shape = ", ".join(map(str, preprocessor.input_shape))
         raise InvalidInput(Problem("input", f"{files[0].name} is a table, but the model takes arrays (n, {shape})"))
-    like_training = _learned(preprocessor, learned or {})
+    like_training = _learned(preprocessor, beside, learned or {})
     table = open_table(files, header=preprocessor.header, said=said, learned=like_training, field="input")
     names = set(table.names)
     problems = _absent(preprocessor.input_names, table.names)
@@ -146,10 +146,12 @@ def open_rows(
 
 
 def _learned(
-    preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor, data: Mapping[str, Any]
+    preprocessor: TablePreprocessor | TfIdfPreprocessor | SequencePreprocessor,
+    beside: Sequence[str],
+    data: Mapping[str, Any],
 ) -> Learned:
-    """data: of the training, as far as the model tells."""
-    columns = tuple(preprocessor.input_names) if preprocessor.header else ()
+    """beside: the targets, which are compared as numbers, too.  data: of the training, as far as the model tells."""
+    columns = (*preprocessor.input_names, *beside) if preprocessor.header else ()
     return Learned(columns, data.get("decimal") or ".", data.get("thousands") or "")
 
 

@@ -142,6 +142,12 @@ def test_where_no_comma_tells_numbers_are_written_as_in_the_training(tmp_path: P
     assert tile.raw["age"].tolist() == [1010.5]  # type: ignore[call-overload]
 
 
+def test_marks_that_stand_in_the_truth_alone_are_found(tmp_path: Path) -> None:
+    path = a_csv(tmp_path, "age;job;y\n1;a;900,0\n2;b;1.699,5\n")
+    (tile,) = open_rows(path, TABLE, beside=["y"]).tiles(None, 10)
+    assert (tile.decimal, tile.thousands) == (",", ".")
+
+
 @pytest.mark.parametrize("content", ["age;job\n1.5;a\n1.010;b\n", "age,job\n1.5,a\n"])
 def test_a_point_that_is_no_mark_of_thousands_is_the_decimal_one(tmp_path: Path, content: str) -> None:
     (tile,) = open_rows(a_csv(tmp_path, content), TABLE, learned=EUROPEAN).tiles(None, 10)
