@@ -89,8 +89,11 @@ def after_death(
     if Ask.CANCEL in job.asks:
         return _cancelled(facts)
     idle = 0 if steps else 1 + _idle_before(job)
-    wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
-    return Event.LOSE, {**facts, "not_before": at + wait_s} if wait_s else facts
+    return Event.LOSE, _after(backoff_s(idle - IDLE_ATTEMPTS + 1), facts, at)
+
+
+def _after(wait_s: float, facts: dict[str, Any], at: float) -> dict[str, Any]:
+    return {**facts, "not_before": at + wait_s} if wait_s else facts
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,7 @@ def after_restart(job: Job, *, steps: int, at: float) -> Verdict:
         return _cancelled(facts)
     if idle >= AGAIN_AT_MOST:
         return _for_good(facts, f"asked {idle} times in a row to be run again, without any progress")
-    wait_s = backoff_s(idle - AGAIN_AT_ONCE + 1)
-    return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
+    return Event.HAND_BACK, _after(backoff_s(idle - AGAIN_AT_ONCE + 1), facts, at)
 
 
 STOPPED_AT_ONCE_S = 10.0
@@ -205,8 +207,7 @@ def after_drain(job: Job, *, steps: int, at: float) -> Verdict:
         if end != "drained" or done or ended_at - (attempt.started_at or ended_at) > STOPPED_AT_ONCE_S:
             break
         idle += 1
-    wait_s = backoff_s(idle - IDLE_ATTEMPTS + 1)
-    return Event.HAND_BACK, {**facts, "not_before": at + wait_s} if wait_s else facts
+    return Event.HAND_BACK, _after(backoff_s(idle - IDLE_ATTEMPTS + 1), facts, at)
 
 
 def for_now(job: Job, end: str, cause: str, at: float) -> Verdict:

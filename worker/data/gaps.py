@@ -61,11 +61,10 @@ def _without(column: Array, gap: NoValue, *, words: bool) -> Array:
         different = np.unique(column).tolist()
         meant = {cell for cell in different if gap.means(str(cell))}
         return _words(["" if cell in meant else str(cell) for cell in column.tolist()]) if meant else column
-    values = column if column.dtype.kind == "f" else column.astype(np.float64)
-    with np.errstate(over="ignore"):
-        meant_numbers = gap.numbers.astype(values.dtype)  # -99.9 in float32 is another number than in float64
-    there = np.isin(values, meant_numbers[np.isfinite(meant_numbers) | np.isinf(gap.numbers)])
-    return np.where(there, np.nan, values) if there.any() else column
+    if column.dtype.kind == "f":
+        return gap.taken_out(column)
+    taken = gap.taken_out(column.astype(np.float64))
+    return taken if np.isnan(taken).any() else column
 
 
 def _words(cells: list[str]) -> Array:

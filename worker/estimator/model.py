@@ -171,7 +171,7 @@ class Model:
         named = (*category_columns(x), *self._categories())
         raw, values = raw_rows(x, categorical=named), targets_of(y)
         recipe = _Recipe(
-            self._preprocessing((*category_columns(x), *text_columns(raw))),
+            self._preprocessing((*named, *text_columns(raw))),
             self._model_spec(),
             self._training_spec(epochs, batch_size, training),
         )

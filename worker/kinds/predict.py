@@ -38,9 +38,9 @@ from singlepoint.worker.models.predictor import ModelPredictor, Predictor
 from singlepoint.worker.nn.inference import INFERENCE_ROWS
 from singlepoint.worker.nn.learning.duration import answering_s
 from singlepoint.worker.nn.network import Plan
-from singlepoint.worker.scoring.answered import TILE_ROWS, answered, input_files, rows_for
+from singlepoint.worker.scoring.answered import TILE_ROWS, answered, input_files, rows_for, truth_beside
 from singlepoint.worker.scoring.children import ChildDied, Children, die_alike
-from singlepoint.worker.scoring.comparison import Comparison, comparison
+from singlepoint.worker.scoring.comparison import Comparison
 from singlepoint.worker.scoring.first_rows import look_over, told_of_input
 from singlepoint.worker.scoring.output import OutputFormat, output_format
 from singlepoint.worker.scoring.parts import Shards
@@ -169,7 +169,6 @@ class Prediction:
             work.log.info("prediction_resumed row=%d", shards.end_row)
         predictor = ModelPredictor(model)
         tile_rows = int(settled["tile_rows"])
-        beside, missing = getattr(rows, "beside", ()), getattr(model.preprocessor, "missing", ())
         return cls(
             work,
             spec,
@@ -183,7 +182,7 @@ class Prediction:
             input_bytes=input_bytes,
             due=CheckpointDue(work),
             bit_identical="differs" not in work.stops.job.facts,
-            comparison=comparison(model.target_names, model.classes, beside, predictor.columns, missing),
+            comparison=truth_beside(model, rows, predictor.columns),
         )
 
     def advance(self) -> Stop | None:

@@ -12,6 +12,7 @@ from singlepoint.worker.data.preprocessing import BadRow
 from singlepoint.worker.models.predictor import Predictor, Scores
 from singlepoint.worker.models.trained_model import TrainedModel
 
+from .comparison import Comparison, comparison
 from .first_rows import told_of_input
 
 TILE_ROWS = 1024
@@ -40,6 +41,12 @@ def rows_for(
     learned = (model.provenance.get("spec") or {}).get("data")
     with told_of_input(sources[0].name):
         return open_rows(sources, model.preprocessor, keep, said, model.target_names, learned)
+
+
+def truth_beside(model: TrainedModel, rows: RowSource, needed: Sequence[str]) -> Comparison | None:
+    """The comparison with the targets that stand beside these rows, if all of them do. needed: see `comparison`."""
+    beside, missing = getattr(rows, "beside", ()), getattr(model.preprocessor, "missing", ())
+    return comparison(model.target_names, model.classes, beside, needed, missing)
 
 
 def answered(rows: RowSource, piece: Piece, predictor: Predictor) -> tuple[Tile, Scores]:

@@ -16,8 +16,8 @@ from singlepoint.worker.data.witness import Witness
 from singlepoint.worker.models.predictor import ModelPredictor
 from singlepoint.worker.models.trained_model import TrainedModel
 
-from .answered import TILE_ROWS, answered, rows_for
-from .comparison import MOST_VALUES, comparison
+from .answered import TILE_ROWS, answered, rows_for, truth_beside
+from .comparison import MOST_VALUES
 from .first_rows import told_of_input
 
 
@@ -39,8 +39,7 @@ def evaluate(model: TrainedModel, sources: Sequence[Path]) -> Evaluation:
     """
     witness = Witness.of(member_of(source)[0] for source in sources)
     rows, predictor = rows_for(model, sources, ()), ModelPredictor(model)
-    beside, missing = getattr(rows, "beside", ()), getattr(model.preprocessor, "missing", ())
-    truth = comparison(model.target_names, model.classes, beside, predictor.columns, missing)
+    truth = truth_beside(model, rows, predictor.columns)
     if truth is None:
         raise InvalidInput(Problem("input", _lacks(model.target_names), "`submit predict` answers rows without it"))
     compared, unseen, count = bytearray(), Counter[str](), 0

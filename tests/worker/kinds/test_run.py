@@ -215,14 +215,18 @@ def test_numbers_in_what_it_prints(number: str) -> None:
     assert told is not None and told.metrics == {"a": float(number), "b": float(number)}
 
 
-def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(maker: Maker) -> None:
-    script = "trap 'test -f $SINGLEPOINT_STOP_FILE && echo asked; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+def asked_once_up(maker: Maker, script: str, what: Ask) -> Job:
+    """The job of a script that says `up` and then waits, after it was asked."""
     job_id = shell(maker, script)
     pid = maker.begin(job_id)
     until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
-    ask(maker, job_id, Ask.PREEMPT)
+    ask(maker, job_id, what)
+    return maker.oversee(job_id, pid)
 
-    job = maker.oversee(job_id, pid)
+
+def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(maker: Maker) -> None:
+    script = "trap 'test -f $SINGLEPOINT_STOP_FILE && echo asked; exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    job = asked_once_up(maker, script, Ask.PREEMPT)
 
     assert "asked\n" in log_of(maker, job)
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
@@ -233,12 +237,9 @@ def test_asked_to_stop_it_is_told_by_file_and_signal_and_success_then_is_none(ma
     ["rm -r ${SINGLEPOINT_STOP_FILE%/*}", "mkfifo $SINGLEPOINT_STOP_FILE", "mkdir $SINGLEPOINT_STOP_FILE"],
 )
 def test_where_the_stop_file_cannot_be_written_it_is_asked_by_the_signal(maker: Maker, spoiled: str) -> None:
-    job_id = shell(maker, f"trap 'echo asked; exit 0' TERM; {spoiled}; echo up; while :; do sleep 0.01; done")
-    pid = maker.begin(job_id)
-    until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
-    ask(maker, job_id, Ask.PREEMPT)
+    script = f"trap 'echo asked; exit 0' TERM; {spoiled}; echo up; while :; do sleep 0.01; done"
 
-    job = maker.oversee(job_id, pid)
+    job = asked_once_up(maker, script, Ask.PREEMPT)
 
     assert "asked\n" in log_of(maker, job)
     assert (job.state, job.attempts[-1].end) == (State.PENDING, "preempted")
@@ -252,12 +253,8 @@ def test_a_pipe_where_a_file_is_awaited_keeps_nobody_waiting(maker: Maker, name:
 
 def test_one_that_had_finished_all_the_same_says_so(maker: Maker) -> None:
     script = "trap 'touch $SINGLEPOINT_OUTPUT_DIR/.done; exit 0' TERM; echo up; echo x > $SINGLEPOINT_OUTPUT_DIR/x; "
-    job_id = shell(maker, script + "while :; do sleep 0.01; done")
-    pid = maker.begin(job_id)
-    until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
-    ask(maker, job_id, Ask.PREEMPT)
 
-    job = maker.oversee(job_id, pid)
+    job = asked_once_up(maker, script + "while :; do sleep 0.01; done", Ask.PREEMPT)
 
     assert job.state is State.SUCCEEDED
     assert job.result is not None and job.result["files"] == 1
@@ -266,12 +263,8 @@ def test_one_that_had_finished_all_the_same_says_so(maker: Maker) -> None:
 def test_one_that_ignores_the_request_is_killed_with_all_it_started_after_the_grace(maker: Maker) -> None:
     script = "trap '' TERM; sleep 600 & setsid sleep 601 & echo $! > pids; echo up; wait; sleep 602"
     maker.be_impatient()
-    job_id = shell(maker, script)
-    pid = maker.begin(job_id)
-    until(lambda: "up\n" in log_of(maker, maker.store.load(job_id)), "its start")
-    ask(maker, job_id, Ask.CANCEL)
 
-    job = maker.oversee(job_id, pid)
+    job = asked_once_up(maker, script, Ask.CANCEL)
 
     assert job.state is State.CANCELLED
     assert ends(int((maker.directory / "pids").read_text()))

@@ -85,7 +85,7 @@ class StepProduct:
 
     def __init__(self, product: Product, way: Way, w: Array, entering: Array, leaving: Array) -> None:
         self._product = product
-        ((self._w, entering),) = way.of(w, entering)
+        ((self._w, entering),) = way.of(w, entering)  # of one piece: no way of a cell's cuts its sums
         self._entering, self._leaving = list(entering), list(way.divided(leaving))
 
     def __call__(self, step: int, at: int) -> None:
